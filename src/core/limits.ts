@@ -1,0 +1,89 @@
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/**
+ * Every bound of the gateway, unit last in the name. Those a deployment may change are options of the `[limits]`
+ * section under the same name; the others follow from them and are asserted below.
+ */
+export const DEFAULT_LIMITS = {
+  // doors
+  max_connections: 1_000,
+  max_unauthenticated: 256,
+  max_unauthenticated_per_address: 8,
+  connect_deadline_ms: 5_000,
+  connect_bytes: 8 * KIB,
+  frame_bytes: 256 * KIB,
+  body_bytes: 1 * MIB,
+  in_flight: 16,
+  waits_in_flight: 32,
+  bad_frames_per_minute: 30,
+  // what may be said
+  message_bytes: 128 * KIB,
+  assistant_bytes: 512 * KIB,
+  tool_result_bytes: 64 * KIB,
+  metadata_bytes: 8 * KIB,
+  title_chars: 200,
+  system_prompt_bytes: 64 * KIB,
+  broadcast_bytes: 16 * KIB,
+  completed_inline_bytes: 128 * KIB,
+  // how much of it
+  subscriptions: 128,
+  queued_runs: 16,
+  sessions_per_user: 10_000,
+  messages_per_session: 100_000,
+  keys_per_user: 100_000,
+  key_ttl_secs: 86_400,
+  tombstone_ttl_secs: 30 * 86_400,
+  tickets: 10_000,
+  ticket_ttl_ms: 30_000,
+  // the log
+  tail_events: 2_000,
+  tail_bytes: 1 * MIB,
+  tails_bytes: 64 * MIB,
+  tails_idle: 1_000,
+  group_operations: 512,
+  group_bytes: 1 * MIB,
+  journal_queue_bytes: 8 * MIB,
+  maintenance_rows: 2_000,
+  writer_silence_ms: 30_000,
+  storage_retry_min_ms: 100,
+  storage_retry_max_ms: 2_000,
+  run_held_bytes: 256 * KIB,
+  // readers
+  page_events: 512,
+  page_bytes: 64 * KIB,
+  catch_up_buffer_bytes: 64 * KIB,
+  store_reads: 32,
+  far_events: 2_000,
+  snapshot_bytes: 256 * KIB,
+  snapshot_messages: 200,
+  history_bytes: 256 * KIB,
+  slow_soft_bytes: 1 * MIB,
+  slow_stuck_bytes: 64 * KIB,
+  slow_stuck_secs: 15,
+  backpressure_bytes: 4 * MIB,
+  pause_ms: 2_000,
+  // deltas
+  delta_window_ms: 25,
+  delta_bytes: 4 * KIB,
+} as const;
+
+export type Limits = { readonly [K in keyof typeof DEFAULT_LIMITS]: number };
+
+/** Relations between bounds that delivery depends on. Throws where one does not hold, naming both sides. */
+export function assertLimits(limits: Limits): Limits {
+  const relations: [boolean, string][] = [
+    [limits.snapshot_bytes + limits.page_bytes <= limits.slow_soft_bytes, "snapshot_bytes + page_bytes <= slow_soft_bytes"],
+    [2 * limits.slow_soft_bytes <= limits.backpressure_bytes, "2 * slow_soft_bytes <= backpressure_bytes"],
+    [limits.message_bytes < limits.frame_bytes, "message_bytes < frame_bytes"],
+    [limits.message_bytes < limits.body_bytes, "message_bytes < body_bytes"],
+    [limits.tail_bytes <= limits.tails_bytes, "tail_bytes <= tails_bytes"],
+    [limits.completed_inline_bytes <= limits.assistant_bytes, "completed_inline_bytes <= assistant_bytes"],
+    [limits.delta_bytes < limits.run_held_bytes, "delta_bytes < run_held_bytes"],
+    [limits.connect_bytes <= limits.frame_bytes, "connect_bytes <= frame_bytes"],
+  ];
+  for (const [holds, text] of relations) {
+    if (!holds) throw new Error(`limits: ${text} does not hold; raise the right side or lower the left`);
+  }
+  return limits;
+}

@@ -1,0 +1,27 @@
+import type { Static, TObject, TSchema } from "@sinclair/typebox";
+import type { Scope } from "./schema.ts";
+
+/**
+ * A method, defined once: every transport, the docs, the clients and the command line are made from this.
+ * `scope` null means any authenticated principal. `mutates` marks what changes state (ordered per session, counted
+ * against the rate limit); `idempotent` that an idempotency_key is honoured.
+ */
+export interface MethodDefinition<P extends TObject = TObject, R extends TSchema = TSchema> {
+  readonly name: string;
+  readonly scope: Scope | null;
+  readonly params: P;
+  readonly result: R;
+  readonly doc: string;
+  readonly mutates?: boolean;
+  readonly idempotent?: boolean;
+  readonly aliases?: readonly string[];
+}
+
+export type ParamsOf<M extends MethodDefinition> = Static<M["params"]>;
+export type ResultOf<M extends MethodDefinition> = Static<M["result"]>;
+
+export function defineMethod<P extends TObject, R extends TSchema>(
+  definition: MethodDefinition<P, R>,
+): MethodDefinition<P, R> {
+  return Object.freeze(definition);
+}
