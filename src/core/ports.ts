@@ -216,9 +216,7 @@ export type Refusal =
 
 /** What a tail is made from. */
 export interface LoadedTail {
-  readonly epoch: string;
-  readonly floor: number;
-  readonly head: number;
+  readonly session: SessionRow;
   /** Messages still streaming: the row, and the delta and tool events written for it so far, in seq order. */
   readonly open: readonly { readonly row: MessageRow; readonly events: readonly StoredEvent[] }[];
 }

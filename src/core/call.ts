@@ -1,0 +1,31 @@
+import type { GatewayError } from "../protocol/errors.ts";
+import type { Connection } from "./connections.ts";
+import type { Principal } from "./principal.ts";
+
+/** One request, as the method layer sees it: no transport, only who asks and where an answer goes. */
+export interface Caller {
+  readonly principal: Principal;
+  readonly transport: "ws" | "sse" | "rest" | "local";
+  readonly client_id: string;
+  readonly remote: string;
+  /** The socket it came on; null for REST, which cannot be subscribed. */
+  readonly connection: Connection | null;
+  /** Aborted when the caller is gone; only reads and waits may stop for it, never an accepted effect. */
+  readonly signal: AbortSignal;
+}
+
+export type Outcome =
+  | { readonly ok: true; readonly payload: unknown }
+  /** A payload that is JSON text already (a snapshot made once for many). */
+  | { readonly ok: true; readonly text: string }
+  | { readonly ok: false; readonly error: GatewayError };
+
+/**
+ * Runs a method. `answer` is called exactly once, for journaled methods inside the block that publishes their events,
+ * so the answer is the first thing a reader learns of its own request. Never throws.
+ */
+export type Dispatch = (
+  caller: Caller,
+  request: { readonly method: string; readonly params: unknown },
+  answer: (outcome: Outcome) => void,
+) => void;

@@ -1,0 +1,240 @@
+import { GatewayError } from "../protocol/errors.ts";
+import type { Session } from "../protocol/entities.ts";
+import type { Naming } from "../protocol/events.ts";
+import { sessionTopic } from "../protocol/events.ts";
+import { isGatewaySessionId, newId } from "./id.ts";
+import type { Clock, SessionRow, Store } from "./ports.ts";
+
+export type ShareRole = "viewer" | "editor";
+
+/** Which session: never changes while it exists. */
+export interface SessionRef {
+  /** The gateway's id, `ses_…`. */
+  readonly id: string;
+  readonly owner: string;
+  /** The owner's own id for it, if any. */
+  readonly name: string | null;
+}
+
+/** Which of the two names of a session a user reads. */
+export function namingFor(session: SessionRef, user: string): Naming {
+  return session.name !== null && session.owner === user ? "owner" : "gateway";
+}
+export function nameOf(session: SessionRef, naming: Naming): string {
+  return naming === "owner" && session.name !== null ? session.name : session.id;
+}
+export function nameFor(session: SessionRef, user: string): string {
+  return nameOf(session, namingFor(session, user));
+}
+export function topicOf(session: SessionRef, naming: Naming): string {
+  return sessionTopic(session.id, naming);
+}
+/** The names under which frames of a session are published. */
+export function namingsOf(session: SessionRef): readonly Naming[] {
+  return session.name === null ? ["gateway"] : ["owner", "gateway"];
+}
+
+/** The wire form of a session row. */
+export function sessionView(row: SessionRow, name: string): Session {
+  return {
+    session_id: name,
+    title: row.title,
+    owner: row.owner,
+    ...(row.model !== null && { model: row.model }),
+    ...(row.system_prompt !== null && { system_prompt: row.system_prompt }),
+    metadata: JSON.parse(row.metadata) as Record<string, unknown>,
+    created_at: row.created_at,
+    archived: row.archived,
+    updated_at: row.updated_at,
+    message_count: row.message_count,
+    ...(row.active_run_id !== null && { active_run_id: row.active_run_id }),
+    epoch: row.epoch,
+    head: row.head,
+  };
+}
+
+/** The payload of session.created and session.updated: what the fold cannot take from the frames. */
+export function sessionPayload(row: {
+  title: string;
+  owner: string;
+  model: string | null;
+  system_prompt: string | null;
+  metadata: string;
+  created_at: number;
+  archived: boolean;
+}): string {
+  const session = {
+    title: row.title,
+    owner: row.owner,
+    ...(row.model !== null && { model: row.model }),
+    ...(row.system_prompt !== null && { system_prompt: row.system_prompt }),
+    metadata: JSON.parse(row.metadata) as unknown,
+    created_at: row.created_at,
+    archived: row.archived,
+  };
+  return JSON.stringify({ session });
+}
+
+/** What is not yours looks exactly like what does not exist. */
+export function noSession(): GatewayError {
+  return new GatewayError("NOT_FOUND", "no such session: see session.list, or make it with session.create", {
+    details: { kind: "session" },
+  });
+}
+function goneSession(): GatewayError {
+  return new GatewayError("GONE", "this session was deleted; session.create makes a new one under its id", {
+    details: { kind: "session" },
+  });
+}
+
+export type Access = "read" | "write" | "own";
+
+const CACHED = 20_000;
+
+/**
+ * Finds sessions by the ids clients use, and says who may do what with them. Look-ups of one id share one read, so
+ * requests that wait for it go on in the order they came.
+ */
+export class Directory {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #byId = new Map<string, Promise<SessionRef | null>>();
+  readonly #byName = new Map<string, Promise<SessionRef | "gone" | null>>();
+  readonly #shares = new Map<string, Map<string, ShareRole>>();
+
+  constructor(store: Store, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /** Reads the shares, once at start. */
+  async load(): Promise<void> {
+    for (const record of await this.#store.records("share")) {
+      const { user, role } = JSON.parse(record.data) as { user: string; role: ShareRole };
+      this.share(record.owner, user, role);
+    }
+  }
+
+  /** A session the user may read, by either of its names; null if there is none. @throws GatewayError GONE */
+  async lookup(user: string, id: string): Promise<SessionRef | null> {
+    if (!isGatewaySessionId(id)) {
+      const found = await this.#named(user, id);
+      if (found === "gone") throw goneSession();
+      return found;
+    }
+    const found = await this.#gateway(id);
+    if (found !== null) return this.roleOf(found, user) === null ? null : found;
+    if (await this.#store.deleted(id, user)) throw goneSession();
+    return null;
+  }
+
+  /** As lookup, with the right to do something. @throws GatewayError NOT_FOUND, GONE or FORBIDDEN */
+  async find(user: string, id: string, access: Access): Promise<SessionRef> {
+    const session = await this.lookup(user, id);
+    if (session === null) throw noSession();
+    this.require(session, user, access);
+    return session;
+  }
+
+  /** @throws GatewayError NOT_FOUND for what the user may not see, FORBIDDEN for what it may see but not do */
+  require(session: SessionRef, user: string, access: Access): void {
+    const role = this.roleOf(session, user);
+    if (role === null) throw noSession();
+    if (access === "read" || role === "owner") return;
+    if (access === "write" && role === "editor") return;
+    const needed = access === "own" ? "its owner" : "its owner or an editor";
+    throw new GatewayError("FORBIDDEN", `only ${needed} may do this`, { details: { kind: "share", role } });
+  }
+
+  roleOf(session: SessionRef, user: string): "owner" | ShareRole | null {
+    if (session.owner === user) return "owner";
+    return this.#shares.get(session.id)?.get(user) ?? null;
+  }
+
+  /** Everyone who may read a session. */
+  readersOf(session: SessionRef): string[] {
+    return [session.owner, ...(this.#shares.get(session.id)?.keys() ?? [])];
+  }
+
+  /** Gateway ids of the sessions shared with a user. */
+  sharedWith(user: string): string[] {
+    const ids: string[] = [];
+    for (const [id, users] of this.#shares) if (users.has(user)) ids.push(id);
+    return ids;
+  }
+
+  share(session: string, user: string, role: ShareRole): void {
+    const users = this.#shares.get(session) ?? new Map<string, ShareRole>();
+    users.set(user, role);
+    this.#shares.set(session, users);
+  }
+  unshare(session: string, user: string): void {
+    const users = this.#shares.get(session);
+    users?.delete(user);
+    if (users?.size === 0) this.#shares.delete(session);
+  }
+
+  /** A new session is being made: until it is settled, look-ups of its name find it and queue behind it. */
+  reserve(owner: string, name: string | null): SessionRef {
+    const session: SessionRef = { id: newId("ses", this.#clock.now()), owner, name };
+    this.adopt(session);
+    return session;
+  }
+
+  /** A session that exists now. */
+  adopt(session: SessionRef): void {
+    this.#remember(this.#byId, session.id, Promise.resolve(session));
+    if (session.name !== null) {
+      this.#remember(this.#byName, nameKey(session.owner, session.name), Promise.resolve(session));
+    }
+  }
+
+  /** It was not made after all, or is deleted: ask the store again. */
+  forget(session: SessionRef): void {
+    this.#byId.delete(session.id);
+    if (session.name !== null) this.#byName.delete(nameKey(session.owner, session.name));
+  }
+
+  #gateway(id: string): Promise<SessionRef | null> {
+    const known = this.#byId.get(id);
+    if (known !== undefined) return known;
+    const read = this.#store.session(id).then(refOf);
+    return this.#shareRead(this.#byId, id, read);
+  }
+
+  #named(owner: string, name: string): Promise<SessionRef | "gone" | null> {
+    const key = nameKey(owner, name);
+    const known = this.#byName.get(key);
+    if (known !== undefined) return known;
+    const read = this.#store.named(owner, name).then((row) => (row === "gone" ? row : refOf(row)));
+    return this.#shareRead(this.#byName, key, read);
+  }
+
+  /** Only what exists stays remembered; an answer of "no" or an error is asked for again. */
+  #shareRead<T>(cache: Map<string, Promise<T>>, key: string, read: Promise<T>): Promise<T> {
+    this.#remember(cache, key, read);
+    const forget = (): void => {
+      if (cache.get(key) === read) cache.delete(key);
+    };
+    read.then((found) => {
+      if (found === null || found === "gone") forget();
+    }, forget);
+    return read;
+  }
+
+  #remember<T>(cache: Map<string, Promise<T>>, key: string, value: Promise<T>): void {
+    cache.delete(key);
+    cache.set(key, value);
+    if (cache.size <= CACHED) return;
+    const oldest = cache.keys().next();
+    if (oldest.done !== true) cache.delete(oldest.value);
+  }
+}
+
+function refOf(row: SessionRow | null): SessionRef | null {
+  return row === null ? null : { id: row.id, owner: row.owner, name: row.name };
+}
+
+function nameKey(owner: string, name: string): string {
+  return `${owner}\n${name}`;
+}

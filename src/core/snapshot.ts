@@ -1,0 +1,108 @@
+import type { Message, Run, Snapshot } from "../protocol/entities.ts";
+import type { Naming } from "../protocol/events.ts";
+import type { Limits } from "./limits.ts";
+import { viewOf } from "./message.ts";
+import type { MessageRow, SnapshotRows, Store } from "./ports.ts";
+import type { SessionRef } from "./session.ts";
+import { nameOf, sessionView } from "./session.ts";
+import type { Tail } from "./tail.ts";
+import type { Transcript } from "./transcript.ts";
+import { applyEvent } from "./transcript.ts";
+
+/** A session at one head: JSON text made once for all who ask meanwhile. */
+export interface SnapshotText {
+  readonly at: number;
+  readonly epoch: string;
+  readonly text: string;
+}
+
+const ATTEMPTS = 8;
+
+/** Snapshots by tail and naming, as long as the tail can continue them. */
+export class Snapshots {
+  readonly #store: Store;
+  readonly #limits: Limits;
+  readonly #cache = new WeakMap<Tail, Partial<Record<Naming, Promise<SnapshotText | null>>>>();
+
+  constructor(store: Store, limits: Limits) {
+    this.#store = store;
+    this.#limits = limits;
+  }
+
+  /** Null where the session is gone. `tail` is pinned by the caller. */
+  async of(session: SessionRef, naming: Naming, tail: Tail): Promise<SnapshotText | null> {
+    const cached = this.#cache.get(tail) ?? {};
+    this.#cache.set(tail, cached);
+    const known = cached[naming];
+    if (known !== undefined) {
+      const snapshot = await known;
+      if (snapshot !== null && this.#fresh(snapshot, tail)) return snapshot;
+      // Somebody else who waited may have begun the next one by now.
+      if (cached[naming] !== known) return this.of(session, naming, tail);
+    }
+    const made = this.#make(session, naming, tail);
+    cached[naming] = made;
+    made.catch(() => {
+      if (cached[naming] === made) delete cached[naming];
+    });
+    return made;
+  }
+
+  /** The tail continues it, and what follows fits in one page. */
+  #fresh(snapshot: SnapshotText, tail: Tail): boolean {
+    if (snapshot.epoch !== tail.epoch || snapshot.at < tail.first - 1) return false;
+    return tail.read(snapshot.at, this.#limits.page_events, this.#limits.page_bytes).all;
+  }
+
+  async #make(session: SessionRef, naming: Naming, tail: Tail): Promise<SnapshotText | null> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const rows = await this.#store.snapshot(session.id, this.#limits.snapshot_bytes, this.#limits.snapshot_messages);
+      if (rows === null) return null;
+      await tail.reached(rows.session.head);
+      const snapshot = assemble(rows, tail, nameOf(session, naming));
+      if (snapshot !== null) return { at: tail.head, epoch: tail.epoch, text: JSON.stringify(snapshot) };
+    }
+    throw new Error(`the snapshot of ${session.id} was overtaken ${ATTEMPTS} times`);
+  }
+}
+
+/**
+ * Rows at head H with the tail's events after H folded over them and the open messages as the tail has them: the state
+ * at the tail's head. Null where that cannot be told and the rows have to be read again.
+ */
+export function assemble(rows: SnapshotRows, tail: Tail, name: string): Snapshot | null {
+  const { head, epoch } = rows.session;
+  if (epoch !== tail.epoch || tail.first > head + 1) return null;
+  const transcript: Transcript = {
+    session: sessionView(rows.session, name),
+    messages: rows.messages.map((row) => messageView(row, name)),
+    runs: rows.runs.map((row) => ({ session_id: name, ...(JSON.parse(row.data) as Omit<Run, "session_id">) })),
+    approvals: [...tail.approvals.values()],
+    closed: false,
+  };
+  const { events } = tail.read(head, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
+  for (const event of events) {
+    const payload = JSON.parse(event.payload) as { message?: { message_id: string } };
+    // It was open at H, so the rows do not have it: only a new read tells where it belongs.
+    if (event.type === "message.completed" && !knows(transcript, payload.message?.message_id)) return null;
+    applyEvent(transcript, { ...event, event: event.type, session_id: name, epoch, payload });
+  }
+  const messages = [...transcript.messages.filter((message) => message.status !== "streaming"), ...openOf(tail, name)];
+  messages.sort((a, b) => a.seq - b.seq);
+  const session = sessionView(tail.row, name);
+  return { session, messages, runs: transcript.runs, approvals: [...tail.approvals.values()], has_more: rows.has_more };
+}
+
+/** The messages being written, as they are at the tail's head. */
+export function openOf(tail: Tail, name: string): Message[] {
+  return [...tail.open.values()].map(({ seq, message }) => ({ session_id: name, seq, ...viewOf(message) }));
+}
+
+export function messageView(row: MessageRow, name: string): Message {
+  return { session_id: name, seq: row.seq, ...(JSON.parse(row.data) as Omit<Message, "session_id" | "seq">) };
+}
+
+
+function knows(transcript: Transcript, message_id: string | undefined): boolean {
+  return transcript.messages.some((message) => message.message_id === message_id);
+}

@@ -1,0 +1,80 @@
+import type { Appended, Journal } from "../core/journal.ts";
+import type { NewEvent, RowChange } from "../core/ports.ts";
+import type { SessionRef } from "../core/session.ts";
+import { noSession } from "../core/session.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { Call } from "./registry.ts";
+import { answerFromPrior } from "./registry.ts";
+
+type Committed = Extract<Appended, { ok: true }>;
+
+export interface CommandAppend {
+  readonly session: SessionRef | null;
+  readonly events: readonly NewEvent[];
+  readonly rows: readonly RowChange[];
+  /** What a repeated request with the same key is answered from, JSON; epoch and seq are stored beside it. */
+  readonly remember: Record<string, unknown>;
+  /** Answers, inside the block that publishes the events. */
+  readonly committed: (result: Committed) => unknown;
+  /** Gives back what was reserved, when nothing was written. */
+  readonly undo?: () => void;
+}
+
+/** Appends the effect of a command: the answer leaves after the commit, and with the effect goes its key. */
+export function append(call: Call, journal: Journal, now: number, command: CommandAppend): void {
+  const rows = [...command.rows];
+  if (call.keyed !== null) {
+    const answer = JSON.stringify(command.remember);
+    rows.push({ kind: "idempotency", ...call.keyed, answer, created_at: now });
+  }
+  journal.append({
+    session: command.session,
+    run: null,
+    ack: true,
+    events: command.events,
+    rows,
+    settle: (outcome) => {
+      if (outcome.ok) {
+        try {
+          const payload = command.committed(outcome);
+          if (payload !== undefined) call.ok(payload);
+        } catch (error) {
+          call.fail(error);
+        }
+        return;
+      }
+      command.undo?.();
+      if (outcome.reason === "idempotent" && outcome.prior !== undefined) answerFromPrior(call, outcome.prior);
+      else call.fail(appendError(outcome));
+    },
+  });
+  call.entered();
+}
+
+/** Why nothing was written, for the caller. */
+export function appendError(outcome: Extract<Appended, { ok: false }>): GatewayError {
+  switch (outcome.reason) {
+    case "storage":
+      return new GatewayError("UNAVAILABLE", "storage refuses writes (is the disk full?); nothing was done", {
+        details: { kind: "storage" },
+        retry_after_ms: 2_000,
+      });
+    case "overloaded":
+      return new GatewayError("UNAVAILABLE", "too much is waiting to be written; nothing was done", {
+        details: { kind: "journal" },
+        retry_after_ms: 1_000,
+      });
+    case "full":
+      return new GatewayError("CONFLICT", `full: the bound ${outcome.what ?? ""} is reached; delete some, or raise it in [limits]`, {
+        details: { kind: "full", what: outcome.what ?? "" },
+      });
+    case "exists":
+      return new GatewayError("CONFLICT", "a session with this id exists already", { details: { kind: "exists" } });
+    case "gone":
+      return new GatewayError("GONE", "this session was deleted", { details: { kind: "session" } });
+    case "unknown":
+      return noSession();
+    default:
+      return new GatewayError("UNAVAILABLE", "the gateway is stopping; nothing was done", { details: { kind: "draining" } });
+  }
+}

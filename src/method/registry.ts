@@ -1,0 +1,266 @@
+import type { Static, TObject, TSchema } from "@sinclair/typebox";
+import type { Caller, Dispatch, Outcome } from "../core/call.ts";
+import type { Connection } from "../core/connections.ts";
+import { newId } from "../core/id.ts";
+import type { Clock, IdempotencyRow, Logger, Store } from "../core/ports.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { MethodDefinition } from "../protocol/methods.ts";
+import { validate } from "../protocol/schema.ts";
+import { fingerprint } from "./idempotency.ts";
+import type { KeyedRequest } from "./idempotency.ts";
+import { InFlight } from "./idempotency.ts";
+
+/** One request on its way through a handler. */
+export interface Call {
+  readonly caller: Caller;
+  /** The user whose data it is about. */
+  readonly user: string;
+  /** Set when the request carries an idempotency key: the handler writes it with its effect (see append.ts). */
+  readonly keyed: KeyedRequest | null;
+  /** Answers. The first answer counts, and it leaves at once. */
+  ok(payload: unknown): void;
+  /** As ok, with JSON text. */
+  okText(text: string): void;
+  fail(error: unknown): void;
+  /** The effect is in the journal's queue: the next request of the connection on this session may go on. */
+  entered(): void;
+}
+
+/** A definition with what it does. Made by `handle`. */
+export interface MethodHandler {
+  readonly definition: MethodDefinition;
+  /** Answers with what it returns or resolves to; with undefined it answers through the call. */
+  readonly run: (params: never, call: Call) => unknown;
+  /** Answers a repeated request from what was stored with the first one's effect. */
+  readonly replay?: (prior: IdempotencyRow, params: never, call: Call) => unknown;
+}
+
+type Answer<R> = R | Promise<R> | undefined | Promise<undefined> | Promise<R | undefined>;
+
+/** Joins a definition and its handler, with the types of the definition. */
+export function handle<P extends TObject, R extends TSchema>(
+  definition: MethodDefinition<P, R>,
+  run: (params: Static<P>, call: Call) => Answer<Static<R>>,
+  replay?: (prior: IdempotencyRow, params: Static<P>, call: Call) => Answer<Static<R>>,
+): MethodHandler {
+  return { definition, run, ...(replay !== undefined && { replay }) } as MethodHandler;
+}
+
+export interface RegistryDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Counts every request and every error code. */
+  readonly count: (code: string | null) => void;
+}
+
+/** Longest a method may take before the caller is told TIMEOUT; run.wait has its own. */
+const DEADLINE_MS = 65_000;
+
+/** Every method of this gateway, by name and alias. */
+export class Registry {
+  readonly #byName = new Map<string, MethodHandler>();
+  readonly #deps: RegistryDeps;
+  readonly #flights = new InFlight();
+  readonly #turns = new WeakMap<Connection, Map<string, Promise<void>>>();
+
+  constructor(deps: RegistryDeps, handlers: readonly MethodHandler[]) {
+    this.#deps = deps;
+    for (const handler of handlers) this.add(handler);
+  }
+
+  /** @throws Error when the name is taken. */
+  add(handler: MethodHandler): void {
+    const { name, aliases = [] } = handler.definition;
+    for (const each of [name, ...aliases]) {
+      if (this.#byName.has(each)) throw new Error(`two methods are called ${each}`);
+      this.#byName.set(each, handler);
+    }
+  }
+
+  get(name: string): MethodDefinition | undefined {
+    return this.#byName.get(name)?.definition;
+  }
+
+  /** Definitions without their aliases, in the order they were added. */
+  definitions(): MethodDefinition[] {
+    return [...new Set(this.#byName.values())].map((handler) => handler.definition);
+  }
+
+  readonly dispatch: Dispatch = (caller, request, answer) => {
+    const call = this.#call(caller, request.method, answer);
+    try {
+      const handler = this.#byName.get(request.method);
+      if (handler === undefined) {
+        throw new GatewayError("NOT_FOUND", `no method "${request.method.slice(0, 64)}": system.describe lists them`, {
+          details: { kind: "method" },
+        });
+      }
+      const { definition } = handler;
+      if (definition.scope !== null && !caller.principal.scopes.has(definition.scope)) {
+        throw new GatewayError("FORBIDDEN", `${definition.name} needs the scope ${definition.scope}`, {
+          details: { kind: "scope", scope: definition.scope },
+        });
+      }
+      const params = validate(definition.params, request.params) as Record<string, unknown>;
+      this.#admit(handler, params, call);
+    } catch (error) {
+      call.fail(error);
+    }
+  };
+
+  /** Waits for the turn of the session and for the first use of the key, where there is either. */
+  #admit(handler: MethodHandler, params: Record<string, unknown>, call: OpenCall): void {
+    const { definition } = handler;
+    const key = definition.idempotent === true ? params["idempotency_key"] : undefined;
+    if (typeof key === "string") {
+      call.keyed = { user: call.user, key, fingerprint: fingerprint(definition, params) };
+    }
+    const turn = this.#turn(definition, params, call);
+    if (turn === null && call.keyed === null) return this.#run(handler, params, call);
+    void this.#later(handler, params, call, turn);
+    return undefined;
+  }
+
+  async #later(handler: MethodHandler, params: unknown, call: OpenCall, turn: Promise<void> | null): Promise<void> {
+    try {
+      if (turn !== null) await turn;
+      if (call.keyed === null) return this.#run(handler, params, call);
+      const release = await this.#flights.enter(call.keyed);
+      call.onAnswer(release);
+      const prior = await this.#deps.store.idempotency(call.keyed.user, call.keyed.key);
+      if (prior === null) return this.#run(handler, params, call);
+      this.replay(handler, prior, params, call);
+    } catch (error) {
+      call.fail(error);
+    }
+    return undefined;
+  }
+
+  /** Answers a repeated request with the first success. */
+  replay(handler: MethodHandler, prior: IdempotencyRow, params: unknown, call: Call): void {
+    if (prior.fingerprint !== call.keyed?.fingerprint) {
+      return call.fail(
+        new GatewayError("IDEMPOTENCY_MISMATCH", "this idempotency_key was used for another request: take a new one"),
+      );
+    }
+    this.#settle(() => handler.replay?.(prior, params as never, call) ?? JSON.parse(prior.answer), call);
+    return undefined;
+  }
+
+  #run(handler: MethodHandler, params: unknown, call: OpenCall): void {
+    call.onPrior = (prior) => this.replay(handler, prior, params, call);
+    this.#settle(() => handler.run(params as never, call), call);
+    if (call.answered) return;
+    const { clock } = this.#deps;
+    const cancel = clock.after(DEADLINE_MS, () => {
+      call.fail(new GatewayError("TIMEOUT", `${handler.definition.name} took too long; its outcome is open`));
+    });
+    call.onAnswer(cancel);
+  }
+
+  #settle(work: () => unknown, call: Call): void {
+    try {
+      const value = work();
+      if (value instanceof Promise) {
+        value.then(
+          (payload: unknown) => payload !== undefined && call.ok(payload),
+          (error: unknown) => call.fail(error),
+        );
+      } else if (value !== undefined) call.ok(value);
+    } catch (error) {
+      call.fail(error);
+    }
+  }
+
+  /** Mutating requests of one connection on one session go on one after the other; null: nothing is before it. */
+  #turn(definition: MethodDefinition, params: Record<string, unknown>, call: OpenCall): Promise<void> | null {
+    const { connection } = call.caller;
+    const session = params["session_id"];
+    if (definition.mutates !== true || connection === null || typeof session !== "string") return null;
+    const turns = this.#turns.get(connection) ?? new Map<string, Promise<void>>();
+    this.#turns.set(connection, turns);
+    const before = turns.get(session) ?? null;
+    const mine = new Promise<void>((resolve) => (call.onEntered = resolve));
+    turns.set(session, mine);
+    void mine.then(() => {
+      if (turns.get(session) === mine) turns.delete(session);
+    });
+    return before;
+  }
+
+  #call(caller: Caller, method: string, answer: (outcome: Outcome) => void): OpenCall {
+    return new OpenCall(caller, answer, (error) => this.#publicError(method, error), this.#deps.count);
+  }
+
+  /** What the caller may know of an error: everything of ours, of anything else only an id that is in the log. */
+  #publicError(method: string, error: unknown): GatewayError {
+    if (error instanceof GatewayError) return error;
+    const id = newId("req", this.#deps.clock.now());
+    this.#deps.log.error({ method, error_id: id, err: error }, "a method failed unexpectedly");
+    return new GatewayError("INTERNAL_ERROR", `something went wrong; the log has it under ${id}`, { details: { id } });
+  }
+}
+
+/** A call until it is answered; its callbacks run once. */
+class OpenCall implements Call {
+  readonly caller: Caller;
+  keyed: KeyedRequest | null = null;
+  answered = false;
+  /** Set by the registry: what to do when the store finds the key taken after all. */
+  onPrior: (prior: IdempotencyRow) => void = () => undefined;
+  onEntered: () => void = () => undefined;
+  readonly #answer: (outcome: Outcome) => void;
+  readonly #publicError: (error: unknown) => GatewayError;
+  readonly #count: (code: string | null) => void;
+  readonly #after: (() => void)[] = [];
+
+  constructor(
+    caller: Caller,
+    answer: (outcome: Outcome) => void,
+    publicError: (error: unknown) => GatewayError,
+    count: (code: string | null) => void,
+  ) {
+    this.caller = caller;
+    this.#answer = answer;
+    this.#publicError = publicError;
+    this.#count = count;
+  }
+
+  get user(): string {
+    return this.caller.principal.user;
+  }
+
+  ok(payload: unknown): void {
+    this.#settle({ ok: true, payload }, null);
+  }
+  okText(text: string): void {
+    this.#settle({ ok: true, text }, null);
+  }
+  fail(error: unknown): void {
+    if (this.answered) return;
+    const known = this.#publicError(error);
+    this.#settle({ ok: false, error: known }, known.reason);
+  }
+  entered(): void {
+    this.onEntered();
+  }
+  onAnswer(task: () => void): void {
+    if (this.answered) task();
+    else this.#after.push(task);
+  }
+
+  #settle(outcome: Outcome, code: string | null): void {
+    if (this.answered) return;
+    this.answered = true;
+    this.#count(code);
+    this.#answer(outcome);
+    this.entered();
+    for (const task of this.#after) task();
+  }
+}
+
+/** The store found the key taken by a request that was not seen before: answers from its row. */
+export function answerFromPrior(call: Call, prior: IdempotencyRow): void {
+  (call as OpenCall).onPrior(prior);
+}

@@ -1,0 +1,70 @@
+import type { Dispatch } from "../core/call.ts";
+import type { Connection, Connections } from "../core/connections.ts";
+import type { Followers } from "../core/follow.ts";
+import type { Hub } from "../core/hub.ts";
+import type { Limits } from "../core/limits.ts";
+import type { Clock, Logger } from "../core/ports.ts";
+import type { Authenticator, Principal } from "../core/principal.ts";
+import type { Directory } from "../core/session.ts";
+import type { GatewayError } from "../protocol/errors.ts";
+import type { MethodDefinition } from "../protocol/methods.ts";
+
+/** What the door says of a request before anybody is authenticated; null: come in. */
+export interface Doors {
+  /** Host allow-list, for every request. `host` is the Host header. */
+  checkHost(host: string | null): GatewayError | null;
+  /** Origin rule, for upgrades, SSE and state-changing requests. */
+  checkOrigin(request: Request): GatewayError | null;
+  /** The Origin to echo for CORS; null: none. */
+  corsOrigin(origin: string | null): string | null;
+  /** The client's address: the peer's, or what a trusted proxy says it is. */
+  remoteOf(peer: string, headers: Headers): string;
+}
+
+export interface TransportOptions {
+  readonly name: string;
+  readonly version: string;
+  readonly node_id: string;
+  /** gateway.enabled: false answers 404 to upgrades. */
+  readonly sockets: boolean;
+  /** auth.mode none: no credential is asked for. */
+  readonly open: boolean;
+  readonly heartbeat_interval_secs: number;
+  readonly connection_timeout_secs: number;
+  readonly capabilities: readonly string[];
+}
+
+/** Everything the transports are handed. They hold no behaviour: `dispatch` does, and `followers` streams. */
+export interface TransportContext {
+  readonly options: TransportOptions;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly dispatch: Dispatch;
+  /** Every method, without aliases. */
+  readonly definitions: () => readonly MethodDefinition[];
+  /** By name or alias. */
+  readonly definition: (name: string) => MethodDefinition | undefined;
+  /** Names of all events. */
+  readonly events: readonly string[];
+  readonly authenticator: Authenticator;
+  readonly doors: Doors;
+  readonly connections: Connections;
+  readonly followers: Followers;
+  readonly directory: Directory;
+  readonly hub: Hub;
+  /** Seconds since start. */
+  readonly uptime: () => number;
+  readonly status: () => "healthy" | "degraded" | "draining";
+  readonly ready: () => Readonly<Record<"store" | "disk" | "draining" | "provider", { ok: boolean; reason?: string }>>;
+  /** Counted in stats: a limit that was reached, an error code, a reader that was too slow, a REST request. */
+  readonly count: {
+    limit(option: string): void;
+    error(code: string): void;
+    slowConsumer(): void;
+  };
+  /** Called once a connection is authenticated or gone: presence, revocation. */
+  readonly onConnection: (connection: Connection, state: "joined" | "left") => void;
+  /** A session_token for the connection's own user, where the handshake gives one; null: none. */
+  readonly grant: (principal: Principal) => { session_token: string; expires_at: number } | null;
+}
