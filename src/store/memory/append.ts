@@ -1,0 +1,285 @@
+import type { AppendItem, ItemResult, RowChange, SessionRow } from "../../core/ports.ts";
+import type { Limits } from "../../core/limits.ts";
+import { endsRun, hasEnded, needsSession, withinTtl } from "../rules.ts";
+import type { MemorySession, MemoryState } from "./state.ts";
+import { countSessions, pair } from "./state.ts";
+
+type Refused = Extract<ItemResult, { ok: false }>;
+type Change<K extends RowChange["kind"]> = Extract<RowChange, { kind: K }>;
+/** What takes an operation back, in the order it was done. */
+type Undo = (() => void)[];
+
+interface Operation {
+  readonly state: MemoryState;
+  readonly limits: Limits;
+  readonly item: AppendItem;
+  readonly undo: Undo;
+}
+
+export function append(state: MemoryState, limits: Limits, item: AppendItem): ItemResult {
+  const undo: Undo = [];
+  const result = apply({ state, limits, item, undo });
+  if (!result.ok) for (const step of undo.toReversed()) step();
+  return result;
+}
+
+function apply(operation: Operation): ItemResult {
+  const { item } = operation;
+  for (const row of item.rows) {
+    const refused = row.kind === "idempotency" ? checkKey(operation, row) : null;
+    if (refused !== null) return refused;
+  }
+  if (item.session === null) return applyRows(operation);
+  const session = findSession(operation, item.session);
+  if ("ok" in session) return session;
+  return applyEvents(operation, session);
+}
+
+function applyRows(operation: Operation): ItemResult {
+  const { item } = operation;
+  if (item.events.length > 0 || item.rows.some(needsSession))
+    return { ok: false, reason: "unknown" };
+  for (const row of item.rows) changeRecord(operation, row, null, 0);
+  return { ok: true, first_seq: 0, epoch: "" };
+}
+
+function applyEvents(operation: Operation, session: MemorySession): ItemResult {
+  const { item, undo } = operation;
+  const before = session.row;
+  const length = session.events.length;
+  undo.push(() => {
+    session.row = before;
+    session.events.length = length;
+  });
+  const first_seq = before.head + 1;
+  item.events.forEach((event, index) => session.events.push({ seq: first_seq + index, ...event }));
+  const last = item.events.at(-1);
+  setRow(session, {
+    head: before.head + item.events.length,
+    updated_at: last?.ts ?? before.updated_at,
+  });
+  for (const row of item.rows) {
+    const refused = changeRow(operation, session, row, first_seq);
+    if (refused !== null) return refused;
+  }
+  return { ok: true, first_seq, epoch: session.row.epoch };
+}
+
+function setRow(session: MemorySession, change: Partial<SessionRow>): void {
+  session.row = { ...session.row, ...change };
+}
+
+function findSession(operation: Operation, id: string): MemorySession | Refused {
+  const { state, item } = operation;
+  const create = item.rows.find((row) => row.kind === "session.create");
+  if (create !== undefined) return createSession(operation, id, create);
+  const session = state.sessions.get(id);
+  if (session === undefined || session.state === "copying") return { ok: false, reason: "unknown" };
+  if (session.state === "deleting" && !endsRun(item)) return { ok: false, reason: "gone" };
+  return session;
+}
+
+function createSession(
+  operation: Operation,
+  id: string,
+  row: Change<"session.create">,
+): MemorySession | Refused {
+  const { state, limits, undo } = operation;
+  const { kind: _, revive, ...settings } = row;
+  const named = (owner: string, name: string | null) =>
+    name !== null && name === row.name && owner === row.owner;
+  if (state.sessions.has(id)) return { ok: false, reason: "exists" };
+  for (const { row: other } of state.sessions.values()) {
+    if (named(other.owner, other.name)) return { ok: false, reason: "exists" };
+  }
+  const dead = [...state.tombstones.values()].some(
+    ({ owner, name, deleted_at }) =>
+      named(owner, name) && withinTtl(deleted_at, limits.tombstone_ttl_secs, row.created_at),
+  );
+  if (dead && !revive) return { ok: false, reason: "gone" };
+  if (countSessions(state, row.owner) >= limits.sessions_per_user) {
+    return { ok: false, reason: "full", what: "sessions_per_user" };
+  }
+  const session: MemorySession = {
+    row: {
+      id,
+      ...settings,
+      floor: 0,
+      head: 0,
+      updated_at: row.created_at,
+      message_count: 0,
+      archived: false,
+      active_run_id: null,
+    },
+    state: "live",
+    events: [],
+    messages: new Map(),
+    copy: null,
+  };
+  state.sessions.set(id, session);
+  undo.push(() => state.sessions.delete(id));
+  return session;
+}
+
+function changeRow(
+  operation: Operation,
+  session: MemorySession,
+  row: RowChange,
+  first_seq: number,
+): Refused | null {
+  switch (row.kind) {
+    case "session.create":
+      return null;
+    case "session.update": {
+      const { kind: _, ...settings } = row;
+      setRow(session, settings);
+      return null;
+    }
+    case "session.close":
+      return closeSession(operation, session, row);
+    case "message.put":
+      return putMessage(operation, session, row, first_seq);
+    case "message.done":
+    case "message.drop":
+      return changeMessage(operation, session, row);
+    case "run.put":
+      return putRun(operation, session, row, first_seq);
+    default:
+      changeRecord(operation, row, session.row, operation.item.events.length === 0 ? 0 : first_seq);
+      return null;
+  }
+}
+
+function closeSession(
+  { state, undo }: Operation,
+  session: MemorySession,
+  row: Change<"session.close">,
+): null {
+  const { id, owner, name, epoch } = session.row;
+  const was = session.state;
+  session.state = "deleting";
+  setRow(session, { name: null });
+  state.tombstones.set(id, { owner, name, epoch, deleted_at: row.at });
+  undo.push(() => {
+    session.state = was;
+    state.tombstones.delete(id);
+  });
+  return null;
+}
+
+function putMessage(
+  { limits, undo }: Operation,
+  session: MemorySession,
+  row: Change<"message.put">,
+  first_seq: number,
+): Refused | null {
+  const { message_id, role, status, data } = row;
+  if (session.messages.has(message_id)) return { ok: false, reason: "exists" };
+  const { message_count } = session.row;
+  if (message_count >= limits.messages_per_session) {
+    return { ok: false, reason: "full", what: "messages_per_session" };
+  }
+  const made = { message_id, seq: first_seq + row.event, role, status, data };
+  session.messages.set(message_id, { row: made, run_id: row.run_id });
+  undo.push(() => session.messages.delete(message_id));
+  setRow(session, { message_count: message_count + 1 });
+  return null;
+}
+
+function changeMessage(
+  { undo }: Operation,
+  session: MemorySession,
+  row: Change<"message.done"> | Change<"message.drop">,
+): Refused | null {
+  const before = session.messages.get(row.message_id);
+  if (before === undefined) return { ok: false, reason: "unknown" };
+  if (row.kind === "message.done") {
+    if (before.row.status !== "streaming") return { ok: false, reason: "unknown" };
+    const after = { ...before.row, status: row.status, data: row.data };
+    session.messages.set(row.message_id, { ...before, row: after });
+  } else {
+    session.messages.delete(row.message_id);
+    setRow(session, { message_count: session.row.message_count - 1 });
+  }
+  undo.push(() => session.messages.set(row.message_id, before));
+  return null;
+}
+
+function putRun(
+  { state, undo }: Operation,
+  session: MemorySession,
+  row: Change<"run.put">,
+  first_seq: number,
+): Refused | null {
+  const { run_id, status, data } = row;
+  const before = state.runs.get(run_id);
+  if (before === undefined && row.event === undefined) return { ok: false, reason: "unknown" };
+  if (before !== undefined && before.row.session !== session.row.id) {
+    return { ok: false, reason: row.event === undefined ? "unknown" : "exists" };
+  }
+  state.runs.set(run_id, {
+    row: { run_id, session: session.row.id, status, data },
+    created_at: before?.created_at ?? row.created_at,
+    first_seq: before?.first_seq ?? first_seq + (row.event ?? 0),
+  });
+  undo.push(() => {
+    if (before === undefined) state.runs.delete(run_id);
+    else state.runs.set(run_id, before);
+  });
+  if (status === "running") setRow(session, { active_run_id: run_id });
+  if (hasEnded(status) && session.row.active_run_id === run_id)
+    setRow(session, { active_run_id: null });
+  return null;
+}
+
+function checkKey({ state, limits }: Operation, row: Change<"idempotency">): Refused | null {
+  const live = (key: { created_at: number }) =>
+    withinTtl(key.created_at, limits.key_ttl_secs, row.created_at);
+  const prior = state.keys.get(pair(row.user, row.key));
+  if (prior !== undefined && live(prior))
+    return { ok: false, reason: "idempotent", prior: prior.row };
+  const held = [...state.keys.values()].filter((key) => key.user === row.user && live(key)).length;
+  return held < limits.keys_per_user ? null : { ok: false, reason: "full", what: "keys_per_user" };
+}
+
+/** Rows that belong to no session, or only remember one. */
+function changeRecord(
+  { state, undo }: Operation,
+  row: RowChange,
+  session: SessionRow | null,
+  seq: number,
+): void {
+  const put = <T>(map: Map<string, T>, key: string, value: T | null) => {
+    const before = map.get(key);
+    undo.push(() => {
+      if (before === undefined) map.delete(key);
+      else map.set(key, before);
+    });
+    if (value === null) map.delete(key);
+    else map.set(key, value);
+  };
+  if (row.kind === "record.drop") put(state.records, pair(row.collection, row.id), null);
+  if (row.kind === "record.put") {
+    const id = pair(row.record.collection, row.record.id);
+    put(state.records, id, {
+      row: row.record,
+      place: state.records.get(id)?.place ?? nextPlace(state),
+    });
+  }
+  if (row.kind !== "idempotency") return;
+  const { user, key, fingerprint, answer, created_at } = row;
+  const kept = {
+    fingerprint,
+    answer,
+    session: session?.id ?? null,
+    epoch: session?.epoch ?? null,
+    seq,
+  };
+  put(state.keys, pair(user, key), { user, row: kept, created_at });
+}
+
+function nextPlace(state: MemoryState): number {
+  let last = 0;
+  for (const { place } of state.records.values()) last = Math.max(last, place);
+  return last + 1;
+}

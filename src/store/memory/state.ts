@@ -1,0 +1,107 @@
+import type {
+  IdempotencyRow,
+  MessageRow,
+  RecordRow,
+  RunRow,
+  SessionRow,
+} from "../../core/ports.ts";
+import type { StoredEvent } from "../../protocol/frames.ts";
+
+export interface MemoryMessage {
+  readonly row: MessageRow;
+  readonly run_id: string | null;
+}
+
+export interface MemoryRun {
+  readonly row: RunRow;
+  readonly created_at: number;
+  readonly first_seq: number;
+}
+
+/** How far a copy has come: messages of `from` in (after, upto], without those that were open when it began. */
+export interface MemoryCopy {
+  readonly from: string;
+  readonly upto: number;
+  readonly after: number;
+  readonly skip: ReadonlySet<string>;
+}
+
+export interface MemorySession {
+  row: SessionRow;
+  state: "live" | "copying" | "deleting";
+  /** (floor, head], in seq order. */
+  readonly events: StoredEvent[];
+  readonly messages: Map<string, MemoryMessage>;
+  copy: MemoryCopy | null;
+}
+
+export interface MemoryKey {
+  readonly user: string;
+  readonly row: IdempotencyRow;
+  readonly created_at: number;
+}
+
+export interface MemoryTombstone {
+  readonly owner: string;
+  readonly name: string | null;
+  readonly epoch: string;
+  readonly deleted_at: number;
+}
+
+export interface MemoryRecord {
+  readonly row: RecordRow;
+  /** Where it stands in its collection, oldest first. */
+  readonly place: number;
+}
+
+export interface MemoryState {
+  readonly server_id: string;
+  readonly sessions: Map<string, MemorySession>;
+  readonly runs: Map<string, MemoryRun>;
+  readonly keys: Map<string, MemoryKey>;
+  /** By the session's gateway id. */
+  readonly tombstones: Map<string, MemoryTombstone>;
+  readonly records: Map<string, MemoryRecord>;
+}
+
+export function newState(): MemoryState {
+  return {
+    server_id: crypto.randomUUID(),
+    sessions: new Map(),
+    runs: new Map(),
+    keys: new Map(),
+    tombstones: new Map(),
+    records: new Map(),
+  };
+}
+
+/** One map key of two strings. */
+export function pair(a: string, b: string): string {
+  return JSON.stringify([a, b]);
+}
+
+export function liveSession(state: MemoryState, id: string): MemorySession | null {
+  const session = state.sessions.get(id);
+  return session?.state === "live" ? session : null;
+}
+
+export function messagesBySeq(session: MemorySession): MemoryMessage[] {
+  return [...session.messages.values()].toSorted((a, b) => a.row.seq - b.row.seq);
+}
+
+export function unendedRuns(state: MemoryState, session: string): MemoryRun[] {
+  return [...state.runs.values()]
+    .filter(
+      ({ row }) => row.session === session && (row.status === "queued" || row.status === "running"),
+    )
+    .toSorted((a, b) => a.first_seq - b.first_seq);
+}
+
+/** Sessions a user's quota counts: all but those being deleted. */
+export function countSessions(state: MemoryState, owner: string): number {
+  let count = 0;
+  for (const session of state.sessions.values()) {
+    if (session.row.owner === owner && session.state !== "deleting") count++;
+  }
+  return count;
+}

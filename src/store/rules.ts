@@ -1,0 +1,81 @@
+import type { AppendItem, RowChange, StoreItem } from "../core/ports.ts";
+import type { RunStatus } from "../protocol/entities.ts";
+import type { StoredEvent } from "../protocol/frames.ts";
+
+/** Bytes a message counts for besides its data, when a snapshot or a history is cut to size. */
+const MESSAGE_OVERHEAD_BYTES = 100;
+
+export function messageBytes(message: { readonly data: string }): number {
+  return Buffer.byteLength(message.data) + MESSAGE_OVERHEAD_BYTES;
+}
+
+export function eventBytes(event: { readonly payload: string }): number {
+  return Buffer.byteLength(event.payload);
+}
+
+/**
+ * Takes rows from the front while they fit in both bounds, the first one whatever its size.
+ * `more` says whether a row was left.
+ */
+export function takeWithin<T>(
+  rows: Iterable<T>,
+  bytesOf: (row: T) => number,
+  bounds: { readonly count: number; readonly bytes: number },
+): { taken: T[]; more: boolean } {
+  const taken: T[] = [];
+  let bytes = 0;
+  for (const row of rows) {
+    bytes += bytesOf(row);
+    const full = taken.length >= bounds.count || bytes > bounds.bytes;
+    if (full && taken.length > 0) return { taken, more: true };
+    taken.push(row);
+  }
+  return { taken, more: false };
+}
+
+/** Whether what was made at `at` still counts at `now`. */
+export function withinTtl(at: number, ttl_secs: number, now: number): boolean {
+  return at + ttl_secs * 1000 > now;
+}
+
+export function hasEnded(status: RunStatus): boolean {
+  return status !== "queued" && status !== "running";
+}
+
+/** Whether an operation writes the end of a run: the one thing a session being deleted still takes. */
+export function endsRun(item: AppendItem): boolean {
+  return item.rows.some((row) => row.kind === "run.put" && hasEnded(row.status));
+}
+
+/** Changes that need the session of their operation. */
+export function needsSession(row: RowChange): boolean {
+  return row.kind !== "idempotency" && row.kind !== "record.put" && row.kind !== "record.drop";
+}
+
+/** A message's data as a copy of it has it: of no run. */
+export function withoutRun(data: string): string {
+  const message = JSON.parse(data) as Record<string, unknown>;
+  delete message["run_id"];
+  return JSON.stringify(message);
+}
+
+/** Whether an event carries text or a call of the message being written. */
+export function writesMessage(event: StoredEvent, message_id: string): boolean {
+  if (event.type !== "message.delta" && !event.type.startsWith("tool.")) return false;
+  return (JSON.parse(event.payload) as { message_id?: string }).message_id === message_id;
+}
+
+/** Refuses groups that no caller may make, before anything is written. @throws Error */
+export function assertGroup(group: readonly StoreItem[]): void {
+  for (const item of group) {
+    if (item.kind !== "append") continue;
+    for (const row of item.rows) {
+      const index = row.kind === "message.put" || row.kind === "run.put" ? row.event : undefined;
+      if (index !== undefined && item.events[index] === undefined) {
+        throw new Error(
+          `store: ${row.kind} names event ${index} of an operation with ${item.events.length}`,
+        );
+      }
+    }
+  }
+}

@@ -1,0 +1,22 @@
+import { describe } from "bun:test";
+import { appendConformance } from "./store.append.ts";
+import type { MakeStore } from "./store.builders.ts";
+import { copyConformance } from "./store.copy.ts";
+import { deletionConformance } from "./store.deletion.ts";
+import { keysConformance } from "./store.keys.ts";
+import { listConformance } from "./store.list.ts";
+import { logConformance } from "./store.log.ts";
+import { messagesConformance } from "./store.messages.ts";
+
+/** What every Store does, whatever it is made of. */
+export function storeConformance(name: string, make: MakeStore): void {
+  describe(`${name} store`, () => {
+    describe("append", () => appendConformance(make));
+    describe("idempotency and quotas", () => keysConformance(make));
+    describe("deletion", () => deletionConformance(make));
+    describe("messages and runs", () => messagesConformance(make));
+    describe("log", () => logConformance(make));
+    describe("copy", () => copyConformance(make));
+    describe("lists and records", () => listConformance(make));
+  });
+}
