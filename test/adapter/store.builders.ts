@@ -197,6 +197,7 @@ export function copyOf(from: string, into: string, more: Partial<CopyItem> = {})
     title: "a copy",
     created_at: START + 1,
     max_rows: 100,
+    remember: null,
     ...more,
   };
 }

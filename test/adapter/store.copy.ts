@@ -8,6 +8,7 @@ import {
   copyOf,
   create,
   event,
+  key,
   ok,
   put,
   say,
@@ -210,5 +211,54 @@ export function copyConformance(make: MakeStore): void {
     expect(await commit(store, { kind: "erase", session: "ses_b", max_rows: 100 })).toEqual([done]);
     expect(await store.deleted("ses_b", "ada")).toBe(false);
     expect(await commit(store, create("ses_b"), create("ses_c"))).toEqual([ok(1), ok(1)]);
+  });
+
+  test("the key of a copy is remembered with its last group", async () => {
+    await using fixture = await make({ keys_per_user: 1 });
+    const { store } = fixture;
+    const remember = {
+      user: "ada",
+      key: "k",
+      fingerprint: "print",
+      answer: "{}",
+      created_at: START,
+    };
+    await commitAll(store, create("ses_a"), say("ses_a", "msg_1"), say("ses_a", "msg_2"));
+    const group = copyOf("ses_a", "ses_b", { max_rows: 1, remember });
+    expect(await commit(store, group)).toEqual([more]);
+    expect(await store.idempotency("ada", "k")).toBeNull();
+    expect(await commit(store, group)).toEqual([done]);
+    const prior = {
+      fingerprint: "print",
+      answer: "{}",
+      session: "ses_b",
+      epoch: "epochcpy",
+      seq: 0,
+    };
+    expect(await store.idempotency("ada", "k")).toEqual(prior);
+    const other = copyOf("ses_a", "ses_c", { remember: { ...remember, key: "other" } });
+    expect(await commit(store, copyOf("ses_a", "ses_c", { remember }), other)).toEqual([
+      { ok: false, reason: "idempotent", prior },
+      { ok: false, reason: "full", what: "keys_per_user" },
+    ]);
+    expect(await store.totals()).toMatchObject({ sessions: 2 });
+  });
+
+  test("a key taken while a copy went on stops it before its last group", async () => {
+    await using fixture = await make();
+    const { store } = fixture;
+    const remember = {
+      user: "ada",
+      key: "k",
+      fingerprint: "print",
+      answer: "{}",
+      created_at: START,
+    };
+    await commitAll(store, create("ses_a"), say("ses_a", "msg_1"), say("ses_a", "msg_2"));
+    const group = copyOf("ses_a", "ses_b", { max_rows: 1, remember });
+    await commitAll(store, group, append("ses_a", [], [key("k")]));
+    expect(await commit(store, group)).toMatchObject([{ ok: false, reason: "idempotent" }]);
+    expect(await store.session("ses_b")).toBeNull();
+    expect(await commit(store, { kind: "erase", session: "ses_b", max_rows: 9 })).toEqual([done]);
   });
 }

@@ -1,13 +1,14 @@
 import type { AppendItem, ItemResult, RowChange, SessionRow } from "../../core/ports.ts";
 import type { Limits } from "../../core/limits.ts";
 import { endsRun, hasEnded, needsSession, withinTtl } from "../rules.ts";
-import type { MemorySession, MemoryState } from "./state.ts";
+import type { MemoryKey, MemorySession, MemoryState } from "./state.ts";
 import { countSessions, pair } from "./state.ts";
 
 type Refused = Extract<ItemResult, { ok: false }>;
 type Change<K extends RowChange["kind"]> = Extract<RowChange, { kind: K }>;
 /** What takes an operation back, in the order it was done. */
 type Undo = (() => void)[];
+type KeyFields = Omit<Change<"idempotency">, "kind">;
 
 interface Operation {
   readonly state: MemoryState;
@@ -26,7 +27,8 @@ export function append(state: MemoryState, limits: Limits, item: AppendItem): It
 function apply(operation: Operation): ItemResult {
   const { item } = operation;
   for (const row of item.rows) {
-    const refused = row.kind === "idempotency" ? checkKey(operation, row) : null;
+    const refused =
+      row.kind === "idempotency" ? checkKey(operation.state, operation.limits, row) : null;
     if (refused !== null) return refused;
   }
   if (item.session === null) return applyRows(operation);
@@ -232,7 +234,8 @@ function putRun(
   return null;
 }
 
-function checkKey({ state, limits }: Operation, row: Change<"idempotency">): Refused | null {
+/** Whether the key of a request may be taken: null, or why not. */
+export function checkKey(state: MemoryState, limits: Limits, row: KeyFields): Refused | null {
   const live = (key: { created_at: number }) =>
     withinTtl(key.created_at, limits.key_ttl_secs, row.created_at);
   const prior = state.keys.get(pair(row.user, row.key));
@@ -240,6 +243,22 @@ function checkKey({ state, limits }: Operation, row: Change<"idempotency">): Ref
     return { ok: false, reason: "idempotent", prior: prior.row };
   const held = [...state.keys.values()].filter((key) => key.user === row.user && live(key)).length;
   return held < limits.keys_per_user ? null : { ok: false, reason: "full", what: "keys_per_user" };
+}
+
+/** What is kept of a request's key, with the session it was about. */
+export function keyOf(
+  { user, fingerprint, answer, created_at }: KeyFields,
+  session: Pick<SessionRow, "id" | "epoch"> | null,
+  seq: number,
+): MemoryKey {
+  const row = {
+    fingerprint,
+    answer,
+    session: session?.id ?? null,
+    epoch: session?.epoch ?? null,
+    seq,
+  };
+  return { user, row, created_at };
 }
 
 /** Rows that belong to no session, or only remember one. */
@@ -266,16 +285,8 @@ function changeRecord(
       place: state.records.get(id)?.place ?? nextPlace(state),
     });
   }
-  if (row.kind !== "idempotency") return;
-  const { user, key, fingerprint, answer, created_at } = row;
-  const kept = {
-    fingerprint,
-    answer,
-    session: session?.id ?? null,
-    epoch: session?.epoch ?? null,
-    seq,
-  };
-  put(state.keys, pair(user, key), { user, row: kept, created_at });
+  if (row.kind === "idempotency")
+    put(state.keys, pair(row.user, row.key), keyOf(row, session, seq));
 }
 
 function nextPlace(state: MemoryState): number {

@@ -1,8 +1,9 @@
 import type { CopyItem, EraseItem, ItemResult, LoadItem, TrimItem } from "../../core/ports.ts";
 import type { Limits } from "../../core/limits.ts";
 import { messageBytes, takeWithin, withinTtl, withoutRun, writesMessage } from "../rules.ts";
+import { checkKey, keyOf } from "./append.ts";
 import type { MemoryCopy, MemorySession, MemoryState } from "./state.ts";
-import { countSessions, messagesBySeq, unendedRuns } from "./state.ts";
+import { countSessions, messagesBySeq, pair, unendedRuns } from "./state.ts";
 
 export function load(state: MemoryState, item: LoadItem): ItemResult {
   const session = state.sessions.get(item.session);
@@ -65,11 +66,13 @@ export function copy(state: MemoryState, limits: Limits, item: CopyItem): ItemRe
   const from = state.sessions.get(item.from);
   if (from === undefined || from.state === "copying") return { ok: false, reason: "unknown" };
   if (from.state === "deleting") return { ok: false, reason: "gone" };
+  const refused = item.remember === null ? null : checkKey(state, limits, item.remember);
+  if (refused !== null) return refused;
   const into = state.sessions.get(item.into) ?? startCopy(state, limits, item, from);
   if ("ok" in into) return into;
   const progress = into.copy;
   if (progress === null || progress.from !== item.from) return { ok: false, reason: "exists" };
-  const { taken, more } = takeWithin(
+  const { taken: copied, more } = takeWithin(
     messagesToCopy(from, progress),
     ({ row }) => messageBytes(row),
     {
@@ -77,7 +80,7 @@ export function copy(state: MemoryState, limits: Limits, item: CopyItem): ItemRe
       bytes: limits.group_bytes,
     },
   );
-  for (const { row } of taken) {
+  for (const { row } of copied) {
     const seq = into.messages.size + 1;
     into.messages.set(row.message_id, {
       row: { ...row, seq, data: withoutRun(row.data) },
@@ -86,9 +89,13 @@ export function copy(state: MemoryState, limits: Limits, item: CopyItem): ItemRe
   }
   const count = into.messages.size;
   into.row = { ...into.row, floor: count, head: count, message_count: count };
-  into.copy = more ? { ...progress, after: taken.at(-1)?.row.seq ?? progress.after } : null;
-  if (!more) into.state = "live";
-  return { ok: true, done: !more };
+  into.copy = more ? { ...progress, after: copied.at(-1)?.row.seq ?? progress.after } : null;
+  if (more) return { ok: true, done: false };
+  into.state = "live";
+  if (item.remember !== null) {
+    state.keys.set(pair(item.remember.user, item.remember.key), keyOf(item.remember, into.row, 0));
+  }
+  return { ok: true, done: true };
 }
 
 function messagesToCopy(from: MemorySession, { after, upto, skip }: MemoryCopy) {
