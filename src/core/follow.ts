@@ -3,7 +3,7 @@ import type { Connection } from "./connections.ts";
 import type { Hub } from "./hub.ts";
 import type { Journal } from "./journal.ts";
 import type { Limits } from "./limits.ts";
-import type { Clock, Store } from "./ports.ts";
+import type { Clock, Logger, Store } from "./ports.ts";
 import type { SessionRef } from "./session.ts";
 import { namingFor, noSession } from "./session.ts";
 import { Slots } from "./slots.ts";
@@ -64,15 +64,16 @@ export class Followers {
     hub: Hub;
     clock: Clock;
     limits: Limits;
+    log: Logger;
     onChange: (connection: Connection, subscription: Subscription, state: "joined" | "left") => void;
   }) {
-    const { journal, store, hub, clock, limits } = options;
+    const { journal, store, hub, clock, limits, log } = options;
     this.#journal = journal;
     this.#store = store;
     this.#limits = limits;
     this.#snapshots = new Snapshots(store, limits);
     this.#onChange = options.onChange;
-    this.#deps = { store, hub, clock, limits, reads: new Slots(limits.store_reads) };
+    this.#deps = { store, hub, clock, limits, log, reads: new Slots(limits.store_reads) };
   }
 
   /**

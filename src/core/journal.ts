@@ -222,9 +222,9 @@ export class Journal {
       const queued = group[i];
       const result = results[i];
       if (queued === undefined || result === undefined) throw new Error("the store answered a group with a hole");
-      if (queued.session !== null) this.tails.queued(queued.session, -1);
       if (!result.ok && queued.run !== null) this.#break(queued.run);
       queued.settle(result);
+      if (queued.session !== null) this.tails.queued(queued.session, -1);
     }
     this.tails.shrink();
   }
@@ -258,8 +258,8 @@ export class Journal {
     this.#queue = kept;
     for (const queued of failed) {
       this.#queueBytes -= queued.bytes;
-      if (queued.session !== null) this.tails.queued(queued.session, -1);
       queued.settle("skipped");
+      if (queued.session !== null) this.tails.queued(queued.session, -1);
     }
   }
 
@@ -283,8 +283,8 @@ export class Journal {
     this.#queueBytes = this.#queue.reduce((sum, queued) => sum + queued.bytes, 0);
     for (const queued of all) {
       if (queued.keep) continue;
-      if (queued.session !== null) this.tails.queued(queued.session, -1);
       queued.settle("storage");
+      if (queued.session !== null) this.tails.queued(queued.session, -1);
     }
     clock.after(delay, () => void this.#retry());
   }

@@ -202,6 +202,14 @@ export interface CopyItem {
   readonly title: string;
   readonly created_at: number;
   readonly max_rows: number;
+  /** Remembered with the last group, in its transaction; null: the request had no key. */
+  readonly remember: {
+    readonly user: string;
+    readonly key: string;
+    readonly fingerprint: string;
+    readonly answer: string;
+    readonly created_at: number;
+  } | null;
 }
 export type StoreItem = AppendItem | LoadItem | TrimItem | EraseItem | CopyItem;
 

@@ -176,9 +176,13 @@ export class Directory {
 
   /** A new session is being made: until it is settled, look-ups of its name find it and queue behind it. */
   reserve(owner: string, name: string | null): SessionRef {
-    const session: SessionRef = { id: newId("ses", this.#clock.now()), owner, name };
+    const session: SessionRef = { id: this.newId(), owner, name };
     this.adopt(session);
     return session;
+  }
+
+  newId(): string {
+    return newId("ses", this.#clock.now());
   }
 
   /** A session that exists now. */

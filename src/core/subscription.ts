@@ -3,7 +3,7 @@ import type { StoredEvent } from "../protocol/frames.ts";
 import type { Naming } from "../protocol/events.ts";
 import type { Frame, Hub } from "./hub.ts";
 import type { Limits } from "./limits.ts";
-import type { Clock, Store } from "./ports.ts";
+import type { Clock, Logger, Page, Store } from "./ports.ts";
 import type { SessionRef } from "./session.ts";
 import { nameOf, topicOf } from "./session.ts";
 import type { Slots } from "./slots.ts";
@@ -31,6 +31,7 @@ export interface SubscriptionDeps {
   readonly hub: Hub;
   readonly clock: Clock;
   readonly limits: Limits;
+  readonly log: Logger;
   /** Store reads for readers, bounded. */
   readonly reads: Slots;
   /** Called once when it is over, whatever ended it: the tail is released there. */
@@ -121,8 +122,15 @@ export class Subscription {
   }
 
   async #readPage(): Promise<void> {
-    const { store, reads } = this.#deps;
-    const page = await reads.use(() => store.page(this.session.id, this.#cursor, this.tail.head)).catch(() => null);
+    const { store, reads, log } = this.#deps;
+    let page: Page | null;
+    try {
+      page = await reads.use(() => store.page(this.session.id, this.#cursor, this.tail.head));
+    } catch (error) {
+      log.error({ session: this.session.id, err: error }, "a page of the log could not be read");
+      // The reader subscribes again from its cursor.
+      return this.end("trimmed");
+    }
     if (this.#state !== "catching_up") return;
     if (page === null) return this.end("deleted");
     if (page.epoch !== this.#epoch) return this.end("epoch");

@@ -87,7 +87,10 @@ export class Tails {
     const slot = this.#slots.get(session.id);
     if (slot === undefined) return;
     slot.queued += by;
-    if (by === -1) this.#dropIfUnused(slot);
+    if (by === 1 || slot.queued > 0 || slot.tail !== null) return;
+    // What would have made the session failed, so nobody can wait for its tail any more.
+    this.#reject(slot, session.id);
+    this.#dropIfUnused(slot);
   }
 
   /** The tail that takes the events of an operation that succeeded. */
@@ -159,9 +162,7 @@ export class Tails {
     const slot = this.#add(session);
     this.#load(session, (result) => {
       if (typeof result !== "string" && result.ok && "tail" in result) return this.#fill(slot, new Tail(result.tail));
-      const error = new NoSuchSession(typeof result === "string" ? "the gateway is stopping" : session.id);
-      for (const waiter of slot.waiting.splice(0)) waiter.reject(error);
-      return undefined;
+      return this.#reject(slot, typeof result === "string" ? "the gateway is stopping" : session.id);
     });
     return slot;
   }
@@ -176,6 +177,10 @@ export class Tails {
     slot.tail = tail;
     this.#touched.add(slot);
     for (const waiter of slot.waiting.splice(0)) waiter.resolve(tail);
+  }
+
+  #reject(slot: Slot, message: string): void {
+    for (const waiter of slot.waiting.splice(0)) waiter.reject(new NoSuchSession(message));
   }
 
   #dropIfUnused(slot: Slot): void {

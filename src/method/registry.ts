@@ -52,6 +52,8 @@ export interface RegistryDeps {
   readonly log: Logger;
   /** Counts every request and every error code. */
   readonly count: (code: string | null) => void;
+  /** The gateway stops: nothing new is begun, chat.abort still works. */
+  readonly draining: () => boolean;
 }
 
 /** Longest a method may take before the caller is told TIMEOUT; run.wait has its own. */
@@ -100,6 +102,12 @@ export class Registry {
       if (definition.scope !== null && !caller.principal.scopes.has(definition.scope)) {
         throw new GatewayError("FORBIDDEN", `${definition.name} needs the scope ${definition.scope}`, {
           details: { kind: "scope", scope: definition.scope },
+        });
+      }
+      if (definition.mutates === true && definition.name !== "chat.abort" && this.#deps.draining()) {
+        throw new GatewayError("UNAVAILABLE", "the gateway is stopping; nothing was done", {
+          details: { kind: "draining" },
+          retry_after_ms: 1_000,
         });
       }
       const params = validate(definition.params, request.params) as Record<string, unknown>;

@@ -1,0 +1,152 @@
+import { GatewayError } from "../protocol/errors.ts";
+
+export type BusyPolicy = "queue" | "interrupt" | "reject";
+
+/** A run as a lane sees it. */
+export interface LaneRun {
+  readonly run_id: string;
+  readonly isEnded: boolean;
+  /** Resolves when its end is committed, or it can have none because its session is gone. Never rejects. */
+  readonly ended: Promise<void>;
+  start(): void;
+  /** Ends it because a newer message goes first. */
+  interrupt(): void;
+}
+
+/** A place in a lane, taken before the message is committed. */
+export interface Reservation {
+  /** "started": the lane was free. */
+  readonly status: "started" | "queued";
+  /** The message is committed: the run goes when its turn comes. */
+  commit(run: LaneRun): void;
+  /** Nothing was written: the place is given back. Idempotent. */
+  release(): void;
+}
+
+interface Entry {
+  run: LaneRun | null;
+  readonly interrupts: boolean;
+}
+
+interface Lane {
+  active: LaneRun | null;
+  entries: Entry[];
+}
+
+/** One active run per session, the others in the order they were accepted; and a bound on all runs together. */
+export class Lanes {
+  readonly #lanes = new Map<string, Lane>();
+  readonly #max_running: number;
+  readonly #max_queued: number;
+  readonly #waiting: LaneRun[] = [];
+  #running = 0;
+
+  constructor(max_running: number, max_queued: number) {
+    this.#max_running = max_running;
+    this.#max_queued = max_queued;
+  }
+
+  get running(): number {
+    return this.#running;
+  }
+  /** Runs accepted and not running yet. */
+  get queued(): number {
+    let count = this.#waiting.length;
+    for (const lane of this.#lanes.values()) count += lane.entries.length;
+    return count;
+  }
+
+  /** Runs of a session: the active one first. */
+  of(session: string): LaneRun[] {
+    const lane = this.#lanes.get(session);
+    if (lane === undefined) return [];
+    const queued = lane.entries.flatMap((entry) => (entry.run === null ? [] : [entry.run]));
+    return lane.active === null ? queued : [lane.active, ...queued];
+  }
+
+  activeOf(session: string): LaneRun | null {
+    return this.#lanes.get(session)?.active ?? null;
+  }
+
+  /** Takes a place, synchronously. @throws GatewayError CONFLICT {kind:"busy"} or {kind:"full"} */
+  reserve(session: string, policy: BusyPolicy): Reservation {
+    const lane = this.#lanes.get(session) ?? { active: null, entries: [] };
+    const busy = lane.active !== null || lane.entries.length > 0;
+    if (busy && policy === "reject") {
+      throw new GatewayError("CONFLICT", "the session is answering: wait for the run to end, or send on_busy", {
+        details: { kind: "busy", ...(lane.active !== null && { run_id: lane.active.run_id }) },
+        retryable: true,
+        retry_after_ms: 1_000,
+      });
+    }
+    if (lane.entries.length >= this.#max_queued) {
+      throw new GatewayError("CONFLICT", `the session has ${this.#max_queued} messages waiting: let some be answered first`, {
+        details: { kind: "full", what: "queued_runs", limit: this.#max_queued },
+      });
+    }
+    this.#lanes.set(session, lane);
+    const entry: Entry = { run: null, interrupts: policy === "interrupt" };
+    // An interrupting message goes before those that wait, behind earlier interrupting ones.
+    const after = lane.entries.findLastIndex((each) => each.interrupts);
+    if (entry.interrupts) lane.entries.splice(after + 1, 0, entry);
+    else lane.entries.push(entry);
+    return {
+      status: busy ? "queued" : "started",
+      commit: (run) => this.#commit(session, lane, entry, run),
+      release: () => {
+        if (entry.run === null) this.#leave(session, lane, entry);
+      },
+    };
+  }
+
+  #commit(session: string, lane: Lane, entry: Entry, run: LaneRun): void {
+    entry.run = run;
+    void run.ended.then(() => this.#ended(session, lane, entry, run));
+    if (entry.interrupts) lane.active?.interrupt();
+    this.#pump(lane);
+  }
+
+  #pump(lane: Lane): void {
+    // A run that was ended while it waited leaves by its own `ended`.
+    if (lane.active !== null) return;
+    const entry = lane.entries.find((each) => each.run?.isEnded !== true);
+    const next = entry?.run ?? null;
+    if (entry === undefined || next === null) return;
+    lane.entries.splice(lane.entries.indexOf(entry), 1);
+    lane.active = next;
+    if (this.#running >= this.#max_running) {
+      this.#waiting.push(next);
+      return;
+    }
+    this.#running++;
+    next.start();
+  }
+
+  #ended(session: string, lane: Lane, entry: Entry, run: LaneRun): void {
+    if (lane.active !== run) return this.#leave(session, lane, entry);
+    lane.active = null;
+    const waiting = this.#waiting.indexOf(run);
+    if (waiting >= 0) this.#waiting.splice(waiting, 1);
+    else {
+      this.#running--;
+      this.#startWaiting();
+    }
+    return this.#leave(session, lane, entry);
+  }
+
+  #startWaiting(): void {
+    while (this.#running < this.#max_running) {
+      const next = this.#waiting.shift();
+      if (next === undefined) return;
+      this.#running++;
+      next.start();
+    }
+  }
+
+  #leave(session: string, lane: Lane, entry: Entry): void {
+    const at = lane.entries.indexOf(entry);
+    if (at >= 0) lane.entries.splice(at, 1);
+    this.#pump(lane);
+    if (lane.active === null && lane.entries.length === 0) this.#lanes.delete(session);
+  }
+}

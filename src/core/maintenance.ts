@@ -1,0 +1,76 @@
+import type { Journal } from "./journal.ts";
+import type { Limits } from "./limits.ts";
+import type { Clock, Logger, Store } from "./ports.ts";
+
+export interface MaintenanceOptions {
+  readonly journal: Journal;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly log: Logger;
+  /** How long events of ended runs can be replayed. */
+  readonly event_grace_ms: number;
+}
+
+const EVERY_MS = 30_000;
+const SESSIONS_A_ROUND = 200;
+
+/** What the store needs now and then: trims logs, erases what has expired and what was deleted, in small groups. */
+export class Maintenance {
+  readonly #options: MaintenanceOptions;
+  readonly #cancel: () => void;
+  #running: Promise<void> | null = null;
+  #closed = false;
+
+  constructor(options: MaintenanceOptions) {
+    this.#options = options;
+    this.#cancel = options.clock.every(EVERY_MS, () => void this.run());
+  }
+
+  /** One round; a round that is under way is shared. Never rejects. */
+  run(): Promise<void> {
+    this.#running ??= this.#round().finally(() => (this.#running = null));
+    return this.#running;
+  }
+
+  /** Erases a session that is marked deleting. */
+  async erase(session: string): Promise<void> {
+    const { journal, limits } = this.#options;
+    for (;;) {
+      const result = await journal.run({ kind: "erase", session, max_rows: limits.maintenance_rows });
+      if (!result.ok || ("done" in result && result.done)) break;
+    }
+    journal.tails.forget(session);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancel();
+    await this.#running;
+  }
+
+  async #round(): Promise<void> {
+    const { store, journal, clock, limits, log, event_grace_ms } = this.#options;
+    if (journal.refused !== null) return;
+    try {
+      const before = clock.now() - event_grace_ms;
+      for (const session of await store.trimmable(before, SESSIONS_A_ROUND)) {
+        if (this.#closed) return;
+        await this.#trim(session, before);
+      }
+      while (!this.#closed && (await store.expire(clock.now(), limits.maintenance_rows)) >= limits.maintenance_rows);
+    } catch (error) {
+      // The next round tries again; what is not trimmed or erased only takes space.
+      if (!this.#closed) log.warn({ err: error }, "maintenance of the store failed; it is tried again");
+    }
+  }
+
+  async #trim(session: string, before: number): Promise<void> {
+    const { journal, limits } = this.#options;
+    const item = { kind: "trim" as const, session, before, max_rows: limits.maintenance_rows };
+    for (;;) {
+      const result = await journal.run(item);
+      if (this.#closed || !result.ok || !("removed" in result) || result.removed < limits.maintenance_rows) return;
+    }
+  }
+}

@@ -1,0 +1,319 @@
+import type { EventMessage, EventRun, Usage } from "../protocol/entities.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import { contextOf } from "./context.ts";
+import type { Ending } from "./ending.ts";
+import { endOf } from "./ending.ts";
+import { newId } from "./id.ts";
+import type { Appended, Journal } from "./journal.ts";
+import type { LaneRun } from "./lane.ts";
+import type { Limits } from "./limits.ts";
+import type { Clock, Logger, ModelEvent, ModelRouter, NewEvent, RowChange, Store } from "./ports.ts";
+import type { SessionRef } from "./session.ts";
+import { lengthUtf8 } from "./text.ts";
+import { MessageWriter } from "./writer.ts";
+
+export interface RunnerDeps {
+  readonly journal: Journal;
+  readonly store: Store;
+  readonly router: ModelRouter;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly log: Logger;
+  /** Lowercase hex of the SHA-256 of the text's UTF-8. */
+  readonly sha256: (text: string) => string;
+  readonly run_timeout_ms: number;
+  /** The prompt of sessions without one of their own. */
+  readonly system_prompt: string;
+  /** Runs of the session that have not begun. */
+  readonly waiting: (session: string) => ReadonlySet<string>;
+  /** Tokens a run used, once it ended. */
+  readonly onEnded: (run: EventRun) => void;
+}
+
+/** History a model is shown at the most; what is older stays readable, it is only not sent. */
+const CONTEXT_MESSAGES = 1_000;
+const CONTEXT_BYTES = 4 * 1024 * 1024;
+/** How long a run whose end the store will not take waits before it tries again. */
+const END_RETRY_MS = 1_000;
+
+/**
+ * One run: asks the model and writes what it says into the log. Ends exactly once, by one operation, after which it
+ * appends nothing.
+ */
+export class Runner implements LaneRun {
+  readonly session: SessionRef;
+  readonly ended: Promise<void>;
+  readonly #deps: RunnerDeps;
+  readonly #abort = new AbortController();
+  #run: EventRun;
+  #usage: Usage | undefined;
+  #writer: MessageWriter | null = null;
+  #bytes = 0;
+  #held = 0;
+  #room: (() => void) | null = null;
+  /** Set by whatever decides first how the run ends. */
+  #ending: Ending | null = null;
+  /** An operation of the run failed: what is in memory is not what is in the log. */
+  #broken = false;
+  #started = false;
+  #finished = false;
+  #isEnded = false;
+  #resolveEnded: () => void = () => undefined;
+
+  constructor(deps: RunnerDeps, session: SessionRef, run: EventRun) {
+    this.#deps = deps;
+    this.session = session;
+    this.#run = run;
+    this.ended = new Promise((resolve) => (this.#resolveEnded = resolve));
+  }
+
+  get run_id(): string {
+    return this.#run.run_id;
+  }
+  /** As it is now: what a reader of the whole log would know. */
+  get run(): EventRun {
+    return this.#run;
+  }
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+  get isStarted(): boolean {
+    return this.#started;
+  }
+
+  start(): void {
+    if (this.#finished) return;
+    this.#started = true;
+    void this.#work();
+  }
+
+  interrupt(): void {
+    this.stop({ status: "aborted", reason: "interrupt" });
+  }
+
+  /** Ends the run, at whatever point it is; the first reason counts. `ended` tells when that is committed. */
+  stop(ending: Ending): void {
+    this.#ending ??= ending;
+    this.#abort.abort();
+    this.#room?.();
+    if (!this.#started) this.#finish();
+  }
+
+  async #work(): Promise<void> {
+    const { clock, run_timeout_ms, log } = this.#deps;
+    const cancel = clock.after(run_timeout_ms, () => {
+      const secs = Math.round(run_timeout_ms / 1000);
+      this.#fail(new GatewayError("TIMEOUT", `the run took longer than ${secs} s (agent.run_timeout_secs)`));
+    });
+    try {
+      this.#begin();
+      await this.#turn(await this.#context());
+    } catch (error) {
+      log.error({ run_id: this.run_id, err: error }, "a run failed unexpectedly");
+      this.#fail(new GatewayError("INTERNAL_ERROR", "the run failed unexpectedly; the log has it under its run_id"));
+    }
+    cancel();
+    this.#finish();
+  }
+
+  #begin(): void {
+    const now = this.#deps.clock.now();
+    this.#run = { ...this.#run, status: "running", started_at: now };
+    const { run_id, model, created_at } = this.#run;
+    const data = JSON.stringify(this.#run);
+    this.#append(
+      [{ type: "run.started", ts: now, run_id, payload: JSON.stringify({ run_id, model }) }],
+      [{ kind: "run.put", run_id, status: "running", created_at, data }],
+    );
+  }
+
+  async #context(): Promise<Parameters<typeof contextOf>> {
+    const { store, system_prompt, waiting } = this.#deps;
+    const rows = await store.history(this.session.id, { limit: CONTEXT_MESSAGES, max_bytes: CONTEXT_BYTES });
+    const history = (rows?.messages ?? []).map((row) => JSON.parse(row.data) as EventMessage);
+    const prompt = rows?.session.system_prompt ?? system_prompt;
+    return [history, { run_id: this.run_id, waiting: waiting(this.session.id), system_prompt: prompt }];
+  }
+
+  async #turn(context: Parameters<typeof contextOf>): Promise<void> {
+    if (this.#abort.signal.aborted) return;
+    const request = {
+      model: this.#run.model,
+      messages: contextOf(...context),
+      session_id: this.session.id,
+      run_id: this.run_id,
+    };
+    const stream = this.#deps.router.stream(request, { signal: this.#abort.signal });
+    const iterator = stream[Symbol.asyncIterator]();
+    const aborted = new Promise<null>((resolve) => {
+      this.#abort.signal.addEventListener("abort", () => resolve(null), { once: true });
+    });
+    while (this.#ending === null) {
+      // A provider that is slow to notice must not hold up the end of the run.
+      const next = await Promise.race([iterator.next(), aborted]);
+      if (next === null || next.done === true) break;
+      this.#take(next.value);
+      if (this.#held > this.#deps.limits.run_held_bytes && this.#ending === null) await this.#drain();
+    }
+    void iterator.return?.()?.catch(() => undefined);
+  }
+
+  #take(event: ModelEvent): void {
+    if (this.#ending !== null) return;
+    switch (event.type) {
+      case "text":
+      case "reasoning":
+        this.#write(event.type, event.text);
+        return;
+      case "usage":
+        this.#usage = event.usage;
+        return;
+      case "retrying":
+        this.#note("run.retrying", { run_id: this.run_id, attempt: event.attempt, reason: event.reason });
+        return;
+      case "done":
+        this.#writer ??= this.#newWriter();
+        this.#ending = { status: "completed", finish_reason: event.finish_reason };
+        return;
+      case "error":
+        this.#fail(event.error);
+        return;
+      case "aborted":
+        this.#ending ??= { status: "aborted" };
+        return;
+    }
+  }
+
+  #write(kind: "text" | "reasoning", text: string): void {
+    if (text === "") return;
+    this.#bytes += lengthUtf8(text);
+    const { assistant_bytes } = this.#deps.limits;
+    if (this.#bytes > assistant_bytes) {
+      this.#fail(new GatewayError("TOO_LARGE", `the answer is longer than ${assistant_bytes} bytes; what came so far is kept`));
+      return;
+    }
+    this.#writer ??= this.#newWriter();
+    this.#writer.push(kind, text);
+  }
+
+  #newWriter(): MessageWriter {
+    const { clock, limits } = this.#deps;
+    const message_id = newId("msg", clock.now());
+    const { run_id, model } = this.#run;
+    this.#run = { ...this.#run, message_id };
+    return new MessageWriter({
+      clock,
+      limits,
+      run_id,
+      message_id,
+      model,
+      append: (events, rows) => this.#append(events, rows),
+    });
+  }
+
+  #note(type: string, payload: Record<string, unknown>): void {
+    this.#writer?.flush();
+    this.#append([{ type, ts: this.#deps.clock.now(), run_id: this.run_id, payload: JSON.stringify(payload) }], []);
+  }
+
+  #fail(error: GatewayError): void {
+    this.#ending ??= { status: "failed", error: error.toBody() };
+    this.#abort.abort();
+    this.#room?.();
+  }
+
+  /** Resolves when enough of what was appended is committed, or the run is to end. */
+  async #drain(): Promise<void> {
+    await new Promise<void>((resolve) => (this.#room = resolve));
+    this.#room = null;
+  }
+
+  #append(events: readonly NewEvent[], rows: readonly RowChange[]): void {
+    if (this.#broken || this.#finished) return;
+    let bytes = 0;
+    for (const event of events) bytes += event.payload.length;
+    this.#held += bytes;
+    const settle = (outcome: Appended): void => {
+      this.#held -= bytes;
+      if (this.#held <= this.#deps.limits.run_held_bytes) this.#room?.();
+      if (!outcome.ok) this.#onRefused(outcome);
+    };
+    this.#deps.journal.append({ session: this.session, run: this.run_id, ack: false, events, rows, settle });
+  }
+
+  #onRefused(outcome: Extract<Appended, { ok: false }>): void {
+    this.#broken = true;
+    const full = outcome.reason === "full";
+    const message = full ? `the session is full (${outcome.what ?? "quota"})` : "the log did not take the answer";
+    // An answer that is not whole in the log did not complete, whatever the model said meanwhile.
+    if (this.#ending?.status === "completed") this.#ending = null;
+    this.#fail(new GatewayError(full ? "CONFLICT" : "UNAVAILABLE", message, { details: { kind: outcome.reason } }));
+  }
+
+  /** Appends the end. Where the log lacks something the run has, the end is made from what the log has. */
+  #finish(): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    if (this.#broken) return void this.#finishFromLog();
+    const last = this.#writer?.finish() ?? { events: [], rows: [] };
+    const open = this.#writer === null ? [] : [this.#writer.message];
+    this.#appendEnd(open, last.events, last.rows);
+    return undefined;
+  }
+
+  async #finishFromLog(): Promise<void> {
+    const { journal } = this.#deps;
+    const tail = await journal.tails.pin(this.session).catch(() => null);
+    if (tail === null) return this.#done();
+    const open = [...tail.open.values()].map((each) => each.message);
+    journal.tails.release(this.session.id);
+    const mine = open.filter((message) => message.run_id === this.run_id);
+    if (mine.length === 0) delete this.#run.message_id;
+    this.#appendEnd(mine, [], []);
+    return undefined;
+  }
+
+  #appendEnd(open: readonly EventMessage[], deltas: readonly NewEvent[], rows: readonly RowChange[]): void {
+    const { clock, limits, sha256, journal } = this.#deps;
+    const ending = this.#ending ?? { status: "failed" as const, error: silent().toBody() };
+    const end = endOf(ending, {
+      at: clock.now(),
+      run: this.#run,
+      open,
+      deltas,
+      ...(this.#usage !== undefined && { usage: this.#usage }),
+      sha256,
+      inline_bytes: limits.completed_inline_bytes,
+      lengthUtf8,
+    });
+    const settle = (outcome: Appended): void => {
+      if (outcome.ok) this.#run = end.run;
+      if (outcome.ok || outcome.reason === "gone" || outcome.reason === "unknown") return this.#done();
+      if (outcome.reason === "stopped") return this.#done();
+      // An earlier operation of the run failed, and this one with it: again, from what the log has.
+      this.#broken = true;
+      clock.after(outcome.reason === "skipped" ? 0 : END_RETRY_MS, () => void this.#finishFromLog());
+      return undefined;
+    };
+    journal.append({
+      session: this.session,
+      run: this.run_id,
+      ack: true,
+      events: end.events,
+      rows: [...rows, ...end.rows],
+      final: true,
+      settle,
+    });
+  }
+
+  #done(): void {
+    this.#isEnded = true;
+    this.#deps.journal.forget(this.run_id);
+    this.#deps.onEnded(this.#run);
+    this.#resolveEnded();
+  }
+}
+
+function silent(): GatewayError {
+  return new GatewayError("UPSTREAM_ERROR", "the model's stream ended without an answer");
+}

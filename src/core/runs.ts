@@ -1,0 +1,137 @@
+import type { EventRun } from "../protocol/entities.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import { endOf } from "./ending.ts";
+import type { Ending } from "./ending.ts";
+import type { Appended } from "./journal.ts";
+import type { Reservation } from "./lane.ts";
+import { Lanes } from "./lane.ts";
+import type { UnendedRun } from "./ports.ts";
+import type { RunnerDeps } from "./runner.ts";
+import { Runner } from "./runner.ts";
+import type { SessionRef } from "./session.ts";
+import { lengthUtf8 } from "./text.ts";
+
+export interface RunsOptions extends Omit<RunnerDeps, "waiting" | "onEnded"> {
+  readonly max_concurrent_runs: number;
+  readonly storage_stall_ms: number;
+}
+
+/** Ends written at start share groups of this many. */
+const RECOVER_AT_ONCE = 200;
+
+/** The runs of this process: accepts, finds and ends them. */
+export class Runs {
+  readonly lanes: Lanes;
+  /** Tokens used by runs that ended since start. */
+  readonly tokens = { input: 0, output: 0 };
+  readonly #options: RunsOptions;
+  readonly #deps: RunnerDeps;
+  readonly #active = new Map<string, Runner>();
+  #closing = false;
+  readonly #cancel: () => void;
+
+  constructor(options: RunsOptions) {
+    this.#options = options;
+    this.lanes = new Lanes(options.max_concurrent_runs, options.limits.queued_runs);
+    this.#deps = {
+      ...options,
+      waiting: (session) => this.#waiting(session),
+      onEnded: (run) => this.#onEnded(run),
+    };
+    this.#cancel = options.clock.every(1_000, () => this.#watchStorage());
+  }
+
+  get(run_id: string): Runner | undefined {
+    return this.#active.get(run_id);
+  }
+
+  /** Runs of a session that have not ended, the active one first. */
+  of(session: string): Runner[] {
+    return this.lanes.of(session).flatMap((run) => this.#active.get(run.run_id) ?? []);
+  }
+
+  /** A committed message's run: goes when its turn comes. */
+  accept(reservation: Reservation, session: SessionRef, run: EventRun): Runner {
+    const runner = new Runner(this.#deps, session, run);
+    this.#active.set(run.run_id, runner);
+    reservation.commit(runner);
+    // Accepted while the gateway stops: it is ended like those that waited.
+    if (this.#closing) runner.stop({ status: "interrupted", reason: "shutdown" });
+    return runner;
+  }
+
+  /** Ends runs and resolves when their ends are committed. */
+  async stop(runners: readonly Runner[], ending: Ending): Promise<void> {
+    for (const runner of runners) runner.stop(ending);
+    await Promise.all(runners.map((runner) => runner.ended));
+  }
+
+  /** Runs that wait end at once; those that run may go on until close(). */
+  drain(): void {
+    this.#closing = true;
+    for (const runner of this.#active.values()) {
+      if (!runner.isStarted) runner.stop({ status: "interrupted", reason: "shutdown" });
+    }
+  }
+
+  /** Resolves when no run is left. */
+  async settled(): Promise<void> {
+    while (this.#active.size > 0) await Promise.all([...this.#active.values()].map((runner) => runner.ended));
+  }
+
+  /** Ends what still runs. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#cancel();
+    await this.stop([...this.#active.values()], { status: "interrupted", reason: "shutdown" });
+  }
+
+  /**
+   * Start-up: every run the last process left gets the end it is owed, made from what the log has. Resolves when all
+   * ends are committed.
+   */
+  async recover(unended: readonly UnendedRun[]): Promise<void> {
+    for (let from = 0; from < unended.length; from += RECOVER_AT_ONCE) {
+      const some = unended.slice(from, from + RECOVER_AT_ONCE);
+      await Promise.all(some.map(({ run }) => this.#interrupt(run.session, JSON.parse(run.data) as EventRun)));
+    }
+  }
+
+  async #interrupt(session_id: string, run: EventRun): Promise<void> {
+    const { journal, store, clock, limits, sha256 } = this.#options;
+    const row = await store.session(session_id);
+    if (row === null) return;
+    const session: SessionRef = { id: row.id, owner: row.owner, name: row.name };
+    const tail = await journal.tails.pin(session);
+    const open = [...tail.open.values()].map((each) => each.message).filter((each) => each.run_id === run.run_id);
+    const ending: Ending = { status: "interrupted", reason: "restart" };
+    const inline_bytes = limits.completed_inline_bytes;
+    const end = endOf(ending, { at: clock.now(), run, open, deltas: [], sha256, inline_bytes, lengthUtf8 });
+    const outcome = await new Promise<Appended>((settle) => {
+      const { events, rows } = end;
+      journal.append({ session, run: run.run_id, ack: true, events, rows, final: true, settle });
+    });
+    journal.tails.release(session.id);
+    if (!outcome.ok) throw new GatewayError("UNAVAILABLE", `the end of ${run.run_id} could not be written (${outcome.reason})`);
+  }
+
+  #waiting(session: string): ReadonlySet<string> {
+    const waiting = this.of(session).filter((runner) => !runner.isStarted);
+    return new Set(waiting.map((runner) => runner.run_id));
+  }
+
+  #onEnded(run: EventRun): void {
+    this.#active.delete(run.run_id);
+    this.tokens.input += run.usage?.input_tokens ?? 0;
+    this.tokens.output += run.usage?.output_tokens ?? 0;
+  }
+
+  /** A run is not kept for ever behind storage that does not come back; the end it is owed stays queued. */
+  #watchStorage(): void {
+    const { journal, clock, storage_stall_ms } = this.#options;
+    const refused = journal.refused;
+    if (refused === null || clock.monotonic() - refused.since < storage_stall_ms) return;
+    const error = new GatewayError("UNAVAILABLE", "storage refused writes for too long").toBody();
+    for (const runner of this.#active.values()) runner.stop({ status: "failed", error });
+  }
+}

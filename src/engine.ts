@@ -1,0 +1,136 @@
+import { Changes } from "./core/changes.ts";
+import { Connections } from "./core/connections.ts";
+import { Followers } from "./core/follow.ts";
+import { Hub } from "./core/hub.ts";
+import { Journal } from "./core/journal.ts";
+import type { BusyPolicy } from "./core/lane.ts";
+import type { Limits } from "./core/limits.ts";
+import { Maintenance } from "./core/maintenance.ts";
+import type { Clock, Logger, ModelRouter, OpenedStore, Store } from "./core/ports.ts";
+import { Presence } from "./core/presence.ts";
+import { Runs } from "./core/runs.ts";
+import type { SessionRef } from "./core/session.ts";
+import { Directory, nameOf, namingsOf, topicOf } from "./core/session.ts";
+import { Stats } from "./core/stats.ts";
+import type { Tail } from "./core/tail.ts";
+import { chatMethods } from "./method/chat.ts";
+import { eventMethods } from "./method/event.ts";
+import { Registry } from "./method/registry.ts";
+import type { MethodHandler } from "./method/registry.ts";
+import { runMethods } from "./method/run.ts";
+import { sessionMethods } from "./method/session.ts";
+import { sharingMethods } from "./method/sharing.ts";
+import { systemMethods } from "./method/system.ts";
+import type { StoredEvent } from "./protocol/frames.ts";
+import { encodeEvent } from "./protocol/frames.ts";
+
+export interface EngineOptions {
+  readonly name: string;
+  readonly version: string;
+  readonly store: Store;
+  readonly router: ModelRouter;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly log: Logger;
+  readonly on_busy: BusyPolicy;
+  readonly system_prompt: string;
+  readonly run_timeout_ms: number;
+  readonly max_concurrent_runs: number;
+  readonly event_grace_ms: number;
+  readonly storage_stall_ms: number;
+  readonly capabilities: readonly string[];
+  /** The outcome of a write is unknown: nothing may go on. */
+  readonly fatal: (error: unknown) => void;
+}
+
+/** The domain, put together: everything but authentication and transports. */
+export type Engine = ReturnType<typeof createEngine>;
+
+/** Constructs the core around a store that is open, and every method that needs nothing else. */
+export function createEngine(options: EngineOptions) {
+  const { store, clock, limits, log, router } = options;
+  const started = clock.monotonic();
+  const state = { draining: false };
+  const stats = new Stats();
+  const hub = new Hub();
+  const connections = new Connections();
+  const directory = new Directory(store, clock);
+  const changes = new Changes(clock, connections, directory);
+  const presence = new Presence(clock, connections, hub);
+  const publish = (session: SessionRef, tail: Tail, event: StoredEvent): void => {
+    stats.events++;
+    for (const naming of namingsOf(session)) {
+      hub.publish(topicOf(session, naming), () => {
+        const text = encodeEvent(nameOf(session, naming), tail.epoch, event);
+        return { text, type: event.type, epoch: tail.epoch, seq: event.seq };
+      });
+    }
+    changes.touch(session, tail);
+  };
+  const onStorage = (reason: string | null): void => {
+    if (reason === null) log.info({}, "storage takes writes again");
+  };
+  const journal = new Journal({ store, clock, limits, log, publish, onStorage, fatal: options.fatal });
+  const followers = new Followers({
+    journal,
+    store,
+    hub,
+    clock,
+    limits,
+    log,
+    onChange: (connection, { session }, what) => presence.watcher(connection, session, what),
+  });
+  const sha256 = (text: string): string => new Bun.CryptoHasher("sha256").update(text).digest("hex");
+  const { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt } = options;
+  const bounds = { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt };
+  const runs = new Runs({ journal, store, router, clock, limits, log, sha256, ...bounds });
+  const { event_grace_ms } = options;
+  const maintenance = new Maintenance({ journal, store, clock, limits, log, event_grace_ms });
+  const uptime = (): number => (clock.monotonic() - started) / 1_000;
+  const status = (): "healthy" | "degraded" | "draining" => {
+    if (state.draining) return "draining";
+    return journal.refused === null && router.states().some((provider) => provider.ready) ? "healthy" : "degraded";
+  };
+  const count = (code: string | null): void => stats.request(code);
+  const registry = new Registry({ store, clock, log, count, draining: () => state.draining }, []);
+  const { on_busy, name, version, capabilities } = options;
+  const parts = { store, journal, directory, followers, connections, changes, maintenance, hub, runs, router };
+  const deps = { ...parts, clock, limits, stats, on_busy };
+  const about = { name, version, capabilities, definitions: () => registry.definitions(), uptime, status };
+  const methods: MethodHandler[] = [
+    ...systemMethods({ ...deps, ...about }),
+    ...chatMethods(deps),
+    ...sessionMethods(deps),
+    ...sharingMethods(deps),
+    ...runMethods(deps),
+    ...eventMethods(deps),
+  ];
+  for (const method of methods) registry.add(method);
+
+  return {
+    ...parts,
+    stats,
+    presence,
+    registry,
+    uptime,
+    status,
+    /** After the store was opened: ends what the last process left. Nothing may be served before it resolves. */
+    async recover(opened: OpenedStore): Promise<void> {
+      await directory.load();
+      await runs.recover(opened.unended);
+      for (const session of opened.deleting) void maintenance.erase(session);
+    },
+    /** Refuses new work and ends the runs: those that run get `grace_ms`. */
+    async drain(grace_ms: number): Promise<void> {
+      state.draining = true;
+      runs.drain();
+      let cancel: () => void = () => undefined;
+      const over = new Promise<void>((resolve) => (cancel = clock.after(grace_ms, resolve)));
+      await Promise.race([runs.settled(), over]);
+      cancel();
+      await runs.close();
+      await maintenance.close();
+      await journal.drained();
+    },
+  };
+}

@@ -1,0 +1,53 @@
+import type { Changes } from "../core/changes.ts";
+import type { Connections } from "../core/connections.ts";
+import type { Followers } from "../core/follow.ts";
+import type { Hub } from "../core/hub.ts";
+import type { Journal } from "../core/journal.ts";
+import type { BusyPolicy } from "../core/lane.ts";
+import type { Limits } from "../core/limits.ts";
+import type { Maintenance } from "../core/maintenance.ts";
+import type { Clock, ModelRouter, Store } from "../core/ports.ts";
+import type { Runs } from "../core/runs.ts";
+import type { Directory, SessionRef } from "../core/session.ts";
+import { noSession } from "../core/session.ts";
+import type { Stats } from "../core/stats.ts";
+import type { Tail } from "../core/tail.ts";
+import { NoSuchSession } from "../core/tails.ts";
+
+/** What the handlers work with. */
+export interface MethodDeps {
+  readonly store: Store;
+  readonly journal: Journal;
+  readonly directory: Directory;
+  readonly followers: Followers;
+  readonly connections: Connections;
+  readonly changes: Changes;
+  readonly maintenance: Maintenance;
+  readonly hub: Hub;
+  readonly runs: Runs;
+  readonly router: ModelRouter;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly stats: Stats;
+  readonly on_busy: BusyPolicy;
+}
+
+/** A session's tail, pinned while `work` uses it. @throws GatewayError NOT_FOUND */
+export async function withTail<T>(deps: MethodDeps, session: SessionRef, work: (tail: Tail) => Promise<T> | T): Promise<T> {
+  let tail: Tail;
+  try {
+    tail = await deps.journal.tails.pin(session);
+  } catch (error) {
+    throw error instanceof NoSuchSession ? noSession() : error;
+  }
+  try {
+    return await work(tail);
+  } finally {
+    deps.journal.tails.release(session.id);
+  }
+}
+
+/** Resolves when readers are shown the session up to `head`: what was read from the store may be ahead of them. */
+export async function published(deps: MethodDeps, session: string, head: number): Promise<void> {
+  await deps.journal.tails.peek(session)?.reached(head);
+}

@@ -1,0 +1,96 @@
+import type { EventRun, Run } from "../protocol/entities.ts";
+import { modelList, runGet, runList, runWait } from "../protocol/api/run.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { RunRow } from "../core/ports.ts";
+import type { SessionRef } from "../core/session.ts";
+import { nameFor } from "../core/session.ts";
+import type { MethodDeps } from "./deps.ts";
+import { published } from "./deps.ts";
+import type { Call, MethodHandler } from "./registry.ts";
+import { handle } from "./registry.ts";
+
+const WAIT_MS = 30_000;
+
+export function runMethods(deps: MethodDeps): MethodHandler[] {
+  return [
+    handle(runGet, async (params, call) => (await find(deps, params.run_id, call.user)).run),
+    handle(runWait, async (params, call) => wait(deps, params.run_id, params.timeout_ms ?? WAIT_MS, call)),
+    handle(runList, async (params, call) => {
+      const session =
+        params.session_id === undefined ? null : await deps.directory.find(call.user, params.session_id, "read");
+      const { limit = 50, status, cursor } = params;
+      const rows = await deps.store.runs({
+        user: call.user,
+        shared: deps.directory.sharedWith(call.user),
+        limit: limit + 1,
+        ...(session !== null && { session: session.id }),
+        ...(status !== undefined && { status }),
+        ...(cursor !== undefined && { after: readCursor(cursor) }),
+      });
+      const shown = rows.slice(0, limit);
+      const refs = await Promise.all(shown.map((row) => reach(deps, row)));
+      const runs = shown.flatMap((row, i) => {
+        const ref = refs[i];
+        return ref === null || ref === undefined ? [] : [view(row, nameFor(ref, call.user))];
+      });
+      const last = shown.at(-1);
+      const next = rows.length > limit && last !== undefined ? cursorOf(last) : undefined;
+      return { runs, ...(next !== undefined && { next }) };
+    }),
+    handle(modelList, () => ({ default: deps.router.default_model, models: [...deps.router.models()] })),
+  ];
+}
+
+function view(row: RunRow, name: string): Run {
+  return { session_id: name, ...(JSON.parse(row.data) as EventRun) };
+}
+
+function noRun(): GatewayError {
+  return new GatewayError("NOT_FOUND", "no such run", { details: { kind: "run" } });
+}
+
+/** Whose a stored run is, once readers are shown what the row says; null: the session is gone. */
+async function reach(deps: MethodDeps, row: RunRow): Promise<SessionRef | null> {
+  const session = await deps.store.session(row.session);
+  if (session === null) return null;
+  await published(deps, session.id, session.head);
+  return session;
+}
+
+/** A run the user may read. What is not theirs looks like what does not exist. */
+async function find(deps: MethodDeps, run_id: string, user: string): Promise<{ session: SessionRef; run: Run }> {
+  const row = await deps.store.run(run_id);
+  const session = row === null ? null : await reach(deps, row);
+  if (row === null || session === null || deps.directory.roleOf(session, user) === null) throw noRun();
+  return { session, run: view(row, nameFor(session, user)) };
+}
+
+async function wait(deps: MethodDeps, run_id: string, timeout_ms: number, call: Call): Promise<Run> {
+  const { session, run } = await find(deps, run_id, call.user);
+  const runner = deps.runs.get(run_id);
+  if (runner === undefined) return isEnded(run) ? run : (await find(deps, run_id, call.user)).run;
+  let cancel: () => void = () => undefined;
+  const over = new Promise<void>((resolve) => {
+    cancel = deps.clock.after(timeout_ms, resolve);
+    call.caller.signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  await Promise.race([runner.ended, over]);
+  cancel();
+  return { session_id: nameFor(session, call.user), ...runner.run };
+}
+
+function isEnded(run: Run): boolean {
+  return run.status !== "queued" && run.status !== "running";
+}
+
+function cursorOf(row: RunRow): string {
+  return `${(JSON.parse(row.data) as EventRun).created_at}:${row.run_id}`;
+}
+
+function readCursor(cursor: string): { created_at: number; id: string } {
+  const [at = "", id = ""] = cursor.split(":", 2);
+  if (/^\d{1,15}$/.test(at) && id !== "") return { created_at: Number(at), id };
+  throw new GatewayError("INVALID_REQUEST", "cursor: send the `next` of the page before, as it was", {
+    details: { kind: "cursor" },
+  });
+}

@@ -1,0 +1,239 @@
+import type { Static } from "@sinclair/typebox";
+import { isGatewaySessionId, newEpoch } from "../core/id.ts";
+import type { SessionRow } from "../core/ports.ts";
+import { Serial } from "../core/serial.ts";
+import type { SessionRef } from "../core/session.ts";
+import { nameFor, noSession, sessionPayload, sessionView } from "../core/session.ts";
+import { wellFormed } from "../core/text.ts";
+import type { Session } from "../protocol/entities.ts";
+import { sessionCreate, sessionFork, sessionGet, sessionList, sessionUpdate } from "../protocol/api/session.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import { append } from "./append.ts";
+import type { MethodDeps } from "./deps.ts";
+import { published, withTail } from "./deps.ts";
+import type { Call, MethodHandler } from "./registry.ts";
+import { handle } from "./registry.ts";
+import { bounded, boundedJson } from "./text.ts";
+
+const LIST_BYTES = 256 * 1024;
+
+export function sessionMethods(deps: MethodDeps): MethodHandler[] {
+  const updates = new Serial();
+  return [
+    handle(
+      sessionCreate,
+      async (params, call) => create(deps, params, call),
+      async (prior, _params, call) => storedSession(deps, prior.session, call.user),
+    ),
+    handle(sessionGet, async (params, call) => {
+      const session = await deps.directory.find(call.user, params.session_id, "read");
+      return storedSession(deps, session.id, call.user);
+    }),
+    handle(sessionUpdate, async (params, call) => {
+      const session = await deps.directory.find(call.user, params.session_id, "write");
+      // Each change is made on top of the one before it.
+      await updates.run(session.id, () => update(deps, params, call, session));
+      return undefined;
+    }),
+    handle(
+      sessionFork,
+      async (params, call) => fork(deps, params, call),
+      async (prior, _params, call) => {
+        const { session_id } = JSON.parse(prior.answer) as { session_id: string };
+        return storedSession(deps, session_id, call.user);
+      },
+    ),
+    handle(sessionList, async (params, call) => list(deps, params, call)),
+  ];
+}
+
+/** A session as its readers know it now. */
+async function storedSession(deps: MethodDeps, id: string | null, user: string): Promise<Session> {
+  const row = id === null ? null : await deps.store.session(id);
+  if (row === null) throw noSession();
+  await published(deps, row.id, row.head);
+  return sessionView(row, nameFor(row, user));
+}
+
+async function create(
+  deps: MethodDeps,
+  params: Static<typeof sessionCreate.params>,
+  call: Call,
+): Promise<undefined> {
+  const { clock, directory, limits, router } = deps;
+  const id = params.session_id;
+  if (id !== undefined) await requireFree(deps, id, call.user);
+  const now = clock.now();
+  const row = {
+    owner: call.user,
+    title: wellFormed(params.title ?? ""),
+    model: params.model === undefined ? null : router.resolve(params.model),
+    system_prompt:
+      params.system_prompt === undefined ? null : bounded(params.system_prompt, "system_prompt_bytes", limits),
+    metadata: boundedJson(params.metadata, "metadata_bytes", limits),
+    created_at: now,
+  };
+  const session = directory.reserve(call.user, id ?? null);
+  append(call, deps.journal, now, {
+    session,
+    events: [
+      { type: "session.created", ts: now, run_id: null, payload: sessionPayload({ ...row, archived: false }) },
+    ],
+    rows: [{ kind: "session.create", ...row, name: session.name, epoch: newEpoch(), revive: true }],
+    remember: {},
+    committed: ({ first_seq, epoch, tail }) => {
+      const made: SessionRow = {
+        ...row,
+        id: session.id,
+        name: session.name,
+        epoch,
+        floor: 0,
+        head: first_seq,
+        updated_at: now,
+        message_count: 0,
+        archived: false,
+        active_run_id: null,
+      };
+      if (tail !== null) deps.changes.touch(session, tail);
+      return sessionView(made, nameFor(session, call.user));
+    },
+    undo: () => directory.forget(session),
+  });
+  return undefined;
+}
+
+async function requireFree(deps: MethodDeps, id: string, user: string): Promise<void> {
+  if (isGatewaySessionId(id)) {
+    throw new GatewayError("INVALID_REQUEST", 'an id that begins with "ses_" is made by the gateway: choose another', {
+      details: { kind: "session_id" },
+    });
+  }
+  let found: SessionRef | null = null;
+  try {
+    found = await deps.directory.lookup(user, id);
+  } catch (error) {
+    // The name of a deleted session may be taken again here, and only here.
+    if (!(error instanceof GatewayError) || error.reason !== "GONE") throw error;
+  }
+  if (found !== null) {
+    throw new GatewayError("CONFLICT", `you have a session "${id}" already`, { details: { kind: "exists" } });
+  }
+}
+
+async function update(
+  deps: MethodDeps,
+  params: Static<typeof sessionUpdate.params>,
+  call: Call,
+  session: SessionRef,
+): Promise<void> {
+  const { clock, limits, router, journal } = deps;
+  await withTail(deps, session, async (tail) => {
+    const { row } = tail;
+    const next = {
+      owner: row.owner,
+      title: params.title === undefined ? row.title : wellFormed(params.title),
+      model: params.model === undefined ? row.model : params.model === "" ? null : router.resolve(params.model),
+      system_prompt:
+        params.system_prompt === undefined
+          ? row.system_prompt
+          : bounded(params.system_prompt, "system_prompt_bytes", limits) || null,
+      metadata: params.metadata === undefined ? row.metadata : boundedJson(params.metadata, "metadata_bytes", limits),
+      archived: params.archived ?? row.archived,
+      created_at: row.created_at,
+    };
+    const now = clock.now();
+    const { title, model, system_prompt, metadata, archived } = next;
+    await new Promise<void>((settled) => {
+      append(call, journal, now, {
+        session,
+        events: [{ type: "session.updated", ts: now, run_id: null, payload: sessionPayload(next) }],
+        rows: [{ kind: "session.update", title, model, system_prompt, metadata, archived }],
+        remember: {},
+        committed: ({ first_seq }) => {
+          settled();
+          const view = sessionView({ ...tail.row, ...next, head: first_seq, updated_at: now }, nameFor(session, call.user));
+          return view;
+        },
+        undo: settled,
+      });
+    });
+  });
+}
+
+/** Copies in groups into a session nobody sees before the last one. */
+async function fork(
+  deps: MethodDeps,
+  params: Static<typeof sessionFork.params>,
+  call: Call,
+): Promise<Session> {
+  const { clock, directory, journal, limits } = deps;
+  const from = await directory.find(call.user, params.session_id, "read");
+  const title = await withTail(deps, from, (tail) => tail.row.title);
+  const now = clock.now();
+  const into: SessionRef = { id: directory.newId(), owner: call.user, name: null };
+  const item = {
+    kind: "copy" as const,
+    from: from.id,
+    message_id: params.message_id ?? null,
+    into: into.id,
+    owner: call.user,
+    epoch: newEpoch(),
+    title,
+    created_at: now,
+    max_rows: limits.maintenance_rows,
+    remember:
+      call.keyed === null
+        ? null
+        : { ...call.keyed, answer: JSON.stringify({ session_id: into.id }), created_at: now },
+  };
+  call.entered();
+  for (;;) {
+    const result = await journal.run(item);
+    if (!result.ok) throw forkError(result.reason, result.what);
+    if ("done" in result && result.done) break;
+  }
+  directory.adopt(into);
+  return storedSession(deps, into.id, call.user);
+}
+
+function forkError(reason: string, what: string | undefined): GatewayError {
+  if (reason === "full") {
+    return new GatewayError("CONFLICT", `full: the bound ${what ?? ""} is reached`, { details: { kind: "full", what } });
+  }
+  return new GatewayError("NOT_FOUND", "no such message in this session", { details: { kind: "message" } });
+}
+
+async function list(deps: MethodDeps, params: Static<typeof sessionList.params>, call: Call) {
+  const { limit = 50 } = params;
+  const rows = await deps.store.sessions({
+    user: call.user,
+    shared: deps.directory.sharedWith(call.user),
+    limit: limit + 1,
+    ...(params.cursor !== undefined && { after: readCursor(params.cursor) }),
+    ...(params.query !== undefined && { query: params.query }),
+    ...(params.archived !== undefined && { archived: params.archived }),
+    ...(params.updated_after !== undefined && { updated_after: params.updated_after }),
+  });
+  const sessions: Session[] = [];
+  let bytes = 0;
+  for (const row of rows.slice(0, limit)) {
+    await published(deps, row.id, row.head);
+    const { system_prompt: _hidden, ...session } = sessionView(row, nameFor(row, call.user));
+    bytes += JSON.stringify(session).length;
+    if (sessions.length > 0 && bytes > LIST_BYTES) break;
+    sessions.push(session);
+  }
+  const last = rows[sessions.length - 1];
+  const more = rows.length > sessions.length && last !== undefined;
+  return { sessions, ...(more && { next: `${last.updated_at}:${last.id}` }) };
+}
+
+function readCursor(cursor: string): { updated_at: number; id: string } {
+  const [at = "", id = ""] = cursor.split(":", 2);
+  if (!/^\d{1,15}$/.test(at) || id === "") {
+    throw new GatewayError("INVALID_REQUEST", "cursor: send the `next` of the page before, as it was", {
+      details: { kind: "cursor" },
+    });
+  }
+  return { updated_at: Number(at), id };
+}

@@ -1,0 +1,134 @@
+import type { Connection } from "../core/connections.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import { DURABLE, SIGNALS } from "../protocol/events.ts";
+import type { EventDefinition } from "../protocol/events.ts";
+import type { MethodDefinition } from "../protocol/methods.ts";
+import { PROTOCOL_VERSION } from "../protocol/schema.ts";
+import {
+  clientDisconnect,
+  clientList,
+  connect,
+  disconnect,
+  heartbeat,
+  systemDescribe,
+  systemInfo,
+  systemStats,
+  systemStatus,
+} from "../protocol/api/system.ts";
+import type { MethodDeps } from "./deps.ts";
+import type { MethodHandler } from "./registry.ts";
+import { handle } from "./registry.ts";
+
+export interface SystemDeps extends MethodDeps {
+  readonly name: string;
+  readonly version: string;
+  readonly capabilities: readonly string[];
+  readonly definitions: () => readonly MethodDefinition[];
+  /** Seconds since start. */
+  readonly uptime: () => number;
+  readonly status: () => "healthy" | "degraded" | "draining";
+}
+
+export function systemMethods(deps: SystemDeps): MethodHandler[] {
+  const { clock, connections, name, version, capabilities } = deps;
+  let described: object | null = null;
+  return [
+    handle(connect, socketsOnly),
+    handle(disconnect, socketsOnly),
+    handle(heartbeat, () => ({ ts: clock.now() })),
+    handle(systemInfo, () => ({
+      name,
+      version,
+      protocol_version: PROTOCOL_VERSION,
+      capabilities: [...capabilities],
+    })),
+    handle(systemStatus, () => statusOf(deps)),
+    handle(systemStats, () => stats(deps)),
+    handle(systemDescribe, () => (described ??= describe(deps.definitions())) as ReturnType<typeof describe>),
+    handle(clientList, () => ({ clients: [...connections.all()].map(clientView) })),
+    handle(clientDisconnect, (params) => {
+      const connection = connections.get(params.connection_id);
+      connection?.close(new GatewayError("FORBIDDEN", params.reason ?? "disconnected by an operator"));
+      return { disconnected: connection !== undefined };
+    }),
+  ];
+}
+
+function socketsOnly(): never {
+  throw new GatewayError("INVALID_REQUEST", "only as a frame on a socket", { details: { kind: "transport" } });
+}
+
+function statusOf(deps: SystemDeps) {
+  const refused = deps.journal.refused;
+  return {
+    status: deps.status(),
+    uptime: deps.uptime(),
+    connections: deps.connections.size,
+    runs: { active: deps.runs.lanes.running, queued: deps.runs.lanes.queued },
+    memory_usage: memoryUsage(deps.clock.monotonic()),
+    storage: { kind: deps.store.kind, ok: refused === null, ...(refused !== null && { reason: refused.reason }) },
+    providers: [...deps.router.states()],
+  };
+}
+
+/** Resident memory, read at most once a second: asking the kernel costs more than the rest of the answer. */
+let memory = { at: Number.NEGATIVE_INFINITY, bytes: 0 };
+function memoryUsage(now: number): number {
+  if (now - memory.at > 1_000) memory = { at: now, bytes: process.memoryUsage.rss() };
+  return memory.bytes;
+}
+
+async function stats(deps: SystemDeps) {
+  const totals = await deps.store.totals();
+  const { stats: counted, runs, connections, clock } = deps;
+  return {
+    uptime: deps.uptime(),
+    connections: connections.size,
+    requests_total: counted.requests,
+    memory_usage: memoryUsage(clock.monotonic()),
+    total_sessions: totals.sessions,
+    active_runs: runs.lanes.running,
+    queued_runs: runs.lanes.queued,
+    messages_total: totals.messages,
+    events_total: totals.events,
+    errors: { ...counted.errors },
+    limits: { ...counted.limits },
+    throttled: counted.throttled,
+    slow_consumers: counted.slow_consumers,
+    tokens: { ...runs.tokens },
+  };
+}
+
+function describe(definitions: readonly MethodDefinition[]) {
+  const events: EventDefinition[] = [...Object.values(DURABLE), ...Object.values(SIGNALS)];
+  return {
+    protocol_version: PROTOCOL_VERSION,
+    methods: definitions.map((each) => ({
+      name: each.name,
+      scope: each.scope,
+      doc: each.doc,
+      idempotent: each.idempotent === true,
+      aliases: [...(each.aliases ?? [])],
+      params: each.params,
+      result: each.result,
+    })),
+    events: events.map(({ type, scope, durable, doc, payload }) => ({ type, scope, durable, doc, payload })),
+  };
+}
+
+function clientView(connection: Connection) {
+  return {
+    connection_id: connection.id,
+    client_id: connection.client_id,
+    client_name: connection.client_name,
+    version: connection.version,
+    platform: connection.platform,
+    capabilities: [...connection.capabilities],
+    user: connection.principal?.user ?? "",
+    transport: connection.transport,
+    remote: connection.remote,
+    state: connection.state,
+    connected_at: connection.connected_at,
+    last_activity: connection.last_activity,
+  };
+}
