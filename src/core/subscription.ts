@@ -85,6 +85,11 @@ export class Subscription {
     while (this.#state === "catching_up") {
       if (this.#reader.closed) return this.end();
       if (this.tail.epoch !== this.#epoch) return this.end("epoch");
+      if (this.tail.head < this.#cursor) {
+        // The sender of the first message of a session: session.created is before its cursor and not published yet.
+        void this.tail.reached(this.#cursor).then(() => this.start());
+        return undefined;
+      }
       if (this.#reader.buffered() >= limits.catch_up_buffer_bytes) {
         void this.#reader.drained(limits.catch_up_buffer_bytes).then(() => this.start());
         return undefined;
