@@ -1,0 +1,256 @@
+import type { EventFrame } from "../protocol/frames.ts";
+import { ClientError } from "./error.ts";
+import type { Link, LinkEnd } from "./link.ts";
+import { openLink } from "./link.ts";
+import type { Hello, MethodName, ParamsFor, ResultFor } from "./methods.ts";
+import { ask } from "./request.ts";
+import type { RequestOptions } from "./request.ts";
+import type { Answered } from "./outbox.ts";
+import { Outbox } from "./outbox.ts";
+import { comesBack, createReconnect } from "./reconnect.ts";
+import type { SubscribeOptions, Subscription, SubscriptionHandlers } from "./subscription.ts";
+import { Follow } from "./subscription.ts";
+
+export interface ClientOptions {
+  /** Of the gateway: http(s) or ws(s); `/ws` is added unless the path names the socket already. */
+  readonly url: string;
+  readonly auth_token?: string;
+  readonly session_token?: string;
+  readonly password?: string;
+  /** Default: random, the same for the life of the client. */
+  readonly client_id?: string;
+  readonly client_name?: string;
+  readonly version?: string;
+  readonly platform?: string;
+  readonly capabilities?: readonly string[];
+  /** Longest for one attempt to connect, handshake included. Default 10,000. */
+  readonly connect_timeout_ms?: number;
+  /** For runtimes without a global WebSocket. */
+  readonly WebSocket?: typeof WebSocket;
+  /** In [0, 1). Default Math.random. */
+  readonly random?: () => number;
+}
+
+/** `retry_in_ms` is there while a lost connection waits for its next attempt. */
+export interface ClientState {
+  readonly state: "idle" | "connecting" | "connected" | "reconnecting" | "closed";
+  readonly error?: ClientError;
+  readonly retry_in_ms?: number;
+}
+
+export interface Client {
+  readonly state: ClientState["state"];
+  /** What the gateway said at the last handshake. */
+  readonly hello: Hello | null;
+  /**
+   * Resolves with the first handshake; later losses are repaired without a word but "state".
+   * @throws ClientError UNREACHABLE, or the gateway's refusal
+   */
+  connect(): Promise<Hello>;
+  /**
+   * One method. Waits for a connection where there is none just now. A request with an idempotency_key survives the
+   * loss of the connection: it is sent again.
+   * @throws ClientError the gateway's answer, CLOSED, TIMEOUT, ABORTED
+   * @example const { run_id } = await client.request("chat.send", { message: "hi", idempotency_key: crypto.randomUUID() });
+   */
+  request<M extends MethodName>(method: M, params: ParamsFor<M>, options?: RequestOptions): Promise<ResultFor<M>>;
+  /** "state": every change. Otherwise a type of event, or "*" for every event frame. The answer takes it back. */
+  on(event: "state", listener: (state: ClientState) => void): () => void;
+  on(event: string, listener: (frame: EventFrame) => void): () => void;
+  /** Follows a session through drops and restarts. One at a time per session. */
+  subscribe(session_id: string, options: SubscribeOptions, handlers: SubscriptionHandlers): Subscription;
+  /** Ends it; requests that were not answered fail with ABORTED. Idempotent. */
+  disconnect(): void;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+const IN_FLIGHT = 16;
+
+/** A client of one gateway. Needs nothing but a WebSocket: browsers, Bun and Node. */
+export function createClient(options: ClientOptions): Client {
+  return new SocketClient(options);
+}
+
+class SocketClient implements Client {
+  readonly #options: ClientOptions;
+  readonly #url: string;
+  readonly #greeting: Record<string, unknown>;
+  readonly #random: () => number;
+  readonly #outbox = new Outbox();
+  readonly #follows = new Map<string, Follow>();
+  readonly #listeners = new Map<string, Set<(value: never) => void>>();
+  readonly #reconnect;
+  #state: ClientState = { state: "idle" };
+  #hello: Hello | null = null;
+  #link: Link | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** The gateway said on this connection that it is going down. */
+  #shutdown = false;
+  #first: { resolve: (hello: Hello) => void; reject: (error: ClientError) => void } | null = null;
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    this.#url = socketUrl(options.url);
+    this.#random = options.random ?? Math.random;
+    this.#reconnect = createReconnect(this.#random);
+    const { auth_token, session_token, password, client_name, version, platform, capabilities } = options;
+    const client_id = options.client_id ?? crypto.randomUUID();
+    const given = { client_id, client_name, version, platform, capabilities, auth_token, session_token, password };
+    this.#greeting = { ...given, protocol: { min: 1, max: 1 } };
+  }
+
+  get state(): ClientState["state"] {
+    return this.#state.state;
+  }
+  get hello(): Hello | null {
+    return this.#hello;
+  }
+
+  connect(): Promise<Hello> {
+    if (this.state !== "idle" && this.state !== "closed") throw new Error("connect() was called already");
+    return new Promise((resolve, reject) => {
+      this.#first = { resolve, reject };
+      this.#enter({ state: "connecting" });
+      this.#open();
+    });
+  }
+
+  request<M extends MethodName>(method: M, params: ParamsFor<M>, options: RequestOptions = {}): Promise<ResultFor<M>> {
+    if (this.state === "idle" || this.state === "closed") return Promise.reject(closedError(this.#state.error));
+    return ask(this.#outbox, method, params, options) as Promise<ResultFor<M>>;
+  }
+
+  on(event: string, listener: (value: never) => void): () => void {
+    const listeners = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, listeners);
+    listeners.add(listener);
+    return () => void listeners.delete(listener);
+  }
+
+  subscribe(session_id: string, options: SubscribeOptions, handlers: SubscriptionHandlers): Subscription {
+    if (this.#follows.has(session_id)) throw new Error(`${session_id} is followed already`);
+    const request = (method: string, params: Record<string, unknown>, answered: Answered) =>
+      this.#outbox.add(method, params, answered);
+    const removed = (): void => void this.#follows.delete(session_id);
+    const follow = new Follow({ request, random: this.#random, removed }, session_id, options, handlers);
+    this.#follows.set(session_id, follow);
+    if (this.state === "connected") follow.open();
+    return follow;
+  }
+
+  disconnect(): void {
+    if (this.state === "idle" || this.state === "closed") return;
+    for (const follow of this.#follows.values()) follow.suspend();
+    this.#follows.clear();
+    this.#close(new ClientError("ABORTED", "disconnected by the caller"));
+  }
+
+  #open(): void {
+    this.#shutdown = false;
+    const link = openLink(
+      {
+        url: this.#url,
+        WebSocket: this.#options.WebSocket ?? globalThis.WebSocket,
+        greeting: this.#greeting,
+        timeout_ms: this.#options.connect_timeout_ms ?? CONNECT_TIMEOUT_MS,
+      },
+      {
+        ready: (hello) => this.#ready(hello, link),
+        answer: (frame) => this.#outbox.receive(frame),
+        event: (frame) => this.#event(frame),
+        closed: (end) => this.#lost(end),
+      },
+    );
+    this.#link = link;
+  }
+
+  #ready(hello: Hello, link: Link): void {
+    this.#hello = hello;
+    this.#reconnect.connected(performance.now());
+    this.#enter({ state: "connected" });
+    const allowed = hello.policy["max_in_flight"];
+    this.#outbox.attach((text) => link.send(text), typeof allowed === "number" ? allowed : IN_FLIGHT);
+    for (const follow of this.#follows.values()) follow.open();
+    this.#first?.resolve(hello);
+    this.#first = null;
+  }
+
+  #event(frame: EventFrame): void {
+    if (frame.event === "shutdown") this.#shutdown = true;
+    if (frame.event === "heartbeat") this.#heartbeat(frame);
+    else if (frame.session_id !== undefined) this.#followOf(frame.session_id)?.receive(frame);
+    this.#emit(frame.event, frame);
+    this.#emit("*", frame);
+  }
+
+  #heartbeat(frame: EventFrame): void {
+    const heads = (frame.payload["heads"] ?? {}) as Record<string, [string, number]>;
+    for (const [name, [epoch, head]] of Object.entries(heads)) this.#followOf(name)?.heartbeat(epoch, head);
+  }
+
+  #followOf(name: string): Follow | undefined {
+    const direct = this.#follows.get(name);
+    if (direct?.name === name) return direct;
+    return [...this.#follows.values()].find((follow) => follow.name === name);
+  }
+
+  #lost(end: LinkEnd): void {
+    this.#link = null;
+    if (this.state === "closed") return;
+    const error = this.#whyLost(end);
+    // Before the first handshake the caller decides whether to try again.
+    if (this.#first !== null || !comesBack(end.code)) return this.#close(error);
+    this.#outbox.detach();
+    for (const follow of this.#follows.values()) follow.suspend();
+    const now = performance.now();
+    this.#reconnect.lost(now, end.code === 1012 || this.#shutdown);
+    const wait = this.#reconnect.next(now);
+    this.#timer = setTimeout(() => this.#open(), wait);
+    this.#enter({ state: "reconnecting", error, retry_in_ms: Math.round(wait) });
+    return undefined;
+  }
+
+  #whyLost({ code, reason, refusal, was_ready }: LinkEnd): ClientError {
+    if (refusal !== null) return refusal;
+    const why = reason === "" ? `close code ${code}` : reason;
+    if (!was_ready)
+      return new ClientError("UNREACHABLE", `no gateway answers at ${this.#url} (${why})`, { retryable: true });
+    return new ClientError("CLOSED", `the gateway closed the connection (${why})`, { retryable: comesBack(code) });
+  }
+
+  /** Over, until connect() is called again. */
+  #close(error: ClientError): void {
+    clearTimeout(this.#timer);
+    this.#enter({ state: "closed", error });
+    this.#link?.close(1000);
+    this.#link = null;
+    this.#outbox.fail(error);
+    for (const follow of [...this.#follows.values()]) follow.end(error);
+    this.#first?.reject(error);
+    this.#first = null;
+  }
+
+  #enter(state: ClientState): void {
+    this.#state = state;
+    this.#emit("state", state);
+  }
+
+  #emit(event: string, value: unknown): void {
+    for (const listener of this.#listeners.get(event) ?? []) listener(value as never);
+  }
+}
+
+/** @throws TypeError where it is no URL, or carries a credential. */
+function socketUrl(given: string): string {
+  const url = new URL(given);
+  if (url.username !== "" || url.password !== "") throw new TypeError("a credential does not belong in the URL");
+  const is_socket = url.protocol === "ws:" || url.protocol === "wss:";
+  if (!is_socket) url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  const path = url.pathname.replace(/\/+$/, "");
+  if (!path.endsWith("/ws") && !(is_socket && path !== "")) url.pathname = `${path}/ws`;
+  return url.href;
+}
+
+function closedError(why: ClientError | undefined): ClientError {
+  return why ?? new ClientError("CLOSED", "not connected: call connect() first");
+}

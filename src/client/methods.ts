@@ -1,0 +1,66 @@
+import type {
+  authSessionCreate,
+  authSessionList,
+  authSessionRevoke,
+  authSessionValidate,
+} from "../protocol/api/auth.ts";
+import type { ticketCreate, tokenCreate, tokenList, tokenRevoke, tokenRotate } from "../protocol/api/auth.ts";
+import type { chatAbort, chatHistory, chatInject, chatSend } from "../protocol/api/chat.ts";
+import type { eventBroadcast, eventSend } from "../protocol/api/event.ts";
+import type { modelList, runGet, runList, runWait } from "../protocol/api/run.ts";
+import type { presenceList, sessionCreate, sessionDelete, sessionFork, sessionGet } from "../protocol/api/session.ts";
+import type { sessionList, sessionShare, sessionSubscribe } from "../protocol/api/session.ts";
+import type { sessionUnshare, sessionUnsubscribe, sessionUpdate } from "../protocol/api/session.ts";
+import type { clientDisconnect, clientList, connect, heartbeat } from "../protocol/api/system.ts";
+import type { systemDescribe, systemInfo, systemStats, systemStatus } from "../protocol/api/system.ts";
+import type { ParamsOf, ResultOf } from "../protocol/methods.ts";
+
+/** The methods whose params and results have types here; any other name can be called too. */
+export interface Methods {
+  "system.info": typeof systemInfo;
+  "system.status": typeof systemStatus;
+  "system.stats": typeof systemStats;
+  "system.describe": typeof systemDescribe;
+  heartbeat: typeof heartbeat;
+  "chat.send": typeof chatSend;
+  "chat.history": typeof chatHistory;
+  "chat.abort": typeof chatAbort;
+  "chat.inject": typeof chatInject;
+  "session.create": typeof sessionCreate;
+  "session.get": typeof sessionGet;
+  "session.update": typeof sessionUpdate;
+  "session.fork": typeof sessionFork;
+  "session.delete": typeof sessionDelete;
+  "session.share": typeof sessionShare;
+  "session.unshare": typeof sessionUnshare;
+  "session.list": typeof sessionList;
+  "session.subscribe": typeof sessionSubscribe;
+  "session.unsubscribe": typeof sessionUnsubscribe;
+  "presence.list": typeof presenceList;
+  "run.get": typeof runGet;
+  "run.list": typeof runList;
+  "run.wait": typeof runWait;
+  "model.list": typeof modelList;
+  "client.list": typeof clientList;
+  "client.disconnect": typeof clientDisconnect;
+  "event.broadcast": typeof eventBroadcast;
+  "event.send": typeof eventSend;
+  "token.create": typeof tokenCreate;
+  "token.list": typeof tokenList;
+  "token.rotate": typeof tokenRotate;
+  "token.revoke": typeof tokenRevoke;
+  "auth_session.create": typeof authSessionCreate;
+  "auth_session.validate": typeof authSessionValidate;
+  "auth_session.list": typeof authSessionList;
+  "auth_session.revoke": typeof authSessionRevoke;
+  "ticket.create": typeof ticketCreate;
+}
+
+export type MethodName = keyof Methods | (string & {});
+export type ParamsFor<M extends string> = M extends keyof Methods ? ParamsOf<Methods[M]> : Record<string, unknown>;
+export type ResultFor<M extends string> = M extends keyof Methods ? ResultOf<Methods[M]> : unknown;
+
+/** What the gateway says of itself and of the caller when a connection is made. */
+export type Hello = ResultOf<typeof connect>;
+/** How a subscription starts: from a cursor, or from a snapshot that replaces what was known. */
+export type Opening = ResultOf<typeof sessionSubscribe>;

@@ -1,0 +1,106 @@
+import type { ResponseFrame } from "../protocol/frames.ts";
+import { ClientError, toClientError } from "./error.ts";
+
+/** Exactly one of the two comes, synchronously with the frame it was read from. */
+export interface Answered {
+  ok(payload: unknown): void;
+  failed(error: ClientError): void;
+}
+
+interface Entry {
+  readonly id: string;
+  readonly method: string;
+  readonly text: string;
+  /** It carries an idempotency key, so it may be sent again. */
+  readonly keyed: boolean;
+  sent: boolean;
+  /** Null once nobody waits; the entry stays while the gateway still works on it. */
+  answered: Answered | null;
+}
+
+/** The gateway runs these whatever else is in flight. */
+const ALWAYS_PASS: ReadonlySet<string> = new Set(["chat.abort", "heartbeat", "disconnect"]);
+const WAITS_IN_FLIGHT = 32;
+
+/** Requests until they are answered: keeps within what the gateway takes at once and knows what a lost socket means. */
+export class Outbox {
+  readonly #entries = new Map<string, Entry>();
+  #last_id = 0;
+  #send: ((text: string) => void) | null = null;
+  #max_in_flight = 0;
+
+  /** Sends as soon as there is a connection and room. The answer takes it back, where it can still be taken back. */
+  add(method: string, params: Record<string, unknown>, answered: Answered): () => void {
+    const id = String(++this.#last_id);
+    const text = JSON.stringify({ type: "req", id, method, params });
+    const keyed = typeof params["idempotency_key"] === "string";
+    const entry: Entry = { id, method, text, keyed, sent: false, answered };
+    this.#entries.set(id, entry);
+    this.#pump();
+    return () => {
+      entry.answered = null;
+      if (!entry.sent) this.#entries.delete(id);
+    };
+  }
+
+  /** A connection is there: sends what waits, and again what may be sent again. */
+  attach(send: (text: string) => void, max_in_flight: number): void {
+    this.#send = send;
+    this.#max_in_flight = max_in_flight;
+    this.#pump();
+  }
+
+  /** The connection is gone. Requests that were sent and carry no key fail with CLOSED: their outcome is open. */
+  detach(): void {
+    this.#send = null;
+    for (const entry of [...this.#entries.values()]) {
+      if (!entry.sent) continue;
+      entry.sent = false;
+      if (entry.keyed && entry.answered !== null) continue;
+      const lost = `the connection was lost before ${entry.method} was answered: its outcome is open`;
+      this.#settle(entry, (answered) => answered.failed(new ClientError("CLOSED", lost, { retryable: true })));
+    }
+  }
+
+  /** There will be no connection any more. */
+  fail(error: ClientError): void {
+    this.#send = null;
+    for (const entry of [...this.#entries.values()]) this.#settle(entry, (answered) => answered.failed(error));
+  }
+
+  receive(frame: ResponseFrame): void {
+    const entry = this.#entries.get(frame.id);
+    if (entry === undefined) return;
+    const { error } = frame;
+    this.#settle(entry, (answered) => {
+      if (frame.ok || error === undefined) answered.ok(frame.payload);
+      else answered.failed(toClientError(error));
+    });
+    this.#pump();
+  }
+
+  #settle(entry: Entry, tell: (answered: Answered) => void): void {
+    this.#entries.delete(entry.id);
+    if (entry.answered !== null) tell(entry.answered);
+  }
+
+  #pump(): void {
+    if (this.#send === null) return;
+    const entries = [...this.#entries.values()];
+    const busy = entries.filter((entry) => entry.sent);
+    let waits = busy.filter((entry) => entry.method === "run.wait").length;
+    let others = busy.filter((entry) => entry.method !== "run.wait" && !ALWAYS_PASS.has(entry.method)).length;
+    for (const entry of entries) {
+      if (entry.sent) continue;
+      if (entry.method === "run.wait") {
+        if (waits >= WAITS_IN_FLIGHT) continue;
+        waits++;
+      } else if (!ALWAYS_PASS.has(entry.method)) {
+        if (others >= this.#max_in_flight) continue;
+        others++;
+      }
+      entry.sent = true;
+      this.#send(entry.text);
+    }
+  }
+}

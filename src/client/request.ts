@@ -1,0 +1,56 @@
+import { ClientError } from "./error.ts";
+import type { Outbox } from "./outbox.ts";
+
+export interface RequestOptions {
+  /** Stops waiting; the gateway may still do what was asked. */
+  readonly signal?: AbortSignal;
+  /** Default 75,000; 0: wait for ever, through reconnects. */
+  readonly timeout_ms?: number;
+}
+
+const TIMEOUT_MS = 75_000;
+
+/** A request as a promise. @throws ClientError the gateway's answer, CLOSED, TIMEOUT, ABORTED */
+export function ask(
+  outbox: Outbox,
+  method: string,
+  params: Record<string, unknown>,
+  { signal, timeout_ms = TIMEOUT_MS }: RequestOptions,
+): Promise<unknown> {
+  if (signal?.aborted === true) return Promise.reject(abortedError());
+  return new Promise((resolve, reject) => {
+    const timer = timeout_ms === 0 ? undefined : setTimeout(onTimeout, timeout_ms);
+    signal?.addEventListener("abort", onAbort);
+    const takeBack = outbox.add(method, params, {
+      ok(payload) {
+        settled();
+        resolve(payload);
+      },
+      failed(error) {
+        settled();
+        reject(error);
+      },
+    });
+
+    function settled(): void {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    }
+    function stop(error: ClientError): void {
+      takeBack();
+      settled();
+      reject(error);
+    }
+    function onAbort(): void {
+      stop(abortedError());
+    }
+    function onTimeout(): void {
+      const late = `${method} was not answered within ${timeout_ms / 1_000} s`;
+      stop(new ClientError("TIMEOUT", late, { retryable: true }));
+    }
+  });
+}
+
+function abortedError(): ClientError {
+  return new ClientError("ABORTED", "the caller stopped waiting");
+}
