@@ -1,8 +1,12 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { systemClock } from "../../src/clock.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
+import type { Store } from "../../src/core/ports.ts";
 import type { FoldEvent, Transcript } from "../../src/core/transcript.ts";
 import { applyEvent, emptyTranscript, fromSnapshot } from "../../src/core/transcript.ts";
 import type { Snapshot } from "../../src/protocol/entities.ts";
+import { createMemoryStore } from "../../src/store/memory.ts";
 import type { FakeConnection, ReceivedFrame, TestEngine } from "../support/engine.ts";
 import { startEngine, until } from "../support/engine.ts";
 
@@ -13,6 +17,7 @@ class Client {
   seq = 0;
   synced = false;
   connection: FakeConnection | null = null;
+  opening: Promise<void> | null = null;
   #read = 0;
 
   readonly name: string;
@@ -31,7 +36,13 @@ class Client {
     this.synced = false;
   }
 
-  async subscribe(from: "cursor" | "start" | "nothing"): Promise<void> {
+  /** Subscribes while everything else goes on; one at a time. */
+  subscribe(from: "cursor" | "start" | "nothing"): void {
+    if (this.opening !== null) return;
+    this.opening = this.#subscribe(from).finally(() => (this.opening = null));
+  }
+
+  async #subscribe(from: "cursor" | "start" | "nothing"): Promise<void> {
     this.connection ??= this.connect();
     this.#read = this.connection.sent.length;
     const connection = this.connection;
@@ -56,7 +67,7 @@ class Client {
   /** Folds what came; whether it has to subscribe again. */
   read(): boolean {
     const { connection } = this;
-    if (connection === null) return false;
+    if (connection === null || this.opening !== null) return false;
     let again = false;
     for (const text of connection.sent.slice(this.#read)) {
       const frame = JSON.parse(text) as ReceivedFrame;
@@ -94,11 +105,31 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 8, arbitrary: fc.record({ do: fc.constantFrom("drop", "resume", "fresh", "start", "stall", "drain"), reader }) },
 );
 
-async function play(steps: readonly Step[]): Promise<void> {
+/** A store whose reads come late: what they tell is old when it arrives. */
+function lateReads(store: Store, turns: readonly number[]): Store {
+  let next = 0;
+  const late = async <T>(read: Promise<T>): Promise<T> => {
+    const result = await read;
+    for (let i = turns[next++ % turns.length] ?? 0; i > 0; i--) await new Promise((resolve) => setImmediate(resolve));
+    return result;
+  };
+  return {
+    ...store,
+    page: (...args) => late(store.page(...args)),
+    snapshot: (...args) => late(store.snapshot(...args)),
+    session: (...args) => late(store.session(...args)),
+    commit: (...args) => late(store.commit(...args)),
+  };
+}
+
+async function play(steps: readonly Step[], turns: readonly number[]): Promise<void> {
   let pieces = 0;
+  const bounds = { page_events: 5, tail_events: 12, far_events: 60, delta_window_ms: 0, catch_up_buffer_bytes: 1_000 };
+  const limits = { ...DEFAULT_LIMITS, ...bounds, maintenance_rows: 7 };
   const setup: TestEngine = await startEngine({
     // Small bounds, so that every path is met: pages, trims between them, far cursors, tails that do not reach back.
-    limits: { page_events: 5, tail_events: 12, far_events: 60, delta_window_ms: 0, catch_up_buffer_bytes: 1_000, maintenance_rows: 7 },
+    limits,
+    store: lateReads(createMemoryStore({ clock: systemClock, limits }), turns),
     script: async function* (_request, signal) {
       for (let i = 0; i < pieces && !signal.aborted; i++) {
         yield { type: i % 9 === 8 ? "reasoning" : "text", text: `t${i}😀 ` };
@@ -154,21 +185,23 @@ async function play(steps: readonly Step[]): Promise<void> {
         await new Promise((resolve) => setImmediate(resolve));
         break;
       default:
-        await act(clients[each.reader], each.do);
+        act(clients[each.reader], each.do);
     }
-    for (const client of clients) if (client.read()) await client.subscribe("cursor");
+    for (const client of clients) if (client.read()) client.subscribe("cursor");
   }
 
   await engine.runs.settled();
   for (const client of clients) {
     client.connection?.drain();
-    if (client.connection === null) await client.subscribe(client.epoch === null ? "nothing" : "cursor");
+    await client.opening;
+    if (client.connection === null) client.subscribe(client.epoch === null ? "nothing" : "cursor");
   }
   const head = log.at(-1)?.seq ?? 0;
   for (const client of clients) {
     await until(() => {
-      if (client.read()) void client.subscribe("cursor");
-      return client.seq === head;
+      client.connection?.drain();
+      if (client.read()) client.subscribe("cursor");
+      return client.seq === head && client.opening === null;
     }, `${client.name} at ${head}`);
   }
   compare(log, clients, shareId);
@@ -180,22 +213,22 @@ function busy(error: { reason: string }): void {
   expect(error.reason).toBe("CONFLICT");
 }
 
-async function act(client: Client | undefined, what: "drop" | "resume" | "fresh" | "start" | "stall" | "drain"): Promise<void> {
-  if (client === undefined) return;
+function act(client: Client | undefined, what: "drop" | "resume" | "fresh" | "start" | "stall" | "drain"): void {
+  if (client === undefined || client.opening !== null) return;
   switch (what) {
     case "drop":
       client.read();
       return client.drop();
     case "resume":
       if (client.read() || client.connection === null || !client.synced) return client.subscribe("cursor");
-      return undefined;
+      return;
     case "fresh":
       return client.subscribe("nothing");
     case "start":
       return client.subscribe("start");
     case "stall":
       if (client.connection !== null) client.connection.pending = 1_000_000;
-      return undefined;
+      return;
     case "drain":
       return client.connection?.drain();
   }
@@ -221,11 +254,12 @@ function compare(log: readonly FoldEvent[], clients: readonly Client[], shareId:
   }
 }
 
-const runs = Number(Bun.env["AGENTBUS_TEST_CASES"] ?? 60);
+const turns = fc.array(fc.nat({ max: 6 }), { minLength: 1, maxLength: 12 });
+const runs = Number(Bun.env["AGENTBUS_TEST_CASES"] ?? 200);
 test(
   "any schedule of writes, drops, resumes, slow readers, snapshots and trims folds to the log",
   async () => {
-    await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), play), { numRuns: runs });
+    await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), turns, play), { numRuns: runs });
   },
-  { timeout: 120_000 },
+  { timeout: 300_000 },
 );
