@@ -63,7 +63,8 @@ export class Changes {
       const name = nameFor(session, user);
       let text: string | null = null;
       for (const connection of this.#connections.ofUser(user)) {
-        if (connection.state !== "connected" || connection.principal?.scopes.has("chat.read") !== true) continue;
+        if (connection.state !== "connected" || connection.principal?.scopes.has("chat.read") !== true)
+          continue;
         if (connection.transport !== "ws") continue;
         text ??= encodeSignal(
           "session.changed",

@@ -68,7 +68,12 @@ export class Connections {
   }
 
   /** Sends one signal to every authenticated connection that has the scope and passes the filter; the number sent. */
-  signal(text: string, type: string, scope: Scope | null, filter: (connection: Connection) => boolean = () => true): number {
+  signal(
+    text: string,
+    type: string,
+    scope: Scope | null,
+    filter: (connection: Connection) => boolean = () => true,
+  ): number {
     let sent = 0;
     for (const connection of this.#all.values()) {
       if (connection.state !== "connected" || connection.principal === null) continue;

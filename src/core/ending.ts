@@ -28,7 +28,10 @@ export interface EndContext {
 }
 
 /** The one operation that ends a run, from whichever cause: remaining deltas, messages completed, run.<terminal>. */
-export function endOf(ending: Ending, context: EndContext): { events: NewEvent[]; rows: RowChange[]; run: EventRun } {
+export function endOf(
+  ending: Ending,
+  context: EndContext,
+): { events: NewEvent[]; rows: RowChange[]; run: EventRun } {
   const { at, run } = context;
   const events: NewEvent[] = [...context.deltas];
   const rows: RowChange[] = [];
@@ -65,7 +68,11 @@ function completed(message: EventMessage, context: EndContext): { event: NewEven
   const length = content.length;
   const sha256 = context.sha256(content);
   const omit = context.lengthUtf8(data) > context.inline_bytes;
-  const bare = { ...whole, content: "", parts: parts.map((part) => ("text" in part ? { ...part, text: "" } : part)) };
+  const bare = {
+    ...whole,
+    content: "",
+    parts: parts.map((part) => ("text" in part ? { ...part, text: "" } : part)),
+  };
   const payload = omit
     ? `{"message":${JSON.stringify(bare)},"length":${length},"sha256":"${sha256}","content_omitted":true}`
     : `{"message":${data},"length":${length},"sha256":"${sha256}"}`;

@@ -134,7 +134,12 @@ export class Followers {
     for (const subscription of connection.subscriptions.values()) subscription.end();
   }
 
-  async #opening(connection: Connection, session: SessionRef, request: FollowRequest, tail: Tail): Promise<Opening> {
+  async #opening(
+    connection: Connection,
+    session: SessionRef,
+    request: FollowRequest,
+    tail: Tail,
+  ): Promise<Opening> {
     if (request.after !== undefined && request.after > tail.head && request.epoch === tail.epoch) {
       // Either what the client saw is committed and about to be published here, or it is lost.
       const row = await this.#store.session(session.id);
@@ -158,7 +163,13 @@ export class Followers {
     };
   }
 
-  #subscription(connection: Connection, session: SessionRef, tail: Tail, cursor: number, automatic: boolean): Subscription {
+  #subscription(
+    connection: Connection,
+    session: SessionRef,
+    tail: Tail,
+    cursor: number,
+    automatic: boolean,
+  ): Subscription {
     const ended = (gone: Subscription): void => {
       if (connection.subscriptions.get(session.id) === gone) connection.subscriptions.delete(session.id);
       this.#journal.tails.release(session.id);
@@ -190,9 +201,13 @@ export class Followers {
       return true;
     }
     if (automatic) return false;
-    throw new GatewayError("CONFLICT", `at most ${this.#limits.subscriptions} subscriptions: unsubscribe from one first`, {
-      details: { kind: "full", what: "subscriptions", limit: this.#limits.subscriptions },
-    });
+    throw new GatewayError(
+      "CONFLICT",
+      `at most ${this.#limits.subscriptions} subscriptions: unsubscribe from one first`,
+      {
+        details: { kind: "full", what: "subscriptions", limit: this.#limits.subscriptions },
+      },
+    );
   }
 }
 

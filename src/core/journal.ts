@@ -83,7 +83,14 @@ export class Journal {
   constructor(options: JournalOptions) {
     this.#options = options;
     this.tails = new Tails(options.limits, (session, settle) => {
-      this.#enqueue({ item: { kind: "load", session: session.id }, session, run: null, bytes: 64, keep: true, settle });
+      this.#enqueue({
+        item: { kind: "load", session: session.id },
+        session,
+        run: null,
+        bytes: 64,
+        keep: true,
+        settle,
+      });
     });
   }
 
@@ -118,7 +125,8 @@ export class Journal {
       events: append.events,
       rows: append.rows,
     };
-    const settle = (result: ItemResult | "storage" | "skipped" | "stopped"): void => this.#settleAppend(append, result);
+    const settle = (result: ItemResult | "storage" | "skipped" | "stopped"): void =>
+      this.#settleAppend(append, result);
     this.#enqueue({ item, session, run, bytes: weigh(item), keep: run !== null, settle });
     return undefined;
   }
@@ -134,8 +142,10 @@ export class Journal {
         bytes: 128,
         keep: true,
         settle: (result) => {
-          if (typeof result === "string") return reject(new GatewayError("UNAVAILABLE", "the gateway is stopping"));
-          if (item.kind === "trim" && result.ok && "floor" in result) this.tails.trimmed(item.session, result.floor);
+          if (typeof result === "string")
+            return reject(new GatewayError("UNAVAILABLE", "the gateway is stopping"));
+          if (item.kind === "trim" && result.ok && "floor" in result)
+            this.tails.trimmed(item.session, result.floor);
           return resolve(result);
         },
       });
@@ -221,7 +231,8 @@ export class Journal {
     for (let i = 0; i < group.length; i++) {
       const queued = group[i];
       const result = results[i];
-      if (queued === undefined || result === undefined) throw new Error("the store answered a group with a hole");
+      if (queued === undefined || result === undefined)
+        throw new Error("the store answered a group with a hole");
       if (!result.ok && queued.run !== null) this.#break(queued.run);
       queued.settle(result);
       if (queued.session !== null) this.tails.queued(queued.session, -1);
@@ -272,7 +283,10 @@ export class Journal {
   #refuse(group: readonly Queued[], reason: string): void {
     const { clock, limits, log, onStorage } = this.#options;
     const before = this.#refused;
-    const delay = Math.min(before === null ? limits.storage_retry_min_ms : before.delay * 2, limits.storage_retry_max_ms);
+    const delay = Math.min(
+      before === null ? limits.storage_retry_min_ms : before.delay * 2,
+      limits.storage_retry_max_ms,
+    );
     this.#refused = { reason, since: before?.since ?? clock.monotonic(), delay };
     if (before === null) {
       log.error({ reason }, "storage refuses writes: new messages are turned away, running answers are held");

@@ -73,16 +73,24 @@ export class Lanes {
     const lane = this.#lanes.get(session) ?? { active: null, entries: [] };
     const busy = lane.active !== null || lane.entries.length > 0;
     if (busy && policy === "reject") {
-      throw new GatewayError("CONFLICT", "the session is answering: wait for the run to end, or send on_busy", {
-        details: { kind: "busy", ...(lane.active !== null && { run_id: lane.active.run_id }) },
-        retryable: true,
-        retry_after_ms: 1_000,
-      });
+      throw new GatewayError(
+        "CONFLICT",
+        "the session is answering: wait for the run to end, or send on_busy",
+        {
+          details: { kind: "busy", ...(lane.active !== null && { run_id: lane.active.run_id }) },
+          retryable: true,
+          retry_after_ms: 1_000,
+        },
+      );
     }
     if (lane.entries.length >= this.#max_queued) {
-      throw new GatewayError("CONFLICT", `the session has ${this.#max_queued} messages waiting: let some be answered first`, {
-        details: { kind: "full", what: "queued_runs", limit: this.#max_queued },
-      });
+      throw new GatewayError(
+        "CONFLICT",
+        `the session has ${this.#max_queued} messages waiting: let some be answered first`,
+        {
+          details: { kind: "full", what: "queued_runs", limit: this.#max_queued },
+        },
+      );
     }
     this.#lanes.set(session, lane);
     const entry: Entry = { run: null, interrupts: policy === "interrupt" };

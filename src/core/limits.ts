@@ -73,7 +73,10 @@ export type Limits = { readonly [K in keyof typeof DEFAULT_LIMITS]: number };
 /** Relations between bounds that delivery depends on. Throws where one does not hold, naming both sides. */
 export function assertLimits(limits: Limits): Limits {
   const relations: [boolean, string][] = [
-    [limits.snapshot_bytes + limits.page_bytes <= limits.slow_soft_bytes, "snapshot_bytes + page_bytes <= slow_soft_bytes"],
+    [
+      limits.snapshot_bytes + limits.page_bytes <= limits.slow_soft_bytes,
+      "snapshot_bytes + page_bytes <= slow_soft_bytes",
+    ],
     [2 * limits.slow_soft_bytes <= limits.backpressure_bytes, "2 * slow_soft_bytes <= backpressure_bytes"],
     [limits.message_bytes < limits.frame_bytes, "message_bytes < frame_bytes"],
     [limits.message_bytes < limits.body_bytes, "message_bytes < body_bytes"],

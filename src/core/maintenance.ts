@@ -58,7 +58,10 @@ export class Maintenance {
         if (this.#closed) return;
         await this.#trim(session, before);
       }
-      while (!this.#closed && (await store.expire(clock.now(), limits.maintenance_rows)) >= limits.maintenance_rows);
+      while (
+        !this.#closed &&
+        (await store.expire(clock.now(), limits.maintenance_rows)) >= limits.maintenance_rows
+      );
     } catch (error) {
       // The next round tries again; what is not trimmed or erased only takes space.
       if (!this.#closed) log.warn({ err: error }, "maintenance of the store failed; it is tried again");
@@ -70,7 +73,8 @@ export class Maintenance {
     const item = { kind: "trim" as const, session, before, max_rows: limits.maintenance_rows };
     for (;;) {
       const result = await journal.run(item);
-      if (this.#closed || !result.ok || !("removed" in result) || result.removed < limits.maintenance_rows) return;
+      if (this.#closed || !result.ok || !("removed" in result) || result.removed < limits.maintenance_rows)
+        return;
     }
   }
 }

@@ -50,7 +50,10 @@ export function toolMessage(
 }
 
 /** Appends a delta in place. "gap": text before it is missing, so the reader has to subscribe again. */
-export function applyDelta(message: { parts?: Part[] }, delta: DurablePayload<"message.delta">): "ok" | "gap" {
+export function applyDelta(
+  message: { parts?: Part[] },
+  delta: DurablePayload<"message.delta">,
+): "ok" | "gap" {
   const parts = (message.parts ??= []);
   const part = parts[delta.part];
   if (part === undefined) {
@@ -70,7 +73,12 @@ export function applyDelta(message: { parts?: Part[] }, delta: DurablePayload<"m
 export function applyToolCall(message: { parts?: Part[] }, call: DurablePayload<"tool.call">): void {
   const parts = (message.parts ??= []);
   if (parts.some((part) => part.type === "tool_call" && part.tool_call_id === call.tool_call_id)) return;
-  parts.push({ type: "tool_call", tool_call_id: call.tool_call_id, name: call.name, arguments: call.arguments });
+  parts.push({
+    type: "tool_call",
+    tool_call_id: call.tool_call_id,
+    name: call.name,
+    arguments: call.arguments,
+  });
 }
 
 /** `content` of a message: its text parts joined. */

@@ -37,16 +37,27 @@ export class Presence {
     for (const naming of namingsOf(session)) {
       const name = nameOf(session, naming);
       this.#hub.publish(topicOf(session, naming), () => {
-        const text = encodeSignal("presence.updated", now, { ...payload(connection, state), session_id: name }, name);
+        const text = encodeSignal(
+          "presence.updated",
+          now,
+          { ...payload(connection, state), session_id: name },
+          name,
+        );
         return { text, type: "presence.updated", epoch: null, seq: null };
       });
     }
     if (!this.#allowed("")) return;
     for (const each of this.#connections.all()) {
       if (each.state !== "connected" || each.transport !== "ws" || each === connection) continue;
-      if (each.principal?.scopes.has("clients.manage") !== true || each.subscriptions.has(session.id)) continue;
+      if (each.principal?.scopes.has("clients.manage") !== true || each.subscriptions.has(session.id))
+        continue;
       const name = nameFor(session, each.principal.user);
-      const text = encodeSignal("presence.updated", now, { ...payload(connection, state), session_id: name }, name);
+      const text = encodeSignal(
+        "presence.updated",
+        now,
+        { ...payload(connection, state), session_id: name },
+        name,
+      );
       each.send({ text, type: "presence.updated", epoch: null, seq: null });
     }
   }

@@ -10,6 +10,7 @@ import type { Limits } from "./limits.ts";
 import type { Clock, Logger, ModelEvent, ModelRouter, NewEvent, RowChange, Store } from "./ports.ts";
 import type { SessionRef } from "./session.ts";
 import { lengthUtf8 } from "./text.ts";
+import { RunLog } from "./run-log.ts";
 import { MessageWriter } from "./writer.ts";
 
 export interface RunnerDeps {
@@ -44,17 +45,14 @@ export class Runner implements LaneRun {
   readonly session: SessionRef;
   readonly ended: Promise<void>;
   readonly #deps: RunnerDeps;
+  readonly #log: RunLog;
   readonly #abort = new AbortController();
   #run: EventRun;
   #usage: Usage | undefined;
   #writer: MessageWriter | null = null;
   #bytes = 0;
-  #held = 0;
-  #room: (() => void) | null = null;
   /** Set by whatever decides first how the run ends. */
   #ending: Ending | null = null;
-  /** An operation of the run failed: what is in memory is not what is in the log. */
-  #broken = false;
   #started = false;
   #finished = false;
   #isEnded = false;
@@ -64,6 +62,9 @@ export class Runner implements LaneRun {
     this.#deps = deps;
     this.session = session;
     this.#run = run;
+    const { journal, limits } = deps;
+    const onRefused = (outcome: Extract<Appended, { ok: false }>): void => this.#onRefused(outcome);
+    this.#log = new RunLog(journal, session, run.run_id, limits.run_held_bytes, onRefused);
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve));
   }
 
@@ -95,7 +96,7 @@ export class Runner implements LaneRun {
   stop(ending: Ending): void {
     this.#ending ??= ending;
     this.#abort.abort();
-    this.#room?.();
+    this.#log.wake();
     if (!this.#started) this.#finish();
   }
 
@@ -110,7 +111,9 @@ export class Runner implements LaneRun {
       await this.#turn(await this.#context());
     } catch (error) {
       log.error({ run_id: this.run_id, err: error }, "a run failed unexpectedly");
-      this.#fail(new GatewayError("INTERNAL_ERROR", "the run failed unexpectedly; the log has it under its run_id"));
+      this.#fail(
+        new GatewayError("INTERNAL_ERROR", "the run failed unexpectedly; the log has it under its run_id"),
+      );
     }
     cancel();
     this.#finish();
@@ -121,7 +124,7 @@ export class Runner implements LaneRun {
     this.#run = { ...this.#run, status: "running", started_at: now };
     const { run_id, model, created_at } = this.#run;
     const data = JSON.stringify(this.#run);
-    this.#append(
+    this.#log.append(
       [{ type: "run.started", ts: now, run_id, payload: JSON.stringify({ run_id, model }) }],
       [{ kind: "run.put", run_id, status: "running", created_at, data }],
     );
@@ -153,7 +156,7 @@ export class Runner implements LaneRun {
       const next = await Promise.race([iterator.next(), aborted]);
       if (next === null || next.done === true) break;
       this.#take(next.value);
-      if (this.#held > this.#deps.limits.run_held_bytes && this.#ending === null) await this.#drain();
+      if (this.#log.isFull && this.#ending === null) await this.#log.room();
     }
     void iterator.return?.()?.catch(() => undefined);
   }
@@ -189,7 +192,12 @@ export class Runner implements LaneRun {
     this.#bytes += lengthUtf8(text);
     const { assistant_bytes } = this.#deps.limits;
     if (this.#bytes > assistant_bytes) {
-      this.#fail(new GatewayError("TOO_LARGE", `the answer is longer than ${assistant_bytes} bytes; what came so far is kept`));
+      this.#fail(
+        new GatewayError(
+          "TOO_LARGE",
+          `the answer is longer than ${assistant_bytes} bytes; what came so far is kept`,
+        ),
+      );
       return;
     }
     this.#writer ??= this.#newWriter();
@@ -207,54 +215,41 @@ export class Runner implements LaneRun {
       run_id,
       message_id,
       model,
-      append: (events, rows) => this.#append(events, rows),
+      append: (events, rows) => this.#log.append(events, rows),
     });
   }
 
   #note(type: string, payload: Record<string, unknown>): void {
     this.#writer?.flush();
-    this.#append([{ type, ts: this.#deps.clock.now(), run_id: this.run_id, payload: JSON.stringify(payload) }], []);
+    this.#log.append(
+      [{ type, ts: this.#deps.clock.now(), run_id: this.run_id, payload: JSON.stringify(payload) }],
+      [],
+    );
   }
 
   #fail(error: GatewayError): void {
     this.#ending ??= { status: "failed", error: error.toBody() };
     this.#abort.abort();
-    this.#room?.();
-  }
-
-  /** Resolves when enough of what was appended is committed, or the run is to end. */
-  async #drain(): Promise<void> {
-    await new Promise<void>((resolve) => (this.#room = resolve));
-    this.#room = null;
-  }
-
-  #append(events: readonly NewEvent[], rows: readonly RowChange[]): void {
-    if (this.#broken || this.#finished) return;
-    let bytes = 0;
-    for (const event of events) bytes += event.payload.length;
-    this.#held += bytes;
-    const settle = (outcome: Appended): void => {
-      this.#held -= bytes;
-      if (this.#held <= this.#deps.limits.run_held_bytes) this.#room?.();
-      if (!outcome.ok) this.#onRefused(outcome);
-    };
-    this.#deps.journal.append({ session: this.session, run: this.run_id, ack: false, events, rows, settle });
+    this.#log.wake();
   }
 
   #onRefused(outcome: Extract<Appended, { ok: false }>): void {
-    this.#broken = true;
     const full = outcome.reason === "full";
-    const message = full ? `the session is full (${outcome.what ?? "quota"})` : "the log did not take the answer";
+    const message = full
+      ? `the session is full (${outcome.what ?? "quota"})`
+      : "the log did not take the answer";
     // An answer that is not whole in the log did not complete, whatever the model said meanwhile.
     if (this.#ending?.status === "completed") this.#ending = null;
-    this.#fail(new GatewayError(full ? "CONFLICT" : "UNAVAILABLE", message, { details: { kind: outcome.reason } }));
+    this.#fail(
+      new GatewayError(full ? "CONFLICT" : "UNAVAILABLE", message, { details: { kind: outcome.reason } }),
+    );
   }
 
   /** Appends the end. Where the log lacks something the run has, the end is made from what the log has. */
   #finish(): void {
     if (this.#finished) return;
     this.#finished = true;
-    if (this.#broken) return void this.#finishFromLog();
+    if (this.#log.isBroken) return void this.#finishFromLog();
     const last = this.#writer?.finish() ?? { events: [], rows: [] };
     const open = this.#writer === null ? [] : [this.#writer.message];
     this.#appendEnd(open, last.events, last.rows);
@@ -274,7 +269,7 @@ export class Runner implements LaneRun {
   }
 
   #appendEnd(open: readonly EventMessage[], deltas: readonly NewEvent[], rows: readonly RowChange[]): void {
-    const { clock, limits, sha256, journal } = this.#deps;
+    const { clock, limits, sha256 } = this.#deps;
     const ending = this.#ending ?? { status: "failed" as const, error: silent().toBody() };
     const end = endOf(ending, {
       at: clock.now(),
@@ -291,19 +286,10 @@ export class Runner implements LaneRun {
       if (outcome.ok || outcome.reason === "gone" || outcome.reason === "unknown") return this.#done();
       if (outcome.reason === "stopped") return this.#done();
       // An earlier operation of the run failed, and this one with it: again, from what the log has.
-      this.#broken = true;
       clock.after(outcome.reason === "skipped" ? 0 : END_RETRY_MS, () => void this.#finishFromLog());
       return undefined;
     };
-    journal.append({
-      session: this.session,
-      run: this.run_id,
-      ack: true,
-      events: end.events,
-      rows: [...rows, ...end.rows],
-      final: true,
-      settle,
-    });
+    this.#log.end(end.events, [...rows, ...end.rows], settle);
   }
 
   #done(): void {

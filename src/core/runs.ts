@@ -93,7 +93,9 @@ export class Runs {
   async recover(unended: readonly UnendedRun[]): Promise<void> {
     for (let from = 0; from < unended.length; from += RECOVER_AT_ONCE) {
       const some = unended.slice(from, from + RECOVER_AT_ONCE);
-      await Promise.all(some.map(({ run }) => this.#interrupt(run.session, JSON.parse(run.data) as EventRun)));
+      await Promise.all(
+        some.map(({ run }) => this.#interrupt(run.session, JSON.parse(run.data) as EventRun)),
+      );
     }
   }
 
@@ -103,7 +105,9 @@ export class Runs {
     if (row === null) return;
     const session: SessionRef = { id: row.id, owner: row.owner, name: row.name };
     const tail = await journal.tails.pin(session);
-    const open = [...tail.open.values()].map((each) => each.message).filter((each) => each.run_id === run.run_id);
+    const open = [...tail.open.values()]
+      .map((each) => each.message)
+      .filter((each) => each.run_id === run.run_id);
     const ending: Ending = { status: "interrupted", reason: "restart" };
     const inline_bytes = limits.completed_inline_bytes;
     const end = endOf(ending, { at: clock.now(), run, open, deltas: [], sha256, inline_bytes, lengthUtf8 });
@@ -112,7 +116,11 @@ export class Runs {
       journal.append({ session, run: run.run_id, ack: true, events, rows, final: true, settle });
     });
     journal.tails.release(session.id);
-    if (!outcome.ok) throw new GatewayError("UNAVAILABLE", `the end of ${run.run_id} could not be written (${outcome.reason})`);
+    if (!outcome.ok)
+      throw new GatewayError(
+        "UNAVAILABLE",
+        `the end of ${run.run_id} could not be written (${outcome.reason})`,
+      );
   }
 
   #waiting(session: string): ReadonlySet<string> {

@@ -56,7 +56,11 @@ export class Snapshots {
 
   async #make(session: SessionRef, naming: Naming, tail: Tail): Promise<SnapshotText | null> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const rows = await this.#store.snapshot(session.id, this.#limits.snapshot_bytes, this.#limits.snapshot_messages);
+      const rows = await this.#store.snapshot(
+        session.id,
+        this.#limits.snapshot_bytes,
+        this.#limits.snapshot_messages,
+      );
       if (rows === null) return null;
       await tail.reached(rows.session.head);
       const snapshot = assemble(rows, tail, nameOf(session, naming));
@@ -76,7 +80,10 @@ export function assemble(rows: SnapshotRows, tail: Tail, name: string): Snapshot
   const transcript: Transcript = {
     session: sessionView(rows.session, name),
     messages: rows.messages.map((row) => messageView(row, name)),
-    runs: rows.runs.map((row) => ({ session_id: name, ...(JSON.parse(row.data) as Omit<Run, "session_id">) })),
+    runs: rows.runs.map((row) => ({
+      session_id: name,
+      ...(JSON.parse(row.data) as Omit<Run, "session_id">),
+    })),
     approvals: [...tail.approvals.values()],
     closed: false,
   };
@@ -87,10 +94,19 @@ export function assemble(rows: SnapshotRows, tail: Tail, name: string): Snapshot
     if (event.type === "message.completed" && !knows(transcript, payload.message?.message_id)) return null;
     applyEvent(transcript, { ...event, event: event.type, session_id: name, epoch, payload });
   }
-  const messages = [...transcript.messages.filter((message) => message.status !== "streaming"), ...openOf(tail, name)];
+  const messages = [
+    ...transcript.messages.filter((message) => message.status !== "streaming"),
+    ...openOf(tail, name),
+  ];
   messages.sort((a, b) => a.seq - b.seq);
   const session = sessionView(tail.row, name);
-  return { session, messages, runs: transcript.runs, approvals: [...tail.approvals.values()], has_more: rows.has_more };
+  return {
+    session,
+    messages,
+    runs: transcript.runs,
+    approvals: [...tail.approvals.values()],
+    has_more: rows.has_more,
+  };
 }
 
 /** The messages being written, as they are at the tail's head. */
@@ -101,7 +117,6 @@ export function openOf(tail: Tail, name: string): Message[] {
 export function messageView(row: MessageRow, name: string): Message {
   return { session_id: name, seq: row.seq, ...(JSON.parse(row.data) as Omit<Message, "session_id" | "seq">) };
 }
-
 
 function knows(transcript: Transcript, message_id: string | undefined): boolean {
   return transcript.messages.some((message) => message.message_id === message_id);

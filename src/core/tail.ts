@@ -92,7 +92,8 @@ export class Tail {
       const event = this.#events[i];
       if (event === undefined) break;
       bytes += weigh(event);
-      if (events.length > 0 && (events.length >= max_events || bytes > max_bytes)) return { events, all: false };
+      if (events.length > 0 && (events.length >= max_events || bytes > max_bytes))
+        return { events, all: false };
       events.push(event);
     }
     return { events, all: true };
@@ -131,10 +132,13 @@ export class Tail {
         return;
       }
       case "message.completed":
-        this.open.delete((JSON.parse(event.payload) as DurablePayload<"message.completed">).message.message_id);
+        this.open.delete(
+          (JSON.parse(event.payload) as DurablePayload<"message.completed">).message.message_id,
+        );
         return;
       case "message.discarded":
-        if (this.open.delete((JSON.parse(event.payload) as { message_id: string }).message_id)) row.message_count--;
+        if (this.open.delete((JSON.parse(event.payload) as { message_id: string }).message_id))
+          row.message_count--;
         return;
       case "session.created":
       case "session.updated":
@@ -147,7 +151,8 @@ export class Tail {
       case "run.failed":
       case "run.aborted":
       case "run.interrupted":
-        if (row.active_run_id === (JSON.parse(event.payload) as { run: EventRun }).run.run_id) row.active_run_id = null;
+        if (row.active_run_id === (JSON.parse(event.payload) as { run: EventRun }).run.run_id)
+          row.active_run_id = null;
         return;
       case "tool.approval_requested": {
         const { approval } = JSON.parse(event.payload) as { approval: Approval };

@@ -21,7 +21,10 @@ const SWEEP_EVERY = 256;
 /** The session of a tail that was asked for does not exist (any more). */
 export class NoSuchSession extends Error {}
 
-type Load = (session: SessionRef, settle: (result: ItemResult | "storage" | "skipped" | "stopped") => void) => void;
+type Load = (
+  session: SessionRef,
+  settle: (result: ItemResult | "storage" | "skipped" | "stopped") => void,
+) => void;
 
 /** The tails in memory, least recently used first. One with readers or queued operations is never dropped. */
 export class Tails {
@@ -104,7 +107,14 @@ export class Tails {
     if (create === undefined) throw new Error(`no tail for ${session.id}`);
     const { owner, name, title, model, system_prompt, metadata, created_at } = create;
     const row = { id: session.id, owner, name, epoch, title, model, system_prompt, metadata, created_at };
-    const state = { floor: 0, head: 0, updated_at: created_at, message_count: 0, archived: false, active_run_id: null };
+    const state = {
+      floor: 0,
+      head: 0,
+      updated_at: created_at,
+      message_count: 0,
+      archived: false,
+      active_run_id: null,
+    };
     this.#fill(slot, new Tail({ session: { ...row, ...state }, open: [] }));
     return slot.tail as unknown as Tail;
   }
@@ -161,7 +171,8 @@ export class Tails {
     if (known !== undefined) return known;
     const slot = this.#add(session);
     this.#load(session, (result) => {
-      if (typeof result !== "string" && result.ok && "tail" in result) return this.#fill(slot, new Tail(result.tail));
+      if (typeof result !== "string" && result.ok && "tail" in result)
+        return this.#fill(slot, new Tail(result.tail));
       return this.#reject(slot, typeof result === "string" ? "the gateway is stopping" : session.id);
     });
     return slot;
@@ -184,7 +195,12 @@ export class Tails {
   }
 
   #dropIfUnused(slot: Slot): void {
-    if (slot.tail === null && slot.queued === 0 && slot.pins === 0 && this.#slots.get(slot.session.id) === slot) {
+    if (
+      slot.tail === null &&
+      slot.queued === 0 &&
+      slot.pins === 0 &&
+      this.#slots.get(slot.session.id) === slot
+    ) {
       this.#slots.delete(slot.session.id);
     }
   }

@@ -1,4 +1,13 @@
-import type { Approval, EventMessage, EventRun, EventSession, Message, Run, Session, Snapshot } from "../protocol/entities.ts";
+import type {
+  Approval,
+  EventMessage,
+  EventRun,
+  EventSession,
+  Message,
+  Run,
+  Session,
+  Snapshot,
+} from "../protocol/entities.ts";
 import type { DurablePayload } from "../protocol/events.ts";
 import { applyDelta, applyToolCall, contentOf, startMessage, toolMessage } from "./message.ts";
 

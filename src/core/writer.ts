@@ -91,7 +91,9 @@ export class MessageWriter {
     this.#flushed = this.#options.clock.monotonic();
     const events: NewEvent[] = [];
     if (!this.#started) events.push(this.#event("message.started", this.#startPayload()));
-    events.push(this.#event("message.delta", JSON.stringify({ message_id: this.message.message_id, ...pending })));
+    events.push(
+      this.#event("message.delta", JSON.stringify({ message_id: this.message.message_id, ...pending })),
+    );
     return events;
   }
 
@@ -101,7 +103,8 @@ export class MessageWriter {
    */
   finish(): { events: NewEvent[]; rows: RowChange[] } {
     const events = this.#take();
-    if (!this.#started && events.length === 0) events.push(this.#event("message.started", this.#startPayload()));
+    if (!this.#started && events.length === 0)
+      events.push(this.#event("message.started", this.#startPayload()));
     return { events, rows: this.#startRows(events) };
   }
 

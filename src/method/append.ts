@@ -44,7 +44,8 @@ export function append(call: Call, journal: Journal, now: number, command: Comma
         return;
       }
       command.undo?.();
-      if (outcome.reason === "idempotent" && outcome.prior !== undefined) answerFromPrior(call, outcome.prior);
+      if (outcome.reason === "idempotent" && outcome.prior !== undefined)
+        answerFromPrior(call, outcome.prior);
       else call.fail(appendError(outcome));
     },
   });
@@ -65,16 +66,24 @@ export function appendError(outcome: Extract<Appended, { ok: false }>): GatewayE
         retry_after_ms: 1_000,
       });
     case "full":
-      return new GatewayError("CONFLICT", `full: the bound ${outcome.what ?? ""} is reached; delete some, or raise it in [limits]`, {
-        details: { kind: "full", what: outcome.what ?? "" },
-      });
+      return new GatewayError(
+        "CONFLICT",
+        `full: the bound ${outcome.what ?? ""} is reached; delete some, or raise it in [limits]`,
+        {
+          details: { kind: "full", what: outcome.what ?? "" },
+        },
+      );
     case "exists":
-      return new GatewayError("CONFLICT", "a session with this id exists already", { details: { kind: "exists" } });
+      return new GatewayError("CONFLICT", "a session with this id exists already", {
+        details: { kind: "exists" },
+      });
     case "gone":
       return new GatewayError("GONE", "this session was deleted", { details: { kind: "session" } });
     case "unknown":
       return noSession();
     default:
-      return new GatewayError("UNAVAILABLE", "the gateway is stopping; nothing was done", { details: { kind: "draining" } });
+      return new GatewayError("UNAVAILABLE", "the gateway is stopping; nothing was done", {
+        details: { kind: "draining" },
+      });
   }
 }

@@ -33,7 +33,11 @@ export interface MethodDeps {
 }
 
 /** A session's tail, pinned while `work` uses it. @throws GatewayError NOT_FOUND */
-export async function withTail<T>(deps: MethodDeps, session: SessionRef, work: (tail: Tail) => Promise<T> | T): Promise<T> {
+export async function withTail<T>(
+  deps: MethodDeps,
+  session: SessionRef,
+  work: (tail: Tail) => Promise<T> | T,
+): Promise<T> {
   let tail: Tail;
   try {
     tail = await deps.journal.tails.pin(session);

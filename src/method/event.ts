@@ -25,9 +25,16 @@ export function eventMethods(deps: MethodDeps): MethodHandler[] {
   ];
 }
 
-async function broadcast(deps: MethodDeps, params: Broadcast, call: Call): Promise<{ delivered: number } | undefined> {
+async function broadcast(
+  deps: MethodDeps,
+  params: Broadcast,
+  call: Call,
+): Promise<{ delivered: number } | undefined> {
   const { connections, clock, limits, directory } = deps;
-  const payload = JSON.parse(boundedJson(params.payload, "broadcast_bytes", limits)) as Record<string, unknown>;
+  const payload = JSON.parse(boundedJson(params.payload, "broadcast_bytes", limits)) as Record<
+    string,
+    unknown
+  >;
   const { session_id } = params.filter ?? {};
   const session = session_id === undefined ? null : await directory.find(call.user, session_id, "read");
   const text = encodeSignal(params.event, clock.now(), payload);
@@ -48,16 +55,25 @@ async function broadcast(deps: MethodDeps, params: Broadcast, call: Call): Promi
   return undefined;
 }
 
-function passes(connection: Connection, filter: NonNullable<Broadcast["filter"]>, session: SessionRef | null): boolean {
+function passes(
+  connection: Connection,
+  filter: NonNullable<Broadcast["filter"]>,
+  session: SessionRef | null,
+): boolean {
   if (filter.capability !== undefined && !connection.capabilities.includes(filter.capability)) return false;
   if (filter.user !== undefined && connection.principal?.user !== filter.user) return false;
   if (filter.client_id !== undefined && connection.client_id !== filter.client_id) return false;
   if (filter.platform !== undefined && connection.platform !== filter.platform) return false;
-  if (filter.scope !== undefined && connection.principal?.scopes.has(filter.scope as Scope) !== true) return false;
+  if (filter.scope !== undefined && connection.principal?.scopes.has(filter.scope as Scope) !== true)
+    return false;
   return session === null || connection.subscriptions.has(session.id);
 }
 
-async function sendTo(deps: MethodDeps, params: Send, call: Call): Promise<{ delivered: number } | undefined> {
+async function sendTo(
+  deps: MethodDeps,
+  params: Send,
+  call: Call,
+): Promise<{ delivered: number } | undefined> {
   const { clock, limits, directory, journal } = deps;
   const payload = boundedJson(params.payload, "broadcast_bytes", limits);
   const session = await directory.find(call.user, params.session_id, "write");
@@ -74,7 +90,13 @@ async function sendTo(deps: MethodDeps, params: Send, call: Call): Promise<{ del
   }
   const deliver = (): { delivered: number } => ({ delivered: signal(deps, session, params.event, payload) });
   if (call.keyed === null) return deliver();
-  append(call, journal, now, { session: null, events: [], rows: [], remember: { delivered: 0 }, committed: deliver });
+  append(call, journal, now, {
+    session: null,
+    events: [],
+    rows: [],
+    remember: { delivered: 0 },
+    committed: deliver,
+  });
   return undefined;
 }
 
@@ -85,7 +107,12 @@ function signal(deps: MethodDeps, session: SessionRef, type: string, payload: st
     const topic = topicOf(session, naming);
     delivered += deps.hub.followers(topic);
     deps.hub.publish(topic, () => {
-      const text = encodeSignal(type, deps.clock.now(), JSON.parse(payload) as unknown, nameOf(session, naming));
+      const text = encodeSignal(
+        type,
+        deps.clock.now(),
+        JSON.parse(payload) as unknown,
+        nameOf(session, naming),
+      );
       return { text, type, epoch: null, seq: null };
     });
   }

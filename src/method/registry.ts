@@ -94,9 +94,13 @@ export class Registry {
     try {
       const handler = this.#byName.get(request.method);
       if (handler === undefined) {
-        throw new GatewayError("NOT_FOUND", `no method "${request.method.slice(0, 64)}": system.describe lists them`, {
-          details: { kind: "method" },
-        });
+        throw new GatewayError(
+          "NOT_FOUND",
+          `no method "${request.method.slice(0, 64)}": system.describe lists them`,
+          {
+            details: { kind: "method" },
+          },
+        );
       }
       const { definition } = handler;
       if (definition.scope !== null && !caller.principal.scopes.has(definition.scope)) {
@@ -130,7 +134,12 @@ export class Registry {
     return undefined;
   }
 
-  async #later(handler: MethodHandler, params: unknown, call: OpenCall, turn: Promise<void> | null): Promise<void> {
+  async #later(
+    handler: MethodHandler,
+    params: unknown,
+    call: OpenCall,
+    turn: Promise<void> | null,
+  ): Promise<void> {
     try {
       if (turn !== null) await turn;
       if (call.keyed === null) return this.#run(handler, params, call);
@@ -149,7 +158,10 @@ export class Registry {
   replay(handler: MethodHandler, prior: IdempotencyRow, params: unknown, call: Call): void {
     if (prior.fingerprint !== call.keyed?.fingerprint) {
       return call.fail(
-        new GatewayError("IDEMPOTENCY_MISMATCH", "this idempotency_key was used for another request: take a new one"),
+        new GatewayError(
+          "IDEMPOTENCY_MISMATCH",
+          "this idempotency_key was used for another request: take a new one",
+        ),
       );
     }
     this.#settle(() => handler.replay?.(prior, params as never, call) ?? JSON.parse(prior.answer), call);
@@ -206,7 +218,9 @@ export class Registry {
     if (error instanceof GatewayError) return error;
     const id = newId("req", this.#deps.clock.now());
     this.#deps.log.error({ method, error_id: id, err: error }, "a method failed unexpectedly");
-    return new GatewayError("INTERNAL_ERROR", `something went wrong; the log has it under ${id}`, { details: { id } });
+    return new GatewayError("INTERNAL_ERROR", `something went wrong; the log has it under ${id}`, {
+      details: { id },
+    });
   }
 }
 

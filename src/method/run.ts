@@ -17,7 +17,9 @@ export function runMethods(deps: MethodDeps): MethodHandler[] {
     handle(runWait, async (params, call) => wait(deps, params.run_id, params.timeout_ms ?? WAIT_MS, call)),
     handle(runList, async (params, call) => {
       const session =
-        params.session_id === undefined ? null : await deps.directory.find(call.user, params.session_id, "read");
+        params.session_id === undefined
+          ? null
+          : await deps.directory.find(call.user, params.session_id, "read");
       const { limit = 50, status, cursor } = params;
       const rows = await deps.store.runs({
         user: call.user,
@@ -58,7 +60,11 @@ async function reach(deps: MethodDeps, row: RunRow): Promise<SessionRef | null> 
 }
 
 /** A run the user may read. What is not theirs looks like what does not exist. */
-async function find(deps: MethodDeps, run_id: string, user: string): Promise<{ session: SessionRef; run: Run }> {
+async function find(
+  deps: MethodDeps,
+  run_id: string,
+  user: string,
+): Promise<{ session: SessionRef; run: Run }> {
   const row = await deps.store.run(run_id);
   const session = row === null ? null : await reach(deps, row);
   if (row === null || session === null || deps.directory.roleOf(session, user) === null) throw noRun();

@@ -6,7 +6,13 @@ import type { SessionRef } from "../core/session.ts";
 import { nameFor, noSession, sessionPayload, sessionView } from "../core/session.ts";
 import { wellFormed } from "../core/text.ts";
 import type { Session } from "../protocol/entities.ts";
-import { sessionCreate, sessionFork, sessionGet, sessionList, sessionUpdate } from "../protocol/api/session.ts";
+import {
+  sessionCreate,
+  sessionFork,
+  sessionGet,
+  sessionList,
+  sessionUpdate,
+} from "../protocol/api/session.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { append } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
@@ -69,7 +75,9 @@ async function create(
     title: wellFormed(params.title ?? ""),
     model: params.model === undefined ? null : router.resolve(params.model),
     system_prompt:
-      params.system_prompt === undefined ? null : bounded(params.system_prompt, "system_prompt_bytes", limits),
+      params.system_prompt === undefined
+        ? null
+        : bounded(params.system_prompt, "system_prompt_bytes", limits),
     metadata: boundedJson(params.metadata, "metadata_bytes", limits),
     created_at: now,
   };
@@ -77,7 +85,12 @@ async function create(
   append(call, deps.journal, now, {
     session,
     events: [
-      { type: "session.created", ts: now, run_id: null, payload: sessionPayload({ ...row, archived: false }) },
+      {
+        type: "session.created",
+        ts: now,
+        run_id: null,
+        payload: sessionPayload({ ...row, archived: false }),
+      },
     ],
     rows: [{ kind: "session.create", ...row, name: session.name, epoch: newEpoch(), revive: true }],
     remember: {},
@@ -104,9 +117,13 @@ async function create(
 
 async function requireFree(deps: MethodDeps, id: string, user: string): Promise<void> {
   if (isGatewaySessionId(id)) {
-    throw new GatewayError("INVALID_REQUEST", 'an id that begins with "ses_" is made by the gateway: choose another', {
-      details: { kind: "session_id" },
-    });
+    throw new GatewayError(
+      "INVALID_REQUEST",
+      'an id that begins with "ses_" is made by the gateway: choose another',
+      {
+        details: { kind: "session_id" },
+      },
+    );
   }
   let found: SessionRef | null = null;
   try {
@@ -132,12 +149,14 @@ async function update(
     const next = {
       owner: row.owner,
       title: params.title === undefined ? row.title : wellFormed(params.title),
-      model: params.model === undefined ? row.model : params.model === "" ? null : router.resolve(params.model),
+      model:
+        params.model === undefined ? row.model : params.model === "" ? null : router.resolve(params.model),
       system_prompt:
         params.system_prompt === undefined
           ? row.system_prompt
           : bounded(params.system_prompt, "system_prompt_bytes", limits) || null,
-      metadata: params.metadata === undefined ? row.metadata : boundedJson(params.metadata, "metadata_bytes", limits),
+      metadata:
+        params.metadata === undefined ? row.metadata : boundedJson(params.metadata, "metadata_bytes", limits),
       archived: params.archived ?? row.archived,
       created_at: row.created_at,
     };
@@ -151,7 +170,10 @@ async function update(
         remember: {},
         committed: ({ first_seq }) => {
           settled();
-          const view = sessionView({ ...tail.row, ...next, head: first_seq, updated_at: now }, nameFor(session, call.user));
+          const view = sessionView(
+            { ...tail.row, ...next, head: first_seq, updated_at: now },
+            nameFor(session, call.user),
+          );
           return view;
         },
         undo: settled,
@@ -198,7 +220,9 @@ async function fork(
 
 function forkError(reason: string, what: string | undefined): GatewayError {
   if (reason === "full") {
-    return new GatewayError("CONFLICT", `full: the bound ${what ?? ""} is reached`, { details: { kind: "full", what } });
+    return new GatewayError("CONFLICT", `full: the bound ${what ?? ""} is reached`, {
+      details: { kind: "full", what },
+    });
   }
   return new GatewayError("NOT_FOUND", "no such message in this session", { details: { kind: "message" } });
 }

@@ -23,7 +23,11 @@ export function sharingMethods(deps: MethodDeps): MethodHandler[] {
       const connection = socketOf(call);
       const session = await directory.find(call.user, params.session_id, "read");
       const { epoch, after, catch_up = "auto" } = params;
-      const request = { catch_up, ...(epoch !== undefined && { epoch }), ...(after !== undefined && { after }) };
+      const request = {
+        catch_up,
+        ...(epoch !== undefined && { epoch }),
+        ...(after !== undefined && { after }),
+      };
       await followers.open(connection, session, request, ({ snapshot, ...opening }) => {
         const text = JSON.stringify(opening);
         call.okText(snapshot === undefined ? text : `${text.slice(0, -1)},"snapshot":${snapshot}}`);
@@ -39,7 +43,9 @@ export function sharingMethods(deps: MethodDeps): MethodHandler[] {
     }),
     handle(presenceList, async (params, call) => {
       const session = await directory.find(call.user, params.session_id, "read");
-      const watchers = [...connections.all()].filter((connection) => connection.subscriptions.has(session.id));
+      const watchers = [...connections.all()].filter((connection) =>
+        connection.subscriptions.has(session.id),
+      );
       return {
         watchers: watchers.map((each) => ({
           connection_id: each.id,
@@ -53,20 +59,34 @@ export function sharingMethods(deps: MethodDeps): MethodHandler[] {
       const session = await directory.find(call.user, params.session_id, "own");
       const { user, role } = params;
       if (user === session.owner) {
-        throw new GatewayError("INVALID_REQUEST", "the session is theirs already", { details: { kind: "share" } });
+        throw new GatewayError("INVALID_REQUEST", "the session is theirs already", {
+          details: { kind: "share" },
+        });
       }
       const data = JSON.stringify({ user, role });
-      const record = { collection: "share", id: shareId(session, user), owner: session.id, data, expires_at: null };
+      const record = {
+        collection: "share",
+        id: shareId(session, user),
+        owner: session.id,
+        data,
+        expires_at: null,
+      };
       commitShare(deps, call, { kind: "record.put", record }, () => directory.share(session.id, user, role));
       return undefined;
     }),
     handle(sessionUnshare, async (params, call) => {
       const session = await directory.find(call.user, params.session_id, "own");
       const { user } = params;
-      commitShare(deps, call, { kind: "record.drop", collection: "share", id: shareId(session, user) }, () => {
-        directory.unshare(session.id, user);
-        for (const connection of connections.ofUser(user)) connection.subscriptions.get(session.id)?.end("revoked");
-      });
+      commitShare(
+        deps,
+        call,
+        { kind: "record.drop", collection: "share", id: shareId(session, user) },
+        () => {
+          directory.unshare(session.id, user);
+          for (const connection of connections.ofUser(user))
+            connection.subscriptions.get(session.id)?.end("revoked");
+        },
+      );
       return undefined;
     }),
     handle(sessionDelete, async (params, call) => {
@@ -79,9 +99,13 @@ export function sharingMethods(deps: MethodDeps): MethodHandler[] {
 
 function socketOf(call: Call): Connection {
   if (call.caller.connection !== null) return call.caller.connection;
-  throw new GatewayError("INVALID_REQUEST", "only on a socket: over HTTP read GET /api/v1/sessions/<id>/events", {
-    details: { kind: "transport" },
-  });
+  throw new GatewayError(
+    "INVALID_REQUEST",
+    "only on a socket: over HTTP read GET /api/v1/sessions/<id>/events",
+    {
+      details: { kind: "transport" },
+    },
+  );
 }
 
 function shareId(session: SessionRef, user: string): string {

@@ -55,7 +55,9 @@ export function systemMethods(deps: SystemDeps): MethodHandler[] {
 }
 
 function socketsOnly(): never {
-  throw new GatewayError("INVALID_REQUEST", "only as a frame on a socket", { details: { kind: "transport" } });
+  throw new GatewayError("INVALID_REQUEST", "only as a frame on a socket", {
+    details: { kind: "transport" },
+  });
 }
 
 function statusOf(deps: SystemDeps) {
@@ -66,7 +68,11 @@ function statusOf(deps: SystemDeps) {
     connections: deps.connections.size,
     runs: { active: deps.runs.lanes.running, queued: deps.runs.lanes.queued },
     memory_usage: memoryUsage(deps.clock.monotonic()),
-    storage: { kind: deps.store.kind, ok: refused === null, ...(refused !== null && { reason: refused.reason }) },
+    storage: {
+      kind: deps.store.kind,
+      ok: refused === null,
+      ...(refused !== null && { reason: refused.reason }),
+    },
     providers: [...deps.router.states()],
   };
 }

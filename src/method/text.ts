@@ -10,14 +10,22 @@ export function bounded(text: string, option: keyof Limits, limits: Limits): str
 }
 
 /** A JSON object a client sent, as text. @throws GatewayError TOO_LARGE */
-export function boundedJson(value: Record<string, unknown> | undefined, option: keyof Limits, limits: Limits): string {
+export function boundedJson(
+  value: Record<string, unknown> | undefined,
+  option: keyof Limits,
+  limits: Limits,
+): string {
   if (value === undefined) return "{}";
   return bounded(JSON.stringify(value), option, limits);
 }
 
 function tooLarge(option: string, bytes: number, limits: Limits): GatewayError {
   const limit = limits[option as keyof Limits];
-  return new GatewayError("TOO_LARGE", `${bytes} bytes are more than the ${limit} of limits.${option}: send less`, {
-    details: { kind: option, limit },
-  });
+  return new GatewayError(
+    "TOO_LARGE",
+    `${bytes} bytes are more than the ${limit} of limits.${option}: send less`,
+    {
+      details: { kind: option, limit },
+    },
+  );
 }

@@ -1,0 +1,77 @@
+import type { Appended, Journal } from "./journal.ts";
+import type { NewEvent, RowChange } from "./ports.ts";
+import type { SessionRef } from "./session.ts";
+
+type Refused = Extract<Appended, { ok: false }>;
+
+/** The part of the log one run writes: its appends in order, and how much of them is not committed yet. */
+export class RunLog {
+  readonly #journal: Journal;
+  readonly #session: SessionRef;
+  readonly #run_id: string;
+  readonly #held_bytes: number;
+  readonly #onRefused: (outcome: Refused) => void;
+  #held = 0;
+  #room: (() => void) | null = null;
+  #broken = false;
+
+  constructor(
+    journal: Journal,
+    session: SessionRef,
+    run_id: string,
+    held_bytes: number,
+    onRefused: (outcome: Refused) => void,
+  ) {
+    this.#journal = journal;
+    this.#session = session;
+    this.#run_id = run_id;
+    this.#held_bytes = held_bytes;
+    this.#onRefused = onRefused;
+  }
+
+  /** An operation failed: what the run has in memory is not what is in the log, and nothing more is taken but its end. */
+  get isBroken(): boolean {
+    return this.#broken;
+  }
+
+  /** Not acknowledged to anybody, so without an fsync of its own. */
+  append(events: readonly NewEvent[], rows: readonly RowChange[]): void {
+    if (this.#broken) return;
+    let bytes = 0;
+    for (const event of events) bytes += event.payload.length;
+    this.#held += bytes;
+    const settle = (outcome: Appended): void => {
+      this.#held -= bytes;
+      if (this.#held <= this.#held_bytes) this.wake();
+      if (outcome.ok || this.#broken) return;
+      this.#broken = true;
+      this.#onRefused(outcome);
+    };
+    this.#journal.append({ session: this.#session, run: this.#run_id, ack: false, events, rows, settle });
+  }
+
+  /** The one operation after which the run appends nothing. */
+  end(events: readonly NewEvent[], rows: readonly RowChange[], settle: (outcome: Appended) => void): void {
+    const told = (outcome: Appended): void => {
+      if (!outcome.ok) this.#broken = true;
+      settle(outcome);
+    };
+    const { session, run_id } = { session: this.#session, run_id: this.#run_id };
+    this.#journal.append({ session, run: run_id, ack: true, events, rows, final: true, settle: told });
+  }
+
+  /** Whether more is held than the run may have uncommitted. */
+  get isFull(): boolean {
+    return this.#held > this.#held_bytes;
+  }
+
+  /** Resolves when it is not full any more, or wake() is called. */
+  async room(): Promise<void> {
+    await new Promise<void>((resolve) => (this.#room = resolve));
+    this.#room = null;
+  }
+
+  wake(): void {
+    this.#room?.();
+  }
+}

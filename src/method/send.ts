@@ -1,0 +1,246 @@
+import type { Static } from "@sinclair/typebox";
+import { isGatewaySessionId, newEpoch, newId } from "../core/id.ts";
+import type { BusyPolicy } from "../core/lane.ts";
+import type { IdempotencyRow, NewEvent, RowChange } from "../core/ports.ts";
+import type { SessionRef } from "../core/session.ts";
+import { nameFor, noSession, sessionPayload } from "../core/session.ts";
+import type { Tail } from "../core/tail.ts";
+import { chatSend } from "../protocol/api/chat.ts";
+import type { EventRun } from "../protocol/entities.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import { append } from "./append.ts";
+import type { MethodDeps } from "./deps.ts";
+import { withTail } from "./deps.ts";
+import type { Call, MethodHandler } from "./registry.ts";
+import { handle } from "./registry.ts";
+import { bounded, boundedJson } from "./text.ts";
+
+type Send = Static<typeof chatSend.params>;
+
+const TITLE_CHARS = 80;
+
+export function sendMethod(deps: MethodDeps): MethodHandler {
+  return handle(
+    chatSend,
+    async (params, call) => send(deps, params, call),
+    async (prior, params, call) => replaySend(deps, prior, params, call),
+  );
+}
+
+async function send(deps: MethodDeps, params: Send, call: Call): Promise<undefined> {
+  const content = bounded(params.message, "message_bytes", deps.limits);
+  const metadata = boundedJson(params.metadata, "metadata_bytes", deps.limits);
+  if (params.on_busy === "steer") {
+    throw new GatewayError(
+      "INVALID_REQUEST",
+      'on_busy "steer" is not available: use queue, interrupt or reject',
+      {
+        details: { kind: "on_busy" },
+      },
+    );
+  }
+  const session = await target(deps, params.session_id, call.user);
+  if (session.created) return commitSend(deps, params, call, session.ref, null, content, metadata);
+  return withTail(deps, session.ref, (tail) =>
+    commitSend(deps, params, call, session.ref, tail, content, metadata),
+  );
+}
+
+/** The session a message goes to; one that does not exist is made with the message. */
+async function target(
+  deps: MethodDeps,
+  id: string | undefined,
+  user: string,
+): Promise<{ ref: SessionRef; created: boolean }> {
+  if (id === undefined) return { ref: deps.directory.reserve(user, null), created: true };
+  const found = await deps.directory.lookup(user, id);
+  if (found !== null) {
+    deps.directory.require(found, user, "write");
+    return { ref: found, created: false };
+  }
+  if (isGatewaySessionId(id)) throw noSession();
+  return { ref: deps.directory.reserve(user, id), created: true };
+}
+
+/** From here to the journal's queue everything is synchronous: that is what keeps requests in order. */
+function commitSend(
+  deps: MethodDeps,
+  params: Send,
+  call: Call,
+  session: SessionRef,
+  tail: Tail | null,
+  content: string,
+  metadata: string,
+): undefined {
+  const { clock, runs, router, directory } = deps;
+  const now = clock.now();
+  const created = tail === null;
+  const undoSession = (): void => {
+    if (created) directory.forget(session);
+  };
+  let reservation;
+  let model: string;
+  try {
+    model = router.resolve(params.model ?? tail?.row.model ?? null);
+    reservation = runs.lanes.reserve(session.id, (params.on_busy as BusyPolicy | undefined) ?? deps.on_busy);
+  } catch (error) {
+    undoSession();
+    throw error;
+  }
+  const run_id = newId("run", now);
+  const message_id = newId("msg", now);
+  const { transport, client_id } = call.caller;
+  const run: EventRun = {
+    run_id,
+    status: "queued",
+    model,
+    origin: { transport, client_id },
+    created_at: now,
+  };
+  const events: NewEvent[] = [];
+  const rows: RowChange[] = [];
+  if (created) addSession(session, params, content, now, events, rows);
+  addMessage(
+    { message_id, role: "user", content, run_id, timestamp: now, metadata },
+    { at: now, run_id },
+    events,
+    rows,
+  );
+  const data = JSON.stringify(run);
+  events.push({ type: "run.queued", ts: now, run_id, payload: `{"run":${data}}` });
+  rows.push({ kind: "run.put", event: events.length - 1, run_id, status: "queued", created_at: now, data });
+  const { status } = reservation;
+  append(call, deps.journal, now, {
+    session,
+    events,
+    rows,
+    remember: { message_id, run_id, status, created },
+    committed: ({ first_seq, epoch, tail: landed }) => {
+      const seq = first_seq + (created ? 1 : 0);
+      const from = Math.min(seq - 1, ...[...(landed?.open.values() ?? [])].map((open) => open.seq - 1));
+      answerSend(deps, params, call, session, { message_id, run_id, status, epoch, seq }, from);
+      runs.accept(reservation, session, run);
+    },
+    undo: () => {
+      reservation.release();
+      undoSession();
+    },
+  });
+  return undefined;
+}
+
+/** The answer, and then the subscription: the answer is the first the connection reads about its request. */
+function answerSend(
+  deps: MethodDeps,
+  params: Send,
+  call: Call,
+  session: SessionRef,
+  ids: { message_id: string; run_id: string; status: string; epoch: string; seq: number },
+  from: number,
+): void {
+  const { connection } = call.caller;
+  const follows = connection?.subscriptions.has(session.id) === true;
+  const wanted = connection !== null && params.subscribe !== false && !follows;
+  const room = wanted && deps.followers.hasRoom(connection);
+  call.ok({ session_id: nameFor(session, call.user), ...ids, subscribed: follows || room, from });
+  if (room) deps.followers.followNow(connection, session, from);
+}
+
+async function replaySend(
+  deps: MethodDeps,
+  prior: IdempotencyRow,
+  params: Send,
+  call: Call,
+): Promise<undefined> {
+  const stored = JSON.parse(prior.answer) as {
+    message_id: string;
+    run_id: string;
+    status: string;
+    created: boolean;
+  };
+  const { message_id, run_id, status, created } = stored;
+  const session = await priorSession(deps, prior);
+  const seq = prior.seq + (created ? 1 : 0);
+  return withTail(deps, session, (tail) => {
+    const ids = { message_id, run_id, status, epoch: prior.epoch ?? "", seq };
+    // Where the log no longer reaches back, the answer stands and the client subscribes by itself.
+    const reaches = tail.epoch === prior.epoch && seq - 1 >= tail.floor;
+    answerSend(deps, reaches ? params : { ...params, subscribe: false }, call, session, ids, seq - 1);
+    return undefined;
+  });
+}
+
+/** The session an earlier request worked on. @throws GatewayError GONE */
+export async function priorSession(deps: MethodDeps, prior: IdempotencyRow): Promise<SessionRef> {
+  const row = prior.session === null ? null : await deps.store.session(prior.session);
+  if (row === null)
+    throw new GatewayError("GONE", "the session this request made or changed was deleted meanwhile");
+  return { id: row.id, owner: row.owner, name: row.name };
+}
+
+function addSession(
+  session: SessionRef,
+  params: Send,
+  content: string,
+  now: number,
+  events: NewEvent[],
+  rows: RowChange[],
+): void {
+  const title = [...(content.trim().split("\n", 1)[0] ?? "")].slice(0, TITLE_CHARS).join("");
+  const { owner, name } = session;
+  const row = {
+    owner,
+    title,
+    model: params.model ?? null,
+    system_prompt: null,
+    metadata: "{}",
+    created_at: now,
+  };
+  rows.push({ kind: "session.create", ...row, name, epoch: newEpoch(), revive: false });
+  events.push({
+    type: "session.created",
+    ts: now,
+    run_id: null,
+    payload: sessionPayload({ ...row, archived: false }),
+  });
+}
+
+export interface WholeMessage {
+  readonly message_id: string;
+  readonly role: "user" | "assistant" | "system";
+  readonly content: string;
+  readonly run_id: string | null;
+  readonly timestamp: number;
+  /** JSON text. */
+  readonly metadata: string;
+}
+
+/** A message that is complete at once: its event and its row. */
+export function addMessage(
+  message: WholeMessage,
+  at: { at: number; run_id: string | null },
+  events: NewEvent[],
+  rows: RowChange[],
+): void {
+  const { message_id, role, content, run_id, timestamp } = message;
+  const data = JSON.stringify({
+    message_id,
+    role,
+    status: "complete",
+    content,
+    parts: [{ type: "text", text: content }],
+    ...(run_id !== null && { run_id }),
+    timestamp,
+    metadata: JSON.parse(message.metadata) as unknown,
+  });
+  events.push({ type: "message.created", ts: at.at, run_id: at.run_id, payload: `{"message":${data}}` });
+  rows.push({
+    kind: "message.put",
+    event: events.length - 1,
+    message_id,
+    role,
+    status: "complete",
+    run_id,
+    data,
+  });
+}

@@ -1,0 +1,51 @@
+import type { Journal } from "../core/journal.ts";
+import type { Clock } from "../core/ports.ts";
+import type { CredentialChange, Credentials } from "../core/principal.ts";
+import { tokenCreate, tokenList, tokenRevoke, tokenRotate } from "../protocol/api/auth.ts";
+import { append } from "./append.ts";
+import type { Call, MethodHandler } from "./registry.ts";
+import { handle } from "./registry.ts";
+
+export interface CredentialDeps {
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly credentials: Credentials;
+}
+
+/** Tokens: the administrator's own matter. */
+export function tokenMethods(deps: CredentialDeps): MethodHandler[] {
+  const { credentials } = deps;
+  return [
+    handle(tokenCreate, (params, call) => {
+      const change = credentials.createToken(call.caller.principal, params);
+      return settle(deps, call, change, (issued) => issued);
+    }),
+    handle(tokenList, () => ({ tokens: credentials.tokens() })),
+    handle(tokenRotate, ({ token_id }, call) => {
+      return settle(deps, call, credentials.rotateToken(token_id), (issued) => issued);
+    }),
+    handle(tokenRevoke, ({ token_id }, call) => {
+      const change = credentials.revokeToken(token_id);
+      if (change === null) return { revoked: false };
+      return settle(deps, call, change, () => ({ revoked: true }));
+    }),
+  ];
+}
+
+/** Writes a change of the credentials; it takes effect and is answered once it is committed. */
+export function settle<T>(
+  { journal, clock }: CredentialDeps,
+  call: Call,
+  change: CredentialChange<T>,
+  answer: (value: T) => unknown,
+): undefined {
+  append(call, journal, clock.now(), {
+    session: null,
+    events: [],
+    rows: change.rows,
+    remember: {},
+    committed: () => answer(change.commit()),
+    undo: change.undo,
+  });
+  return undefined;
+}
