@@ -89,12 +89,25 @@ export function createEngine(options: EngineOptions) {
   const uptime = (): number => (clock.monotonic() - started) / 1_000;
   const status = (): "healthy" | "degraded" | "draining" => {
     if (state.draining) return "draining";
-    return journal.refused === null && router.states().some((provider) => provider.ready) ? "healthy" : "degraded";
+    return journal.refused === null && router.states().some((provider) => provider.ready)
+      ? "healthy"
+      : "degraded";
   };
   const count = (code: string | null): void => stats.request(code);
   const registry = new Registry({ store, clock, log, count, draining: () => state.draining }, []);
   const { on_busy, name, version, capabilities } = options;
-  const parts = { store, journal, directory, followers, connections, changes, maintenance, hub, runs, router };
+  const parts = {
+    store,
+    journal,
+    directory,
+    followers,
+    connections,
+    changes,
+    maintenance,
+    hub,
+    runs,
+    router,
+  };
   const deps = { ...parts, clock, limits, stats, on_busy };
   const about = { name, version, capabilities, definitions: () => registry.definitions(), uptime, status };
   const methods: MethodHandler[] = [

@@ -97,9 +97,7 @@ export const Approval = Type.Object({
   arguments: Type.String(),
   created_at: Timestamp,
   expires_at: Timestamp,
-  decision: Type.Optional(
-    Type.Union([Type.Literal("allow"), Type.Literal("deny"), Type.Literal("expired")]),
-  ),
+  decision: Type.Optional(Type.Union([Type.Literal("allow"), Type.Literal("deny"), Type.Literal("expired")])),
   by: Type.Optional(Type.String()),
 });
 export type Approval = Static<typeof Approval>;

@@ -21,7 +21,12 @@ export function defineEvent<T extends TObject>(definition: EventDefinition<T>): 
 function durable<T extends TObject>(type: string, payload: T, doc: string): EventDefinition<T> {
   return defineEvent({ type, payload, scope: "chat.read", durable: true, doc });
 }
-function signal<T extends TObject>(type: string, payload: T, scope: Scope | null, doc: string): EventDefinition<T> {
+function signal<T extends TObject>(
+  type: string,
+  payload: T,
+  scope: Scope | null,
+  doc: string,
+): EventDefinition<T> {
   return defineEvent({ type, payload, scope, durable: false, doc });
 }
 
@@ -30,8 +35,16 @@ const role = Role;
 
 /** The events of a session's log, in the order a run meets them. */
 export const DURABLE = {
-  "session.created": durable("session.created", Type.Object({ session: EventSession }), "The session exists."),
-  "session.updated": durable("session.updated", Type.Object({ session: EventSession }), "Replace the session."),
+  "session.created": durable(
+    "session.created",
+    Type.Object({ session: EventSession }),
+    "The session exists.",
+  ),
+  "session.updated": durable(
+    "session.updated",
+    Type.Object({ session: EventSession }),
+    "Replace the session.",
+  ),
   "session.closed": durable("session.closed", Type.Object({ reason: Type.String() }), "End of the log."),
   "message.created": durable(
     "message.created",
@@ -39,7 +52,11 @@ export const DURABLE = {
     "A whole message was added to the history.",
   ),
   "run.queued": durable("run.queued", Type.Object({ run: EventRun }), "A run was accepted."),
-  "run.started": durable("run.started", Type.Object({ run_id: Id, model: Type.String() }), "The run is running."),
+  "run.started": durable(
+    "run.started",
+    Type.Object({ run_id: Id, model: Type.String() }),
+    "The run is running.",
+  ),
   "message.started": durable(
     "message.started",
     Type.Object({ message_id: Id, role, model: Type.String() }),
@@ -58,7 +75,12 @@ export const DURABLE = {
   ),
   "tool.call": durable(
     "tool.call",
-    Type.Object({ message_id: Id, tool_call_id: Type.String(), name: Type.String(), arguments: Type.String() }),
+    Type.Object({
+      message_id: Id,
+      tool_call_id: Type.String(),
+      name: Type.String(),
+      arguments: Type.String(),
+    }),
     "The model calls a tool.",
   ),
   "tool.approval_requested": durable(
@@ -124,15 +146,30 @@ export const SIGNALS = {
     null,
     "Heads of the sessions this connection follows.",
   ),
-  notification: signal("notification", Metadata as unknown as TObject, null, "Sent with event.broadcast or event.send."),
-  "skill.changed": signal("skill.changed", Type.Object({ names: Type.Array(Type.String()) }), "chat.read", "The skill catalogue changed."),
+  notification: signal(
+    "notification",
+    Metadata as unknown as TObject,
+    null,
+    "Sent with event.broadcast or event.send.",
+  ),
+  "skill.changed": signal(
+    "skill.changed",
+    Type.Object({ names: Type.Array(Type.String()) }),
+    "chat.read",
+    "The skill catalogue changed.",
+  ),
   shutdown: signal(
     "shutdown",
     Type.Object({ grace_ms: Type.Integer(), retry_after_ms: Type.Integer() }),
     null,
     "The gateway is stopping; come back after retry_after_ms.",
   ),
-  "session.synced": signal("session.synced", Type.Object({ epoch: Epoch, at: Seq }), "chat.read", "Caught up; what follows is live."),
+  "session.synced": signal(
+    "session.synced",
+    Type.Object({ epoch: Epoch, at: Seq }),
+    "chat.read",
+    "Caught up; what follows is live.",
+  ),
   "session.unsubscribed": signal(
     "session.unsubscribed",
     Type.Object({ session_id: SessionId, reason: Type.String() }),

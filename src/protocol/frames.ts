@@ -50,7 +50,8 @@ export function decode(raw: string | Uint8Array): Decoded {
   const known = typeof id === "string" && id.length >= 1 && id.length <= MAX_ID ? id : null;
   if (type !== "req") return refuse(known, true, 'type must be "req"', "type");
   if (known === null) return refuse(null, true, `id must be a string of 1 to ${MAX_ID} characters`, "id");
-  if (typeof method !== "string" || method.length > 128) return refuse(known, true, "method must be a string", "method");
+  if (typeof method !== "string" || method.length > 128)
+    return refuse(known, true, "method must be a string", "method");
   if (params !== undefined && (params === null || typeof params !== "object" || Array.isArray(params))) {
     return refuse(known, true, "params must be an object, or absent", "params");
   }

@@ -18,7 +18,10 @@ export const SCOPES = [
   "admin",
 ] as const;
 export type Scope = (typeof SCOPES)[number];
-export const ScopeSchema = Type.Union(SCOPES.map((scope) => Type.Literal(scope)), { description: "A permission." });
+export const ScopeSchema = Type.Union(
+  SCOPES.map((scope) => Type.Literal(scope)),
+  { description: "A permission." },
+);
 
 /** Integer milliseconds since 1970-01-01 UTC. */
 export const Timestamp = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });

@@ -48,10 +48,15 @@ test("a late reader gets a snapshot and what follows; folded it equals the log f
   await first.request("session.subscribe", { session_id: "s", after: 0 });
   await first.request("chat.send", { session_id: "s", message: "one" });
   const late = connect();
-  const opening = await late.request<{ mode: string; from: number; snapshot: Snapshot }>("session.subscribe", {
-    session_id: "s",
-  });
-  await until(() => [first, late].every((each) => each.events().some((event) => event.event === "run.completed")));
+  const opening = await late.request<{ mode: string; from: number; snapshot: Snapshot }>(
+    "session.subscribe",
+    {
+      session_id: "s",
+    },
+  );
+  await until(() =>
+    [first, late].every((each) => each.events().some((event) => event.event === "run.completed")),
+  );
   expect(opening.mode).toBe("snapshot");
   const fromLog = emptyTranscript();
   for (const event of first.events()) applyEvent(fromLog, event as FoldEvent);
@@ -70,7 +75,9 @@ test("somebody else reads ses_… where the owner reads their own name, and noth
   expect(made.session_id).toBe("mine");
   const gateway = [...owner.subscriptions.keys()];
   expect(gateway).toEqual([]);
-  await expect(other.request("session.get", { session_id: "mine" })).rejects.toMatchObject({ reason: "NOT_FOUND" });
+  await expect(other.request("session.get", { session_id: "mine" })).rejects.toMatchObject({
+    reason: "NOT_FOUND",
+  });
   await owner.request("session.share", { session_id: "mine", user: "bob", role: "viewer" });
   const list = await other.request<{ sessions: { session_id: string }[] }>("session.list");
   const id = list.sessions[0]?.session_id ?? "";
@@ -84,7 +91,9 @@ test("somebody else reads ses_… where the owner reads their own name, and noth
   });
   await owner.request("session.unshare", { session_id: "mine", user: "bob" });
   expect(other.subscriptions.size).toBe(0);
-  await expect(other.request("session.get", { session_id: id })).rejects.toMatchObject({ reason: "NOT_FOUND" });
+  await expect(other.request("session.get", { session_id: id })).rejects.toMatchObject({
+    reason: "NOT_FOUND",
+  });
 });
 
 test("messages queue behind a run, and each gets its own answer in order", async () => {
@@ -121,7 +130,10 @@ test("abort keeps what was said, marked partial, and ends the run once", async (
   const history = await socket.request<{ messages: { status: string; content: string }[] }>("chat.history", {
     session_id: "a",
   });
-  expect(history.messages.map(({ status, content }) => [status, content])).toContainEqual(["partial", "so far"]);
+  expect(history.messages.map(({ status, content }) => [status, content])).toContainEqual([
+    "partial",
+    "so far",
+  ]);
   expect(await socket.request("chat.abort", { session_id: "a" })).toEqual({ run_ids: [], status: "idle" });
 });
 
@@ -151,7 +163,9 @@ test("a deleted session is GONE for its owner until it is made again, with anoth
   await socket.request("session.delete", { session_id: "d" });
   await until(() => socket.frames().some((frame) => frame.event === "session.unsubscribed"));
   expect(socket.events().at(-1)?.event).toBe("session.closed");
-  await expect(socket.request("chat.send", { session_id: "d", message: "x" })).rejects.toMatchObject({ reason: "GONE" });
+  await expect(socket.request("chat.send", { session_id: "d", message: "x" })).rejects.toMatchObject({
+    reason: "GONE",
+  });
   await engine.maintenance.run();
   const after = await socket.request("session.create", { session_id: "d" });
   expect(after["epoch"]).not.toBe(before["epoch"]);

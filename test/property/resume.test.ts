@@ -100,9 +100,22 @@ type Step =
 const READERS = 4;
 const reader = fc.nat({ max: READERS - 1 });
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ do: fc.constant("send" as const), pieces: fc.integer({ min: 0, max: 40 }), wait: fc.boolean() }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant("send" as const),
+      pieces: fc.integer({ min: 0, max: 40 }),
+      wait: fc.boolean(),
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ do: fc.constantFrom("inject", "retitle", "trim", "shed", "pause") }) },
-  { weight: 8, arbitrary: fc.record({ do: fc.constantFrom("drop", "resume", "fresh", "start", "stall", "drain"), reader }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      do: fc.constantFrom("drop", "resume", "fresh", "start", "stall", "drain"),
+      reader,
+    }),
+  },
 );
 
 /** A store whose reads come late: what they tell is old when it arrives. */
@@ -110,7 +123,8 @@ function lateReads(store: Store, turns: readonly number[]): Store {
   let next = 0;
   const late = async <T>(read: Promise<T>): Promise<T> => {
     const result = await read;
-    for (let i = turns[next++ % turns.length] ?? 0; i > 0; i--) await new Promise((resolve) => setImmediate(resolve));
+    for (let i = turns[next++ % turns.length] ?? 0; i > 0; i--)
+      await new Promise((resolve) => setImmediate(resolve));
     return result;
   };
   return {
@@ -124,7 +138,13 @@ function lateReads(store: Store, turns: readonly number[]): Store {
 
 async function play(steps: readonly Step[], turns: readonly number[]): Promise<void> {
   let pieces = 0;
-  const bounds = { page_events: 5, tail_events: 12, far_events: 60, delta_window_ms: 0, catch_up_buffer_bytes: 1_000 };
+  const bounds = {
+    page_events: 5,
+    tail_events: 12,
+    far_events: 60,
+    delta_window_ms: 0,
+    catch_up_buffer_bytes: 1_000,
+  };
   const limits = { ...DEFAULT_LIMITS, ...bounds, maintenance_rows: 7 };
   const setup: TestEngine = await startEngine({
     // Small bounds, so that every path is met: pages, trims between them, far cursors, tails that do not reach back.
@@ -164,7 +184,9 @@ async function play(steps: readonly Step[], turns: readonly number[]): Promise<v
     switch (each.do) {
       case "send":
         pieces = each.pieces;
-        await owner.request("chat.send", { session_id: "s", message: `say ${each.pieces}`, subscribe: false }).catch(busy);
+        await owner
+          .request("chat.send", { session_id: "s", message: `say ${each.pieces}`, subscribe: false })
+          .catch(busy);
         if (each.wait) await engine.runs.settled();
         break;
       case "inject":
@@ -213,7 +235,10 @@ function busy(error: { reason: string }): void {
   expect(error.reason).toBe("CONFLICT");
 }
 
-function act(client: Client | undefined, what: "drop" | "resume" | "fresh" | "start" | "stall" | "drain"): void {
+function act(
+  client: Client | undefined,
+  what: "drop" | "resume" | "fresh" | "start" | "stall" | "drain",
+): void {
   if (client === undefined || client.opening !== null) return;
   switch (what) {
     case "drop":
@@ -240,7 +265,11 @@ function compare(log: readonly FoldEvent[], clients: readonly Client[], shareId:
   for (const event of log) {
     applyEvent(reference, event);
     if (event.event !== "message.completed") continue;
-    const { message, sha256, length } = event.payload as { message: { content: string }; sha256: string; length: number };
+    const { message, sha256, length } = event.payload as {
+      message: { content: string };
+      sha256: string;
+      length: number;
+    };
     expect(new Bun.CryptoHasher("sha256").update(message.content).digest("hex")).toBe(sha256);
     expect(message.content.length).toBe(length);
   }
@@ -259,7 +288,9 @@ const runs = Number(Bun.env["AGENTBUS_TEST_CASES"] ?? 200);
 test(
   "any schedule of writes, drops, resumes, slow readers, snapshots and trims folds to the log",
   async () => {
-    await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), turns, play), { numRuns: runs });
+    await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), turns, play), {
+      numRuns: runs,
+    });
   },
   { timeout: 300_000 },
 );

@@ -206,7 +206,9 @@ export class FakeConnection implements Connection {
     return new Promise((resolve, reject) => {
       this.#engine.registry.dispatch(this.caller, { method, params }, (outcome: Outcome) => {
         const text = outcome.ok ? ("text" in outcome ? outcome.text : JSON.stringify(outcome.payload)) : "";
-        this.sent.push(outcome.ok ? `{"type":"res","ok":true,"payload":${text}}` : '{"type":"res","ok":false}');
+        this.sent.push(
+          outcome.ok ? `{"type":"res","ok":true,"payload":${text}}` : '{"type":"res","ok":false}',
+        );
         if (outcome.ok) resolve(JSON.parse(text) as T);
         else reject(outcome.error);
       });
@@ -236,11 +238,14 @@ export interface ReceivedFrame {
 }
 
 /** Resolves when the condition holds; looks again after every turn of the event loop. */
-export async function until(condition: () => boolean, what = "the condition", timeout_ms = 10_000): Promise<void> {
+export async function until(
+  condition: () => boolean,
+  what = "the condition",
+  timeout_ms = 10_000,
+): Promise<void> {
   const end = Date.now() + timeout_ms;
   while (!condition()) {
     if (Date.now() > end) throw new Error(`${what} did not come true within ${timeout_ms} ms`);
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
 }
-

@@ -1,7 +1,18 @@
 import { Type } from "@sinclair/typebox";
 import { Session, Snapshot } from "../entities.ts";
 import { defineMethod } from "../methods.ts";
-import { Empty, Epoch, Id, IdempotencyKey, Metadata, Params, Seq, SessionId, Timestamp, User } from "../schema.ts";
+import {
+  Empty,
+  Epoch,
+  Id,
+  IdempotencyKey,
+  Metadata,
+  Params,
+  Seq,
+  SessionId,
+  Timestamp,
+  User,
+} from "../schema.ts";
 
 const title = Type.String({ maxLength: 200 });
 const model = Type.String({ minLength: 1, maxLength: 256 });
@@ -152,7 +163,12 @@ export const presenceList = defineMethod({
   params: Params(one),
   result: Type.Object({
     watchers: Type.Array(
-      Type.Object({ connection_id: Id, client_id: Type.String(), client_name: Type.String(), user: Type.String() }),
+      Type.Object({
+        connection_id: Id,
+        client_id: Type.String(),
+        client_name: Type.String(),
+        user: Type.String(),
+      }),
     ),
   }),
 });

@@ -177,6 +177,9 @@ export const clientDisconnect = defineMethod({
   scope: "clients.manage",
   mutates: true,
   doc: "Closes a connection (4003: it does not come back by itself).",
-  params: Params({ connection_id: Type.String({ maxLength: 128 }), reason: Type.Optional(Type.String({ maxLength: 100 })) }),
+  params: Params({
+    connection_id: Type.String({ maxLength: 128 }),
+    reason: Type.Optional(Type.String({ maxLength: 100 })),
+  }),
   result: Type.Object({ disconnected: Type.Boolean() }),
 });

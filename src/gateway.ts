@@ -1,0 +1,348 @@
+import { rmSync, statfsSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { createAuthenticator } from "./auth/authenticate.ts";
+import { createCredentials } from "./auth/credentials.ts";
+import { createDoors } from "./auth/doors.ts";
+import { ownerPrincipal } from "./auth/owner.ts";
+import { createTickets } from "./auth/tickets.ts";
+import { systemClock } from "./clock.ts";
+import type { Config } from "./config.ts";
+import type { Outcome } from "./core/call.ts";
+import type { Connection } from "./core/connections.ts";
+import { newId } from "./core/id.ts";
+import type { Clock, Logger, ModelRouter, Store } from "./core/ports.ts";
+import { credentialFromHeader } from "./core/principal.ts";
+import type { Engine } from "./engine.ts";
+import { createEngine } from "./engine.ts";
+import { authSessionMethods } from "./method/auth-session.ts";
+import { tokenMethods } from "./method/token.ts";
+import { GatewayError } from "./protocol/errors.ts";
+import { DURABLE, SIGNALS } from "./protocol/events.ts";
+import { encodeSignal } from "./protocol/frames.ts";
+import { createProviders } from "./provider/from-config.ts";
+import { createSqliteStore } from "./store/sqlite/store.ts";
+import type { TransportContext } from "./transport/context.ts";
+import { createHttp } from "./transport/http.ts";
+import { createSockets } from "./transport/ws.ts";
+
+export const NAME = "agentbus";
+const CAPABILITIES = ["chat", "sessions", "presence", "resume", "idempotency", "sse", "rest"];
+/** Free space on the data directory's disk below which /ready says so. */
+const DISK_FREE_BYTES = 64 * 1024 * 1024;
+/** How long the last bytes may take to leave at a stop. */
+const FLUSH_MS = 2_000;
+const RETRY_AFTER_MS = 500;
+
+export interface GatewayOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly version: string;
+  readonly overrides?: { readonly store?: Store; readonly router?: ModelRouter; readonly clock?: Clock };
+  /** The outcome of a write is unknown, so nothing may go on: the process has to end. Default: exit 1. */
+  readonly onFatal?: (error: unknown) => void;
+}
+
+export interface Started {
+  /** Where the first listener is, e.g. http://127.0.0.1:18789 */
+  readonly url: string;
+  readonly urls: readonly string[];
+  /** The administrator's local token; `created`: it was just made. Null in mode none. */
+  readonly token: { readonly value: string; readonly created: boolean } | null;
+}
+
+export interface Gateway {
+  readonly engine: Engine;
+  /** Once. @throws GatewayError UNAVAILABLE with the one line to show */
+  start(): Promise<Started>;
+  /** Idempotent; running answers get `grace_ms` (default: server.shutdown_grace_secs). */
+  stop(options?: { readonly grace_ms?: number }): Promise<void>;
+  status(): { status: string; uptime: number; connections: number };
+}
+
+/** The composition root: constructs everything and hands it in. Nothing listens before start(). */
+export function createGateway(options: GatewayOptions): Gateway {
+  const parts = construct(options);
+  const { config, log } = options;
+  const { engine, store, credentials, context, clock } = parts;
+  const sockets = createSockets(context);
+  const http = createHttp(context, sockets);
+  let stopping: Promise<void> | null = null;
+  let listening = false;
+
+  async function start(): Promise<Started> {
+    const opened = await store.open();
+    try {
+      if (opened.last_stop !== "clean") {
+        log.warn(
+          { last_stop: opened.last_stop, runs: opened.unended.length },
+          "the last process did not stop cleanly",
+        );
+      }
+      await engine.recover(opened);
+      const token = await credentials.start();
+      const urls: string[] = [];
+      for (const { host, port } of listenersOf(config)) {
+        const { url, port: taken, server } = await http.listen(host, port);
+        parts.ports.push(taken);
+        engine.hub.addListener(sockets.listenerFor(server));
+        urls.push(url);
+      }
+      engine.hub.addListener(http.listener);
+      sockets.start();
+      listening = true;
+      const url = urls[0] ?? "";
+      writeFileSync(stateFile(config), JSON.stringify({ url, pid: process.pid }), { mode: 0o600 });
+      const shown = config.auth.mode === "none" ? null : { value: token.token, created: token.created };
+      return { url, urls, token: shown };
+    } catch (error) {
+      await http.stop();
+      await engine.drain(0);
+      await store.close();
+      throw error;
+    }
+  }
+
+  async function stop(grace_ms: number): Promise<void> {
+    if (!listening) return;
+    const shutdown = { grace_ms, retry_after_ms: RETRY_AFTER_MS };
+    engine.connections.signal(encodeSignal("shutdown", clock.now(), shutdown), "shutdown", null);
+    await engine.drain(grace_ms);
+    credentials.close();
+    await engine.journal.drained();
+    await flushed(engine, clock);
+    sockets.closeAll(1012);
+    sockets.stop();
+    await http.stop();
+    engine.journal.stop();
+    rmSync(stateFile(config), { force: true });
+    await store.close();
+  }
+
+  return {
+    engine,
+    start,
+    stop: ({ grace_ms = config.server.shutdown_grace_secs * 1_000 } = {}) => (stopping ??= stop(grace_ms)),
+    status: () => ({
+      status: engine.status(),
+      uptime: engine.uptime(),
+      connections: engine.connections.size,
+    }),
+  };
+}
+
+function construct({ config, log, version, overrides = {}, onFatal }: GatewayOptions) {
+  const clock = overrides.clock ?? systemClock;
+  const { limits } = config;
+  const { data_dir } = config.server;
+  const { durability } = config.storage;
+  const store = overrides.store ?? createSqliteStore({ data_dir, durability, clock, log, limits });
+  const fatal = (error: unknown): void => {
+    log.error({ err: error }, "the outcome of a write is unknown: stopping so that nothing wrong is shown");
+    if (onFatal !== undefined) return onFatal(error);
+    process.exit(1);
+  };
+  const max_message_bytes = limits.assistant_bytes;
+  const router = overrides.router ?? createProviders(config.llm, { clock, log, max_message_bytes }).router;
+  const engine = createEngine({
+    name: NAME,
+    version,
+    store,
+    router,
+    clock,
+    limits,
+    log,
+    on_busy: config.agent.on_busy,
+    system_prompt: config.agent.system_prompt,
+    run_timeout_ms: config.agent.run_timeout_secs * 1_000,
+    max_concurrent_runs: config.agent.max_concurrent_runs,
+    event_grace_ms: config.storage.event_grace_secs * 1_000,
+    storage_stall_ms: config.storage.storage_stall_secs * 1_000,
+    capabilities: CAPABILITIES,
+    fatal,
+  });
+  const { mode, token, session_ttl_secs } = config.auth;
+  const { journal } = engine;
+  const credentials = createCredentials({
+    store,
+    journal,
+    clock,
+    log,
+    config: { mode, token, session_ttl_secs, data_dir },
+    onRevoked: (id) => closeRevoked(engine, id, (connection) => credentials.isLive(connection)),
+  });
+  const tickets = createTickets({ clock, limits, isLive: (principal) => credentials.isLive(principal) });
+  const authenticator = createAuthenticator({ credentials, tickets, mode, clock, log });
+  const methods = { journal, clock, credentials };
+  for (const method of [...tokenMethods(methods), ...authSessionMethods({ ...methods, tickets })]) {
+    engine.registry.add(method);
+  }
+  const ports: number[] = [];
+  const doors = createDoors({
+    hosts: listenersOf(config).map((listener) => listener.host),
+    ports: () => ports,
+    public_url: config.server.public_url,
+    allowed_origins: config.server.allowed_origins,
+    trusted_proxies: config.server.trusted_proxies,
+  });
+  const ready = readiness(engine, router, data_dir, clock);
+  const context: TransportContext = {
+    options: {
+      name: NAME,
+      version,
+      node_id: `${hostname()}-${newId("nod", clock.now()).slice(-6)}`,
+      sockets: config.gateway.enabled,
+      open: mode === "none",
+      heartbeat_interval_secs: config.gateway.heartbeat_interval_secs,
+      connection_timeout_secs: config.gateway.connection_timeout_secs,
+      capabilities: CAPABILITIES,
+    },
+    limits,
+    clock,
+    log,
+    dispatch: engine.registry.dispatch,
+    definitions: () => engine.registry.definitions(),
+    definition: (name) => engine.registry.get(name),
+    events: [...Object.keys(DURABLE), ...Object.keys(SIGNALS)],
+    authenticator,
+    credential: (header) => {
+      if (header === null) return null;
+      const read = credentialFromHeader(header);
+      return read.ok ? read.credential : read.error;
+    },
+    doors,
+    connections: engine.connections,
+    followers: engine.followers,
+    directory: engine.directory,
+    hub: engine.hub,
+    uptime: engine.uptime,
+    status: engine.status,
+    ready,
+    count: {
+      limit: (option) => engine.stats.limit(option),
+      error: (code) => engine.stats.error(code),
+      slowConsumer: () => void engine.stats.slow_consumers++,
+    },
+    onConnection: (connection, state) => engine.presence.connection(connection, state),
+    grant: () => null,
+  };
+  return { engine, store, credentials, context, clock, ports };
+}
+
+/** A credential ended: every connection that was let in by it goes. */
+function closeRevoked(
+  engine: Engine,
+  credential: string,
+  isLive: (principal: NonNullable<Connection["principal"]>) => boolean,
+): void {
+  for (const connection of engine.connections.all()) {
+    const { principal } = connection;
+    if (principal === null || principal.credential !== credential || isLive(principal)) continue;
+    connection.close(
+      new GatewayError("UNAUTHORIZED", "the credential of this connection was revoked or has expired"),
+    );
+  }
+}
+
+function readiness(
+  engine: Engine,
+  router: ModelRouter,
+  data_dir: string,
+  clock: Clock,
+): TransportContext["ready"] {
+  let disk = { at: Number.NEGATIVE_INFINITY, free: 0 };
+  return () => {
+    const now = clock.monotonic();
+    if (now - disk.at > 5_000) {
+      const { bavail, bsize } = statfsSync(data_dir);
+      disk = { at: now, free: bavail * bsize };
+    }
+    const refused = engine.journal.refused;
+    const low = disk.free < DISK_FREE_BYTES;
+    const states = router.states();
+    const silent = states.filter((state) => !state.ready);
+    return {
+      store:
+        refused === null ? { ok: true } : { ok: false, reason: `storage refuses writes (${refused.reason})` },
+      disk: low
+        ? { ok: false, reason: `${Math.floor(disk.free / 1_048_576)} MiB free in server.data_dir` }
+        : { ok: true },
+      draining:
+        engine.status() === "draining" ? { ok: false, reason: "the gateway is stopping" } : { ok: true },
+      provider:
+        silent.length === 0
+          ? { ok: true }
+          : {
+              ok: false,
+              reason: silent.map((state) => `${state.name}: ${state.reason ?? "not ready"}`).join("; "),
+            },
+    };
+  };
+}
+
+/** Resolves when every connection's peer has taken what it was sent, or it takes too long. */
+async function flushed(engine: Engine, clock: Clock): Promise<void> {
+  const waits = [...engine.connections.all()].map((connection) => connection.drained(1));
+  let cancel: () => void = () => undefined;
+  const over = new Promise<void>((resolve) => (cancel = clock.after(FLUSH_MS, resolve)));
+  await Promise.race([Promise.all(waits), over]);
+  cancel();
+}
+
+/** What to listen on: server.host:port, both loopback addresses for "localhost", and gateway.bind where it is another. */
+function listenersOf(config: Config): { host: string; port: number }[] {
+  const { host, port } = config.server;
+  const hosts = host === "localhost" ? ["127.0.0.1", "::1"] : [host];
+  const listeners = hosts.map((each) => ({ host: each, port }));
+  const { bind } = config.gateway;
+  if (bind === "") return listeners;
+  const colon = bind.lastIndexOf(":");
+  const second = { host: bind.slice(0, colon).replace(/^\[|\]$/g, ""), port: Number(bind.slice(colon + 1)) };
+  const everywhere = host === "0.0.0.0" || host === "::";
+  const covered = second.port === port && port !== 0 && (everywhere || hosts.includes(second.host));
+  return covered ? listeners : [...listeners, second];
+}
+
+/** Where a running gateway says how it is reached, for the commands. */
+export function stateFile(config: Config): string {
+  return join(config.server.data_dir, "gateway.json");
+}
+
+export interface Offline {
+  /** Runs a method as the owner. @throws GatewayError */
+  dispatch(method: string, params: unknown): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+/** The store under its lock, without a listener: for commands while no gateway runs. */
+export async function openOffline(config: Config, log: Logger, version: string): Promise<Offline> {
+  const { engine, store, credentials } = construct({ config, log, version });
+  await engine.recover(await store.open());
+  await credentials.start();
+  return {
+    dispatch(method, params) {
+      const principal = ownerPrincipal("token", null);
+      const signal = new AbortController().signal;
+      const caller = {
+        principal,
+        transport: "local",
+        client_id: "cli",
+        remote: "local",
+        connection: null,
+        signal,
+      } as const;
+      return new Promise((resolve, reject) => {
+        engine.registry.dispatch(caller, { method, params }, (outcome: Outcome) => {
+          if (!outcome.ok) return reject(outcome.error);
+          return resolve("text" in outcome ? JSON.parse(outcome.text) : outcome.payload);
+        });
+      });
+    },
+    async close() {
+      credentials.close();
+      await engine.drain(0);
+      engine.journal.stop();
+      await store.close();
+    },
+  };
+}
