@@ -1,20 +1,19 @@
-import { rmSync, statfsSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { createAuthenticator } from "./auth/authenticate.ts";
 import { createCredentials } from "./auth/credentials.ts";
 import { createDoors } from "./auth/doors.ts";
-import { ownerPrincipal } from "./auth/owner.ts";
 import { createTickets } from "./auth/tickets.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
-import type { Outcome } from "./core/call.ts";
 import type { Connection } from "./core/connections.ts";
 import { newId } from "./core/id.ts";
 import type { Clock, Logger, ModelRouter, Store } from "./core/ports.ts";
 import { credentialFromHeader } from "./core/principal.ts";
 import type { Engine } from "./engine.ts";
 import { createEngine } from "./engine.ts";
+import { listenersOf } from "./listeners.ts";
 import { authSessionMethods } from "./method/auth-session.ts";
 import { tokenMethods } from "./method/token.ts";
 import { GatewayError } from "./protocol/errors.ts";
@@ -22,14 +21,15 @@ import { DURABLE, SIGNALS } from "./protocol/events.ts";
 import { encodeSignal } from "./protocol/frames.ts";
 import { createProviders } from "./provider/from-config.ts";
 import { createSqliteStore } from "./store/sqlite/store.ts";
+import { readiness } from "./readiness.ts";
 import type { TransportContext } from "./transport/context.ts";
 import { createHttp } from "./transport/http.ts";
 import { createSockets } from "./transport/ws.ts";
 
 export const NAME = "agentbus";
 const CAPABILITIES = ["chat", "sessions", "presence", "resume", "idempotency", "sse", "rest"];
-/** Free space on the data directory's disk below which /ready says so. */
-const DISK_FREE_BYTES = 64 * 1024 * 1024;
+/** How long the last writes may take at a stop; the ends they lack are written at the next start. */
+const DRAIN_MS = 5_000;
 /** How long the last bytes may take to leave at a stop. */
 const FLUSH_MS = 2_000;
 const RETRY_AFTER_MS = 500;
@@ -107,10 +107,10 @@ export function createGateway(options: GatewayOptions): Gateway {
     if (!listening) return;
     const shutdown = { grace_ms, retry_after_ms: RETRY_AFTER_MS };
     engine.connections.signal(encodeSignal("shutdown", clock.now(), shutdown), "shutdown", null);
-    await engine.drain(grace_ms);
+    await inTime(engine.drain(grace_ms), grace_ms + DRAIN_MS, clock);
     credentials.close();
-    await engine.journal.drained();
-    await flushed(engine, clock);
+    await inTime(engine.journal.drained(), DRAIN_MS, clock);
+    await inTime(Promise.all([...engine.connections.all()].map((each) => each.drained(1))), FLUSH_MS, clock);
     sockets.closeAll(1012);
     sockets.stop();
     await http.stop();
@@ -131,7 +131,8 @@ export function createGateway(options: GatewayOptions): Gateway {
   };
 }
 
-function construct({ config, log, version, overrides = {}, onFatal }: GatewayOptions) {
+/** Everything a gateway is made of, put together and still: nothing is opened and nothing listens. */
+export function construct({ config, log, version, overrides = {}, onFatal }: GatewayOptions) {
   const clock = overrides.clock ?? systemClock;
   const { limits } = config;
   const { data_dir } = config.server;
@@ -244,105 +245,15 @@ function closeRevoked(
   }
 }
 
-function readiness(
-  engine: Engine,
-  router: ModelRouter,
-  data_dir: string,
-  clock: Clock,
-): TransportContext["ready"] {
-  let disk = { at: Number.NEGATIVE_INFINITY, free: 0 };
-  return () => {
-    const now = clock.monotonic();
-    if (now - disk.at > 5_000) {
-      const { bavail, bsize } = statfsSync(data_dir);
-      disk = { at: now, free: bavail * bsize };
-    }
-    const refused = engine.journal.refused;
-    const low = disk.free < DISK_FREE_BYTES;
-    const states = router.states();
-    const silent = states.filter((state) => !state.ready);
-    return {
-      store:
-        refused === null ? { ok: true } : { ok: false, reason: `storage refuses writes (${refused.reason})` },
-      disk: low
-        ? { ok: false, reason: `${Math.floor(disk.free / 1_048_576)} MiB free in server.data_dir` }
-        : { ok: true },
-      draining:
-        engine.status() === "draining" ? { ok: false, reason: "the gateway is stopping" } : { ok: true },
-      provider:
-        silent.length === 0
-          ? { ok: true }
-          : {
-              ok: false,
-              reason: silent.map((state) => `${state.name}: ${state.reason ?? "not ready"}`).join("; "),
-            },
-    };
-  };
-}
-
-/** Resolves when every connection's peer has taken what it was sent, or it takes too long. */
-async function flushed(engine: Engine, clock: Clock): Promise<void> {
-  const waits = [...engine.connections.all()].map((connection) => connection.drained(1));
+/** Resolves with the work, or after `ms`: a stop has to end, storage that refuses or a reader that does not read or not. */
+async function inTime(work: Promise<unknown>, ms: number, clock: Clock): Promise<void> {
   let cancel: () => void = () => undefined;
-  const over = new Promise<void>((resolve) => (cancel = clock.after(FLUSH_MS, resolve)));
-  await Promise.race([Promise.all(waits), over]);
+  const over = new Promise<void>((resolve) => (cancel = clock.after(ms, resolve)));
+  await Promise.race([work, over]);
   cancel();
-}
-
-/** What to listen on: server.host:port, both loopback addresses for "localhost", and gateway.bind where it is another. */
-function listenersOf(config: Config): { host: string; port: number }[] {
-  const { host, port } = config.server;
-  const hosts = host === "localhost" ? ["127.0.0.1", "::1"] : [host];
-  const listeners = hosts.map((each) => ({ host: each, port }));
-  const { bind } = config.gateway;
-  if (bind === "") return listeners;
-  const colon = bind.lastIndexOf(":");
-  const second = { host: bind.slice(0, colon).replace(/^\[|\]$/g, ""), port: Number(bind.slice(colon + 1)) };
-  const everywhere = host === "0.0.0.0" || host === "::";
-  const covered = second.port === port && port !== 0 && (everywhere || hosts.includes(second.host));
-  return covered ? listeners : [...listeners, second];
 }
 
 /** Where a running gateway says how it is reached, for the commands. */
 export function stateFile(config: Config): string {
   return join(config.server.data_dir, "gateway.json");
-}
-
-export interface Offline {
-  /** Runs a method as the owner. @throws GatewayError */
-  dispatch(method: string, params: unknown): Promise<unknown>;
-  close(): Promise<void>;
-}
-
-/** The store under its lock, without a listener: for commands while no gateway runs. */
-export async function openOffline(config: Config, log: Logger, version: string): Promise<Offline> {
-  const { engine, store, credentials } = construct({ config, log, version });
-  await engine.recover(await store.open());
-  await credentials.start();
-  return {
-    dispatch(method, params) {
-      const principal = ownerPrincipal("token", null);
-      const signal = new AbortController().signal;
-      const caller = {
-        principal,
-        transport: "local",
-        client_id: "cli",
-        remote: "local",
-        connection: null,
-        signal,
-      } as const;
-      return new Promise((resolve, reject) => {
-        engine.registry.dispatch(caller, { method, params }, (outcome: Outcome) => {
-          if (!outcome.ok) return reject(outcome.error);
-          return resolve("text" in outcome ? JSON.parse(outcome.text) : outcome.payload);
-        });
-      });
-    },
-    async close() {
-      credentials.close();
-      await engine.drain(0);
-      engine.journal.stop();
-      await store.close();
-    },
-  };
 }

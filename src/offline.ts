@@ -1,0 +1,44 @@
+import { ownerPrincipal } from "./auth/owner.ts";
+import type { Config } from "./config.ts";
+import type { Outcome } from "./core/call.ts";
+import type { Logger } from "./core/ports.ts";
+import { construct } from "./gateway.ts";
+
+export interface Offline {
+  /** Runs a method as the owner. @throws GatewayError */
+  dispatch(method: string, params: unknown): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+/** The store under its lock, without a listener: for commands while no gateway runs. */
+export async function openOffline(config: Config, log: Logger, version: string): Promise<Offline> {
+  const { engine, store, credentials } = construct({ config, log, version });
+  await engine.recover(await store.open());
+  await credentials.start();
+  return {
+    dispatch(method, params) {
+      const principal = ownerPrincipal("token", null);
+      const signal = new AbortController().signal;
+      const caller = {
+        principal,
+        transport: "local",
+        client_id: "cli",
+        remote: "local",
+        connection: null,
+        signal,
+      } as const;
+      return new Promise((resolve, reject) => {
+        engine.registry.dispatch(caller, { method, params }, (outcome: Outcome) => {
+          if (!outcome.ok) return reject(outcome.error);
+          return resolve("text" in outcome ? JSON.parse(outcome.text) : outcome.payload);
+        });
+      });
+    },
+    async close() {
+      credentials.close();
+      await engine.drain(0);
+      engine.journal.stop();
+      await store.close();
+    },
+  };
+}
