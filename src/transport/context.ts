@@ -4,7 +4,7 @@ import type { Followers } from "../core/follow.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Clock, Logger } from "../core/ports.ts";
-import type { Authenticator, Principal } from "../core/principal.ts";
+import type { Authenticator, Credential, Principal } from "../core/principal.ts";
 import type { Directory } from "../core/session.ts";
 import type { GatewayError } from "../protocol/errors.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
@@ -48,6 +48,8 @@ export interface TransportContext {
   /** Names of all events. */
   readonly events: readonly string[];
   readonly authenticator: Authenticator;
+  /** Reads an Authorization header; null: there is none. The error is the answer to one that cannot be read. */
+  readonly credential: (authorization: string | null) => Credential | GatewayError | null;
   readonly doors: Doors;
   readonly connections: Connections;
   readonly followers: Followers;
@@ -63,7 +65,10 @@ export interface TransportContext {
     error(code: string): void;
     slowConsumer(): void;
   };
-  /** Called once a connection is authenticated or gone: presence, revocation. */
+  /**
+   * Called when a connection is authenticated or gone: presence, revocation. A socket that was authenticated at its
+   * upgrade joins again when a later `connect` says what the client is called.
+   */
   readonly onConnection: (connection: Connection, state: "joined" | "left") => void;
   /** A session_token for the connection's own user, where the handshake gives one; null: none. */
   readonly grant: (principal: Principal) => { session_token: string; expires_at: number } | null;

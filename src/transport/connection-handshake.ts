@@ -1,0 +1,159 @@
+import type { Static } from "@sinclair/typebox";
+import { newId } from "../core/id.ts";
+import type { Authenticated, Credential, Principal } from "../core/principal.ts";
+import { connect, disconnect, heartbeat } from "../protocol/api/system.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { RequestFrame } from "../protocol/frames.ts";
+import { encodeOk, encodeSignal } from "../protocol/frames.ts";
+import { PROTOCOL_VERSION, validate } from "../protocol/schema.ts";
+import type { TransportContext } from "./context.ts";
+
+/** What a valid `connect` says. */
+export interface Hello {
+  readonly client_id: string;
+  readonly client_name: string;
+  readonly version: string;
+  readonly platform: string;
+  readonly capabilities: readonly string[];
+  /** Null: it carries none. */
+  readonly credential: Credential | null;
+}
+
+/** Besides `connect`, the methods a socket answers by itself. */
+const OWN_METHODS = { disconnect, heartbeat } as const;
+
+export function isOwn(method: string): method is keyof typeof OWN_METHODS {
+  return method === "heartbeat" || method === "disconnect";
+}
+
+/** @throws GatewayError INVALID_REQUEST */
+export function answerOwn(frame: RequestFrame, method: keyof typeof OWN_METHODS, now: number): string {
+  validate(OWN_METHODS[method].params, frame.params);
+  return encodeOk(frame.id, method === "heartbeat" ? { ts: now } : {});
+}
+
+/** Reads the params of `connect`; the error has details `{kind:"protocol", min, max}` where no version is shared. */
+export function readHello(params: unknown): Hello | GatewayError {
+  try {
+    return readParams(params);
+  } catch (error) {
+    if (error instanceof GatewayError) return error;
+    throw error;
+  }
+}
+
+function readParams(params: unknown): Hello {
+  const said = validate(connect.params, params);
+  const { min, max } = said.protocol ?? { min: PROTOCOL_VERSION, max: PROTOCOL_VERSION };
+  if (min > PROTOCOL_VERSION || max < PROTOCOL_VERSION) {
+    throw new GatewayError(
+      "INVALID_REQUEST",
+      `this gateway speaks protocol version ${PROTOCOL_VERSION} only`,
+      {
+        details: { kind: "protocol", min: PROTOCOL_VERSION, max: PROTOCOL_VERSION },
+      },
+    );
+  }
+  return {
+    client_id: said.client_id ?? "",
+    client_name: said.client_name ?? "",
+    version: said.version ?? "",
+    platform: said.platform ?? "",
+    capabilities: said.capabilities ?? [],
+    credential: credentialOf(said),
+  };
+}
+
+function credentialOf(said: Static<typeof connect.params>): Credential | null {
+  const { auth_token, session_token, password, device } = said;
+  const found: Credential[] = [];
+  if (auth_token !== undefined) found.push({ kind: "token", token: auth_token });
+  if (session_token !== undefined) found.push({ kind: "session_token", token: session_token });
+  if (password !== undefined) found.push({ kind: "password", password });
+  if (device !== undefined) found.push({ kind: "device" });
+  if (found.length > 1) throw tooManyCredentials();
+  return found[0] ?? null;
+}
+
+export function tooManyCredentials(): GatewayError {
+  return new GatewayError("INVALID_REQUEST", "more than one credential: send exactly one", {
+    details: { kind: "credential" },
+  });
+}
+
+const NONCE_BYTES = 32;
+
+/** The signal a client waits for that offers `agentbus.v1.challenge`. */
+export function challenge(context: TransportContext): string {
+  const ts = context.clock.now();
+  const bytes = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
+  const nonce = bytes.toBase64({ alphabet: "base64url", omitPadding: true });
+  return encodeSignal("connect.challenge", ts, { nonce, server_id: context.options.node_id, ts });
+}
+
+export function notConnected(): GatewayError {
+  return new GatewayError("UNAUTHORIZED", "connect first: nobody is authenticated on this socket");
+}
+
+export function connectedTwice(): GatewayError {
+  const message = "connect was sent already: it is sent once per socket";
+  return new GatewayError("CONFLICT", message, { details: { kind: "state" } });
+}
+
+/** Asks the authenticator; its unexpected failures become INTERNAL_ERROR with an id that is in the log. Never throws. */
+export async function authenticate(
+  context: TransportContext,
+  credential: Credential,
+  remote: string,
+): Promise<Authenticated> {
+  try {
+    return await context.authenticator.authenticate(credential, { transport: "ws", remote });
+  } catch (error) {
+    if (error instanceof GatewayError) return { ok: false, error };
+    const id = newId("req", context.clock.now());
+    context.log.error({ error_id: id, err: error }, "authentication failed unexpectedly");
+    const message = `something went wrong; the log has it under ${id}`;
+    return { ok: false, error: new GatewayError("INTERNAL_ERROR", message, { details: { id } }) };
+  }
+}
+
+/** The payload that answers `connect`. */
+export function welcome(
+  context: TransportContext,
+  connectionId: string,
+  principal: Principal,
+): Record<string, unknown> {
+  const { options, limits } = context;
+  const methods = new Set<string>(["connect", ...Object.keys(OWN_METHODS)]);
+  for (const definition of context.definitions()) methods.add(definition.name);
+  const granted = context.grant(principal);
+  const expires_at = granted?.expires_at ?? principal.expires_at;
+  return {
+    server_info: {
+      name: options.name,
+      version: options.version,
+      protocol_version: PROTOCOL_VERSION,
+      node_id: options.node_id,
+      connection_id: connectionId,
+    },
+    capabilities: options.capabilities,
+    features: { methods: [...methods], events: context.events },
+    policy: {
+      heartbeat_interval: options.heartbeat_interval_secs,
+      connection_timeout: options.connection_timeout_secs,
+      max_connections: limits.max_connections,
+      max_frame_bytes: limits.frame_bytes,
+      max_in_flight: limits.in_flight,
+      max_waits_in_flight: limits.waits_in_flight,
+      max_message_bytes: limits.message_bytes,
+      max_subscriptions: limits.subscriptions,
+    },
+    auth_info: {
+      user: principal.user,
+      method: principal.method,
+      scopes: [...principal.scopes],
+      ...(granted !== null && { session_token: granted.session_token }),
+      ...(expires_at !== null && { expires_at }),
+    },
+  };
+}

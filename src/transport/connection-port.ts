@@ -1,0 +1,35 @@
+/** The socket under a connection, as Bun's ServerWebSocket has it. */
+export interface SocketPort {
+  /** Above 0: sent; -1: queued; 0: dropped. */
+  send(text: string): number;
+  close(code: number, reason: string): void;
+  getBufferedAmount(): number;
+  ping(): number;
+  subscribe(topic: string): unknown;
+  unsubscribe(topic: string): unknown;
+}
+
+/** What RFC 6455 leaves for the reason in a close frame. */
+const MAX_REASON_BYTES = 123;
+
+/** The longest beginning of a text that fits into a close frame, in whole characters. */
+export function closeReason(text: string): string {
+  return text.slice(0, new TextEncoder().encodeInto(text, new Uint8Array(MAX_REASON_BYTES)).read);
+}
+
+/** Those who wait for a socket's buffer to shrink. */
+export class DrainWaiters {
+  #waiting: { readonly below: number; readonly resolve: () => void }[] = [];
+
+  add(below: number): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push({ below, resolve }));
+  }
+
+  /** Resolves those that waited for more than `buffered` bytes or fewer. */
+  wake(buffered: number): void {
+    if (this.#waiting.length === 0) return;
+    const before = this.#waiting;
+    this.#waiting = before.filter(({ below }) => buffered >= below);
+    for (const { below, resolve } of before) if (buffered < below) resolve();
+  }
+}

@@ -1,0 +1,106 @@
+import type { Connection } from "../core/connections.ts";
+import { nameOf } from "../core/session.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import { encodeSignal } from "../protocol/frames.ts";
+import type { SocketConnection } from "./connection.ts";
+import type { PulseRules } from "./connection-pulse.ts";
+import type { TransportContext } from "./context.ts";
+
+const LOOK_EVERY_MS = 1_000;
+
+/** Looks at every socket once a second, with one timer for all of them: who is silent, slow, expired, or due a heartbeat. */
+export class Heartbeat {
+  readonly #context: TransportContext;
+  readonly #connections: Iterable<SocketConnection>;
+  readonly #rules: PulseRules;
+  #cancel: (() => void) | null = null;
+
+  /** `connections` is read anew at every look. */
+  constructor(context: TransportContext, connections: Iterable<SocketConnection>) {
+    this.#context = context;
+    this.#connections = connections;
+    this.#rules = {
+      limits: context.limits,
+      heartbeat_interval_secs: context.options.heartbeat_interval_secs,
+      connection_timeout_secs: context.options.connection_timeout_secs,
+    };
+  }
+
+  /** Idempotent. */
+  start(): void {
+    this.#cancel ??= this.#context.clock.every(LOOK_EVERY_MS, () => this.#look());
+  }
+
+  /** Idempotent. */
+  stop(): void {
+    this.#cancel?.();
+    this.#cancel = null;
+  }
+
+  #look(): void {
+    const wall = this.#context.clock.now();
+    const now = this.#context.clock.monotonic();
+    for (const connection of this.#connections) this.#visit(connection, now, wall);
+  }
+
+  #visit(connection: SocketConnection, now: number, wall: number): void {
+    // Frames that are published leave without passing the connection, so waiting readers are looked after here too.
+    connection.wake();
+    const expires_at = connection.principal?.expires_at ?? null;
+    if (expires_at !== null && expires_at <= wall) {
+      return connection.close(
+        new GatewayError("UNAUTHORIZED", "the credential has expired: connect with a new one"),
+      );
+    }
+    const connected = connection.state === "connected";
+    const verdict = connection.pulse.look(now, connected, connection.buffered(), this.#rules);
+    if (verdict === "ok") return undefined;
+    if (verdict === "beat") return beat(connection, wall);
+    return this.#closeFor(verdict, connection);
+  }
+
+  #closeFor(verdict: "deadline" | "silent" | "unanswered" | "slow", connection: SocketConnection): void {
+    const { count, limits, options } = this.#context;
+    switch (verdict) {
+      case "deadline":
+        count.limit("connect_deadline_ms");
+        return connection.close(
+          new GatewayError(
+            "TIMEOUT",
+            `no connect within ${limits.connect_deadline_ms / 1000} s: send it first`,
+          ),
+        );
+      case "silent":
+        count.limit("connection_timeout_secs");
+        return connection.close(
+          new GatewayError("TIMEOUT", `nothing was heard for ${options.connection_timeout_secs} s`),
+        );
+      case "unanswered":
+        return connection.close(new GatewayError("TIMEOUT", "three pings stayed unanswered"));
+      case "slow":
+        count.slowConsumer();
+        return connection.close(
+          new GatewayError(
+            "SLOW_CONSUMER",
+            "frames are not read fast enough: reconnect and resume from your cursor",
+          ),
+        );
+    }
+  }
+}
+
+function beat(connection: SocketConnection, ts: number): void {
+  const text = encodeSignal("heartbeat", ts, { ts, heads: headsOf(connection) });
+  connection.send({ text, type: "heartbeat", epoch: null, seq: null });
+  connection.ping();
+}
+
+/** The published head of every session a connection follows, by the name it knows the session under. */
+function headsOf(connection: Connection): Record<string, [epoch: string, seq: number]> {
+  const heads: [string, [string, number]][] = [];
+  for (const { session, naming, tail } of connection.subscriptions.values()) {
+    heads.push([nameOf(session, naming), [tail.epoch, tail.head]]);
+  }
+  // Not by assignment: "__proto__" is a name a session may have.
+  return Object.fromEntries(heads);
+}

@@ -1,0 +1,90 @@
+import type { Credential } from "../core/principal.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import { tooManyCredentials } from "./connection-handshake.ts";
+import type { TransportContext } from "./context.ts";
+
+export const SUBPROTOCOL = "agentbus.v1";
+export const CHALLENGE_SUBPROTOCOL = "agentbus.v1.challenge";
+const TICKET_PREFIX = "agentbus.ticket.";
+
+/** What an upgrade request asks for. `protocol` is the one to select, null where none was offered. */
+export interface UpgradeRequest {
+  readonly protocol: typeof SUBPROTOCOL | typeof CHALLENGE_SUBPROTOCOL | null;
+  readonly credential: Credential | null;
+}
+
+/** Names under which people put secrets into URLs, where logs and histories keep them. */
+const SECRET_PARAMS: ReadonlySet<string> = new Set([
+  "access_token",
+  "api_key",
+  "apikey",
+  "auth",
+  "auth_token",
+  "authorization",
+  "key",
+  "pass",
+  "password",
+  "secret",
+  "session_token",
+  "ticket",
+  "token",
+]);
+
+/** @throws GatewayError what the request is refused with */
+export function readUpgrade(context: TransportContext, request: Request): UpgradeRequest {
+  refuseSecretsInUrl(request.url);
+  const { protocol, ticket } = readSubprotocols(request.headers.get("sec-websocket-protocol"));
+  const header = context.credential(request.headers.get("authorization"));
+  if (header instanceof GatewayError) throw header;
+  const shown = header !== null && header.kind !== "none";
+  if (shown && ticket !== null) throw tooManyCredentials();
+  if (shown) return { protocol, credential: header };
+  if (ticket !== null) return { protocol, credential: { kind: "ticket", ticket } };
+  return { protocol, credential: context.options.open ? { kind: "none" } : null };
+}
+
+function refuseSecretsInUrl(url: string): void {
+  if (!url.includes("?")) return;
+  for (const name of new URL(url).searchParams.keys()) {
+    if (!SECRET_PARAMS.has(name.toLowerCase())) continue;
+    throw new GatewayError(
+      "INVALID_REQUEST",
+      `no secret in a URL: send "${name.toLowerCase()}" in the Authorization header or in the first frame`,
+      { details: { kind: "secret_in_url" } },
+    );
+  }
+}
+
+function readSubprotocols(header: string | null): {
+  protocol: UpgradeRequest["protocol"];
+  ticket: string | null;
+} {
+  if (header === null || header.trim() === "") return { protocol: null, ticket: null };
+  const offered = header.split(",").map((each) => each.trim());
+  const tickets = offered.filter((each) => each.startsWith(TICKET_PREFIX));
+  if (tickets.length > 1) throw tooManyCredentials();
+  const protocol = offered.find((each) => each === SUBPROTOCOL || each === CHALLENGE_SUBPROTOCOL);
+  if (protocol === undefined) {
+    // A client that offers something has to be told one of them, and a ticket is never echoed.
+    throw new GatewayError(
+      "INVALID_REQUEST",
+      `offer the subprotocol ${SUBPROTOCOL}, beside a ticket too, or none at all`,
+      {
+        details: { kind: "subprotocol" },
+      },
+    );
+  }
+  return {
+    protocol: protocol as UpgradeRequest["protocol"],
+    ticket: tickets[0]?.slice(TICKET_PREFIX.length) ?? null,
+  };
+}
+
+/** The answer to an upgrade that is refused. */
+export function refusal(error: GatewayError): Response {
+  const headers: Record<string, string> = { "cache-control": "no-store" };
+  if (error.retry_after_ms !== undefined)
+    headers["retry-after"] = String(Math.ceil(error.retry_after_ms / 1000));
+  if (error.http === 401) headers["www-authenticate"] = 'Bearer realm="agentbus"';
+  return Response.json({ error: error.toBody() }, { status: error.http, headers });
+}
