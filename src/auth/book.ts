@@ -1,0 +1,164 @@
+import type { Clock } from "../core/ports.ts";
+import type { Principal } from "../core/principal.ts";
+import type { Entry } from "./entry.ts";
+import { bondOf } from "./entry.ts";
+import { digestOf, MAX_SECRET_CHARS, sameDigest } from "./secret.ts";
+
+/** What a secret turned out to be. "expired": it was right once. */
+export type Found =
+  | { readonly state: "live"; readonly principal: Principal; readonly entry: Entry | null }
+  | { readonly state: "expired" | "unknown" };
+
+export interface BookOptions {
+  readonly clock: Clock;
+  /** The token that stands in the configuration; null: none. */
+  readonly configured: { readonly digest: Buffer; readonly principal: Principal } | null;
+  /** Told of every credential that ended, one turn of the event loop later: what answers the request goes first. */
+  readonly onRevoked: (credential_id: string) => void;
+}
+
+/** How late an end by expiry may be noticed when the wall clock jumps. */
+const SWEEP_MS = 1_000;
+/** Expired secrets that are still told apart from wrong ones. */
+const EXPIRED_KEPT = 1_000;
+
+const UNKNOWN: Found = { state: "unknown" };
+const EXPIRED: Found = { state: "expired" };
+
+/** The credentials that count now, found by id and by the digest of their secret. */
+export class Book {
+  readonly #options: BookOptions;
+  readonly #byId = new Map<string, Entry>();
+  readonly #byDigest = new Map<string, Entry>();
+  /** Ids of the auth sessions made with a credential, by its id. */
+  readonly #children = new Map<string, Set<string>>();
+  readonly #expired = new Set<string>();
+  /** No credential expires before this. */
+  #next = Number.POSITIVE_INFINITY;
+  #cancel: (() => void) | null = null;
+  #closed = false;
+
+  constructor(options: BookOptions) {
+    this.#options = options;
+  }
+
+  get(id: string): Entry | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** In the order they were added. */
+  entries(): IterableIterator<Entry> {
+    return this.#byId.values();
+  }
+
+  add(entry: Entry): void {
+    this.#byId.set(entry.id, entry);
+    this.#byDigest.set(keyOf(entry.digest), entry);
+    if (entry.kind === "auth_session" && entry.parent !== null) {
+      const siblings = this.#children.get(entry.parent) ?? new Set();
+      this.#children.set(entry.parent, siblings.add(entry.id));
+    }
+    const { expires_at } = entry.principal;
+    if (expires_at === null || expires_at >= this.#next) return;
+    this.#next = expires_at;
+    this.#arm();
+  }
+
+  /** Ends a credential and every auth session that was made with it. An id that is not there is none. */
+  end(id: string): void {
+    const entry = this.#byId.get(id);
+    if (entry === undefined) return;
+    this.#byId.delete(id);
+    this.#byDigest.delete(keyOf(entry.digest));
+    const { clock, onRevoked } = this.#options;
+    clock.after(0, () => onRevoked(id));
+    if (entry.kind === "auth_session" && entry.parent !== null) this.#leave(entry.parent, id);
+    for (const child of this.#children.get(id) ?? []) this.end(child);
+  }
+
+  find(secret: string): Found {
+    if (secret.length > MAX_SECRET_CHARS) return UNKNOWN;
+    const digest = digestOf(secret);
+    const { configured, clock } = this.#options;
+    if (configured !== null && sameDigest(digest, configured.digest)) {
+      return { state: "live", principal: configured.principal, entry: null };
+    }
+    const key = keyOf(digest);
+    const entry = this.#byDigest.get(key);
+    if (entry === undefined || !sameDigest(digest, entry.digest))
+      return this.#expired.has(key) ? EXPIRED : UNKNOWN;
+    if (hasExpired(entry, clock.now())) return EXPIRED;
+    return { state: "live", principal: entry.principal, entry };
+  }
+
+  /** By identity: a principal of a secret that was rotated away is not the one that replaced it. */
+  isLive(principal: Principal): boolean {
+    const { configured, clock } = this.#options;
+    if (principal.credential === null || principal === configured?.principal) return true;
+    const entry = this.#byId.get(principal.credential);
+    return entry !== undefined && entry.principal === principal && !hasExpired(entry, clock.now());
+  }
+
+  /** The bond of an auth session made with `parent` (null: with nothing); null: that credential does not count. */
+  bond(parent: string | null, id: string): string | null {
+    if (parent === null) return "";
+    const { configured } = this.#options;
+    if (parent === configured?.principal.credential) return bondOf(configured.digest, id);
+    const entry = this.#byId.get(parent);
+    return entry === undefined ? null : bondOf(entry.digest, id);
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#closed = true;
+    this.#cancel?.();
+    this.#cancel = null;
+  }
+
+  #leave(parent: string, id: string): void {
+    const siblings = this.#children.get(parent);
+    siblings?.delete(id);
+    if (siblings?.size === 0) this.#children.delete(parent);
+  }
+
+  #arm(): void {
+    this.#cancel?.();
+    this.#cancel = null;
+    if (this.#closed || this.#next === Number.POSITIVE_INFINITY) return;
+    const { clock } = this.#options;
+    const wait = Math.min(Math.max(this.#next - clock.now(), 0), SWEEP_MS);
+    this.#cancel = clock.after(wait, () => this.#sweep());
+  }
+
+  #sweep(): void {
+    const now = this.#options.clock.now();
+    if (now >= this.#next) {
+      const due = [...this.#byId.values()].filter((entry) => hasExpired(entry, now));
+      for (const entry of due) this.#expire(entry);
+      this.#next = Number.POSITIVE_INFINITY;
+      for (const { principal } of this.#byId.values()) {
+        this.#next = Math.min(this.#next, principal.expires_at ?? Number.POSITIVE_INFINITY);
+      }
+    }
+    this.#arm();
+  }
+
+  #expire(entry: Entry): void {
+    this.end(entry.id);
+    this.#expired.add(keyOf(entry.digest));
+    if (this.#expired.size <= EXPIRED_KEPT) return;
+    for (const oldest of this.#expired) {
+      this.#expired.delete(oldest);
+      break;
+    }
+  }
+}
+
+function keyOf(digest: Buffer): string {
+  return digest.toString("hex");
+}
+
+function hasExpired(entry: Entry, now: number): boolean {
+  const { expires_at } = entry.principal;
+  return expires_at !== null && expires_at <= now;
+}

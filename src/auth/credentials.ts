@@ -1,0 +1,107 @@
+import type { Journal } from "../core/journal.ts";
+import type { Clock, Logger, Store } from "../core/ports.ts";
+import type { Credentials, Principal } from "../core/principal.ts";
+import { AuthSessions } from "./auth-sessions.ts";
+import type { Found } from "./book.ts";
+import { Book } from "./book.ts";
+import type { AuthSessionEntry } from "./entry.ts";
+import { AUTH_SESSIONS, authSessionFrom, tokenFrom, TOKENS } from "./entry.ts";
+import { ownerPrincipal } from "./owner.ts";
+import { digestOf } from "./secret.ts";
+import { readTokenFile } from "./token-file.ts";
+import { Tokens } from "./tokens.ts";
+
+/** The credential id of the token in the configuration. */
+const CONFIGURED = "config";
+
+export interface CredentialsConfig {
+  readonly mode: string;
+  /** auth.token; empty: none. */
+  readonly token: string;
+  readonly session_ttl_secs: number;
+  readonly data_dir: string;
+}
+
+export interface CredentialsOptions {
+  readonly store: Store;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly config: CredentialsConfig;
+  /**
+   * A credential was revoked or rotated, or expired: connections whose principal carries its id and is not live
+   * (`isLive`) have to go. Called a turn of the event loop after the request that did it was answered.
+   */
+  readonly onRevoked: (credential_id: string) => void;
+}
+
+/** What `createCredentials` makes: the port of the methods, what the authenticator asks, and a lifetime. */
+export interface CredentialBook extends Credentials {
+  /**
+   * Loads what the store has and sees to it that `<data_dir>/token` holds an administrator's token. Once, after the
+   * store was opened and before anything is served. `created`: the token is new, show it once.
+   * @throws GatewayError UNAVAILABLE where the file or the store cannot be written
+   */
+  start(): Promise<{ created: boolean; token: string }>;
+  /** What a secret is. Counts as a use of it. */
+  find(secret: string): Found;
+  /** Queues what was not written yet and stops the timers: before the journal is drained. Idempotent. */
+  close(): void;
+}
+
+/** The credentials of this gateway: all of them in memory, every change of them in the journal. */
+export function createCredentials(options: CredentialsOptions): CredentialBook {
+  const { store, journal, clock, log, config, onRevoked } = options;
+  const principal = ownerPrincipal("token", CONFIGURED);
+  const configured = config.token === "" ? null : { digest: digestOf(config.token), principal };
+  const book = new Book({ clock, configured, onRevoked });
+  const tokens = new Tokens({ book, journal, clock, log, data_dir: config.data_dir });
+  const authSessions = new AuthSessions({
+    book,
+    clock,
+    log,
+    ttl_ms: config.session_ttl_secs * 1_000,
+  });
+
+  /** Whether a stored auth session still belongs to what it was made with. */
+  function holds(entry: AuthSessionEntry): boolean {
+    if (entry.parent === null) return config.mode === "none";
+    return book.bond(entry.parent, entry.id) === entry.bond;
+  }
+
+  return {
+    async start() {
+      for (const row of await store.records(TOKENS)) book.add(tokenFrom(row));
+      // Oldest first: one that another made comes after it.
+      for (const row of await store.records(AUTH_SESSIONS)) {
+        const entry = authSessionFrom(row);
+        if (holds(entry)) book.add(entry);
+      }
+      const kept = readTokenFile(config.data_dir, log);
+      const found = kept === null ? null : book.find(kept);
+      if (kept !== null && found?.state === "live" && found.principal.scopes.has("admin")) {
+        return { created: false, token: kept };
+      }
+      return { created: true, token: await tokens.makeLocal() };
+    },
+    find(secret) {
+      const found = book.find(secret);
+      if (found.state === "live" && found.entry?.kind === "token") tokens.used(found.entry);
+      return found;
+    },
+    isLive: (of: Principal) => book.isLive(of),
+    close() {
+      book.close();
+      tokens.flush();
+    },
+    createToken: (by, grant) => tokens.create(by, grant),
+    tokens: () => tokens.list(),
+    rotateToken: (token_id) => tokens.rotate(token_id),
+    revokeToken: (token_id) => tokens.revoke(token_id),
+    createAuthSession: (by) => authSessions.create(by),
+    authSessions: (user) => authSessions.list(user),
+    authSession: (auth_session_id) => authSessions.get(auth_session_id),
+    authSessionOf: (session_token) => authSessions.find(session_token),
+    revokeAuthSession: (auth_session_id) => authSessions.revoke(auth_session_id),
+  };
+}

@@ -1,0 +1,244 @@
+import { newId } from "../core/id.ts";
+import type { Journal } from "../core/journal.ts";
+import type { Clock, Logger, RowChange } from "../core/ports.ts";
+import type { CredentialChange, IssuedToken, Principal, TokenGrant, TokenView } from "../core/principal.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { Book } from "./book.ts";
+import type { TokenEntry } from "./entry.ts";
+import { tokenRecord, TOKENS, viewToken } from "./entry.ts";
+import { OWNER } from "./owner.ts";
+import { expandScopes, listScopes } from "./scopes.ts";
+import { digestOf, newSecret } from "./secret.ts";
+import { tokenFile, writeTokenFile } from "./token-file.ts";
+
+const MAX_TOKENS = 10_000;
+/** How often the last use of a token is written, at most. */
+const USED_EVERY_MS = 60_000;
+
+export interface TokensOptions {
+  readonly book: Book;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Where the local token's secret stands. */
+  readonly data_dir: string;
+}
+
+/** The tokens in the book: made, rotated, revoked; the local one, and the last use of each. */
+export class Tokens {
+  readonly #options: TokensOptions;
+
+  constructor(options: TokensOptions) {
+    this.#options = options;
+  }
+
+  /** Oldest first. */
+  list(): TokenView[] {
+    return this.#all()
+      .toSorted((a, b) => a.created_at - b.created_at)
+      .map(viewToken);
+  }
+
+  create(by: Principal, grant: TokenGrant): CredentialChange<IssuedToken> {
+    const { book, clock, log } = this.#options;
+    const scopes = expandScopes(grant.role, grant.scopes);
+    const missing = listScopes(scopes).filter((scope) => !by.scopes.has(scope));
+    if (missing.length > 0) {
+      throw new GatewayError("FORBIDDEN", `you cannot grant what you do not have: ${missing.join(", ")}`, {
+        details: { kind: "scope", scope: missing[0] },
+      });
+    }
+    if (this.#all().length >= MAX_TOKENS) {
+      throw new GatewayError("CONFLICT", `full: there are ${MAX_TOKENS} tokens already; revoke some first`, {
+        details: { kind: "full", limit: MAX_TOKENS, what: "tokens" },
+      });
+    }
+    const { name, user = by.user, expires_in_secs } = grant;
+    const expires_at = expires_in_secs === undefined ? null : clock.now() + expires_in_secs * 1_000;
+    const { secret, entry } = this.#make({ name, user, scopes, expires_at, local: false });
+    return {
+      rows: [{ kind: "record.put", record: tokenRecord(entry) }],
+      commit: () => {
+        book.add(entry);
+        log.info({ token_id: entry.id, user, by: by.user }, "a token was made");
+        return { token: secret, ...viewToken(entry) };
+      },
+      undo: () => undefined,
+    };
+  }
+
+  rotate(token_id: string): CredentialChange<IssuedToken> {
+    const { book, log } = this.#options;
+    const old = this.#find(token_id);
+    if (old === null) {
+      throw new GatewayError("NOT_FOUND", "no such token: token.list names them", {
+        details: { kind: "token" },
+      });
+    }
+    const { name, local, created_at } = old;
+    const { user, scopes, expires_at } = old.principal;
+    const { secret, entry } = this.#make({
+      id: token_id,
+      created_at,
+      name,
+      user,
+      scopes,
+      expires_at,
+      local,
+    });
+    return changing(old, [{ kind: "record.put", record: tokenRecord(entry) }], () => {
+      book.end(token_id);
+      book.add(entry);
+      if (local) this.#rewriteFile(secret);
+      log.info({ token_id, user }, "a token was rotated");
+      return { token: secret, ...viewToken(entry) };
+    });
+  }
+
+  revoke(token_id: string): CredentialChange<void> | null {
+    const { book, log } = this.#options;
+    const old = this.#find(token_id);
+    if (old === null) return null;
+    const rows: RowChange[] = [{ kind: "record.drop", collection: TOKENS, id: token_id }];
+    // The commands on this machine never lack a token: the local one is replaced, with a new id and secret.
+    const next = old.local ? this.#make(LOCAL) : null;
+    if (next !== null) rows.push({ kind: "record.put", record: tokenRecord(next.entry) });
+    return changing(old, rows, () => {
+      book.end(token_id);
+      if (next !== null) {
+        book.add(next.entry);
+        this.#rewriteFile(next.secret);
+      }
+      log.info({ token_id, user: old.principal.user }, "a token was revoked");
+    });
+  }
+
+  /** A new local token in the place of every earlier one, whose secrets are not where they should be. */
+  async makeLocal(): Promise<string> {
+    const { book, data_dir } = this.#options;
+    const { secret, entry } = this.#make(LOCAL);
+    const old = this.#all().filter((each) => each.local);
+    const rows: RowChange[] = old.map(({ id }) => ({
+      kind: "record.drop",
+      collection: TOKENS,
+      id,
+    }));
+    rows.push({ kind: "record.put", record: tokenRecord(entry) });
+    if (!(await this.#write(rows, true))) {
+      throw new GatewayError(
+        "UNAVAILABLE",
+        "storage refuses writes (is the disk full?): the local token cannot be made",
+        {
+          details: { kind: "storage" },
+        },
+      );
+    }
+    for (const { id } of old) book.end(id);
+    book.add(entry);
+    writeTokenFile(data_dir, secret);
+    return secret;
+  }
+
+  /** A request came in with it: kept in memory, written now and then. */
+  used(entry: TokenEntry): void {
+    const { clock } = this.#options;
+    entry.last_used_at = clock.now();
+    if (!entry.changing && clock.monotonic() - entry.stored_at >= USED_EVERY_MS) this.#writeUsed(entry);
+  }
+
+  /** Queues every last use that was not written yet. */
+  flush(): void {
+    for (const entry of this.#all()) {
+      if (entry.last_used_at !== entry.stored_used_at && !entry.changing) this.#writeUsed(entry);
+    }
+  }
+
+  #all(): TokenEntry[] {
+    return [...this.#options.book.entries()].filter((entry) => entry.kind === "token");
+  }
+
+  /** @throws GatewayError CONFLICT {kind:"busy"} while a change of it is on its way. */
+  #find(token_id: string): TokenEntry | null {
+    const entry = this.#options.book.get(token_id);
+    if (entry?.kind !== "token") return null;
+    if (!entry.changing) return entry;
+    throw new GatewayError("CONFLICT", "another change of this token is being written: try again", {
+      details: { kind: "busy" },
+      retryable: true,
+      retry_after_ms: 100,
+    });
+  }
+
+  #make(grant: NewToken): { secret: string; entry: TokenEntry } {
+    const now = this.#options.clock.now();
+    const { id = newId("tok", now), created_at = now, name, local, user, scopes, expires_at } = grant;
+    const secret = newSecret("agb_");
+    const entry: TokenEntry = {
+      kind: "token",
+      id,
+      digest: digestOf(secret),
+      principal: { user, scopes, method: "token", credential: id, expires_at },
+      name,
+      local,
+      created_at,
+      last_used_at: null,
+      stored_used_at: null,
+      stored_at: Number.NEGATIVE_INFINITY,
+      changing: false,
+    };
+    return { secret, entry };
+  }
+
+  /** The change is committed, so a file that cannot follow is only told: the next start makes another token. */
+  #rewriteFile(secret: string): void {
+    const { data_dir, log } = this.#options;
+    try {
+      writeTokenFile(data_dir, secret);
+    } catch (error) {
+      const path = tokenFile(data_dir);
+      log.error(
+        { path, err: error },
+        "the token file could not be written: local commands are refused until a restart",
+      );
+    }
+  }
+
+  #writeUsed(entry: TokenEntry): void {
+    entry.stored_at = this.#options.clock.monotonic();
+    entry.stored_used_at = entry.last_used_at;
+    // Where storage refuses it, the store's answer is older than the truth until the next use.
+    void this.#write([{ kind: "record.put", record: tokenRecord(entry) }], false);
+  }
+
+  /** Resolves whether it was written. */
+  #write(rows: readonly RowChange[], ack: boolean): Promise<boolean> {
+    return new Promise((resolve) => {
+      const settle = ({ ok }: { readonly ok: boolean }): void => resolve(ok);
+      this.#options.journal.append({ session: null, run: null, ack, events: [], rows, settle });
+    });
+  }
+}
+
+interface NewToken {
+  readonly id?: string;
+  readonly created_at?: number;
+  readonly name: string;
+  readonly local: boolean;
+  readonly user: string;
+  readonly scopes: Principal["scopes"];
+  readonly expires_at: number | null;
+}
+
+const LOCAL: NewToken = {
+  name: "local",
+  local: true,
+  user: OWNER,
+  scopes: expandScopes("admin"),
+  expires_at: null,
+};
+
+/** A change that keeps every other one of the same token away until it is settled. */
+function changing<T>(entry: TokenEntry, rows: readonly RowChange[], commit: () => T): CredentialChange<T> {
+  entry.changing = true;
+  return { rows, commit, undo: () => (entry.changing = false) };
+}

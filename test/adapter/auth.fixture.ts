@@ -1,0 +1,206 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createAuthenticator } from "../../src/auth/authenticate.ts";
+import type { CredentialBook, CredentialsConfig } from "../../src/auth/credentials.ts";
+import { createCredentials } from "../../src/auth/credentials.ts";
+import type { Tickets } from "../../src/auth/tickets.ts";
+import { createTickets } from "../../src/auth/tickets.ts";
+import { Journal } from "../../src/core/journal.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
+import type { GroupResult, Logger, Store, StoreItem } from "../../src/core/ports.ts";
+import type { Authenticator, Credential, Principal, TokenGrant } from "../../src/core/principal.ts";
+import { authSessionMethods } from "../../src/method/auth-session.ts";
+import { Registry } from "../../src/method/registry.ts";
+import { tokenMethods } from "../../src/method/token.ts";
+import type { GatewayError } from "../../src/protocol/errors.ts";
+import { createMemoryStore } from "../../src/store/memory.ts";
+import type { ManualClock } from "../support/clock.ts";
+import { manualClock } from "../support/clock.ts";
+
+export const FROM = { transport: "ws", remote: "127.0.0.1" };
+
+export interface LogLine extends Record<string, unknown> {
+  readonly level: string;
+  readonly message: string;
+}
+
+/** What outlives a gateway: the store, the data directory and the time. */
+export interface Home extends AsyncDisposable {
+  readonly clock: ManualClock;
+  readonly store: SlowStore;
+  readonly data_dir: string;
+}
+
+/** A store whose commits a test can hold back or have refused. */
+export interface SlowStore extends Store {
+  /** Commits wait until `release` is called. */
+  hold(): void;
+  release(): void;
+  /** Storage refuses writes from here on, or takes them again. */
+  refuse(yes: boolean): void;
+  /** Every item that was committed. */
+  readonly committed: StoreItem[];
+}
+
+export function slowStore(store: Store): SlowStore {
+  const gate = { open: Promise.resolve(), release: (): void => undefined, refusing: false };
+  const committed: StoreItem[] = [];
+  const own: Partial<SlowStore> = {
+    committed,
+    hold() {
+      gate.open = new Promise((resolve) => (gate.release = resolve));
+    },
+    release: () => gate.release(),
+    refuse: (yes) => void (gate.refusing = yes),
+    async commit(group): Promise<GroupResult> {
+      await gate.open;
+      if (gate.refusing) return { ok: false, refused: "full" };
+      committed.push(...group);
+      return store.commit(group);
+    },
+    async probe() {
+      if (gate.refusing) throw new Error("full");
+      await store.probe();
+    },
+  };
+  return new Proxy(store, {
+    get(_target, name) {
+      const value: unknown = own[name as keyof SlowStore] ?? store[name as keyof Store];
+      return typeof value === "function" ? (value.bind(store) as unknown) : value;
+    },
+  }) as SlowStore;
+}
+
+/** @param make the store, which is not open yet; in memory unless another is given */
+export async function newHome(make?: (clock: ManualClock, data_dir: string) => Store): Promise<Home> {
+  const clock = manualClock();
+  const data_dir = join(await mkdtemp(join(tmpdir(), "agentbus-auth-")), "data");
+  const store = slowStore(make?.(clock, data_dir) ?? createMemoryStore({ clock, limits: DEFAULT_LIMITS }));
+  await store.open();
+  return {
+    clock,
+    store,
+    data_dir,
+    [Symbol.asyncDispose]: () => rm(join(data_dir, ".."), { recursive: true, force: true }),
+  };
+}
+
+/** Everything about credentials, put together as a gateway does it. */
+export interface Auth {
+  readonly credentials: CredentialBook;
+  readonly tickets: Tickets;
+  readonly authenticator: Authenticator;
+  readonly journal: Journal;
+  /** What `start` answered. */
+  readonly local: { readonly created: boolean; readonly token: string };
+  /** Credential ids that onRevoked was told of. */
+  readonly revoked: string[];
+  readonly lines: LogLine[];
+  /** @throws GatewayError as the authenticator answers it */
+  login(credential: Credential): Promise<Principal>;
+  /** @throws GatewayError as the method answers it */
+  request<T = Record<string, unknown>>(principal: Principal, method: string, params?: unknown): Promise<T>;
+  /** A token made by the local administrator. */
+  token(grant?: Partial<TokenGrant>): Promise<{ token: string; token_id: string; scopes: string[] }>;
+  /** As a gateway stops: everything queued is written. */
+  stop(): Promise<void>;
+}
+
+export interface AuthChanges extends Partial<CredentialsConfig> {
+  readonly tickets?: number;
+}
+
+export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<Auth> {
+  const { clock, store, data_dir } = home;
+  const lines: LogLine[] = [];
+  const log = memoryLog(lines);
+  const limits = { ...DEFAULT_LIMITS, tickets: changes.tickets ?? DEFAULT_LIMITS.tickets };
+  const revoked: string[] = [];
+  const fatal = (error: unknown): void => {
+    throw error;
+  };
+  const nothing = (): void => undefined;
+  const journal = new Journal({ store, clock, limits, log, publish: nothing, onStorage: nothing, fatal });
+  const config = { mode: "token", token: "", session_ttl_secs: 86_400, data_dir, ...changes };
+  const onRevoked = (id: string): void => void revoked.push(id);
+  const credentials = createCredentials({ store, journal, clock, log, config, onRevoked });
+  const local = await credentials.start();
+  const tickets = createTickets({ clock, limits, isLive: (principal) => credentials.isLive(principal) });
+  const authenticator = createAuthenticator({ credentials, tickets, mode: config.mode, clock, log });
+  const deps = { journal, clock, credentials, tickets };
+  const registry = new Registry({ store, clock, log, count: nothing, draining: () => false }, [
+    ...tokenMethods(deps),
+    ...authSessionMethods(deps),
+  ]);
+
+  async function login(credential: Credential): Promise<Principal> {
+    const outcome = await authenticator.authenticate(credential, FROM);
+    if (!outcome.ok) throw outcome.error;
+    return outcome.principal;
+  }
+
+  function request<T>(principal: Principal, method: string, params: unknown = {}): Promise<T> {
+    const signal = new AbortController().signal;
+    const caller = {
+      principal,
+      transport: "rest",
+      client_id: "",
+      remote: "",
+      connection: null,
+      signal,
+    } as const;
+    return new Promise((resolve, reject) => {
+      registry.dispatch(caller, { method, params }, (outcome) => {
+        if (!outcome.ok) reject(outcome.error);
+        else if ("payload" in outcome) resolve(outcome.payload as T);
+      });
+    });
+  }
+
+  return {
+    credentials,
+    tickets,
+    authenticator,
+    journal,
+    local,
+    revoked,
+    lines,
+    login,
+    request,
+    async token(grant = {}) {
+      const admin = await login({ kind: "token", token: local.token });
+      return request(admin, "token.create", { name: "laptop", ...grant });
+    },
+    async stop() {
+      credentials.close();
+      await journal.drained();
+      journal.stop();
+    },
+  };
+}
+
+/** The error a promise rejects with, as clients see it. */
+export async function refusal(promise: Promise<unknown>): Promise<ReturnType<GatewayError["toBody"]>> {
+  const error = await promise.then(
+    (value) => {
+      throw new Error(`not refused: ${JSON.stringify(value)}`);
+    },
+    (reason: GatewayError) => reason,
+  );
+  return error.toBody();
+}
+
+function memoryLog(lines: LogLine[]): Logger {
+  const at = (level: string) => (fields: Record<string, unknown>, message: string) => {
+    lines.push({ ...fields, level, message });
+  };
+  const log: Logger = {
+    debug: at("debug"),
+    info: at("info"),
+    warn: at("warn"),
+    error: at("error"),
+    child: () => log,
+  };
+  return log;
+}
