@@ -1,11 +1,4 @@
-import type {
-  Clock,
-  GroupResult,
-  ItemResult,
-  OpenedStore,
-  Store,
-  StoreItem,
-} from "../core/ports.ts";
+import type { Clock, GroupResult, ItemResult, OpenedStore, Store, StoreItem } from "../core/ports.ts";
 import type { Limits } from "../core/limits.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { append } from "./memory/append.ts";
@@ -48,8 +41,7 @@ export function createMemoryStore({ clock, limits }: MemoryStoreOptions): Store 
     async deleted(id, owner) {
       const tombstone = live().tombstones.get(id);
       return (
-        tombstone?.owner === owner &&
-        withinTtl(tombstone.deleted_at, limits.tombstone_ttl_secs, clock.now())
+        tombstone?.owner === owner && withinTtl(tombstone.deleted_at, limits.tombstone_ttl_secs, clock.now())
       );
     },
     sessions: async (query) => reads.sessions(live(), query),
@@ -66,9 +58,7 @@ export function createMemoryStore({ clock, limits }: MemoryStoreOptions): Store 
       return [...live().records.values()]
         .toSorted((a, b) => a.place - b.place)
         .map(({ row }) => row)
-        .filter(
-          (row) => row.collection === collection && (owner === undefined || row.owner === owner),
-        )
+        .filter((row) => row.collection === collection && (owner === undefined || row.owner === owner))
         .filter((row) => row.expires_at === null || row.expires_at > now);
     },
     trimmable: async (before, limit) => reads.trimmable(live(), before, limit),

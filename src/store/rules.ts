@@ -72,9 +72,7 @@ export function assertGroup(group: readonly StoreItem[]): void {
     for (const row of item.rows) {
       const index = row.kind === "message.put" || row.kind === "run.put" ? row.event : undefined;
       if (index !== undefined && item.events[index] === undefined) {
-        throw new Error(
-          `store: ${row.kind} names event ${index} of an operation with ${item.events.length}`,
-        );
+        throw new Error(`store: ${row.kind} names event ${index} of an operation with ${item.events.length}`);
       }
     }
   }

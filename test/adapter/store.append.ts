@@ -8,6 +8,7 @@ import {
   endRun,
   EPOCH,
   event,
+  failure,
   ok,
   put,
   run,
@@ -21,17 +22,9 @@ export function appendConformance(make: MakeStore): void {
     await using fixture = await make();
     const { store } = fixture;
     expect(
-      await commit(
-        store,
-        create("ses_a"),
-        create("ses_b"),
-        append("ses_a", [event("x"), event("y")]),
-      ),
+      await commit(store, create("ses_a"), create("ses_b"), append("ses_a", [event("x"), event("y")])),
     ).toEqual([ok(1), ok(1), ok(2)]);
-    expect(await commit(store, append("ses_a", [event("z")]), append("ses_a", []))).toEqual([
-      ok(4),
-      ok(5),
-    ]);
+    expect(await commit(store, append("ses_a", [event("z")]), append("ses_a", []))).toEqual([ok(4), ok(5)]);
     expect(await store.page("ses_a", 0, 100)).toEqual({
       epoch: EPOCH,
       floor: 0,
@@ -65,9 +58,11 @@ export function appendConformance(make: MakeStore): void {
       [event("x"), event("y")],
       [put("msg_2"), run("run_1", { event: 0 }), put("msg_1")],
     );
-    expect(
-      await commit(store, append("ses_a", [event("a")]), twice, append("ses_a", [event("b")])),
-    ).toEqual([ok(3), { ok: false, reason: "exists" }, ok(4)]);
+    expect(await commit(store, append("ses_a", [event("a")]), twice, append("ses_a", [event("b")]))).toEqual([
+      ok(3),
+      { ok: false, reason: "exists" },
+      ok(4),
+    ]);
     expect(await store.run("run_1")).toBeNull();
     expect(await store.session("ses_a")).toMatchObject({ head: 4, message_count: 1 });
     expect((await store.page("ses_a", 2, 9))?.events.map(({ type }) => type)).toEqual(["a", "b"]);
@@ -76,9 +71,7 @@ export function appendConformance(make: MakeStore): void {
   test("a session that a failed operation would have made does not exist", async () => {
     await using fixture = await make();
     const { store } = fixture;
-    const broken = create("ses_a", { name: "mine" }, [
-      { kind: "message.drop", message_id: "msg_none" },
-    ]);
+    const broken = create("ses_a", { name: "mine" }, [{ kind: "message.drop", message_id: "msg_none" }]);
     expect(
       await commit(store, broken, append("ses_a", [event("x")]), create("ses_b", { name: "mine" })),
     ).toEqual([{ ok: false, reason: "unknown" }, { ok: false, reason: "unknown" }, ok(1)]);
@@ -117,9 +110,7 @@ export function appendConformance(make: MakeStore): void {
 
   test("a session that does not exist is unknown", async () => {
     await using fixture = await make();
-    expect(
-      await commit(fixture.store, append("ses_none", [event("x")]), append("ses_none", [])),
-    ).toEqual([
+    expect(await commit(fixture.store, append("ses_none", [event("x")]), append("ses_none", []))).toEqual([
       { ok: false, reason: "unknown" },
       { ok: false, reason: "unknown" },
     ]);
@@ -230,7 +221,7 @@ export function appendConformance(make: MakeStore): void {
   test("a change that names no event of its operation is refused before anything is written", async () => {
     await using fixture = await make();
     const group = [create("ses_a"), append("ses_a", [event("x")], [put("msg_1", { event: 1 })])];
-    expect(fixture.store.commit(group)).rejects.toThrow("message.put names event 1");
+    expect((await failure(fixture.store.commit(group))).message).toContain("message.put names event 1");
     expect(await commit(fixture.store, create("ses_a"))).toEqual([ok(1)]);
   });
 }

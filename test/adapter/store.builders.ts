@@ -60,9 +60,7 @@ export function append(
   return { kind: "append", session, run: null, ack: true, events, rows };
 }
 
-export function createRow(
-  more: Partial<Extract<RowChange, { kind: "session.create" }>> = {},
-): RowChange {
+export function createRow(more: Partial<Extract<RowChange, { kind: "session.create" }>> = {}): RowChange {
   return {
     kind: "session.create",
     owner: "ada",
@@ -91,11 +89,7 @@ export function create(
 }
 
 export function close(session: string, at = START): AppendItem {
-  return append(
-    session,
-    [event("session.closed", {}, { ts: at })],
-    [{ kind: "session.close", at }],
-  );
+  return append(session, [event("session.closed", {}, { ts: at })], [{ kind: "session.close", at }]);
 }
 
 /** A whole message in one operation. */
@@ -134,10 +128,7 @@ export function put(
   };
 }
 
-export function run(
-  run_id: string,
-  more: Partial<Extract<RowChange, { kind: "run.put" }>> = {},
-): RowChange {
+export function run(run_id: string, more: Partial<Extract<RowChange, { kind: "run.put" }>> = {}): RowChange {
   const status = more.status ?? "queued";
   return {
     kind: "run.put",
@@ -210,14 +201,10 @@ export async function commit(store: Store, ...group: StoreItem[]): Promise<reado
 }
 
 /** Commits operations that are all expected to succeed. */
-export async function commitAll(
-  store: Store,
-  ...group: StoreItem[]
-): Promise<readonly ItemResult[]> {
+export async function commitAll(store: Store, ...group: StoreItem[]): Promise<readonly ItemResult[]> {
   const results = await commit(store, ...group);
   const refused = results.find((result) => !result.ok);
-  if (refused !== undefined)
-    throw new Error(`an operation was refused: ${JSON.stringify(refused)}`);
+  if (refused !== undefined) throw new Error(`an operation was refused: ${JSON.stringify(refused)}`);
   return results;
 }
 
@@ -226,3 +213,13 @@ export const ok = (first_seq: number, epoch = EPOCH): ItemResult => ({
   first_seq,
   epoch,
 });
+
+/** The error a promise rejects with. Not `expect().rejects`: that one blocks the thread that a worker's answer comes to. */
+export async function failure(promise: Promise<unknown>): Promise<Error> {
+  const error = await promise.then(
+    (value) => new Error(`did not reject: ${JSON.stringify(value)}`, { cause: "no rejection" }),
+    (reason: unknown) => (reason instanceof Error ? reason : new Error(String(reason))),
+  );
+  if (error.cause === "no rejection") throw error;
+  return error;
+}

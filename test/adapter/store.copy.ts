@@ -32,11 +32,7 @@ export function copyConformance(make: MakeStore): void {
     };
     await commitAll(store, create("ses_a", settings));
     for (let i = 1; i <= 5; i++)
-      await commitAll(
-        store,
-        append("ses_a", [event("x")]),
-        say("ses_a", `msg_${i}`, { run_id: "run_1" }),
-      );
+      await commitAll(store, append("ses_a", [event("x")]), say("ses_a", `msg_${i}`, { run_id: "run_1" }));
     const group = copyOf("ses_a", "ses_c", { owner: "bob", max_rows: 2 });
     expect(await commit(store, group)).toEqual([more]);
     expect(await store.session("ses_c")).toBeNull();
@@ -54,10 +50,7 @@ export function copyConformance(make: MakeStore): void {
         copyOf("ses_c", "ses_d"),
       ),
     ).toEqual([unknown, unknown, unknown]);
-    expect(await commit(store, create("ses_c"), group)).toEqual([
-      { ok: false, reason: "exists" },
-      more,
-    ]);
+    expect(await commit(store, create("ses_c"), group)).toEqual([{ ok: false, reason: "exists" }, more]);
     expect(await commit(store, group)).toEqual([done]);
     expect(await store.session("ses_c")).toEqual({
       id: "ses_c",
@@ -103,25 +96,14 @@ export function copyConformance(make: MakeStore): void {
   test("copies up to and with a message, and what it was when the copy began", async () => {
     await using fixture = await make();
     const { store } = fixture;
-    const open = append(
-      "ses_a",
-      [event("message.started")],
-      [put("msg_open", { status: "streaming" })],
-    );
+    const open = append("ses_a", [event("message.started")], [put("msg_open", { status: "streaming" })]);
     const partial = append("ses_a", [event("x")], [put("msg_part", { status: "partial" })]);
     const fill = append(
       "ses_a",
       [event("y")],
       [{ kind: "message.done", message_id: "msg_open", status: "complete", data: "{}" }],
     );
-    await commitAll(
-      store,
-      create("ses_a"),
-      say("ses_a", "msg_1"),
-      open,
-      partial,
-      say("ses_a", "msg_3"),
-    );
+    await commitAll(store, create("ses_a"), say("ses_a", "msg_1"), open, partial, say("ses_a", "msg_3"));
     const upto = copyOf("ses_a", "ses_b", { message_id: "msg_part", max_rows: 1 });
     const all = copyOf("ses_a", "ses_c", { max_rows: 1 });
     expect(await commit(store, upto, all, fill, say("ses_a", "msg_late"), upto, all, all)).toEqual([
@@ -134,9 +116,7 @@ export function copyConformance(make: MakeStore): void {
       done,
     ]);
     const ids = async (id: string) =>
-      (await store.history(id, HISTORY))?.messages.map(
-        ({ message_id, status }) => `${message_id} ${status}`,
-      );
+      (await store.history(id, HISTORY))?.messages.map(({ message_id, status }) => `${message_id} ${status}`);
     expect(await ids("ses_b")).toEqual(["msg_1 complete", "msg_part partial"]);
     expect(await ids("ses_c")).toEqual(["msg_1 complete", "msg_part partial", "msg_3 complete"]);
   });

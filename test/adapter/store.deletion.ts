@@ -52,13 +52,7 @@ export function deletionConformance(make: MakeStore): void {
     const queued = append("ses_a", [event("run.queued")], [run("run_2", { event: 0 })]);
     const trim = { kind: "trim", session: "ses_a", before: START + 1, max_rows: 9 } as const;
     const load = { kind: "load", session: "ses_a" } as const;
-    const refused = [
-      append("ses_a", [event("x")]),
-      append("ses_a", []),
-      queued,
-      close("ses_a"),
-      trim,
-    ];
+    const refused = [append("ses_a", [event("x")]), append("ses_a", []), queued, close("ses_a"), trim];
     expect(await commit(store, ...refused, endRun("ses_a", "run_1"))).toEqual([
       gone,
       gone,
@@ -113,12 +107,7 @@ export function deletionConformance(make: MakeStore): void {
   test("a deleted name is made again only by one who may revive it", async () => {
     await using fixture = await make();
     const { store } = fixture;
-    await commitAll(
-      store,
-      create("ses_a", { name: "mine" }),
-      say("ses_a", "msg_1"),
-      close("ses_a"),
-    );
+    await commitAll(store, create("ses_a", { name: "mine" }), say("ses_a", "msg_1"), close("ses_a"));
     expect(
       await commit(
         store,
@@ -164,11 +153,7 @@ export function deletionConformance(make: MakeStore): void {
   test("the rows of a close are written with it", async () => {
     await using fixture = await make();
     const { store } = fixture;
-    const open = append(
-      "ses_a",
-      [event("message.started")],
-      [put("msg_1", { status: "streaming" })],
-    );
+    const open = append("ses_a", [event("message.started")], [put("msg_1", { status: "streaming" })]);
     await commitAll(store, create("ses_a", { name: "mine" }), open);
     const refused = append(
       "ses_a",
@@ -181,8 +166,6 @@ export function deletionConformance(make: MakeStore): void {
     expect(await commit(store, refused)).toEqual([{ ok: false, reason: "unknown" }]);
     expect(await store.named("ada", "mine")).toMatchObject({ id: "ses_a", head: 2 });
     expect(await store.deleted("ses_a", "ada")).toBe(false);
-    expect(await commit(store, create("ses_b", { name: "mine" }))).toEqual([
-      { ok: false, reason: "exists" },
-    ]);
+    expect(await commit(store, create("ses_b", { name: "mine" }))).toEqual([{ ok: false, reason: "exists" }]);
   });
 }

@@ -85,10 +85,7 @@ export function keysConformance(make: MakeStore): void {
     await using fixture = await make();
     const { store, clock } = fixture;
     await commitAll(store, create("ses_a", {}, [key("k")]));
-    const [late] = await commit(
-      store,
-      append("ses_a", [], [key("k", { created_at: START + DAY - 1 })]),
-    );
+    const [late] = await commit(store, append("ses_a", [], [key("k", { created_at: START + DAY - 1 })]));
     expect(late).toMatchObject({ ok: false, reason: "idempotent" });
     clock.set(START + DAY);
     expect(await store.idempotency("ada", "k")).toBeNull();
@@ -107,13 +104,7 @@ export function keysConformance(make: MakeStore): void {
       append(null, [], [key(name, { created_at, user })]);
     const none = { ok: true, first_seq: 0, epoch: "" } as const;
     expect(
-      await commit(
-        store,
-        at("1", START),
-        at("2", START + 10),
-        at("3", START + 20),
-        at("3", START, "bob"),
-      ),
+      await commit(store, at("1", START), at("2", START + 10), at("3", START + 20), at("3", START, "bob")),
     ).toEqual([none, none, full, none]);
     expect(
       await commit(store, at("3", START + DAY), at("4", START + DAY), at("5", START + DAY + 10)),
@@ -142,9 +133,9 @@ export function keysConformance(make: MakeStore): void {
     expect(await store.expire(START + DAY, 1)).toBe(2);
     expect(await store.expire(START + DAY, 10)).toBe(2);
     expect(await store.expire(START + DAY, 10)).toBe(0);
-    expect(
-      await commit(store, append(null, [], [key("4", { created_at: START + DAY })])),
-    ).toMatchObject([{ ok: true }]);
+    expect(await commit(store, append(null, [], [key("4", { created_at: START + DAY })]))).toMatchObject([
+      { ok: true },
+    ]);
     expect(await store.named("ada", "a")).toBe("gone");
     expect(await store.expire(START + 31 * DAY, 10)).toBe(3);
     clock.set(START + DAY);
@@ -171,9 +162,10 @@ export function keysConformance(make: MakeStore): void {
       ok(1),
       full,
     ]);
-    expect(
-      await commit(store, { kind: "erase", session: "ses_a", max_rows: 100 }, create("ses_e")),
-    ).toEqual([{ ok: true, done: true }, full]);
+    expect(await commit(store, { kind: "erase", session: "ses_a", max_rows: 100 }, create("ses_e"))).toEqual([
+      { ok: true, done: true },
+      full,
+    ]);
   });
 
   test("a session holds so many messages; one that was dropped does not count", async () => {
@@ -181,11 +173,7 @@ export function keysConformance(make: MakeStore): void {
     const { store } = fixture;
     const full = { ok: false, reason: "full", what: "messages_per_session" } as const;
     await commitAll(store, create("ses_a"), say("ses_a", "msg_1"));
-    const two = append(
-      "ses_a",
-      [event("x"), event("y")],
-      [put("msg_2"), put("msg_3", { event: 1 })],
-    );
+    const two = append("ses_a", [event("x"), event("y")], [put("msg_2"), put("msg_3", { event: 1 })]);
     expect(await commit(store, two, say("ses_a", "msg_2"), say("ses_a", "msg_3"))).toEqual([
       full,
       ok(3),

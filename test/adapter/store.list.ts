@@ -9,9 +9,7 @@ export function listConformance(make: MakeStore): void {
     const { store } = fixture;
     await commitAll(
       store,
-      ...["a", "b", "c", "d"].map((id, index) =>
-        create(`ses_${id}`, { created_at: START + index }),
-      ),
+      ...["a", "b", "c", "d"].map((id, index) => create(`ses_${id}`, { created_at: START + index })),
       create("ses_x", { owner: "bob", created_at: START + 1 }),
       create("ses_y", { owner: "bob", created_at: START + 9 }),
     );
@@ -24,12 +22,8 @@ export function listConformance(make: MakeStore): void {
     expect(await ids({ user: "eve", shared: ["ses_y"] })).toBe("y");
     const shared = ["ses_x"];
     expect(await ids({ shared, limit: 2 })).toBe("dc");
-    expect(await ids({ shared, limit: 2, after: { updated_at: START + 2, id: "ses_c" } })).toBe(
-      "xb",
-    );
-    expect(await ids({ shared, limit: 2, after: { updated_at: START + 1, id: "ses_x" } })).toBe(
-      "ba",
-    );
+    expect(await ids({ shared, limit: 2, after: { updated_at: START + 2, id: "ses_c" } })).toBe("xb");
+    expect(await ids({ shared, limit: 2, after: { updated_at: START + 1, id: "ses_x" } })).toBe("ba");
     expect(await ids({ shared, limit: 2, after: { updated_at: START, id: "ses_a" } })).toBe("");
     await commitAll(store, append("ses_a", [event("x", {}, { ts: START + 50 })]));
     expect(await ids({ shared })).toBe("adcxb");
@@ -94,9 +88,7 @@ export function listConformance(make: MakeStore): void {
         ["ses_x", "run_3", 2],
         ["ses_a", "run_4", 4],
         ["ses_y", "run_5", 5],
-      ].map(([session, id, at]) =>
-        startRun(String(session), String(id), { created_at: START + Number(at) }),
-      ),
+      ].map(([session, id, at]) => startRun(String(session), String(id), { created_at: START + Number(at) })),
       endRun("ses_a", "run_1"),
     );
     const ids = async (more: Partial<RunQuery> = {}) =>
@@ -107,9 +99,7 @@ export function listConformance(make: MakeStore): void {
     const shared = ["ses_x"];
     expect(await ids({ shared })).toBe("4321");
     expect(await ids({ shared, limit: 2 })).toBe("43");
-    expect(await ids({ shared, limit: 2, after: { created_at: START + 2, id: "run_3" } })).toBe(
-      "21",
-    );
+    expect(await ids({ shared, limit: 2, after: { created_at: START + 2, id: "run_3" } })).toBe("21");
     expect(await ids({ shared, status: "running" })).toBe("432");
     expect(await ids({ shared, status: "completed" })).toBe("1");
     expect(await ids({ shared, session: "ses_a" })).toBe("41");

@@ -16,9 +16,7 @@ import {
 /** A session whose event n (from 1) has the time START + n. */
 async function fill(store: Store, id: string, count: number): Promise<void> {
   await commitAll(store, create(id, { created_at: START + 1 }));
-  const events = Array.from({ length: count - 1 }, (_, index) =>
-    event("x", {}, { ts: START + index + 2 }),
-  );
+  const events = Array.from({ length: count - 1 }, (_, index) => event("x", {}, { ts: START + index + 2 }));
   await commitAll(store, append(id, events));
 }
 
@@ -164,8 +162,7 @@ export function logConformance(make: MakeStore): void {
     const { store } = fixture;
     for (const id of ["ses_a", "ses_b", "ses_c"]) await fill(store, id, 5);
     await commitAll(store, create("ses_d", { created_at: START + 50 }));
-    const sorted = async (before: number, limit = 10) =>
-      (await store.trimmable(before, limit)).toSorted();
+    const sorted = async (before: number, limit = 10) => (await store.trimmable(before, limit)).toSorted();
     expect(await sorted(START + 1)).toEqual([]);
     expect(await sorted(START + 3)).toEqual(["ses_a", "ses_b", "ses_c"]);
     expect(await store.trimmable(START + 3, 2)).toHaveLength(2);

@@ -23,11 +23,7 @@ export function messagesConformance(make: MakeStore): void {
     await using fixture = await make();
     const { store } = fixture;
     const done = (message_id: string, status: "complete" | "partial", data = "{}") =>
-      append(
-        "ses_a",
-        [event("message.completed")],
-        [{ kind: "message.done", message_id, status, data }],
-      );
+      append("ses_a", [event("message.completed")], [{ kind: "message.done", message_id, status, data }]);
     const open = append(
       "ses_a",
       [event("x"), event("message.started")],
@@ -94,8 +90,7 @@ export function messagesConformance(make: MakeStore): void {
     await using fixture = await make();
     const { store } = fixture;
     const active = async () => (await store.session("ses_a"))?.active_run_id;
-    const queue = (run_id: string) =>
-      append("ses_a", [event("run.queued")], [run(run_id, { event: 0 })]);
+    const queue = (run_id: string) => append("ses_a", [event("run.queued")], [run(run_id, { event: 0 })]);
     await commitAll(store, create("ses_a"), queue("run_1"), queue("run_2"));
     expect(await active()).toBeNull();
     expect(await store.run("run_1")).toEqual({
@@ -106,17 +101,10 @@ export function messagesConformance(make: MakeStore): void {
     });
     await commitAll(
       store,
-      append(
-        "ses_a",
-        [event("run.started")],
-        [run("run_1", { status: "running", created_at: START + 99 })],
-      ),
+      append("ses_a", [event("run.started")], [run("run_1", { status: "running", created_at: START + 99 })]),
     );
     expect(await active()).toBe("run_1");
-    await commitAll(
-      store,
-      append("ses_a", [event("run.aborted")], [run("run_2", { status: "aborted" })]),
-    );
+    await commitAll(store, append("ses_a", [event("run.aborted")], [run("run_2", { status: "aborted" })]));
     expect(await active()).toBe("run_1");
     await commitAll(
       store,
@@ -164,8 +152,7 @@ export function messagesConformance(make: MakeStore): void {
     expect(await ids(1_000_000, 100)).toEqual(["msg_1,msg_2,msg_3,msg_4,msg_5", false]);
     expect(await ids(1_000_000, 5)).toEqual(["msg_1,msg_2,msg_3,msg_4,msg_5", false]);
     expect(await ids(1_000_000, 2)).toEqual(["msg_4,msg_5", true]);
-    const one =
-      Buffer.byteLength((await store.snapshot("ses_a", 1, 1))?.messages[0]?.data ?? "") + 100;
+    const one = Buffer.byteLength((await store.snapshot("ses_a", 1, 1))?.messages[0]?.data ?? "") + 100;
     expect(await ids(3 * one, 100)).toEqual(["msg_3,msg_4,msg_5", true]);
     expect(await ids(3 * one - 1, 100)).toEqual(["msg_4,msg_5", true]);
     expect(await ids(1, 100)).toEqual(["msg_5", true]);
@@ -211,12 +198,7 @@ export function messagesConformance(make: MakeStore): void {
       store,
       append("ses_a", [event("message.started")], [put("msg_open", { status: "streaming" })]),
     );
-    const read = async (more: {
-      limit?: number;
-      max_bytes?: number;
-      before?: string;
-      after?: string;
-    }) => {
+    const read = async (more: { limit?: number; max_bytes?: number; before?: string; after?: string }) => {
       const rows = await store.history("ses_a", { ...HISTORY, ...more });
       return [
         rows?.messages.map(({ message_id }) => message_id.slice(4)).join(""),
@@ -246,12 +228,8 @@ export function messagesConformance(make: MakeStore): void {
   test("a load has the open messages with what was written of them", async () => {
     await using fixture = await make();
     const { store } = fixture;
-    const of = (
-      type: string,
-      message_id: string,
-      run_id: string,
-      more: Record<string, unknown> = {},
-    ) => event(type, { message_id, ...more }, { run_id });
+    const of = (type: string, message_id: string, run_id: string, more: Record<string, unknown> = {}) =>
+      event(type, { message_id, ...more }, { run_id });
     const started = (message_id: string, run_id: string) =>
       append(
         "ses_a",

@@ -27,8 +27,7 @@ export function append(state: MemoryState, limits: Limits, item: AppendItem): It
 function apply(operation: Operation): ItemResult {
   const { item } = operation;
   for (const row of item.rows) {
-    const refused =
-      row.kind === "idempotency" ? checkKey(operation.state, operation.limits, row) : null;
+    const refused = row.kind === "idempotency" ? checkKey(operation.state, operation.limits, row) : null;
     if (refused !== null) return refused;
   }
   if (item.session === null) return applyRows(operation);
@@ -39,8 +38,7 @@ function apply(operation: Operation): ItemResult {
 
 function applyRows(operation: Operation): ItemResult {
   const { item } = operation;
-  if (item.events.length > 0 || item.rows.some(needsSession))
-    return { ok: false, reason: "unknown" };
+  if (item.events.length > 0 || item.rows.some(needsSession)) return { ok: false, reason: "unknown" };
   for (const row of item.rows) changeRecord(operation, row, null, 0);
   return { ok: true, first_seq: 0, epoch: "" };
 }
@@ -158,12 +156,12 @@ function closeSession(
   row: Change<"session.close">,
 ): null {
   const { id, owner, name, epoch } = session.row;
-  const was = session.state;
+  if (session.state === "deleting") return null;
   session.state = "deleting";
   setRow(session, { name: null });
   state.tombstones.set(id, { owner, name, epoch, deleted_at: row.at });
   undo.push(() => {
-    session.state = was;
+    session.state = "live";
     state.tombstones.delete(id);
   });
   return null;
@@ -229,8 +227,7 @@ function putRun(
     else state.runs.set(run_id, before);
   });
   if (status === "running") setRow(session, { active_run_id: run_id });
-  if (hasEnded(status) && session.row.active_run_id === run_id)
-    setRow(session, { active_run_id: null });
+  if (hasEnded(status) && session.row.active_run_id === run_id) setRow(session, { active_run_id: null });
   return null;
 }
 
@@ -239,8 +236,7 @@ export function checkKey(state: MemoryState, limits: Limits, row: KeyFields): Re
   const live = (key: { created_at: number }) =>
     withinTtl(key.created_at, limits.key_ttl_secs, row.created_at);
   const prior = state.keys.get(pair(row.user, row.key));
-  if (prior !== undefined && live(prior))
-    return { ok: false, reason: "idempotent", prior: prior.row };
+  if (prior !== undefined && live(prior)) return { ok: false, reason: "idempotent", prior: prior.row };
   const held = [...state.keys.values()].filter((key) => key.user === row.user && live(key)).length;
   return held < limits.keys_per_user ? null : { ok: false, reason: "full", what: "keys_per_user" };
 }
@@ -285,8 +281,7 @@ function changeRecord(
       place: state.records.get(id)?.place ?? nextPlace(state),
     });
   }
-  if (row.kind === "idempotency")
-    put(state.keys, pair(row.user, row.key), keyOf(row, session, seq));
+  if (row.kind === "idempotency") put(state.keys, pair(row.user, row.key), keyOf(row, session, seq));
 }
 
 function nextPlace(state: MemoryState): number {

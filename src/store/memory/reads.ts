@@ -12,7 +12,7 @@ import type {
 import type { Limits } from "../../core/limits.ts";
 import { eventBytes, hasEnded, messageBytes, takeWithin, withinTtl } from "../rules.ts";
 import type { MemoryRun, MemoryState } from "./state.ts";
-import { liveSession, messagesBySeq, unendedRuns } from "./state.ts";
+import { liveSession, messagesBySeq, oldestRunFirst, unendedRuns } from "./state.ts";
 
 export function page(
   state: MemoryState,
@@ -48,7 +48,7 @@ export function snapshot(
   const sent = new Set(taken.map(({ run_id }) => run_id));
   const runs = [...state.runs.values()]
     .filter(({ row }) => row.session === id && (!hasEnded(row.status) || sent.has(row.run_id)))
-    .toSorted((a, b) => a.first_seq - b.first_seq);
+    .toSorted(oldestRunFirst);
   return {
     session: session.row,
     messages: taken.map(({ row }) => row).toReversed(),
@@ -69,10 +69,7 @@ export function history(state: MemoryState, id: string, query: HistoryQuery): Hi
     return { ...answer, messages: [], has_more: false, found: false };
   const range = messagesBySeq(session)
     .map(({ row }) => row)
-    .filter(
-      ({ seq, status }) =>
-        status !== "streaming" && seq > (after ?? 0) && seq < (before ?? Infinity),
-    );
+    .filter(({ seq, status }) => status !== "streaming" && seq > (after ?? 0) && seq < (before ?? Infinity));
   const { taken, more } = takeWithin(after === null ? range.toReversed() : range, messageBytes, {
     count: query.limit,
     bytes: query.max_bytes,
@@ -109,9 +106,7 @@ export function sessions(state: MemoryState, query: SessionQuery): SessionRow[] 
     .filter(({ state: condition }) => condition === "live")
     .map(({ row }) => row)
     .filter((row) => row.owner === query.user || query.shared.includes(row.id))
-    .filter(
-      (row) => matches(row) && (query.archived === undefined || row.archived === query.archived),
-    )
+    .filter((row) => matches(row) && (query.archived === undefined || row.archived === query.archived))
     .filter((row) => row.updated_at > (query.updated_after ?? -1))
     .filter(
       (row) =>
@@ -131,9 +126,7 @@ export function runs(state: MemoryState, query: RunQuery): RunRow[] {
   const { after } = query;
   const readable = ({ row }: MemoryRun) => {
     const session = liveSession(state, row.session)?.row;
-    return (
-      session !== undefined && (session.owner === query.user || query.shared.includes(session.id))
-    );
+    return session !== undefined && (session.owner === query.user || query.shared.includes(session.id));
   };
   return [...state.runs.values()]
     .filter(readable)
@@ -141,8 +134,7 @@ export function runs(state: MemoryState, query: RunQuery): RunRow[] {
     .filter(({ row }) => query.status === undefined || row.status === query.status)
     .filter(
       (one) =>
-        after === undefined ||
-        newestFirst(one.created_at, one.row.run_id, after.created_at, after.id) > 0,
+        after === undefined || newestFirst(one.created_at, one.row.run_id, after.created_at, after.id) > 0,
     )
     .toSorted((a, b) => newestFirst(a.created_at, a.row.run_id, b.created_at, b.row.run_id))
     .slice(0, query.limit)

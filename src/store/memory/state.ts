@@ -1,10 +1,4 @@
-import type {
-  IdempotencyRow,
-  MessageRow,
-  RecordRow,
-  RunRow,
-  SessionRow,
-} from "../../core/ports.ts";
+import type { IdempotencyRow, MessageRow, RecordRow, RunRow, SessionRow } from "../../core/ports.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
 
 export interface MemoryMessage {
@@ -91,10 +85,12 @@ export function messagesBySeq(session: MemorySession): MemoryMessage[] {
 
 export function unendedRuns(state: MemoryState, session: string): MemoryRun[] {
   return [...state.runs.values()]
-    .filter(
-      ({ row }) => row.session === session && (row.status === "queued" || row.status === "running"),
-    )
-    .toSorted((a, b) => a.first_seq - b.first_seq);
+    .filter(({ row }) => row.session === session && (row.status === "queued" || row.status === "running"))
+    .toSorted(oldestRunFirst);
+}
+
+export function oldestRunFirst(a: MemoryRun, b: MemoryRun): number {
+  return a.first_seq - b.first_seq || (a.row.run_id < b.row.run_id ? -1 : 1);
 }
 
 /** Sessions a user's quota counts: all but those being deleted. */

@@ -14,8 +14,7 @@ export function load(state: MemoryState, item: LoadItem): ItemResult {
     .map(({ row, run_id }) => ({
       row,
       events: session.events.filter(
-        (event) =>
-          event.seq > row.seq && event.run_id === run_id && writesMessage(event, row.message_id),
+        (event) => event.seq > row.seq && event.run_id === run_id && writesMessage(event, row.message_id),
       ),
     }));
   return { ok: true, tail: { session: session.row, open } };
@@ -27,9 +26,8 @@ export function trim(state: MemoryState, item: TrimItem): ItemResult {
   if (session.state === "deleting") return { ok: false, reason: "gone" };
   const first = unendedRuns(state, item.session)[0]?.first_seq ?? Infinity;
   const floor =
-    session.events
-      .slice(0, item.max_rows)
-      .findLast((event) => event.ts < item.before && event.seq < first)?.seq ?? session.row.floor;
+    session.events.slice(0, item.max_rows).findLast((event) => event.ts < item.before && event.seq < first)
+      ?.seq ?? session.row.floor;
   const removed = floor - session.row.floor;
   session.events.splice(0, removed);
   session.row = { ...session.row, floor };
@@ -53,9 +51,7 @@ export function erase(state: MemoryState, item: EraseItem): ItemResult {
     }
   };
   drop([...session.messages.keys()], session.messages);
-  const runs = [...state.runs]
-    .filter(([, { row }]) => row.session === item.session)
-    .map(([id]) => id);
+  const runs = [...state.runs].filter(([, { row }]) => row.session === item.session).map(([id]) => id);
   drop(runs, state.runs);
   const done = left > 0;
   if (done) state.sessions.delete(item.session);
@@ -72,14 +68,10 @@ export function copy(state: MemoryState, limits: Limits, item: CopyItem): ItemRe
   if ("ok" in into) return into;
   const progress = into.copy;
   if (progress === null || progress.from !== item.from) return { ok: false, reason: "exists" };
-  const { taken: copied, more } = takeWithin(
-    messagesToCopy(from, progress),
-    ({ row }) => messageBytes(row),
-    {
-      count: item.max_rows,
-      bytes: limits.group_bytes,
-    },
-  );
+  const { taken: copied, more } = takeWithin(messagesToCopy(from, progress), ({ row }) => messageBytes(row), {
+    count: item.max_rows,
+    bytes: limits.group_bytes,
+  });
   for (const { row } of copied) {
     const seq = into.messages.size + 1;
     into.messages.set(row.message_id, {
@@ -155,10 +147,7 @@ export function expire(state: MemoryState, limits: Limits, now: number, max_rows
   };
   return (
     drop(state.keys, ({ created_at }) => !withinTtl(created_at, limits.key_ttl_secs, now)) +
-    drop(
-      state.tombstones,
-      ({ deleted_at }) => !withinTtl(deleted_at, limits.tombstone_ttl_secs, now),
-    ) +
+    drop(state.tombstones, ({ deleted_at }) => !withinTtl(deleted_at, limits.tombstone_ttl_secs, now)) +
     drop(state.records, ({ row }) => row.expires_at !== null && row.expires_at <= now)
   );
 }

@@ -1,0 +1,162 @@
+import type { Database } from "bun:sqlite";
+import type { Limits } from "../../core/limits.ts";
+import type { RowChange } from "../../core/ports.ts";
+import { hasEnded } from "../rules.ts";
+import { hold } from "./database.ts";
+import type { Quotas, Refused } from "./quotas.ts";
+import { folded } from "./session-row.ts";
+import type { WorkingSession, WorkingSessions } from "./working-sessions.ts";
+
+type Change<K extends RowChange["kind"]> = Extract<RowChange, { kind: K }>;
+
+const UNKNOWN: Refused = { ok: false, reason: "unknown" };
+
+export interface RowWriter {
+  /** Writes a row of a session's operation, session.create and idempotency excepted; null, or the rule it breaks. */
+  write(session: WorkingSession, row: RowChange, first_seq: number): Refused | null;
+  /** Writes a row that belongs to no session. */
+  writeRecord(row: RowChange): void;
+}
+
+export function createRowWriter(
+  db: Database,
+  limits: Limits,
+  sessions: WorkingSessions,
+  quotas: Quotas,
+): RowWriter {
+  const messages = createMessageWriter(db, limits, sessions);
+  const putRun = createRunWriter(db, sessions);
+  const settings = hold(
+    db,
+    `UPDATE sessions SET title = ?, title_folded = ?, model = ?, system_prompt = ?, metadata = ?, archived = ?
+     WHERE session_key = ?`,
+  );
+  const bury = hold(db, "INSERT INTO tombstones (id, owner, name, epoch, deleted_at) VALUES (?, ?, ?, ?, ?)");
+  const putRecord = hold(
+    db,
+    `INSERT INTO records (collection, id, owner, data, expires_at) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT (collection, id) DO UPDATE
+     SET owner = excluded.owner, data = excluded.data, expires_at = excluded.expires_at`,
+  );
+  const dropRecord = hold(db, "DELETE FROM records WHERE collection = ? AND id = ?");
+
+  function close(session: WorkingSession, at: number): null {
+    if (session.state === "deleting") return null;
+    bury.run(session.id, session.owner, session.name, session.epoch, at);
+    quotas.countSession(session.owner, -1);
+    sessions.change(session, { state: "deleting", name: null });
+    // At once: the next operation may take the name.
+    sessions.flush(session);
+    return null;
+  }
+
+  function writeRecord(row: RowChange): void {
+    if (row.kind === "record.drop") dropRecord.run(row.collection, row.id);
+    if (row.kind !== "record.put") return;
+    const { collection, id, owner, data, expires_at } = row.record;
+    putRecord.run(collection, id, owner, data, expires_at);
+  }
+
+  return {
+    write(session, row, first_seq) {
+      switch (row.kind) {
+        case "session.update": {
+          const { title, model, system_prompt, metadata, archived } = row;
+          settings.run(
+            title,
+            folded(title),
+            model,
+            system_prompt,
+            metadata,
+            archived ? 1 : 0,
+            session.session_key,
+          );
+          return null;
+        }
+        case "session.close":
+          return close(session, row.at);
+        case "message.put":
+          return messages.put(session, row, first_seq);
+        case "message.done":
+          return messages.done(session, row);
+        case "message.drop":
+          return messages.drop(session, row);
+        case "run.put":
+          return putRun(session, row, first_seq);
+        default:
+          writeRecord(row);
+          return null;
+      }
+    },
+    writeRecord,
+  };
+}
+
+function createMessageWriter(db: Database, limits: Limits, sessions: WorkingSessions) {
+  const insert = hold(
+    db,
+    `INSERT INTO messages (session_key, message_id, seq, role, status, run_id, data) VALUES (?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT DO NOTHING`,
+  );
+  const fill = hold(
+    db,
+    "UPDATE messages SET status = ?, data = ? WHERE session_key = ? AND message_id = ? AND status = 'streaming'",
+  );
+  const remove = hold(db, "DELETE FROM messages WHERE session_key = ? AND message_id = ?");
+
+  return {
+    put(session: WorkingSession, row: Change<"message.put">, first_seq: number): Refused | null {
+      const { message_id, role, status, run_id, data } = row;
+      const made = insert.run(
+        session.session_key,
+        message_id,
+        first_seq + row.event,
+        role,
+        status,
+        run_id,
+        data,
+      );
+      if (made.changes === 0) return { ok: false, reason: "exists" };
+      const message_count = session.message_count + 1;
+      if (message_count > limits.messages_per_session) {
+        return { ok: false, reason: "full", what: "messages_per_session" };
+      }
+      sessions.change(session, { message_count });
+      return null;
+    },
+    done(session: WorkingSession, row: Change<"message.done">): Refused | null {
+      return fill.run(row.status, row.data, session.session_key, row.message_id).changes === 0
+        ? UNKNOWN
+        : null;
+    },
+    drop(session: WorkingSession, row: Change<"message.drop">): Refused | null {
+      if (remove.run(session.session_key, row.message_id).changes === 0) return UNKNOWN;
+      sessions.change(session, { message_count: session.message_count - 1 });
+      return null;
+    },
+  };
+}
+
+function createRunWriter(db: Database, sessions: WorkingSessions) {
+  const make = hold(
+    db,
+    `INSERT INTO runs (run_id, session_key, owner, status, first_seq, created_at, data) VALUES (?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (run_id) DO UPDATE SET status = excluded.status, data = excluded.data
+     WHERE session_key = excluded.session_key`,
+  );
+  const replace = hold(db, "UPDATE runs SET status = ?, data = ? WHERE run_id = ? AND session_key = ?");
+
+  return (session: WorkingSession, row: Change<"run.put">, first_seq: number): Refused | null => {
+    const { session_key, owner } = session;
+    const { event, run_id, status, created_at, data } = row;
+    const written =
+      event === undefined
+        ? replace.run(status, data, run_id, session_key)
+        : make.run(run_id, session_key, owner, status, first_seq + event, created_at, data);
+    if (written.changes === 0) return event === undefined ? UNKNOWN : { ok: false, reason: "exists" };
+    if (status === "running") sessions.change(session, { active_run_id: run_id });
+    if (hasEnded(status) && session.active_run_id === run_id)
+      sessions.change(session, { active_run_id: null });
+    return null;
+  };
+}

@@ -1,0 +1,147 @@
+import type { Database } from "bun:sqlite";
+import { GatewayError } from "../../protocol/errors.ts";
+
+/**
+ * One text per version of the schema, applied in order, never changed once released. `user_version` counts them.
+ * A session's log is the rows of `events` in (floor, head]; every other row is written in the transaction of its event.
+ */
+const MIGRATIONS = [
+  `
+  CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE sessions (
+    session_key INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    name TEXT,
+    state TEXT NOT NULL CHECK (state IN ('live', 'copying', 'deleting')),
+    epoch TEXT NOT NULL,
+    floor INTEGER NOT NULL,
+    head INTEGER NOT NULL CHECK (head >= floor),
+    message_count INTEGER NOT NULL,
+    active_run_id TEXT,
+    archived INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    title TEXT NOT NULL,
+    title_folded TEXT NOT NULL,
+    model TEXT,
+    metadata TEXT NOT NULL,
+    system_prompt TEXT
+  ) STRICT;
+  CREATE UNIQUE INDEX sessions_name ON sessions (owner, name) WHERE name IS NOT NULL;
+  CREATE INDEX sessions_recent ON sessions (owner, updated_at, id);
+  CREATE INDEX sessions_unsettled ON sessions (state) WHERE state <> 'live';
+  CREATE INDEX sessions_log ON sessions (session_key) WHERE head > floor;
+
+  CREATE TABLE events (
+    session_key INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    ts INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    run_id TEXT,
+    payload TEXT NOT NULL,
+    PRIMARY KEY (session_key, seq)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE messages (
+    session_key INTEGER NOT NULL,
+    message_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    role TEXT NOT NULL,
+    status TEXT NOT NULL,
+    run_id TEXT,
+    data TEXT NOT NULL,
+    PRIMARY KEY (session_key, message_id)
+  ) STRICT;
+  CREATE INDEX messages_seq ON messages (session_key, seq);
+  CREATE INDEX messages_open ON messages (session_key, seq) WHERE status = 'streaming';
+
+  CREATE TABLE runs (
+    run_id TEXT PRIMARY KEY,
+    session_key INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    status TEXT NOT NULL,
+    first_seq INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    data TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX runs_session ON runs (session_key, created_at, run_id);
+  CREATE INDEX runs_owner ON runs (owner, created_at, run_id);
+  CREATE INDEX runs_unended ON runs (session_key, first_seq) WHERE status IN ('queued', 'running');
+
+  CREATE TABLE copies (
+    session_key INTEGER PRIMARY KEY,
+    source TEXT NOT NULL,
+    copied_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    skip TEXT NOT NULL
+  ) STRICT;
+
+  CREATE TABLE idempotency (
+    user TEXT NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    session TEXT,
+    epoch TEXT,
+    seq INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (user, key)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX idempotency_user ON idempotency (user, created_at);
+  CREATE INDEX idempotency_age ON idempotency (created_at);
+
+  CREATE TABLE quotas (
+    user TEXT PRIMARY KEY,
+    session_count INTEGER NOT NULL,
+    key_count INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE tombstones (
+    id TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    name TEXT,
+    epoch TEXT NOT NULL,
+    deleted_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX tombstones_name ON tombstones (owner, name, deleted_at);
+  CREATE INDEX tombstones_age ON tombstones (deleted_at);
+
+  CREATE TABLE records (
+    place INTEGER PRIMARY KEY,
+    collection TEXT NOT NULL,
+    id TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    data TEXT NOT NULL,
+    expires_at INTEGER,
+    UNIQUE (collection, id)
+  ) STRICT;
+  CREATE INDEX records_owner ON records (collection, owner);
+  CREATE INDEX records_expiry ON records (expires_at) WHERE expires_at IS NOT NULL;
+  `,
+] as const;
+
+export const SCHEMA_VERSION = MIGRATIONS.length;
+
+/** Brings the schema up to date in one transaction. @throws GatewayError UNAVAILABLE when it is newer than this program. */
+export function migrate(db: Database): void {
+  const row = db.query<{ user_version: number }, []>("PRAGMA user_version").get();
+  const version = row?.user_version ?? 0;
+  if (version > SCHEMA_VERSION) {
+    throw new GatewayError(
+      "UNAVAILABLE",
+      `the database was written by a newer agentbus (schema ${version}, this one knows ${SCHEMA_VERSION}): ` +
+        "run that version, or restore a backup made before the upgrade",
+      { details: { kind: "schema", found: version, known: SCHEMA_VERSION } },
+    );
+  }
+  if (version === SCHEMA_VERSION) return;
+  db.run("BEGIN IMMEDIATE");
+  for (const text of MIGRATIONS.slice(version)) db.run(text);
+  db.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+  db.run("COMMIT");
+}

@@ -1,0 +1,217 @@
+import type { Database } from "bun:sqlite";
+import { join } from "node:path";
+import type { Limits } from "../../core/limits.ts";
+import type { Clock, GroupResult, Logger, OpenedStore, Page, Store, StoreItem } from "../../core/ports.ts";
+import { GatewayError } from "../../protocol/errors.ts";
+import { assertGroup } from "../rules.ts";
+import { Channel } from "./channel.ts";
+import type { Suspicion } from "./data-dir.ts";
+import { prepareDataDir, readBootId, suspicionIn } from "./data-dir.ts";
+import { DATABASE_FILE, describeError, openReadonly } from "./database.ts";
+import type { Durability } from "./group-writer.ts";
+import type { Lock } from "./lock.ts";
+import { releaseLock, takeLock } from "./lock.ts";
+import type { PackedResult } from "./packing.ts";
+import { packGroup, unpackResult } from "./packing.ts";
+import type { ReadPage } from "./page.ts";
+import { createPageReader } from "./page.ts";
+import type { Reads } from "./reads.ts";
+import type { ReaderRequest, WriterRequest } from "./threads.ts";
+import { workerUrl } from "./threads.ts";
+
+export interface SqliteStoreOptions {
+  /** Made where it does not exist; held by one process at a time. */
+  readonly data_dir: string;
+  /** full: a group with an acknowledgement waits for an fsync. normal: no group does. */
+  readonly durability: Durability;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly limits: Limits;
+  /** Storage refuses ("full") past so many bytes of database; 0, the default: no bound. */
+  readonly max_bytes?: number;
+  /** Changes with every start of the machine; null: cannot be known, so that a crash counts as loss of power. */
+  readonly boot_id?: () => string | null;
+}
+
+/** One SQLite file in `data_dir`: a worker writes, a worker reads, and the main thread reads pages of logs. */
+export function createSqliteStore(options: SqliteStoreOptions): Store {
+  return new SqliteStore(options);
+}
+
+interface Opened {
+  readonly lock: Lock;
+  readonly writer: Channel<WriterRequest>;
+  readonly pages: { readonly db: Database; readonly read: ReadPage };
+}
+
+class SqliteStore implements Store {
+  readonly kind = "sqlite";
+  readonly #options: SqliteStoreOptions;
+  readonly #path: string;
+  readonly #suspicion: Suspicion;
+  #condition: "new" | "opening" | "open" | "closed" = "new";
+  #opened: Opened | null = null;
+  #reader: Channel<ReaderRequest> | null = null;
+  /** Why nothing may be written any more; null while it may. */
+  #lost: string | null = null;
+  #closing: Promise<void> | null = null;
+
+  constructor(options: SqliteStoreOptions) {
+    this.#options = options;
+    this.#path = join(options.data_dir, DATABASE_FILE);
+    this.#suspicion = suspicionIn(options.data_dir);
+  }
+
+  async open(): Promise<OpenedStore> {
+    if (this.#condition !== "new") throw new Error("a store is opened once");
+    this.#condition = "opening";
+    const { data_dir, clock, limits, durability, max_bytes = 0, boot_id = readBootId } = this.#options;
+    prepareDataDir(data_dir);
+    const lock = takeLock(data_dir, process.pid);
+    const writer = new Channel<WriterRequest>({
+      url: workerUrl("writer"),
+      clock,
+      silence_ms: limits.writer_silence_ms,
+      onLost: (reason) => this.#lose(reason),
+    });
+    try {
+      const facts = { boot_id: boot_id(), pid: process.pid, suspect: this.#suspicion.exists() };
+      const settings = { path: this.#path, limits, durability, max_bytes };
+      const opened = await writer.ask<OpenedStore>({ op: "open", ...settings, ...facts }, true);
+      this.#suspicion.take();
+      const db = openReadonly(this.#path);
+      this.#opened = { lock, writer, pages: { db, read: createPageReader(db, limits) } };
+      this.#condition = "open";
+      return opened;
+    } catch (error) {
+      this.#condition = "closed";
+      writer.close();
+      releaseLock(lock);
+      if (error instanceof GatewayError) throw error;
+      throw new GatewayError("UNAVAILABLE", `cannot open ${this.#path}: ${describeError(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  async commit(group: readonly StoreItem[]): Promise<GroupResult> {
+    const { writer } = this.#live();
+    assertGroup(group);
+    if (group.length === 0) return { ok: true, results: [] };
+    return unpackResult(await writer.ask<PackedResult>({ op: "commit", group: packGroup(group) }));
+  }
+
+  async page(session: string, after: number, upto: number): Promise<Page | null> {
+    return this.#live().pages.read(session, after, upto);
+  }
+  snapshot: Store["snapshot"] = (session, bytes, messages) =>
+    this.#read("snapshot", session, bytes, messages);
+  history: Store["history"] = (session, query) => this.#read("history", session, query);
+  session: Store["session"] = (id) => this.#read("session", id);
+  named: Store["named"] = (owner, name) =>
+    this.#read("named", owner, name, this.#since("tombstone_ttl_secs"));
+  deleted: Store["deleted"] = (id, owner) =>
+    this.#read("deleted", id, owner, this.#since("tombstone_ttl_secs"));
+  sessions: Store["sessions"] = (query) => this.#read("sessions", query);
+  run: Store["run"] = (run_id) => this.#read("run", run_id);
+  runs: Store["runs"] = (query) => this.#read("runs", query);
+  idempotency: Store["idempotency"] = (user, key) =>
+    this.#read("idempotency", user, key, this.#since("key_ttl_secs"));
+  records: Store["records"] = (collection, owner) =>
+    this.#read("records", collection, owner ?? null, this.#options.clock.now());
+  trimmable: Store["trimmable"] = (before, limit) => this.#read("trimmable", before, limit);
+  totals: Store["totals"] = () => this.#read("totals");
+
+  async expire(now: number, max_rows: number): Promise<number> {
+    return this.#live().writer.ask<number>({ op: "expire", now, max_rows });
+  }
+
+  async probe(): Promise<void> {
+    await this.#live().writer.ask({ op: "probe" });
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const opened = this.#opened;
+    this.#condition = "closed";
+    if (opened === null) return;
+    const { lock, writer, pages } = opened;
+    // The readers first: the last connection to close moves the log into the database file.
+    if (this.#reader !== null) await this.#settle(this.#reader.ask({ op: "close" }));
+    this.#reader?.close();
+    pages.db.close(true);
+    if (this.#lost === null) await this.#settle(writer.ask({ op: "close" }));
+    writer.close();
+    releaseLock(lock);
+  }
+
+  /** Whatever goes wrong while closing, the next start treats it as a crash, which loses nothing. */
+  async #settle(step: Promise<unknown>): Promise<void> {
+    try {
+      await step;
+    } catch (error) {
+      this.#options.log.error({ error: describeError(error) }, "the store did not close cleanly");
+    }
+  }
+
+  #live(): Opened {
+    if (this.#opened === null || this.#condition !== "open")
+      throw new GatewayError("UNAVAILABLE", "the store is not open");
+    if (this.#lost !== null) throw new Error(`the store is lost: ${this.#lost}`);
+    return this.#opened;
+  }
+
+  /** Times after this are within the ttl. */
+  #since(ttl: "key_ttl_secs" | "tombstone_ttl_secs"): number {
+    return this.#options.clock.now() - this.#options.limits[ttl] * 1000;
+  }
+
+  async #read<M extends keyof Reads>(
+    method: M,
+    ...args: Parameters<Reads[M]>
+  ): Promise<ReturnType<Reads[M]>> {
+    this.#live();
+    this.#reader ??= this.#startReader();
+    return this.#reader.ask<ReturnType<Reads[M]>>({ op: "read", method, args });
+  }
+
+  /** A reader that is lost loses its reads only: the next read starts another. */
+  #startReader(): Channel<ReaderRequest> {
+    const { clock, limits, log } = this.#options;
+    const reader = new Channel<ReaderRequest>({
+      url: workerUrl("reader"),
+      clock,
+      silence_ms: limits.writer_silence_ms,
+      onLost: (reason) => {
+        log.error({ reason }, "the store's reader is lost");
+        this.#reader = null;
+      },
+    });
+    // Where it cannot open, the reads behind it say so.
+    reader.ask({ op: "open", path: this.#path, limits }, true).catch(() => undefined);
+    return reader;
+  }
+
+  /** The outcome of what was in flight is unknown, so what the file holds cannot be trusted to match what was seen. */
+  #lose(reason: string): void {
+    this.#lost = reason;
+    // A start that fails has shown nothing to anybody.
+    if (this.#condition === "opening") return;
+    this.#options.log.error(
+      { reason },
+      "the store's writer is lost: the outcome of the last write is unknown",
+    );
+    try {
+      this.#suspicion.leave(reason);
+    } catch (error) {
+      this.#options.log.error(
+        { error: describeError(error) },
+        "cannot leave word of it in the data directory",
+      );
+    }
+  }
+}

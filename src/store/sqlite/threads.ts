@@ -1,0 +1,58 @@
+import type { Limits } from "../../core/limits.ts";
+import type { StorageRefusal } from "../../core/ports.ts";
+import type { Durability } from "./group-writer.ts";
+import type { PackedGroup } from "./packing.ts";
+
+/** What the main thread asks of the writer. Answers come in the order of the requests. */
+export type WriterRequest =
+  | {
+      readonly op: "open";
+      readonly path: string;
+      readonly limits: Limits;
+      readonly durability: Durability;
+      readonly max_bytes: number;
+      readonly boot_id: string | null;
+      readonly pid: number;
+      readonly suspect: boolean;
+    }
+  | { readonly op: "commit"; readonly group: PackedGroup }
+  | { readonly op: "expire"; readonly now: number; readonly max_rows: number }
+  | { readonly op: "probe" }
+  | { readonly op: "close" };
+
+/** What the main thread asks of the reader. */
+export type ReaderRequest =
+  | { readonly op: "open"; readonly path: string; readonly limits: Limits }
+  | { readonly op: "read"; readonly method: string; readonly args: readonly unknown[] }
+  | { readonly op: "close" };
+
+/** A request that failed and left everything as it was. */
+export interface Fault {
+  readonly message: string;
+  /** Set where storage refused. */
+  readonly refused: StorageRefusal | null;
+  /** Set where the message is for a person to read: details of an UNAVAILABLE error. */
+  readonly details: Record<string, unknown> | null;
+}
+
+export type Reply =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly fault: Fault }
+  /** Nothing this thread did or does can be relied on any more. May come unasked. */
+  | { readonly lost: string };
+
+/**
+ * Where a worker's code is. In a compiled executable every module has the URL of the executable, and entry points lie
+ * beside it by their path below `src/`.
+ */
+export function workerUrl(worker: "writer" | "reader"): URL {
+  const compiled = import.meta.url.includes("$bunfs") || import.meta.url.includes("~BUN");
+  if (worker === "writer") {
+    return compiled
+      ? new URL("./store/sqlite/writer.ts", import.meta.url)
+      : new URL("./writer.ts", import.meta.url);
+  }
+  return compiled
+    ? new URL("./store/sqlite/reader.ts", import.meta.url)
+    : new URL("./reader.ts", import.meta.url);
+}

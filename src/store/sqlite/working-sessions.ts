@@ -1,0 +1,82 @@
+import type { Database } from "bun:sqlite";
+import { hold } from "./database.ts";
+import type { SessionState } from "./session-row.ts";
+
+/** What changes of a session with every operation. */
+export interface WorkingSession {
+  readonly session_key: number;
+  readonly id: string;
+  readonly owner: string;
+  name: string | null;
+  state: SessionState;
+  readonly epoch: string;
+  floor: number;
+  head: number;
+  message_count: number;
+  active_run_id: string | null;
+  updated_at: number;
+}
+
+/**
+ * The sessions of the group being written: each is read once, changed in memory by every operation of it, and written
+ * back once before the commit.
+ */
+export class WorkingSessions {
+  readonly #sessions = new Map<string, WorkingSession>();
+  readonly #changed = new Set<WorkingSession>();
+  readonly #select;
+  readonly #update;
+
+  constructor(db: Database) {
+    this.#select = hold<WorkingSession>(
+      db,
+      `SELECT session_key, id, owner, name, state, epoch, floor, head, message_count, active_run_id, updated_at
+       FROM sessions WHERE id = ?`,
+    );
+    this.#update = hold(
+      db,
+      `UPDATE sessions SET name = ?, state = ?, floor = ?, head = ?, message_count = ?, active_run_id = ?, updated_at = ?
+       WHERE session_key = ?`,
+    );
+  }
+
+  find(id: string): WorkingSession | null {
+    const known = this.#sessions.get(id);
+    if (known !== undefined) return known;
+    const found = this.#select.get(id);
+    if (found !== null) this.#sessions.set(id, found);
+    return found;
+  }
+
+  /** One whose row was just made. */
+  add(session: WorkingSession): WorkingSession {
+    this.#sessions.set(session.id, session);
+    return session;
+  }
+
+  /** One whose row is gone, by a deletion or because its making was taken back. */
+  remove(session: WorkingSession): void {
+    this.#sessions.delete(session.id);
+    this.#changed.delete(session);
+  }
+
+  change(session: WorkingSession, change: Partial<WorkingSession>): void {
+    Object.assign(session, change);
+    this.#changed.add(session);
+  }
+
+  /** Writes back one session, or all. */
+  flush(only?: WorkingSession): void {
+    for (const session of only === undefined ? this.#changed : [only]) {
+      if (!this.#changed.delete(session)) continue;
+      const { name, state, floor, head, message_count, active_run_id, updated_at, session_key } = session;
+      this.#update.run(name, state, floor, head, message_count, active_run_id, updated_at, session_key);
+    }
+  }
+
+  /** Forgets everything: the group is committed, or taken back. */
+  clear(): void {
+    this.#sessions.clear();
+    this.#changed.clear();
+  }
+}

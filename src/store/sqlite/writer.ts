@@ -1,0 +1,139 @@
+import type { Database } from "bun:sqlite";
+import { GatewayError } from "../../protocol/errors.ts";
+import { describeError, hold, openWritable, refusalOf } from "./database.ts";
+import type { GroupWriter } from "./group-writer.ts";
+import { createGroupWriter } from "./group-writer.ts";
+import { packResult, unpackGroup } from "./packing.ts";
+import { migrate } from "./schema.ts";
+import { markStopped, start } from "./start.ts";
+import type { Fault, Reply, WriterRequest } from "./threads.ts";
+
+/** Pages in the log file after which they are moved into the database file. */
+const CHECKPOINT_PAGES = 4_000;
+
+interface Writing {
+  readonly db: Database;
+  readonly writer: GroupWriter;
+  /** Moves the log into the database file when it has grown. Throws where that fails. */
+  readonly checkpoint: () => void;
+}
+
+let writing: Writing | null = null;
+let lost = false;
+
+self.onmessage = (event: MessageEvent<WriterRequest>): void => {
+  if (lost) return;
+  try {
+    answer(event.data);
+  } catch (error) {
+    lost = true;
+    post({ lost: [describeError(error), ...letGo()].join("; then ") });
+  }
+};
+
+/** Gives up the database, so that it is locked no longer; what went wrong with that. */
+function letGo(): string[] {
+  try {
+    if (writing?.db.inTransaction === true) writing.db.run("ROLLBACK");
+    writing?.db.close(true);
+    return [];
+  } catch (error) {
+    return [describeError(error)];
+  }
+}
+
+function post(reply: Reply): void {
+  self.postMessage(reply);
+}
+
+/** Replies to one request. Throws where the outcome is unknown. */
+function answer(request: WriterRequest): void {
+  if (request.op === "open") return open(request);
+  if (writing === null) throw new Error("the writer has no database");
+  const { db, writer, checkpoint } = writing;
+  switch (request.op) {
+    case "commit":
+      post({ ok: true, value: packResult(writer.apply(unpackGroup(request.group))) });
+      // After the answer: whoever waits for it does not wait for this.
+      return checkpoint();
+    case "expire":
+      return attempt(() => writer.expire(request.now, request.max_rows));
+    case "probe":
+      return attempt(() => writer.transaction("FULL", () => probe(db)));
+    case "close":
+      return attempt(() => {
+        db.run("PRAGMA wal_checkpoint(TRUNCATE)");
+        markStopped(db, writer);
+        db.close(true);
+        return null;
+      });
+  }
+}
+
+/** Replies with what `task` gives, or why storage refused. */
+function attempt(task: () => unknown): void {
+  try {
+    post({ ok: true, value: task() });
+  } catch (error) {
+    const refused = refusalOf(error);
+    if (refused === null) throw error;
+    post({ ok: false, fault: { message: describeError(error), refused, details: null } });
+  }
+}
+
+function open(request: Extract<WriterRequest, { op: "open" }>): void {
+  let db: Database | null = null;
+  try {
+    db = openWritable(request.path, request.max_bytes);
+    migrate(db);
+    const writer = createGroupWriter(db, request.limits, request.durability);
+    writing = { db, writer, checkpoint: createCheckpoint(db) };
+    post({ ok: true, value: start(db, writer, request) });
+  } catch (error) {
+    writing = null;
+    db?.close(true);
+    post({ ok: false, fault: openFault(error, request.path) });
+  }
+}
+
+const ADVICE: Record<string, string> = {
+  SQLITE_NOTADB: "it is not an agentbus database: move it away, or choose another server.data_dir",
+  SQLITE_CORRUPT: "it is damaged: restore a backup",
+  SQLITE_FULL: "the disk, or storage.max_bytes, is full: make room and start again",
+  SQLITE_READONLY: "it is read-only: give this user write access to it and its directory",
+  SQLITE_CANTOPEN: "it cannot be opened: give this user access to it and its directory",
+  SQLITE_BUSY: "another program has it open for writing: close that one first",
+};
+
+function openFault(error: unknown, path: string): Fault {
+  if (error instanceof GatewayError)
+    return { message: error.message, refused: null, details: error.details ?? {} };
+  const reason = describeError(error);
+  const code = Object.keys(ADVICE).find((name) => reason.startsWith(name)) ?? "";
+  const message = `cannot open ${path}: ${ADVICE[code] ?? "see the reason and start again"} (${reason})`;
+  return { message, refused: refusalOf(error), details: { kind: "database" } };
+}
+
+/** The value changes each time: SQLite does not write a page that stays the same. */
+function probe(db: Database): void {
+  db.query(
+    `INSERT INTO meta (name, value) VALUES ('probe', '1')
+     ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)`,
+  ).run();
+}
+
+function createCheckpoint(db: Database): () => void {
+  // NOOP only tells how long the log is.
+  const measure = hold<{ log: number; checkpointed: number }>(db, "PRAGMA wal_checkpoint(NOOP)");
+  const move = hold(db, "PRAGMA wal_checkpoint(PASSIVE)");
+  return () => {
+    const wal = measure.get();
+    if (wal === null || wal.log - wal.checkpointed < CHECKPOINT_PAGES) return;
+    try {
+      move.get();
+    } catch (error) {
+      // No room for it now: everything stays in the log, and the next group tries again.
+      if (refusalOf(error) === null) throw error;
+    }
+  };
+}
