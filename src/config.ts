@@ -1,0 +1,163 @@
+import { existsSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { defaultDataDir, resolvePath } from "./config/data-dir.ts";
+import { readEnvironment } from "./config/environment.ts";
+import { ConfigError } from "./config/error.ts";
+import type { Environment } from "./config/expand.ts";
+import { readConfigFile } from "./config/file.ts";
+import type { Layer, Setting, Source } from "./config/layer.ts";
+import type { OptionValue } from "./config/options.ts";
+import { FIXED_OPTIONS, PROVIDER_OPTIONS, optionAt, suggestion } from "./config/options.ts";
+import { checkRules, limitsOf } from "./config/rules.ts";
+import type { Config } from "./config/schema.ts";
+import { readText, readValue } from "./config/value.ts";
+
+export type { Config };
+
+export interface LoadOptions {
+  /** A file that must be there; without it AGENTBUS_CONFIG, else agentbus.toml in `cwd` where there is one. */
+  readonly file?: string | undefined;
+  readonly env: Environment;
+  /** By the path of the option ("server.port"); text is read like a variable, also where the option is a number. */
+  readonly flags?: Readonly<Record<string, string | number | boolean | undefined>>;
+  readonly cwd: string;
+  readonly platform?: NodeJS.Platform;
+}
+
+export interface LoadedConfig {
+  /** Frozen. */
+  readonly config: Config;
+  /** Where each value came from, by the path of its option. */
+  readonly sources: ReadonlyMap<string, Source>;
+  /** One line each, for the log. */
+  readonly warnings: readonly string[];
+  /** The file that was read; null: none. */
+  readonly file: string | null;
+}
+
+const FILE = "agentbus.toml";
+const OPENAI = "openai";
+
+/**
+ * The configuration: defaults < file < environment < flags. Reads files, changes nothing.
+ * @throws ConfigError, one line that says what is wrong where and what to do
+ */
+export function loadConfig(options: LoadOptions): LoadedConfig {
+  const { env, cwd } = options;
+  const file = findFile(options);
+  const fromFile: Layer = file === null ? new Map() : readConfigFile(file, env);
+  const { layer, warnings } = readEnvironment(env, cwd, [...providersIn(fromFile), OPENAI]);
+  const settings = new Map([...fromFile, ...layer, ...readFlags(options.flags ?? {})]);
+  for (const [path, setting] of defaults(settings, options)) settings.set(path, setting);
+  shareToken(settings);
+  resolveDataDir(settings, file === null ? cwd : dirname(file), options);
+  const where = (path: string): string => settings.get(path)?.where ?? path;
+  const config = freeze(build(settings));
+  return {
+    config,
+    sources: new Map([...settings].map(([path, { source }]) => [path, source])),
+    warnings: [...warnings, ...checkRules(config, where)],
+    file,
+  };
+}
+
+function findFile({ file, env, cwd }: LoadOptions): string | null {
+  const named = file ?? (env["AGENTBUS_CONFIG"] || undefined);
+  if (named !== undefined) return resolve(cwd, named);
+  const usual = join(cwd, FILE);
+  return existsSync(usual) ? usual : null;
+}
+
+function readFlags(flags: NonNullable<LoadOptions["flags"]>): Layer {
+  const layer: Layer = new Map();
+  for (const [path, given] of Object.entries(flags)) {
+    if (given === undefined) continue;
+    const where = `--${path.slice(path.lastIndexOf(".") + 1).replaceAll("_", "-")}`;
+    const option = optionAt(path);
+    if (option === undefined)
+      throw new ConfigError(`${where}: there is no option ${path}; ${suggestion(path)}`);
+    const value =
+      typeof given === "string" ? readText(option, given, where) : readValue(option, given, where);
+    layer.set(path, { value, source: "flag", where });
+  }
+  return layer;
+}
+
+function providersIn(layer: Layer): string[] {
+  return [
+    ...new Set([...layer.keys()].flatMap((path) => /^llm\.providers\.([^.]+)\./.exec(path)?.[1] ?? [])),
+  ];
+}
+
+/** What nobody said. A provider that somebody named comes before the one that is always there. */
+function defaults(settings: Layer, { env }: LoadOptions): Layer {
+  const layer: Layer = new Map();
+  const add = (path: string, value: OptionValue, source: Source = "default"): void => {
+    if (!settings.has(path)) layer.set(path, { value, source, where: path });
+  };
+  for (const { path, schema } of FIXED_OPTIONS) add(path, schema.default);
+  const named = providersIn(settings);
+  const names = named.some((name) => name.toLowerCase() === OPENAI) ? named : [...named, OPENAI];
+  for (const name of names) {
+    const prefix = `llm.providers.${name}`;
+    if (name.toLowerCase() === OPENAI) {
+      const key = settings.has(`${prefix}.api_keys`) ? "" : (env["OPENAI_API_KEY"] ?? "").trim();
+      add(`${prefix}.api_key`, key, key === "" ? "default" : "env");
+      add(`${prefix}.base_url`, optionAt(`${prefix}.base_url`)?.schema.shown ?? "");
+    }
+    for (const { path, schema } of PROVIDER_OPTIONS) {
+      const own = `${prefix}.${path.slice(path.lastIndexOf(".") + 1)}`;
+      if (!layer.has(own)) add(own, schema.default);
+    }
+  }
+  return layer;
+}
+
+/** `gateway.auth_token` is another name for `auth.token`. */
+function shareToken(settings: Layer): void {
+  const [mine, shorthand] = [settings.get("auth.token"), settings.get("gateway.auth_token")];
+  if (mine === undefined || shorthand === undefined || shorthand.value === "") return;
+  if (mine.value !== "" && mine.value !== shorthand.value) {
+    throw new ConfigError(
+      `${shorthand.where}: it differs from ${mine.where}: both name the same token, keep one`,
+    );
+  }
+  if (mine.value === "") settings.set("auth.token", shorthand);
+}
+
+function resolveDataDir(
+  settings: Layer,
+  base: string,
+  { env, cwd, platform = process.platform }: LoadOptions,
+): void {
+  const path = "server.data_dir";
+  const setting = settings.get(path) as Setting;
+  const given = setting.value as string;
+  const value =
+    given === ""
+      ? defaultDataDir(env, platform)
+      : resolvePath(given, setting.source === "file" ? base : cwd, env);
+  settings.set(path, { ...setting, value });
+}
+
+/** One object of all settings, with the limits filled up. */
+function build(settings: Layer): Config {
+  const root: Record<string, unknown> = {};
+  for (const [path, { value }] of settings) {
+    const keys = path.split(".");
+    const last = keys.pop() ?? "";
+    let table = root;
+    for (const key of keys) {
+      if (!Object.hasOwn(table, key)) table[key] = {};
+      table = table[key] as Record<string, unknown>;
+    }
+    table[last] = value;
+  }
+  const config = root as unknown as Config;
+  return { ...config, limits: limitsOf(config.limits, config.gateway.max_connections) };
+}
+
+function freeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null) Object.values(Object.freeze(value)).forEach(freeze);
+  return value;
+}

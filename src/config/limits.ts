@@ -1,0 +1,66 @@
+import type { Static } from "@sinclair/typebox";
+import { Type } from "@sinclair/typebox";
+import { DEFAULT_LIMITS } from "../core/limits.ts";
+
+/** The bounds a deployment may change; the others of DEFAULT_LIMITS are part of how delivery works. */
+const MEANING = {
+  max_unauthenticated: "Connections that have not said who they are.",
+  max_unauthenticated_per_address: "The same, per address.",
+  connect_deadline_ms: "Time for a connection to say who it is.",
+  connect_bytes: "Largest frame before that.",
+  frame_bytes: "Largest frame.",
+  body_bytes: "Largest body of a REST call.",
+  in_flight: "Requests at once on one connection.",
+  waits_in_flight: "`run.wait` requests at once on one connection.",
+  bad_frames_per_minute: "Frames that cannot be read, before the connection is closed.",
+  message_bytes: "Largest message of a user.",
+  assistant_bytes: "Largest answer of a model; a longer one ends its run.",
+  metadata_bytes: "Largest metadata of a session or message.",
+  system_prompt_bytes: "Largest system prompt.",
+  broadcast_bytes: "Largest payload of a broadcast.",
+  completed_inline_bytes: "A longer message is read from the history at its end, not sent again.",
+  subscriptions: "Sessions one connection may follow.",
+  queued_runs: "Runs that may wait in one session.",
+  sessions_per_user: "Sessions of one user.",
+  messages_per_session: "Messages in one session.",
+  keys_per_user: "Idempotency keys remembered for one user.",
+  key_ttl_secs: "How long an idempotency key is remembered.",
+  tombstone_ttl_secs: "How long the name of a deleted session is remembered.",
+  tickets: "Unused tickets at once.",
+  ticket_ttl_ms: "How long a ticket can be used.",
+  tail_events: "Recent events of one session kept in memory.",
+  tail_bytes: "The same, in bytes.",
+  tails_bytes: "Recent events of all sessions kept in memory.",
+  journal_queue_bytes: "Writes waiting for storage; past it commands are refused until there is room.",
+  catch_up_buffer_bytes: "What may wait in a reader's socket before the next page of a replay.",
+  store_reads: "Reads for readers at once.",
+  far_events: "A reader further behind than this is offered a snapshot.",
+  snapshot_bytes: "Largest snapshot.",
+  snapshot_messages: "Messages in a snapshot.",
+  history_bytes: "Largest page of a history.",
+  slow_soft_bytes:
+    "A reader with more than this waiting in its socket is too slow: it is closed and comes back.",
+  slow_stuck_bytes: "A reader whose socket never has less than this waiting is stuck.",
+  slow_stuck_secs: "How long a stuck reader is kept.",
+  backpressure_bytes: "A socket with more than this waiting is closed at once.",
+  delta_window_ms: "Deltas of an answer are gathered for so long.",
+  delta_bytes: "A delta of so much leaves at once.",
+} as const satisfies { [K in keyof typeof DEFAULT_LIMITS]?: string };
+
+type LimitKey = keyof typeof MEANING;
+
+const properties = Object.fromEntries(
+  Object.entries(MEANING).map(([key, description]) => [
+    key,
+    Type.Integer({
+      default: DEFAULT_LIMITS[key as LimitKey],
+      description,
+      minimum: 1,
+      maximum: Number.MAX_SAFE_INTEGER,
+    }),
+  ]),
+) as Record<LimitKey, ReturnType<typeof Type.Integer>>;
+
+/** `[limits]`. What is not said keeps its default; relations between them are checked at the end. */
+export const LimitsSection = Type.Object(properties);
+export type LimitsSection = Static<typeof LimitsSection>;

@@ -1,0 +1,120 @@
+import { closest } from "./closest.ts";
+import { ConfigError } from "./error.ts";
+import { ConfigSchema } from "./schema.ts";
+
+export type OptionValue = string | number | boolean | readonly string[] | Readonly<Record<string, string>>;
+
+/** What the schema says of one option. */
+export interface OptionSchema {
+  readonly type?: "integer" | "boolean" | "string" | "array" | "object";
+  readonly default: OptionValue;
+  readonly description: string;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly minLength?: number;
+  readonly values?: readonly string[];
+  readonly later?: readonly string[];
+  readonly secret?: boolean;
+  /** What a table says in place of the default. */
+  readonly shown?: string;
+}
+
+export interface Option {
+  /** `server.port`; below `llm.providers` with the provider's name or, in OPTIONS, with NAME. */
+  readonly path: string;
+  readonly schema: OptionSchema;
+}
+
+const PROVIDERS = "llm.providers.";
+/** Stands for a provider's name. */
+const NAME = "NAME";
+const PROVIDER_NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
+
+/** Every option in the order of the schema. */
+export const OPTIONS: readonly Option[] = flatten(ConfigSchema, "");
+
+/** The sections of the file. */
+export const SECTIONS: readonly string[] = Object.keys(ConfigSchema.properties);
+
+const BY_PATH = new Map(OPTIONS.map((option) => [option.path, option]));
+
+/** The options of a provider, whatever its name. */
+export const PROVIDER_OPTIONS: readonly Option[] = OPTIONS.filter(({ path }) => path.startsWith(PROVIDERS));
+
+/** All others. */
+export const FIXED_OPTIONS: readonly Option[] = OPTIONS.filter(({ path }) => !path.startsWith(PROVIDERS));
+
+interface Node {
+  readonly properties?: Readonly<Record<string, unknown>>;
+  readonly patternProperties?: Readonly<Record<string, unknown>>;
+  readonly default?: unknown;
+}
+
+function flatten(schema: unknown, path: string): Option[] {
+  const { properties, patternProperties } = schema as Node;
+  const below = (key: string): string => (path === "" ? key : `${path}.${key}`);
+  if (properties !== undefined) {
+    return Object.entries(properties).flatMap(([key, each]) => flatten(each, below(key)));
+  }
+  const [entry] = Object.values(patternProperties ?? {});
+  if ((entry as Node | undefined)?.properties !== undefined) return flatten(entry, below(NAME));
+  return [{ path, schema: schema as OptionSchema }];
+}
+
+/** The option at `path`, of any provider too. */
+export function optionAt(path: string): Option | undefined {
+  if (!path.startsWith(PROVIDERS)) return BY_PATH.get(path);
+  const [name = "", key, ...rest] = path.slice(PROVIDERS.length).split(".");
+  if (key === undefined || rest.length > 0 || !PROVIDER_NAME.test(name)) return undefined;
+  const option = BY_PATH.get(`${PROVIDERS}${NAME}.${key}`);
+  return option === undefined ? undefined : { path: `${PROVIDERS}${name}.${key}`, schema: option.schema };
+}
+
+/** The option whose value a file holds, where `path` names such a file (`auth.token_file`). */
+export function optionOfFile(path: string): Option | undefined {
+  const option = path.endsWith("_file") ? optionAt(path.slice(0, -"_file".length)) : undefined;
+  return option?.schema.secret === true && option.schema.type === "string" ? option : undefined;
+}
+
+/** Whether `path` is a table of options: a section, a provider, or what providers stand in. */
+export function isTable(path: string): boolean {
+  const [first = "", second, name, ...rest] = path.split(".");
+  if (second === undefined) return SECTIONS.includes(first);
+  return first === "llm" && second === "providers" && rest.length === 0 && name !== "";
+}
+
+/** @throws ConfigError for a provider's name that could not be used as `name/model` or in a variable. */
+export function checkProviderName(name: string, where: string): void {
+  if (PROVIDER_NAME.test(name)) return;
+  throw new ConfigError(`${where}: "${name}" is no name for a provider: use letters, digits, _ and -`);
+}
+
+/** What to say of a key that is no option. */
+export function suggestion(path: string): string {
+  const at = path.lastIndexOf(".");
+  const [table, key] = [path.slice(0, Math.max(at, 0)), path.slice(at + 1)];
+  if (table === "") return suggestSection(key);
+  const siblings = keysOf(table);
+  const near = closest(key, siblings);
+  if (near !== null) return `did you mean ${table}.${near}?`;
+  const elsewhere = FIXED_OPTIONS.find((option) => option.path.endsWith(`.${key}`));
+  if (elsewhere !== undefined) return `did you mean ${elsewhere.path}?`;
+  return siblings.length > 0 ? `[${table}] has ${siblings.join(", ")}` : "remove it";
+}
+
+function suggestSection(key: string): string {
+  const elsewhere = FIXED_OPTIONS.find((option) => option.path.endsWith(`.${key}`));
+  if (elsewhere !== undefined) return `did you mean ${elsewhere.path}?`;
+  const near = closest(key, SECTIONS);
+  return near === null ? `the sections are ${SECTIONS.join(", ")}` : `did you mean [${near}]?`;
+}
+
+/** The keys that a table may have. */
+function keysOf(table: string): string[] {
+  const wildcard = table.startsWith(PROVIDERS) ? `${PROVIDERS}${NAME}` : table;
+  return OPTIONS.filter(({ path }) => path.startsWith(`${wildcard}.`)).flatMap((option) => {
+    const [key = "", ...below] = option.path.slice(wildcard.length + 1).split(".");
+    if (below.length > 0) return key === "providers" ? [] : [key];
+    return optionOfFile(`${option.path}_file`) === undefined ? [key] : [key, `${key}_file`];
+  });
+}

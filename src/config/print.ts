@@ -1,0 +1,77 @@
+import type { Source } from "./layer.ts";
+import type { Option, OptionSchema } from "./options.ts";
+import { OPTIONS, SECTIONS } from "./options.ts";
+import type { Config } from "./schema.ts";
+
+const MASK = "***";
+const PROVIDER = "llm.providers.NAME";
+
+/** The configuration as a file would have it, secrets masked, with where each value came from. */
+export function showConfig(config: Config, sources: ReadonlyMap<string, Source>): string {
+  const providers = Object.keys(config.llm.providers).map((name) => `llm.providers.${name}`);
+  const tables = SECTIONS.flatMap((section) => (section === "llm" ? [section, ...providers] : [section]));
+  return `${tables.map((table) => showTable(table, config, sources)).join("\n\n")}\n`;
+}
+
+function showTable(table: string, config: Config, sources: ReadonlyMap<string, Source>): string {
+  const provider = table.startsWith("llm.providers.");
+  const prefix = provider ? PROVIDER : table;
+  const lines = optionsOf(prefix).map(({ path, schema }) => {
+    const key = path.slice(prefix.length + 1);
+    const full = `${table}.${key}`;
+    return [
+      `${key} = ${literal(masked(schema, valueAt(config, full)))}`,
+      sources.get(full) ?? "default",
+    ] as const;
+  });
+  const width = Math.min(60, Math.max(...lines.map(([line]) => line.length)));
+  return [`[${table}]`, ...lines.map(([line, source]) => `${line.padEnd(width)}  # ${source}`)].join("\n");
+}
+
+/** The options that stand directly in a table. */
+function optionsOf(table: string): Option[] {
+  return OPTIONS.filter(
+    ({ path }) => path.startsWith(`${table}.`) && !path.slice(table.length + 1).includes("."),
+  );
+}
+
+function valueAt(config: Config, path: string): unknown {
+  return path.split(".").reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], config);
+}
+
+function masked({ secret }: OptionSchema, value: unknown): unknown {
+  if (typeof value === "string") {
+    if (secret === true) return value === "" ? "" : MASK;
+    // An address may have a user and a password in it.
+    return value.replace(/:\/\/[^/@\s]*@/, `://${MASK}@`);
+  }
+  if (secret !== true) return value;
+  if (Array.isArray(value)) return value.map(() => MASK);
+  return Object.fromEntries(Object.keys(value as object).map((name) => [name, MASK]));
+}
+
+/** As TOML writes it. */
+function literal(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(literal).join(", ")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const entries = Object.entries(value).map(([name, each]) => `${JSON.stringify(name)} = ${literal(each)}`);
+  return entries.length === 0 ? "{}" : `{ ${entries.join(", ")} }`;
+}
+
+/** Every option as a Markdown table. */
+export function configTable(): string {
+  const rows = OPTIONS.map(
+    ({ path, schema }) => `| \`${path}\` | ${standard(schema)} | ${meaning(schema)} |`,
+  );
+  return ["| option | default | meaning |", "| --- | --- | --- |", ...rows].join("\n");
+}
+
+function standard(schema: OptionSchema): string {
+  if (schema.shown === undefined) return `\`${literal(schema.default)}\``;
+  return schema.shown.includes(" ") ? schema.shown : `\`${schema.shown}\``;
+}
+
+function meaning({ description, values }: OptionSchema): string {
+  const all = values === undefined ? "" : ` One of ${values.map((value) => `\`${value}\``).join(", ")}.`;
+  return `${description}${all}`.replaceAll("|", "\\|");
+}

@@ -1,0 +1,100 @@
+import { isIP } from "node:net";
+import { DEFAULT_LIMITS, assertLimits } from "../core/limits.ts";
+import type { Limits } from "../core/limits.ts";
+import { isLoopback, parseAddress } from "./address.ts";
+import { ConfigError } from "./error.ts";
+import type { Config } from "./schema.ts";
+
+/** What an error about the option at a path begins with. */
+export type Where = (path: string) => string;
+
+const TOKEN = /^[\x21-\x7e]+$/;
+const SHORT_TOKEN_CHARS = 16;
+
+/**
+ * What one option alone cannot say. Returns warnings.
+ * @throws ConfigError
+ */
+export function checkRules(config: Config, where: Where): string[] {
+  const { server, gateway, auth, agent, storage, llm } = config;
+  const bind = gateway.bind === "" ? null : parseAddress(gateway.bind);
+  if (gateway.bind !== "" && bind === null) {
+    throw new ConfigError(
+      `${where("gateway.bind")}: "${gateway.bind}" is no address: write host:port, like 127.0.0.1:18790`,
+    );
+  }
+  if (
+    /[/\s]/.test(server.host) ||
+    (server.host.includes(":") && isIP(server.host.replace(/^\[|\]$/g, "")) !== 6)
+  ) {
+    throw new ConfigError(
+      `${where("server.host")}: "${server.host}" is no host: write a name or an address alone, the port is server.port`,
+    );
+  }
+  if (storage.url !== "") {
+    throw new ConfigError(
+      `${where("storage.url")}: other storage than SQLite in server.data_dir is not available in this version: leave it empty`,
+    );
+  }
+  const bytes = Buffer.byteLength(agent.system_prompt);
+  if (bytes > config.limits.system_prompt_bytes) {
+    throw new ConfigError(
+      `${where("agent.system_prompt")}: it has ${bytes} bytes, limits.system_prompt_bytes allows ` +
+        `${config.limits.system_prompt_bytes}: shorten it or raise the limit`,
+    );
+  }
+  for (const [name, provider] of Object.entries(llm.providers)) {
+    if (provider.base_url !== "") continue;
+    const path = `llm.providers.${name}.base_url`;
+    throw new ConfigError(
+      `${where(path)}: it is missing: say where the API is, like http://127.0.0.1:11434/v1`,
+    );
+  }
+  const warnings = [...checkOpen(config, bind?.host ?? null, where), ...checkToken(auth.token, where)];
+  if (gateway.heartbeat_interval_secs >= gateway.connection_timeout_secs) {
+    warnings.push(
+      `${where("gateway.heartbeat_interval_secs")}: not shorter than gateway.connection_timeout_secs ` +
+        `(${gateway.connection_timeout_secs}): quiet connections are closed before a heartbeat keeps them`,
+    );
+  }
+  return warnings;
+}
+
+/** Without credentials only this machine may reach the gateway. */
+function checkOpen({ auth, server }: Config, bind: string | null, where: Where): string[] {
+  if (auth.mode !== "none") return [];
+  for (const [path, host] of [
+    ["server.host", server.host],
+    ["gateway.bind", bind],
+  ] as const) {
+    if (host === null || isLoopback(host)) continue;
+    throw new ConfigError(
+      `${where("auth.mode")}: "none" lets everybody in, and ${path} "${host}" is not only this machine: ` +
+        `set auth.mode to "token", or ${path} to an address like 127.0.0.1`,
+    );
+  }
+  return [`${where("auth.mode")}: "none": everybody on this machine may do everything`];
+}
+
+function checkToken(token: string, where: Where): string[] {
+  if (token === "") return [];
+  if (!TOKEN.test(token)) {
+    throw new ConfigError(
+      `${where("auth.token")}: a token is visible ASCII characters without spaces: choose another`,
+    );
+  }
+  if (token.length >= SHORT_TOKEN_CHARS) return [];
+  return [
+    `${where("auth.token")}: a token of ${token.length} characters can be guessed: use ${SHORT_TOKEN_CHARS} or more`,
+  ];
+}
+
+/** All limits: what the section says over the defaults. `max_connections` is an option of the gateway. */
+export function limitsOf(section: Partial<Limits>, max_connections: number): Limits {
+  const limits = { ...DEFAULT_LIMITS, ...section, max_connections };
+  try {
+    return assertLimits(limits);
+  } catch (cause) {
+    throw new ConfigError((cause as Error).message, { cause });
+  }
+}

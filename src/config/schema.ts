@@ -1,0 +1,162 @@
+import type { Static } from "@sinclair/typebox";
+import { Type } from "@sinclair/typebox";
+import type { Limits } from "../core/limits.ts";
+import { LimitsSection } from "./limits.ts";
+
+/** Seconds in thirty days: the most that a time in seconds may be. */
+const MONTH_SECS = 30 * 86_400;
+const MINUTES_MS = 60 * 60_000;
+
+function integer(value: number, description: string, [minimum, maximum]: readonly [number, number]) {
+  return Type.Integer({ default: value, description, minimum, maximum });
+}
+
+function toggle(value: boolean, description: string) {
+  return Type.Boolean({ default: value, description });
+}
+
+function text(value: string, description: string, more: { minLength?: number; shown?: string } = {}) {
+  return Type.String({ default: value, description, ...more });
+}
+
+/** Masked where it is printed; may come from a file that the option with `_file` after its name points to. */
+function secret(value: string, description: string) {
+  return Type.String({ default: value, description, secret: true });
+}
+
+function list(description: string, more: { secret?: boolean } = {}) {
+  return Type.Array(Type.String({ minLength: 1 }), { default: [], description, ...more });
+}
+
+/** `later`: values that are understood and refused, because this version has nothing behind them. */
+function choice<const T extends string>(
+  values: readonly T[],
+  value: T,
+  description: string,
+  later: readonly string[] = [],
+) {
+  const literals = values.map((each) => Type.Literal(each));
+  // Type.Union loses which literals an array holds.
+  return Type.Unsafe<T>(Type.Union(literals, { default: value, description, values, later }));
+}
+
+/** `[llm.providers.NAME]`. */
+const Provider = Type.Object({
+  base_url: text(
+    "",
+    "Address of an OpenAI-compatible API. `openai` knows its own, every other provider needs one.",
+    {
+      shown: "https://api.openai.com/v1",
+    },
+  ),
+  api_key: secret("", "Key for it. Only `openai` looks into the environment for one by itself."),
+  api_keys: list("More keys, used in turn.", { secret: true }),
+  models: list("The models it may be asked for; empty: any name is passed on."),
+  headers: Type.Record(Type.String(), Type.String(), {
+    default: {},
+    description: 'Headers sent with every request, as `{ name = "value" }`.',
+    secret: true,
+  }),
+  connect_timeout_ms: integer(10_000, "Longest wait for a connection.", [1, MINUTES_MS]),
+  first_token_timeout_ms: integer(120_000, "Longest wait for the first token.", [1, MINUTES_MS]),
+  idle_timeout_ms: integer(120_000, "Longest silence in the middle of an answer.", [1, MINUTES_MS]),
+  total_timeout_ms: integer(0, "Longest answer; 0: no bound but the run's.", [0, 24 * MINUTES_MS]),
+  max_retries: integer(2, "Attempts after the first, before the first token.", [0, 10]),
+});
+
+/** Every option: its type, default and meaning. Whatever says something about options is made from this. */
+export const ConfigSchema = Type.Object({
+  server: Type.Object({
+    host: text(
+      "127.0.0.1",
+      "Address to listen on; `localhost` is 127.0.0.1 and ::1, `0.0.0.0` every interface.",
+      {
+        minLength: 1,
+      },
+    ),
+    port: integer(
+      18_789,
+      "Port of HTTP, SSE and WebSocket together; 0 picks one and prints it.",
+      [0, 65_535],
+    ),
+    data_dir: text("", "Directory of the database and the local token.", {
+      shown: "the user's data directory, `agentbus` in it",
+    }),
+    trusted_proxies: list("Addresses and CIDRs of proxies whose `X-Forwarded-*` headers count."),
+    allowed_origins: list("Origins of web pages that may connect, besides our own."),
+    public_url: text("", "What clients see behind a proxy, such as `https://bus.example.com`."),
+    shutdown_grace_secs: integer(20, "How long runs may go on after the signal to stop.", [0, 3_600]),
+  }),
+  gateway: Type.Object({
+    enabled: toggle(true, "WebSocket connections; without them upgrades answer 404, REST and SSE work."),
+    bind: text("", "A second listener with the same surface, such as `127.0.0.1:18790`."),
+    auth_token: secret("", "The same as `auth.token`: guards every listener and transport."),
+    max_connections: integer(1_000, "Connections at once, WebSocket and SSE together.", [1, 1_000_000]),
+    connection_timeout_secs: integer(
+      300,
+      "A connection that says nothing for so long is closed.",
+      [1, 86_400],
+    ),
+    heartbeat_interval_secs: integer(30, "How often a connection is sent a heartbeat.", [1, 86_400]),
+  }),
+  auth: Type.Object({
+    mode: choice(["token", "none"], "token", "Who may come in: `none` is everybody, on loopback only.", [
+      "password",
+      "device",
+      "tailscale",
+      "multi",
+    ]),
+    token: secret("", "An administrator's token. Without one, a token is generated into `<data_dir>/token`."),
+    session_ttl_secs: integer(86_400, "How long a login lasts.", [60, 365 * 86_400]),
+  }),
+  limits: LimitsSection,
+  llm: Type.Object({
+    default_provider: text(
+      "",
+      "Provider of runs that name none; empty: the first that can be used, else `demo`.",
+    ),
+    default_model: text("", "Model of runs that name none; empty: the provider's first."),
+    fallback: list("Models such as `local/qwen`, tried in this order when one fails before its first token."),
+    providers: Type.Record(Type.String(), Provider, { default: {} }),
+  }),
+  agent: Type.Object({
+    system_prompt: text("", "What every conversation begins with, unless its session has one of its own."),
+    run_timeout_secs: integer(900, "Longest run.", [1, MONTH_SECS]),
+    max_concurrent_runs: integer(64, "Runs at once; more wait.", [1, 10_000]),
+    on_busy: choice(
+      ["queue", "interrupt", "reject"],
+      "queue",
+      "What a message does to a session that is still answering.",
+      ["steer"],
+    ),
+  }),
+  storage: Type.Object({
+    url: text("", "Empty: SQLite in the data directory, the only storage of this version."),
+    durability: choice(
+      ["full", "normal"],
+      "full",
+      "What is acknowledged survives a loss of power (`full`) or a crash of the process (`normal`).",
+    ),
+    event_grace_secs: integer(600, "How long events of ended runs can be replayed.", [0, MONTH_SECS]),
+    storage_stall_secs: integer(30, "How long a run waits for storage that refuses writes.", [1, 3_600]),
+    max_bytes: integer(0, "Largest database; 0: no bound.", [0, Number.MAX_SAFE_INTEGER]),
+  }),
+  log: Type.Object({
+    level: choice(["debug", "info", "warn", "error", "silent"], "info", "What is logged."),
+    format: choice(
+      ["auto", "json", "pretty"],
+      "auto",
+      "`auto`: pretty on a terminal, else one JSON object per line.",
+    ),
+    content: toggle(false, "Prompts and answers in the log."),
+  }),
+});
+
+type Frozen<T> = T extends string | number | boolean
+  ? T
+  : T extends readonly (infer U)[]
+    ? readonly U[]
+    : { readonly [K in keyof T]: Frozen<T[K]> };
+
+/** The whole configuration, with the names of the file. Frozen. Secrets are in it: print it with `showConfig` only. */
+export type Config = Frozen<Omit<Static<typeof ConfigSchema>, "limits">> & { readonly limits: Limits };

@@ -1,0 +1,123 @@
+import { ConfigError } from "./error.ts";
+import type { Option, OptionSchema, OptionValue } from "./options.ts";
+
+const YES = ["true", "yes", "on", "1"];
+const NO = ["false", "no", "off", "0"];
+
+/**
+ * A value as the file has it. `where` is what an error begins with.
+ * @throws ConfigError
+ */
+export function readValue({ schema }: Option, given: unknown, where: string): OptionValue {
+  if (schema.values !== undefined) return oneOf(schema, given, where);
+  if (fits(schema, given)) return given as OptionValue;
+  throw misfit(schema, given, where);
+}
+
+/**
+ * A value as text, from the environment or a flag: lists are separated by commas, headers are `name=value`.
+ * @throws ConfigError
+ */
+export function readText(option: Option, text: string, where: string): OptionValue {
+  return readValue(option, parse(option.schema, text.trim(), text), where);
+}
+
+function parse(schema: OptionSchema, trimmed: string, text: string): unknown {
+  switch (schema.type) {
+    case "integer":
+      return /^[+-]?\d+$/.test(trimmed) ? Number(trimmed) : text;
+    case "boolean":
+      if (YES.includes(trimmed.toLowerCase())) return true;
+      return NO.includes(trimmed.toLowerCase()) ? false : text;
+    case "array":
+      return split(text);
+    case "object":
+      return pairs(text);
+    default:
+      return schema.values === undefined ? text : trimmed;
+  }
+}
+
+function split(text: string): string[] {
+  return text
+    .split(",")
+    .map((each) => each.trim())
+    .filter((each) => each !== "");
+}
+
+function pairs(text: string): unknown {
+  const entries = split(text).map((each) => [each.split("=", 1)[0]?.trim() ?? "", each] as const);
+  if (entries.some(([name, each]) => name === "" || !each.includes("="))) return text;
+  return Object.fromEntries(entries.map(([name, each]) => [name, each.slice(each.indexOf("=") + 1).trim()]));
+}
+
+function oneOf(schema: OptionSchema, given: unknown, where: string): string {
+  const { values = [], later = [] } = schema;
+  const asked = typeof given === "string" ? given.trim().toLowerCase() : null;
+  if (asked !== null && values.includes(asked)) return asked;
+  if (asked === null || !later.includes(asked)) throw misfit(schema, given, where);
+  throw new ConfigError(`${where}: "${asked}" is not available in this version: use ${either(values)}`);
+}
+
+function fits(schema: OptionSchema, value: unknown): boolean {
+  switch (schema.type) {
+    case "integer":
+      if (!Number.isSafeInteger(value)) return false;
+      return (value as number) >= (schema.minimum ?? 0) && (value as number) <= (schema.maximum ?? Infinity);
+    case "boolean":
+      return typeof value === "boolean";
+    case "array":
+      return Array.isArray(value) && value.every((each) => typeof each === "string" && each !== "");
+    case "object":
+      return isTexts(value);
+    default:
+      return typeof value === "string" && value.length >= (schema.minLength ?? 0);
+  }
+}
+
+function isTexts(value: unknown): boolean {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return Object.values(value).every((each) => typeof each === "string");
+}
+
+function misfit(schema: OptionSchema, given: unknown, where: string): ConfigError {
+  return new ConfigError(`${where}: it must be ${expected(schema)}, not ${describe(given, schema)}`);
+}
+
+/** Secrets are never shown, not even wrong ones. */
+function describe(given: unknown, { type, secret }: OptionSchema): string {
+  if (Array.isArray(given)) return type === "array" ? "a list with something else in it" : "a list";
+  if (typeof given === "object" && given !== null) {
+    if (Object.getPrototypeOf(given) !== Object.prototype) return "a date or time";
+    return type === "object" ? "a table with something else in it" : "a table";
+  }
+  if (secret === true) return `a ${typeof given}`;
+  return typeof given === "string" ? `"${shorten(given)}"` : String(given);
+}
+
+function shorten(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}
+
+/** What an option takes, in words. */
+function expected({ type, values, minimum = 0, maximum = Infinity, minLength = 0 }: OptionSchema): string {
+  if (values !== undefined) return either(values);
+  switch (type) {
+    case "integer":
+      return maximum < Number.MAX_SAFE_INTEGER
+        ? `a whole number from ${minimum} to ${maximum}`
+        : `a whole number, ${minimum} or more`;
+    case "boolean":
+      return "true or false";
+    case "array":
+      return "a list of strings";
+    case "object":
+      return "a table of strings";
+    default:
+      return minLength > 0 ? "a string that is not empty" : "a string";
+  }
+}
+
+function either(values: readonly string[]): string {
+  return values.length < 2 ? values.join("") : `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`;
+}
