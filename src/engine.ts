@@ -89,9 +89,9 @@ export function createEngine(options: EngineOptions) {
   const uptime = (): number => (clock.monotonic() - started) / 1_000;
   const status = (): "healthy" | "degraded" | "draining" => {
     if (state.draining) return "draining";
-    return journal.refused === null && router.states().some((provider) => provider.ready)
-      ? "healthy"
-      : "degraded";
+    const provider = router.default_model.split("/", 1)[0];
+    const ready = router.states().some((state) => state.name === provider && state.ready);
+    return journal.refused === null && ready ? "healthy" : "degraded";
   };
   const count = (code: string | null): void => stats.request(code);
   const registry = new Registry({ store, clock, log, count, draining: () => state.draining }, []);

@@ -224,10 +224,20 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
       error: (code) => engine.stats.error(code),
       slowConsumer: () => void engine.stats.slow_consumers++,
     },
-    onConnection: (connection, state) => engine.presence.connection(connection, state),
+    onConnection: (connection, state) => {
+      engine.presence.connection(connection, state);
+      const { principal } = connection;
+      if (state !== "joined" || principal === null || credentials.isLive(principal)) return;
+      // It ended while the connection was being let in.
+      connection.close(revoked());
+    },
     grant: () => null,
   };
   return { engine, store, credentials, context, clock, ports };
+}
+
+function revoked(): GatewayError {
+  return new GatewayError("UNAUTHORIZED", "the credential of this connection was revoked or has expired");
 }
 
 /** A credential ended: every connection that was let in by it goes. */
@@ -239,9 +249,7 @@ function closeRevoked(
   for (const connection of engine.connections.all()) {
     const { principal } = connection;
     if (principal === null || principal.credential !== credential || isLive(principal)) continue;
-    connection.close(
-      new GatewayError("UNAUTHORIZED", "the credential of this connection was revoked or has expired"),
-    );
+    connection.close(revoked());
   }
 }
 

@@ -24,8 +24,9 @@ export function readiness(
     }
     const refused = engine.journal.refused;
     const low = disk.free < DISK_FREE_BYTES;
-    const states = router.states();
-    const silent = states.filter((state) => !state.ready);
+    // The provider a run without a choice of its own goes to; the others are in system.status.
+    const name = router.default_model.split("/", 1)[0];
+    const provider = router.states().find((state) => state.name === name);
     return {
       store:
         refused === null ? { ok: true } : { ok: false, reason: `storage refuses writes (${refused.reason})` },
@@ -35,12 +36,9 @@ export function readiness(
       draining:
         engine.status() === "draining" ? { ok: false, reason: "the gateway is stopping" } : { ok: true },
       provider:
-        silent.length === 0
+        provider?.ready === true
           ? { ok: true }
-          : {
-              ok: false,
-              reason: silent.map((state) => `${state.name}: ${state.reason ?? "not ready"}`).join("; "),
-            },
+          : { ok: false, reason: `${name}: ${provider?.reason ?? "not configured"}` },
     };
   };
 }
