@@ -1,0 +1,198 @@
+import type { Subprocess } from "bun";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+/** Sections of the configuration file; a section in a section is a table of its own. */
+export interface ConfigTable {
+  readonly [key: string]: string | number | boolean | readonly (string | number)[] | ConfigTable;
+}
+
+export interface GatewayProcessOptions {
+  /** The text of agentbus.toml, or what becomes it. */
+  readonly config?: string | ConfigTable;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Kept at the end; without one it is a temporary directory of its own. */
+  readonly data_dir?: string;
+  /** The executable; default AGENTBUS_BINARY, else the sources with the Bun that runs the test. */
+  readonly binary?: string;
+}
+
+export interface LogLine {
+  readonly [field: string]: unknown;
+  readonly msg: string;
+}
+
+/** A gateway in a process of its own, on a port of its own. */
+export interface RunningGateway extends AsyncDisposable {
+  /** Where it is now, e.g. http://127.0.0.1:41234; another one after restart(). */
+  readonly url: string;
+  readonly ws_url: string;
+  /** host:port */
+  readonly address: string;
+  /** The administrator's token. */
+  readonly token: string;
+  readonly data_dir: string;
+  readonly pid: number;
+  /** What it said since the last start, oldest first, the last 2,000 lines. */
+  readonly log: readonly LogLine[];
+  /** From the start of the process to the line that says it listens. */
+  readonly startup_ms: number;
+  /** The exit code of the process that runs now; a signal counts 128 + its number. */
+  readonly exited: Promise<number>;
+  kill(signal?: NodeJS.Signals): void;
+  /** Waits for the end of the process, which somebody has brought about, and starts the next on the same directory. */
+  restart(): Promise<void>;
+}
+
+const LISTEN_MS = 20_000;
+const STOP_MS = 10_000;
+const LOG_LINES = 2_000;
+const SOURCES = resolve(import.meta.dir, "../../src/main.ts");
+
+/** Resolves when it listens. Rejects with what it said, when it ends before. */
+export async function startGateway(options: GatewayProcessOptions = {}): Promise<RunningGateway> {
+  const home = await mkdtemp(join(tmpdir(), "agentbus-test-"));
+  const data_dir = options.data_dir ?? join(home, "data");
+  const file = join(home, "agentbus.toml");
+  const { config = {} } = options;
+  await writeFile(file, typeof config === "string" ? config : toToml(config));
+  const binary = options.binary ?? Bun.env["AGENTBUS_BINARY"] ?? "";
+  const command = binary === "" ? [process.execPath, SOURCES] : [resolve(binary)];
+  const launch = (): Promise<Launched> =>
+    start([...command, "serve", "--config", file], {
+      cwd: home,
+      env: {
+        PATH: Bun.env["PATH"] ?? "",
+        HOME: home,
+        AGENTBUS_SERVER_PORT: "0",
+        AGENTBUS_SERVER_DATA_DIR: data_dir,
+        ...options.env,
+      },
+    });
+  let running: Launched;
+  try {
+    running = await launch();
+  } catch (error) {
+    await rm(home, { recursive: true, force: true });
+    throw error;
+  }
+  const token = (await readFile(join(data_dir, "token"), "utf8")).trim();
+
+  async function stop(): Promise<void> {
+    running.child.kill("SIGTERM");
+    const timer = setTimeout(() => running.child.kill("SIGKILL"), STOP_MS);
+    await running.child.exited;
+    clearTimeout(timer);
+    await rm(home, { recursive: true, force: true });
+  }
+  return {
+    get url() {
+      return running.url;
+    },
+    get ws_url() {
+      return `${running.url.replace(/^http/, "ws")}/ws`;
+    },
+    get address() {
+      return new URL(running.url).host;
+    },
+    token,
+    data_dir,
+    get pid() {
+      return running.child.pid;
+    },
+    get log() {
+      return running.log;
+    },
+    get startup_ms() {
+      return running.startup_ms;
+    },
+    get exited() {
+      return running.child.exited;
+    },
+    kill: (signal = "SIGTERM") => running.child.kill(signal),
+    async restart() {
+      await running.child.exited;
+      running = await launch();
+    },
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+interface Launched {
+  readonly child: Subprocess<"ignore", "pipe", "pipe">;
+  readonly url: string;
+  readonly log: LogLine[];
+  readonly startup_ms: number;
+}
+
+async function start(
+  command: string[],
+  place: { readonly cwd: string; readonly env: Record<string, string> },
+): Promise<Launched> {
+  const began = performance.now();
+  const child = Bun.spawn(command, { ...place, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  const log: LogLine[] = [];
+  const listening = Promise.withResolvers<string>();
+  const read = (line: LogLine): void => {
+    log.push(line);
+    if (log.length > LOG_LINES) log.shift();
+    if (line.msg === "listening") listening.resolve(String(line["url"]));
+  };
+  const output = Promise.all([readLines(child.stdout, read), readLines(child.stderr, read)]);
+  const timer = setTimeout(() => {
+    child.kill("SIGKILL");
+    listening.reject(new Error(`the gateway did not listen within ${LISTEN_MS} ms\n${tell(log)}`));
+  }, LISTEN_MS);
+  void child.exited.then(async (code) => {
+    await output;
+    listening.reject(new Error(`the gateway ended with ${code} before it listened\n${tell(log)}`));
+  });
+  try {
+    const url = await listening.promise;
+    return { child, url, log, startup_ms: performance.now() - began };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Gives every line to `each`; what is not JSON is the `msg` of a line. */
+async function readLines(stream: ReadableStream<Uint8Array>, each: (line: LogLine) => void): Promise<void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const bytes of stream) {
+    const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) if (line.trim() !== "") each(toLogLine(line));
+  }
+  if (rest.trim() !== "") each(toLogLine(rest));
+}
+
+function toLogLine(text: string): LogLine {
+  try {
+    const value = JSON.parse(text) as unknown;
+    if (typeof value === "object" && value !== null && "msg" in value) return value as LogLine;
+  } catch {
+    // Not JSON: said by something that is not the logger, such as the runtime on its way out.
+  }
+  return { msg: text };
+}
+
+function tell(log: readonly LogLine[]): string {
+  return log
+    .slice(-20)
+    .map((line) => (Object.keys(line).length === 1 ? line.msg : JSON.stringify(line)))
+    .join("\n");
+}
+
+/** TOML of nested tables; text, numbers and lists are written as in JSON. */
+export function toToml(table: ConfigTable, path = ""): string {
+  let own = "";
+  let nested = "";
+  for (const [key, value] of Object.entries(table)) {
+    const inner = path === "" ? key : `${path}.${key}`;
+    if (typeof value === "object" && !Array.isArray(value)) nested += toToml(value as ConfigTable, inner);
+    else own += `${key} = ${JSON.stringify(value)}\n`;
+  }
+  return `${path === "" || own === "" ? "" : `[${path}]\n`}${own}${nested}`;
+}
