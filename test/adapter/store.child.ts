@@ -1,8 +1,12 @@
-// A process with a store of its own. argv: mode, data_dir. Says one JSON line per step on stdout.
+// A process with a store of its own. argv: mode, data_dir, limits as JSON. Says one JSON line per step on stdout.
+// hold: only opens it. write: writes until it is killed. serve: commits the groups that come as lines on stdin.
+// With -normal behind the mode its durability is normal.
+import type { Limits } from "../../src/core/limits.ts";
+import type { StoreItem } from "../../src/core/ports.ts";
 import { append, commitAll, create, event, startRun } from "./store.builders.ts";
 import { sqliteStore } from "./store.sqlite.ts";
 
-const [mode, data_dir] = process.argv.slice(2);
+const [mode, data_dir, limits = "{}"] = process.argv.slice(2);
 if (mode === undefined || data_dir === undefined) throw new Error("usage: store.child.ts MODE DATA_DIR");
 
 function say(line: Record<string, unknown>): void {
@@ -12,6 +16,7 @@ function say(line: Record<string, unknown>): void {
 const { store } = sqliteStore(data_dir, {
   durability: mode.endsWith("-normal") ? "normal" : "full",
   boot_id: () => "boot-1",
+  limits: JSON.parse(limits) as Partial<Limits>,
 });
 try {
   await store.open();
@@ -26,6 +31,20 @@ if (mode === "hold") {
   Bun.gc(true);
   say({ collected: true });
   await new Promise(() => undefined);
+}
+
+if (mode.startsWith("serve")) {
+  for await (const line of console) {
+    if (line === "close") break;
+    try {
+      say({ answer: await store.commit(JSON.parse(line) as StoreItem[]) });
+    } catch (error) {
+      say({ error: error instanceof Error ? error.message : String(error) });
+    }
+  }
+  await store.close();
+  say({ closed: true });
+  process.exit(0);
 }
 
 await commitAll(store, create("ses_idle"), create("ses_busy"), startRun("ses_busy", "run_1"));

@@ -1,7 +1,9 @@
 import { join } from "node:path";
+import type { Limits } from "../../src/core/limits.ts";
 
-export interface StoreProcess extends AsyncDisposable {
+export interface ScriptProcess extends AsyncDisposable {
   readonly pid: number;
+  readonly write: (text: string) => void;
   /** The next line it says. Rejects when it ends first. */
   readonly line: () => Promise<Record<string, unknown>>;
   /** Ends it as a crash does; every line it said. */
@@ -12,9 +14,19 @@ export interface StoreProcess extends AsyncDisposable {
 export function startStoreProcess(
   mode: string,
   data_dir: string,
+  { limits = {}, env = {} }: { limits?: Partial<Limits>; env?: Record<string, string> } = {},
+): ScriptProcess {
+  return startScript(join(import.meta.dir, "store.child.ts"), [mode, data_dir, JSON.stringify(limits)], env);
+}
+
+/** Starts a script that says lines of JSON. */
+export function startScript(
+  path: string,
+  args: readonly string[],
   env: Record<string, string> = {},
-): StoreProcess {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "store.child.ts"), mode, data_dir], {
+): ScriptProcess {
+  const child = Bun.spawn([process.execPath, path, ...args], {
+    stdin: "pipe",
     stdout: "pipe",
     stderr: "inherit",
     env: { ...process.env, ...env },
@@ -23,6 +35,10 @@ export function startStoreProcess(
   const lines = readLines(child.stdout, said);
   return {
     pid: child.pid,
+    write(text) {
+      void child.stdin.write(text);
+      void child.stdin.flush();
+    },
     async line() {
       const next = await lines.next();
       if (next.done === true)

@@ -89,7 +89,11 @@ export class Channel<Request> {
 }
 
 function toError({ message, refused, details }: Fault): GatewayError {
-  return new GatewayError("UNAVAILABLE", message, {
-    details: details ?? { kind: "storage", ...(refused !== null && { refused }) },
+  if (details !== null) return new GatewayError("UNAVAILABLE", message, { details });
+  const cause = new Error(message);
+  if (refused === null) return new GatewayError("UNAVAILABLE", "the store cannot be read", { cause });
+  return new GatewayError("UNAVAILABLE", `storage refuses writes: ${refused}`, {
+    details: { kind: "storage", refused },
+    cause,
   });
 }

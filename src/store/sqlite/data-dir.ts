@@ -11,7 +11,7 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { GatewayError } from "../../protocol/errors.ts";
 
 const CHOOSE = "or choose another server.data_dir";
@@ -19,7 +19,8 @@ const CHOOSE = "or choose another server.data_dir";
 /** Makes the directory, for its owner only, where there is none. @throws GatewayError UNAVAILABLE {kind:"data_dir"} */
 export function prepareDataDir(data_dir: string): void {
   try {
-    mkdirSync(data_dir, { recursive: true, mode: 0o700 });
+    const made = mkdirSync(data_dir, { recursive: true, mode: 0o700 });
+    if (made !== undefined) syncUpTo(dirname(made), data_dir);
     if (!statSync(data_dir).isDirectory())
       throw refuse(`${data_dir} is not a directory: move it away, ${CHOOSE}`);
     accessSync(data_dir, constants.R_OK | constants.W_OK | constants.X_OK);
@@ -33,6 +34,20 @@ export function prepareDataDir(data_dir: string): void {
       `${data_dir} is not writable (${code ?? String(error)}): give this user write access, ${CHOOSE}`,
       error,
     );
+  }
+}
+
+/** Makes new directories durable, from the innermost outwards: what is in them is worth no more than they are. */
+function syncUpTo(outermost: string, innermost: string): void {
+  for (let path = resolve(innermost); ; path = dirname(path)) {
+    try {
+      const directory = openSync(path, "r");
+      fsyncSync(directory);
+      closeSync(directory);
+    } catch {
+      // Some file systems cannot sync a directory and need not.
+    }
+    if (path === resolve(outermost) || path === dirname(path)) return;
   }
 }
 

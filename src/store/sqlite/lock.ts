@@ -30,7 +30,11 @@ export function takeLock(data_dir: string, pid: number): Lock {
       cause: error,
     });
   }
-  writeFileSync(pid_file, `${pid}\n`, { mode: 0o600 });
+  try {
+    writeFileSync(pid_file, `${pid}\n`, { mode: 0o600 });
+  } catch {
+    // Only a second process misses it, in its message. What keeps it from being written is told when the database opens.
+  }
   return { db, pid_file };
 }
 

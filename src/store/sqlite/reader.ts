@@ -21,7 +21,7 @@ self.onmessage = (event: MessageEvent<ReaderRequest>): void => {
   } catch (error) {
     reply = {
       ok: false,
-      fault: { message: `cannot read: ${describeError(error)}`, refused: null, details: null },
+      fault: { message: describeError(error), refused: null, details: null },
     };
   }
   self.postMessage(reply);

@@ -49,6 +49,8 @@ class SqliteStore implements Store {
   readonly #options: SqliteStoreOptions;
   readonly #path: string;
   readonly #suspicion: Suspicion;
+  /** Settles with open(), and never rejects. */
+  #opening: Promise<unknown> | null = null;
   #condition: "new" | "opening" | "open" | "closed" = "new";
   #opened: Opened | null = null;
   #reader: Channel<ReaderRequest> | null = null;
@@ -62,9 +64,15 @@ class SqliteStore implements Store {
     this.#suspicion = suspicionIn(options.data_dir);
   }
 
-  async open(): Promise<OpenedStore> {
-    if (this.#condition !== "new") throw new Error("a store is opened once");
+  open(): Promise<OpenedStore> {
+    if (this.#condition !== "new") return Promise.reject(new Error("a store is opened once"));
     this.#condition = "opening";
+    const opening = this.#open();
+    this.#opening = opening.catch(() => null);
+    return opening;
+  }
+
+  async #open(): Promise<OpenedStore> {
     const { data_dir, clock, limits, durability, max_bytes = 0, boot_id = readBootId } = this.#options;
     prepareDataDir(data_dir);
     const lock = takeLock(data_dir, process.pid);
@@ -136,6 +144,7 @@ class SqliteStore implements Store {
   }
 
   async #close(): Promise<void> {
+    await this.#opening;
     const opened = this.#opened;
     this.#condition = "closed";
     if (opened === null) return;
@@ -191,8 +200,12 @@ class SqliteStore implements Store {
         this.#reader = null;
       },
     });
-    // Where it cannot open, the reads behind it say so.
-    reader.ask({ op: "open", path: this.#path, limits }, true).catch(() => undefined);
+    reader.ask({ op: "open", path: this.#path }, true).catch((error: unknown) => {
+      if (this.#reader !== reader) return;
+      log.error({ error: describeError(error) }, "the store's reader cannot open the database");
+      this.#reader = null;
+      reader.close();
+    });
     return reader;
   }
 

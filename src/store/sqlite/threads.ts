@@ -22,17 +22,17 @@ export type WriterRequest =
 
 /** What the main thread asks of the reader. */
 export type ReaderRequest =
-  | { readonly op: "open"; readonly path: string; readonly limits: Limits }
+  | { readonly op: "open"; readonly path: string }
   | { readonly op: "read"; readonly method: string; readonly args: readonly unknown[] }
   | { readonly op: "close" };
 
 /** A request that failed and left everything as it was. */
 export interface Fault {
+  /** For the log, or for a person to read where `details` is set: those of an UNAVAILABLE error. */
   readonly message: string;
+  readonly details: Record<string, unknown> | null;
   /** Set where storage refused. */
   readonly refused: StorageRefusal | null;
-  /** Set where the message is for a person to read: details of an UNAVAILABLE error. */
-  readonly details: Record<string, unknown> | null;
 }
 
 export type Reply =
