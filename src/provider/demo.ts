@@ -1,0 +1,102 @@
+import type { Clock, ModelEvent, ModelMessage, ModelRequest, Provider } from "../core/ports.ts";
+import { wellFormed } from "../core/text.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import { pause } from "./pause.ts";
+
+const MODEL = "demo";
+/** How long an ordinary answer takes. */
+const ANSWER_MS = 1_500;
+const SLOW_MS = 300;
+const LONG_MS = 5;
+const MAX_LONG = 10_000;
+const QUOTE_CHARS = 400;
+
+interface Plan {
+  /** One delta each. */
+  readonly pieces: readonly string[];
+  readonly every_ms: number;
+  readonly fails: boolean;
+}
+
+/**
+ * A model that is always there: offline, free, the same every time. It quotes what it was told and says how to
+ * configure a real one. In a message, `/long N` makes it count to N, `/slow` take its time, `/fail` break off.
+ */
+export function createDemoProvider({ clock }: { readonly clock: Clock }): Provider {
+  async function* stream(
+    request: ModelRequest,
+    { signal }: { signal: AbortSignal },
+  ): AsyncGenerator<ModelEvent> {
+    const { pieces, every_ms, fails } = planFor(lastOf(request.messages));
+    for (const text of pieces) {
+      await pause(clock, every_ms, signal);
+      if (signal.aborted) break;
+      yield { type: "text", text };
+    }
+    if (signal.aborted) {
+      yield { type: "aborted" };
+      return;
+    }
+    yield {
+      type: "usage",
+      usage: { input_tokens: wordsOf(request.messages), output_tokens: pieces.length },
+    };
+    if (fails) {
+      const error = new GatewayError("UPSTREAM_ERROR", "the demo model failed, as /fail asked it to", {
+        details: { provider: MODEL },
+      });
+      yield { type: "error", error };
+      return;
+    }
+    yield { type: "done", finish_reason: "stop" };
+  }
+
+  return {
+    name: MODEL,
+    state: () => ({ name: MODEL, ready: true }),
+    models: () => [MODEL],
+    stream,
+  };
+}
+
+function planFor(message: string): Plan {
+  const slow = has(message, "slow");
+  const fails = has(message, "fail");
+  const long = /(?:^|\s)\/long\s+(\d{1,9})(?!\S)/.exec(message)?.[1];
+  const all =
+    long === undefined ? (answerTo(message).match(/\s*\S+/g) ?? []) : count(Math.min(Number(long), MAX_LONG));
+  const pieces = fails ? all.slice(0, Math.ceil(all.length / 3)) : all;
+  const every_ms = long === undefined ? Math.round(ANSWER_MS / all.length) : LONG_MS;
+  return { pieces, every_ms: slow ? SLOW_MS : every_ms, fails };
+}
+
+function has(message: string, command: string): boolean {
+  return message.split(/\s+/).includes(`/${command}`);
+}
+
+function count(upto: number): string[] {
+  return Array.from({ length: upto }, (_, index) => (index === 0 ? "1" : ` ${index + 1}`));
+}
+
+function answerTo(message: string): string {
+  const line = message.trim();
+  const quote = line.length <= QUOTE_CHARS ? line : `${wellFormed(line.slice(0, QUOTE_CHARS))}…`;
+  return [
+    `You said: “${quote}”`,
+    "",
+    "I am the demo model inside agentbus. I need no network and no key, cost nothing and know nothing, but everything " +
+      "around me is real: this answer is streamed word by word, can be stopped, and is there again after a reconnect.",
+    "",
+    "For a real model set OPENAI_API_KEY, or add a [llm.providers.openai] section to agentbus.toml; `agentbus init` does it.",
+    "",
+    "Until then try /long 200, /slow or /fail.",
+  ].join("\n");
+}
+
+function lastOf(messages: readonly ModelMessage[]): string {
+  return messages.findLast((message) => message.role === "user")?.content ?? "";
+}
+
+function wordsOf(messages: readonly ModelMessage[]): number {
+  return messages.reduce((sum, { content }) => sum + (content.match(/\S+/g)?.length ?? 0), 0);
+}

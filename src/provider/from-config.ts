@@ -1,0 +1,115 @@
+import { DEFAULT_LIMITS } from "../core/limits.ts";
+import type { Clock, Logger, ModelRouter, Provider } from "../core/ports.ts";
+import { createDemoProvider } from "./demo.ts";
+import { createOpenAiProvider } from "./openai.ts";
+import { createRouter } from "./router.ts";
+
+/** The `[llm]` section. */
+export interface LlmConfig {
+  readonly default_provider: string;
+  readonly default_model: string;
+  readonly fallback: readonly string[];
+  readonly providers: Readonly<Record<string, LlmProviderConfig>>;
+}
+
+/** A `[llm.providers.NAME]` section. */
+export interface LlmProviderConfig {
+  readonly base_url: string;
+  readonly api_key: string;
+  readonly api_keys?: readonly string[];
+  readonly models: readonly string[];
+  readonly headers: Readonly<Record<string, string>>;
+  readonly connect_timeout_ms: number;
+  readonly first_token_timeout_ms: number;
+  readonly idle_timeout_ms: number;
+  readonly total_timeout_ms: number;
+  readonly max_retries: number;
+}
+
+export interface ProviderDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** UTF-8 bytes of one answer; the limit `assistant_bytes`. */
+  readonly max_message_bytes?: number;
+  readonly random?: () => number;
+}
+
+const DEMO = "demo";
+const OPENAI_URL = "https://api.openai.com/v1";
+const FALLBACK_MODEL = "gpt-4o-mini";
+/** Room for one event of a stream, or for a whole answer whose every byte is escaped. */
+const LINE_BYTES_PER_MESSAGE_BYTE = 4;
+
+/**
+ * The providers a configuration names, and the router over them. The demo is there when it is chosen or nothing else can be.
+ * @throws Error, one line that says what to set, for a base_url or a name that leads nowhere.
+ */
+export function createProviders(
+  llm: LlmConfig,
+  deps: ProviderDeps,
+): { readonly providers: readonly Provider[]; readonly router: ModelRouter } {
+  const { clock, log } = deps;
+  const max_message_bytes = deps.max_message_bytes ?? DEFAULT_LIMITS.assistant_bytes;
+  const sections = Object.entries(llm.providers);
+  const providers: Provider[] = sections.map(([name, section]) =>
+    createOpenAiProvider({
+      ...section,
+      name,
+      api_keys: keysOf(section),
+      max_message_bytes,
+      max_line_bytes: LINE_BYTES_PER_MESSAGE_BYTE * max_message_bytes,
+      clock,
+      log,
+    }),
+  );
+  const picked = sections.find(
+    ([, section]) => keysOf(section).length > 0 || !isOpenAi(section.base_url),
+  )?.[0];
+  const default_provider = llm.default_provider || (picked ?? DEMO);
+  const named = [llm.default_model, ...llm.fallback].some((name) => name.startsWith(`${DEMO}/`));
+  if ((default_provider === DEMO || named) && !(DEMO in llm.providers))
+    providers.push(createDemoProvider({ clock }));
+
+  const router = createRouter({
+    providers,
+    default_provider,
+    default_model: modelOf(llm, default_provider, providers, log),
+    fallback: llm.fallback,
+    max_retries: Object.fromEntries(sections.map(([name, section]) => [name, section.max_retries])),
+    clock,
+    log,
+    ...(deps.random && { random: deps.random }),
+  });
+  const state = providers.find(({ name }) => name === default_provider)?.state();
+  if (state?.ready === false) log.warn({ provider: state.name }, `runs will fail: ${state.reason}`);
+  return { providers, router };
+}
+
+function keysOf(section: LlmProviderConfig): string[] {
+  return [section.api_key, ...(section.api_keys ?? [])].filter((key) => key !== "");
+}
+
+function isOpenAi(base_url: string): boolean {
+  return base_url.replace(/\/+$/, "") === OPENAI_URL;
+}
+
+/** The model of runs without a choice of their own. */
+function modelOf(
+  llm: LlmConfig,
+  default_provider: string,
+  providers: readonly Provider[],
+  log: Logger,
+): string {
+  const provider = providers.find(({ name }) => name === default_provider);
+  const usual = provider?.models()[0] ?? FALLBACK_MODEL;
+  if (llm.default_model === "") return `${default_provider}/${usual}`;
+  const prefix = llm.default_model.split("/")[0];
+  // Nobody asked for the demo: it stands in until there is a key, and has none of the models of what it stands for.
+  const stands_in = default_provider === DEMO && llm.default_provider === "";
+  if (!stands_in || providers.some(({ name }) => name === prefix)) return llm.default_model;
+  log.warn(
+    { model: llm.default_model },
+    "llm.default_model is not used: no provider has a key, the demo model answers",
+  );
+  return `${DEMO}/${usual}`;
+}

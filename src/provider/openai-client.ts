@@ -1,0 +1,77 @@
+import OpenAI from "openai";
+import type { ChatCompletionMessageParam } from "openai/resources/chat/completions";
+import type { ModelMessage, ModelRequest } from "../core/ports.ts";
+
+/** Asks for a streamed completion; resolves with the response once its headers are there, rejects for any but 2xx. */
+export type Ask = (asked: ModelRequest, signal: AbortSignal) => Promise<Response>;
+
+/** How much of the body of a failure is read. */
+const FAILURE_BODY_BYTES = 16 * 1024;
+/** The SDK's own timer, which covers the headers only, is kept out of the way of ours. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** @param keys used in turn, one per call; none: nothing is sent for Authorization. */
+export function createAsk(
+  base_url: string,
+  keys: readonly string[],
+  headers: Readonly<Record<string, string>>,
+): Ask {
+  const client = createClient(base_url);
+  let turn = 0;
+  return ({ model, messages }, signal) => {
+    const key = keys[turn++ % keys.length];
+    const body = {
+      model,
+      messages: messages.map(toParam),
+      stream: true,
+      stream_options: { include_usage: true },
+    } as const;
+    const own = {
+      Authorization: key === undefined ? null : `Bearer ${key}`,
+      // A compressed stream comes late, and may unpack to more than any bound on what was read.
+      "Accept-Encoding": "identity",
+    };
+    return client.chat.completions.create(body, { signal, headers: { ...own, ...headers } }).asResponse();
+  };
+}
+
+/** No key, organization or project is taken from the environment: what is sent is what the configuration says. */
+function createClient(base_url: string): OpenAI {
+  return new OpenAI({
+    baseURL: base_url,
+    apiKey: "given per call",
+    organization: null,
+    project: null,
+    maxRetries: 0,
+    timeout: LONGEST_TIMER_MS,
+    logLevel: "off",
+    fetch: async (input, init) => {
+      // `timeout: false`: else Bun ends a request after 300 s of silence. Redirects would carry the key elsewhere.
+      const asked: BunFetchRequestInit & { timeout: false } = {
+        ...(init as BunFetchRequestInit),
+        timeout: false,
+        redirect: "manual",
+        decompress: false,
+      };
+      const response = await fetch(input, asked);
+      return response.ok ? response : shorten(response);
+    },
+  });
+}
+
+/** The SDK reads the body of a failure to its end, which a hostile server need not send. */
+async function shorten(response: Response): Promise<Response> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const bytes of response.body ?? []) {
+    text += decoder.decode(bytes, { stream: true });
+    if (text.length >= FAILURE_BODY_BYTES) break;
+  }
+  const { status, headers } = response;
+  return new Response(status === 304 ? null : text.slice(0, FAILURE_BODY_BYTES), { status, headers });
+}
+
+function toParam({ role, content }: ModelMessage): ChatCompletionMessageParam {
+  // A tool's result without the call it answers is refused by every server; as a user's words it can be read.
+  return { role: role === "tool" ? "user" : role, content };
+}

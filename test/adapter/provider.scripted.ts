@@ -1,0 +1,48 @@
+import type { ModelEvent, ModelRequest, Provider } from "../../src/core/ports.ts";
+import { GatewayError } from "../../src/protocol/errors.ts";
+import type { RouterOptions } from "../../src/provider/router.ts";
+import { createRouter } from "../../src/provider/router.ts";
+import { createLogbook } from "../support/logbook.ts";
+import { instantClock } from "./provider.support.ts";
+
+export type Scripted = Provider & { readonly asked: ModelRequest[] };
+
+/** A provider that answers call n with script n, and the last one again and again. */
+export function scripted(name: string, models: string[], ...answers: ModelEvent[][]): Scripted {
+  const asked: ModelRequest[] = [];
+  return {
+    name,
+    asked,
+    state: () => ({ name, ready: true }),
+    models: () => models,
+    async *stream(request) {
+      const answer = answers[Math.min(asked.length, answers.length - 1)] ?? [];
+      asked.push(request);
+      yield* answer;
+    },
+  };
+}
+
+export const text = (said: string): ModelEvent => ({ type: "text", text: said });
+export const fails = (
+  message: string,
+  options?: ConstructorParameters<typeof GatewayError>[2],
+): ModelEvent => ({
+  type: "error",
+  error: new GatewayError("UPSTREAM_ERROR", message, options),
+});
+export const busy = fails("busy", { retryable: true });
+
+export function routerOf(providers: Provider[], more: Partial<RouterOptions> = {}) {
+  return createRouter({
+    providers,
+    default_provider: providers[0]?.name ?? "",
+    default_model: providers[0]?.models()[0] ?? "any",
+    fallback: [],
+    max_retries: 2,
+    clock: instantClock(),
+    log: createLogbook(),
+    random: () => 0.5,
+    ...more,
+  });
+}

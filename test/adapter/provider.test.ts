@@ -1,0 +1,119 @@
+import { describe, expect, test } from "bun:test";
+import { systemClock } from "../../src/clock.ts";
+import type { Clock } from "../../src/core/ports.ts";
+import { createDemoProvider } from "../../src/provider/demo.ts";
+import { createOpenAiProvider } from "../../src/provider/openai.ts";
+import { createLogbook } from "../support/logbook.ts";
+import { script } from "../support/model-script.ts";
+import { startModelServer } from "../support/model-server.ts";
+import { collect, describeProvider, errorOf, requestOf, textOf } from "./provider.conformance.ts";
+import { instantClock, openAiOptions } from "./provider.support.ts";
+
+describeProvider("openai", async () => {
+  const model = await startModelServer();
+  model.otherwise(({ body }) => {
+    const said = String(body.messages.at(-1).content);
+    if (said.startsWith("long")) return script().tokens(300, { everyMs: 2 });
+    if (said.startsWith("fail"))
+      return script().text("half of it", { chunks: 3 }).errorInStream("out of memory");
+    return script().text(`you said ${said}`, { chunks: 9 }).usage({ prompt_tokens: 3, completion_tokens: 9 });
+  });
+  return {
+    provider: createOpenAiProvider(openAiOptions(model.url(), { models: ["test-model"] })),
+    model: "test-model",
+    plain: "hello",
+    long: "long",
+    failing: "fail",
+    noticed: () => model.waitForAbort(),
+    [Symbol.asyncDispose]: async () => model.stop(),
+  };
+});
+
+/** Time that passes so many times faster. */
+function faster(times: number): Clock {
+  return { ...systemClock, after: (ms, task) => systemClock.after(ms / times, task) };
+}
+describeProvider("demo", async () => ({
+  provider: createDemoProvider({ clock: faster(5) }),
+  model: "demo",
+  plain: "hello",
+  long: "/long 300",
+  failing: "/fail",
+  noticed: async () => {},
+  [Symbol.asyncDispose]: async () => {},
+}));
+
+describe("the demo model", () => {
+  const provider = createDemoProvider({ clock: instantClock() });
+
+  test("quotes the last message and says how to get a real model, in many small pieces over a moment", async () => {
+    const began = performance.now();
+    const events = await collect(
+      createDemoProvider({ clock: systemClock }),
+      requestOf("demo", "first", "what is a lane?"),
+    );
+    const took = performance.now() - began;
+    const text = textOf(events);
+    expect(text).toContain("“what is a lane?”");
+    expect(text).not.toContain("first");
+    const [line] = text.split("\n").filter((each) => each.includes("[llm.providers.openai]"));
+    expect(line).toContain("OPENAI_API_KEY");
+    expect(line).toContain("agentbus init");
+    expect(events.filter((event) => event.type === "text").length).toBeGreaterThanOrEqual(40);
+    expect(took).toBeGreaterThan(1_000);
+  });
+
+  test("counts as far as /long says, and no further than it may", async () => {
+    const events = await collect(provider, requestOf("demo", "please /long 120 now"));
+    expect(textOf(events)).toBe(Array.from({ length: 120 }, (_, index) => index + 1).join(" "));
+    expect(events.at(-2)).toEqual({
+      type: "usage",
+      usage: { input_tokens: 4, output_tokens: 120 },
+    });
+    const endless = await collect(
+      createDemoProvider({ clock: instantClock() }),
+      requestOf("demo", "/long 999999999"),
+    );
+    expect(textOf(endless).split(" ")).toHaveLength(10_000);
+  });
+
+  test("takes its time with /slow", async () => {
+    const waits: number[] = [];
+    await collect(createDemoProvider({ clock: instantClock(waits) }), requestOf("demo", "/slow"));
+    expect(new Set(waits)).toEqual(new Set([300]));
+  });
+
+  test("breaks off with /fail, and only where it is a word of its own", async () => {
+    const error = errorOf(await collect(provider, requestOf("demo", "/fail")));
+    expect(error.message).toBe("the demo model failed, as /fail asked it to");
+    const events = await collect(provider, requestOf("demo", "/failure and /longish 5"));
+    expect(events.at(-1)).toEqual({ type: "done", finish_reason: "stop" });
+  });
+
+  test("quotes a long message in part, without splitting a pair", async () => {
+    const text = textOf(await collect(provider, requestOf("demo", `x${"😀".repeat(5_000)}`)));
+    expect(text.length).toBeLessThan(2_000);
+    expect(text.isWellFormed()).toBe(true);
+  });
+});
+
+test("a log line of a failed call names provider, model and run, and nothing that was said", async () => {
+  await using model = await startModelServer();
+  model.reply().text("secret answer").errorInStream("broken");
+  const log = createLogbook();
+  const provider = createOpenAiProvider(openAiOptions(model.url(), { log }));
+  await collect(provider, requestOf("test-model", "secret question"));
+  expect(log.lines).toEqual([
+    {
+      level: "warn",
+      fields: {
+        provider: "test",
+        model: "test-model",
+        run_id: "run_test",
+        code: "UPSTREAM_ERROR",
+        retryable: false,
+      },
+      message: "test reported an error: broken",
+    },
+  ]);
+});
