@@ -136,8 +136,8 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
   const clock = overrides.clock ?? systemClock;
   const { limits } = config;
   const { data_dir } = config.server;
-  const { durability } = config.storage;
-  const store = overrides.store ?? createSqliteStore({ data_dir, durability, clock, log, limits });
+  const { durability, max_bytes } = config.storage;
+  const store = overrides.store ?? createSqliteStore({ data_dir, durability, max_bytes, clock, log, limits });
   const fatal = (error: unknown): void => {
     log.error({ err: error }, "the outcome of a write is unknown: stopping so that nothing wrong is shown");
     if (onFatal !== undefined) return onFatal(error);

@@ -211,7 +211,11 @@ async function fork(
   call.entered();
   for (;;) {
     const result = await journal.run(item);
-    if (!result.ok) throw forkError(result.reason, result.what);
+    if (!result.ok) {
+      // What was copied before belongs to nobody.
+      void deps.maintenance.erase(into.id);
+      throw forkError(result.reason, result.what);
+    }
     if ("done" in result && result.done) break;
   }
   directory.adopt(into);
