@@ -57,6 +57,8 @@ export class Runner implements LaneRun {
   #finished = false;
   #isEnded = false;
   #resolveEnded: () => void = () => undefined;
+  /** Lets go of what the model is waited for. */
+  #wake: () => void = () => undefined;
 
   constructor(deps: RunnerDeps, session: SessionRef, run: EventRun) {
     this.#deps = deps;
@@ -95,8 +97,7 @@ export class Runner implements LaneRun {
   /** Ends the run, at whatever point it is; the first reason counts. `ended` tells when that is committed. */
   stop(ending: Ending): void {
     this.#ending ??= ending;
-    this.#abort.abort();
-    this.#log.wake();
+    this.#stopAsking();
     if (!this.#started) this.#finish();
   }
 
@@ -148,17 +149,28 @@ export class Runner implements LaneRun {
     };
     const stream = this.#deps.router.stream(request, { signal: this.#abort.signal });
     const iterator = stream[Symbol.asyncIterator]();
-    const aborted = new Promise<null>((resolve) => {
-      this.#abort.signal.addEventListener("abort", () => resolve(null), { once: true });
-    });
     while (this.#ending === null) {
-      // A provider that is slow to notice must not hold up the end of the run.
-      const next = await Promise.race([iterator.next(), aborted]);
+      const next = await this.#next(iterator);
       if (next === null || next.done === true) break;
       this.#take(next.value);
       if (this.#log.isFull && this.#ending === null) await this.#log.room();
     }
     void iterator.return?.()?.catch(() => undefined);
+  }
+
+  /** The next event, or null once the run is to end: a provider that is slow to notice must not hold that up. */
+  #next(iterator: AsyncIterator<ModelEvent>): Promise<IteratorResult<ModelEvent> | null> {
+    return new Promise((resolve, reject) => {
+      this.#wake = () => resolve(null);
+      if (this.#abort.signal.aborted) return resolve(null);
+      return void iterator.next().then(resolve, reject);
+    });
+  }
+
+  #stopAsking(): void {
+    this.#abort.abort();
+    this.#wake();
+    this.#log.wake();
   }
 
   #take(event: ModelEvent): void {
@@ -229,8 +241,7 @@ export class Runner implements LaneRun {
 
   #fail(error: GatewayError): void {
     this.#ending ??= { status: "failed", error: error.toBody() };
-    this.#abort.abort();
-    this.#log.wake();
+    this.#stopAsking();
   }
 
   #onRefused(outcome: Extract<Appended, { ok: false }>): void {
