@@ -53,7 +53,11 @@ export interface Client {
    * @throws ClientError the gateway's answer, CLOSED, TIMEOUT, ABORTED
    * @example const { run_id } = await client.request("chat.send", { message: "hi", idempotency_key: crypto.randomUUID() });
    */
-  request<M extends MethodName>(method: M, params: ParamsFor<M>, options?: RequestOptions): Promise<ResultFor<M>>;
+  request<M extends MethodName>(
+    method: M,
+    params: ParamsFor<M>,
+    options?: RequestOptions,
+  ): Promise<ResultFor<M>>;
   /** "state": every change. Otherwise a type of event, or "*" for every event frame. The answer takes it back. */
   on(event: "state", listener: (state: ClientState) => void): () => void;
   on(event: string, listener: (frame: EventFrame) => void): () => void;
@@ -95,7 +99,16 @@ class SocketClient implements Client {
     this.#reconnect = createReconnect(this.#random);
     const { auth_token, session_token, password, client_name, version, platform, capabilities } = options;
     const client_id = options.client_id ?? crypto.randomUUID();
-    const given = { client_id, client_name, version, platform, capabilities, auth_token, session_token, password };
+    const given = {
+      client_id,
+      client_name,
+      version,
+      platform,
+      capabilities,
+      auth_token,
+      session_token,
+      password,
+    };
     this.#greeting = { ...given, protocol: { min: 1, max: 1 } };
   }
 
@@ -115,8 +128,13 @@ class SocketClient implements Client {
     });
   }
 
-  request<M extends MethodName>(method: M, params: ParamsFor<M>, options: RequestOptions = {}): Promise<ResultFor<M>> {
-    if (this.state === "idle" || this.state === "closed") return Promise.reject(closedError(this.#state.error));
+  request<M extends MethodName>(
+    method: M,
+    params: ParamsFor<M>,
+    options: RequestOptions = {},
+  ): Promise<ResultFor<M>> {
+    if (this.state === "idle" || this.state === "closed")
+      return Promise.reject(closedError(this.#state.error));
     return ask(this.#outbox, method, params, options) as Promise<ResultFor<M>>;
   }
 
@@ -214,8 +232,12 @@ class SocketClient implements Client {
     if (refusal !== null) return refusal;
     const why = reason === "" ? `close code ${code}` : reason;
     if (!was_ready)
-      return new ClientError("UNREACHABLE", `no gateway answers at ${this.#url} (${why})`, { retryable: true });
-    return new ClientError("CLOSED", `the gateway closed the connection (${why})`, { retryable: comesBack(code) });
+      return new ClientError("UNREACHABLE", `no gateway answers at ${this.#url} (${why})`, {
+        retryable: true,
+      });
+    return new ClientError("CLOSED", `the gateway closed the connection (${why})`, {
+      retryable: comesBack(code),
+    });
   }
 
   /** Over, until connect() is called again. */
@@ -225,7 +247,7 @@ class SocketClient implements Client {
     this.#link?.close(1000);
     this.#link = null;
     this.#outbox.fail(error);
-    for (const follow of [...this.#follows.values()]) follow.end(error);
+    for (const follow of this.#follows.values()) follow.end(error);
     this.#first?.reject(error);
     this.#first = null;
   }
@@ -243,7 +265,8 @@ class SocketClient implements Client {
 /** @throws TypeError where it is no URL, or carries a credential. */
 function socketUrl(given: string): string {
   const url = new URL(given);
-  if (url.username !== "" || url.password !== "") throw new TypeError("a credential does not belong in the URL");
+  if (url.username !== "" || url.password !== "")
+    throw new TypeError("a credential does not belong in the URL");
   const is_socket = url.protocol === "ws:" || url.protocol === "wss:";
   if (!is_socket) url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   const path = url.pathname.replace(/\/+$/, "");

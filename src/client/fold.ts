@@ -42,7 +42,12 @@ export type Change =
       readonly sha256: string;
     }
   | { readonly kind: "discarded"; readonly message_id: string }
-  | { readonly kind: "tool_call"; readonly message_id: string; readonly name: string; readonly arguments: string }
+  | {
+      readonly kind: "tool_call";
+      readonly message_id: string;
+      readonly name: string;
+      readonly arguments: string;
+    }
   | { readonly kind: "run"; readonly run: FoldedRun };
 
 /** The messages and runs of one session, folded from its snapshot and events. */
@@ -62,7 +67,9 @@ export function createTranscript(): Transcript {
   const messages = new Map<string, FoldedMessage>();
   const runs = new Map<string, FoldedRun>();
 
-  function put(message: Omit<FoldedMessage, "parts" | "run_id"> & { parts?: Part[]; run_id?: string }): FoldedMessage {
+  function put(
+    message: Omit<FoldedMessage, "parts" | "run_id"> & { parts?: Part[]; run_id?: string },
+  ): FoldedMessage {
     const { message_id, role, status, content, run_id } = message;
     const parts = message.parts ?? [{ type: "text", text: content }];
     const folded = { message_id, role, status, run_id, parts: parts.map((part) => ({ ...part })), content };
@@ -72,7 +79,12 @@ export function createTranscript(): Transcript {
 
   function putRun(run: FoldedRun): Change {
     const { run_id, status, error, finish_reason } = run;
-    const folded = { run_id, status, ...(error && { error }), ...(finish_reason !== undefined && { finish_reason }) };
+    const folded = {
+      run_id,
+      status,
+      ...(error && { error }),
+      ...(finish_reason !== undefined && { finish_reason }),
+    };
     runs.set(run_id, folded);
     return { kind: "run", run: folded };
   }
@@ -118,7 +130,8 @@ export function createTranscript(): Transcript {
       const streamed = held === undefined || held.status !== "streaming" ? null : held.content;
       if (streamed === null && content_omitted === true) return GAP;
       if (streamed !== null && streamed.length !== length) return GAP;
-      const whole = content_omitted === true && held ? { ...final, content: held.content, parts: held.parts } : final;
+      const whole =
+        content_omitted === true && held ? { ...final, content: held.content, parts: held.parts } : final;
       return { kind: "completed", message: put(whole), streamed, length, sha256 };
     },
     "message.discarded": ({ message_id }) => {
@@ -143,7 +156,9 @@ export function createTranscript(): Transcript {
       for (const run of snapshot.runs) putRun(run);
     },
     apply(frame) {
-      const fold = folds[frame.event as DurableEvent] as ((payload: unknown, frame: EventFrame) => Change) | undefined;
+      const fold = folds[frame.event as DurableEvent] as
+        | ((payload: unknown, frame: EventFrame) => Change)
+        | undefined;
       return fold === undefined ? NOTHING : fold(frame.payload, frame);
     },
   };

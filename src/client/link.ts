@@ -43,7 +43,10 @@ export function openLink(options: LinkOptions, events: LinkEvents): Link {
   let failure = "";
   let seen_at = Date.now();
   let silence: ReturnType<typeof setInterval> | undefined;
-  let timer = setTimeout(() => end(1006, `no answer within ${options.timeout_ms / 1_000} s`), options.timeout_ms);
+  let timer = setTimeout(
+    () => end(1006, `no answer within ${options.timeout_ms / 1_000} s`),
+    options.timeout_ms,
+  );
   const socket = new options.WebSocket(options.url);
 
   function end(code: number, reason: string): void {
@@ -93,7 +96,7 @@ export function openLink(options: LinkOptions, events: LinkEvents): Link {
     else if (frame.id === GREETING_ID) greeted(frame);
   });
   // Browsers keep the cause to themselves; the others tell it here, right before the close.
-  socket.addEventListener("error", (event) => (failure = "message" in event ? String(event.message) : ""));
+  socket.addEventListener("error", (event) => (failure = "message" in event ? causeOf(event.message) : ""));
   socket.addEventListener("close", ({ code, reason }) => end(code, reason === "" ? failure : reason));
 
   return {
@@ -103,6 +106,11 @@ export function openLink(options: LinkOptions, events: LinkEvents): Link {
       end(code, "");
     },
   };
+}
+
+/** Bun says the URL first, which whoever reads it knows. */
+function causeOf(message: unknown): string {
+  return String(message).replace(/^WebSocket connection to '[^']*' failed: /, "");
 }
 
 /** A frame of the gateway; null for anything else, which a client ignores. */

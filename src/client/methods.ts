@@ -8,7 +8,13 @@ import type { ticketCreate, tokenCreate, tokenList, tokenRevoke, tokenRotate } f
 import type { chatAbort, chatHistory, chatInject, chatSend } from "../protocol/api/chat.ts";
 import type { eventBroadcast, eventSend } from "../protocol/api/event.ts";
 import type { modelList, runGet, runList, runWait } from "../protocol/api/run.ts";
-import type { presenceList, sessionCreate, sessionDelete, sessionFork, sessionGet } from "../protocol/api/session.ts";
+import type {
+  presenceList,
+  sessionCreate,
+  sessionDelete,
+  sessionFork,
+  sessionGet,
+} from "../protocol/api/session.ts";
 import type { sessionList, sessionShare, sessionSubscribe } from "../protocol/api/session.ts";
 import type { sessionUnshare, sessionUnsubscribe, sessionUpdate } from "../protocol/api/session.ts";
 import type { clientDisconnect, clientList, connect, heartbeat } from "../protocol/api/system.ts";
@@ -57,7 +63,9 @@ export interface Methods {
 }
 
 export type MethodName = keyof Methods | (string & {});
-export type ParamsFor<M extends string> = M extends keyof Methods ? ParamsOf<Methods[M]> : Record<string, unknown>;
+export type ParamsFor<M extends string> = M extends keyof Methods
+  ? ParamsOf<Methods[M]>
+  : Record<string, unknown>;
 export type ResultFor<M extends string> = M extends keyof Methods ? ResultOf<Methods[M]> : unknown;
 
 /** What the gateway says of itself and of the caller when a connection is made. */

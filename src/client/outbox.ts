@@ -53,19 +53,21 @@ export class Outbox {
   /** The connection is gone. Requests that were sent and carry no key fail with CLOSED: their outcome is open. */
   detach(): void {
     this.#send = null;
-    for (const entry of [...this.#entries.values()]) {
+    for (const entry of this.#entries.values()) {
       if (!entry.sent) continue;
       entry.sent = false;
       if (entry.keyed && entry.answered !== null) continue;
       const lost = `the connection was lost before ${entry.method} was answered: its outcome is open`;
-      this.#settle(entry, (answered) => answered.failed(new ClientError("CLOSED", lost, { retryable: true })));
+      this.#settle(entry, (answered) =>
+        answered.failed(new ClientError("CLOSED", lost, { retryable: true })),
+      );
     }
   }
 
   /** There will be no connection any more. */
   fail(error: ClientError): void {
     this.#send = null;
-    for (const entry of [...this.#entries.values()]) this.#settle(entry, (answered) => answered.failed(error));
+    for (const entry of this.#entries.values()) this.#settle(entry, (answered) => answered.failed(error));
   }
 
   receive(frame: ResponseFrame): void {

@@ -67,7 +67,12 @@ export class Follow implements Subscription {
   /** The cursor at the last heartbeat that named a higher head. */
   #behind_at: number | null = null;
 
-  constructor(deps: FollowDeps, session_id: string, options: SubscribeOptions, handlers: SubscriptionHandlers) {
+  constructor(
+    deps: FollowDeps,
+    session_id: string,
+    options: SubscribeOptions,
+    handlers: SubscriptionHandlers,
+  ) {
     this.#deps = deps;
     this.session_id = session_id;
     this.name = session_id;

@@ -91,7 +91,11 @@ describe("the end of a message", () => {
   test("tells what was streamed beside what the gateway says of it", () => {
     const transcript = started();
     delta(transcript, 0, "Hello");
-    const change = apply(transcript, "message.completed", { message: whole("Hello"), length: 5, sha256: "ab" });
+    const change = apply(transcript, "message.completed", {
+      message: whole("Hello"),
+      length: 5,
+      sha256: "ab",
+    });
     expect(change).toMatchObject({ kind: "completed", streamed: "Hello", length: 5, sha256: "ab" });
     expect(delta(transcript, 5, "!").kind).toBe("none");
     expect(contentOf(transcript)).toBe("Hello");
@@ -100,9 +104,9 @@ describe("the end of a message", () => {
   test("of another length than what was folded is a gap", () => {
     const transcript = started();
     delta(transcript, 0, "Hell");
-    expect(apply(transcript, "message.completed", { message: whole("Hello"), length: 5, sha256: "ab" }).kind).toBe(
-      "gap",
-    );
+    expect(
+      apply(transcript, "message.completed", { message: whole("Hello"), length: 5, sha256: "ab" }).kind,
+    ).toBe("gap");
   });
 
   test("without its content keeps what was folded, and is a gap where nothing was", () => {
@@ -151,7 +155,10 @@ describe("the rest", () => {
         error: { code: "UPSTREAM_ERROR", status: 5002, message: "no", retryable: false },
       },
     });
-    expect(transcript.runs.get("run_1")).toMatchObject({ status: "failed", error: { code: "UPSTREAM_ERROR" } });
+    expect(transcript.runs.get("run_1")).toMatchObject({
+      status: "failed",
+      error: { code: "UPSTREAM_ERROR" },
+    });
     apply(transcript, "tool.result", { message_id: "m2", tool_call_id: "t1", ok: true, content: "12:00" });
     apply(transcript, "message.created", { message: whole("hi", { message_id: "m3", role: "user" }) });
     expect([...transcript.messages.values()].map(({ role, content }) => [role, content])).toEqual([
@@ -159,6 +166,8 @@ describe("the rest", () => {
       ["tool", "12:00"],
       ["user", "hi"],
     ]);
-    expect(transcript.apply({ type: "event", event: "app.tick", ts: 1, payload: {} })).toEqual({ kind: "none" });
+    expect(transcript.apply({ type: "event", event: "app.tick", ts: 1, payload: {} })).toEqual({
+      kind: "none",
+    });
   });
 });

@@ -158,13 +158,16 @@ describe("a subscription", () => {
     expect(seen.events).toEqual(["bbbbbbbb.6"]);
   });
 
-  test.each(["trimmed", "far", "epoch", "limit"])("ended by the gateway (%s), it opens again", async (reason) => {
-    const seen = follow();
-    await until("synced", () => seen.synced === 1);
-    stub.peers[0]?.event("session.unsubscribed", { session_id: "s1" }, { session_id: "s1", reason });
-    await until("synced again", () => seen.synced === 2);
-    expect(seen.error).toBeNull();
-  });
+  test.each(["trimmed", "far", "epoch", "limit"])(
+    "ended by the gateway (%s), it opens again",
+    async (reason) => {
+      const seen = follow();
+      await until("synced", () => seen.synced === 1);
+      stub.peers[0]?.event("session.unsubscribed", { session_id: "s1" }, { session_id: "s1", reason });
+      await until("synced again", () => seen.synced === 2);
+      expect(seen.error).toBeNull();
+    },
+  );
 
   test.each([
     ["revoked", "FORBIDDEN"],
@@ -197,7 +200,8 @@ describe("a subscription", () => {
   test("two heartbeats above a cursor that stands still open it again; a moving one is left alone", async () => {
     const seen = follow();
     await until("synced", () => seen.synced === 1);
-    const beat = (head: number) => stub.peers[0]?.event("heartbeat", {}, { ts: 1, heads: { s1: [log.epoch, head] } });
+    const beat = (head: number) =>
+      stub.peers[0]?.event("heartbeat", {}, { ts: 1, heads: { s1: [log.epoch, head] } });
     beat(1);
     append();
     beat(2);

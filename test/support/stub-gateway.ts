@@ -54,7 +54,9 @@ export function startStub(policy: Record<string, unknown> = {}): StubGateway {
     port: 0,
     fetch(request, listener) {
       if (stub.refusing) return new Response("draining", { status: 503 });
-      return listener.upgrade(request, { data: null }) ? undefined : new Response("no socket", { status: 426 });
+      return listener.upgrade(request, { data: null })
+        ? undefined
+        : new Response("no socket", { status: 426 });
     },
     websocket: {
       open(socket) {

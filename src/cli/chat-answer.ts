@@ -1,0 +1,25 @@
+import type { Answer, Conversation } from "./conversation.ts";
+import { EXIT } from "./exit.ts";
+import type { Io } from "./io.ts";
+
+/** Says what is wrong with an answer; the exit code of it. */
+export function judge({ run, verified }: Answer, io: Io): number {
+  if (verified === false) io.err("agentbus: the answer is not what the gateway says it is (sha256 differs)");
+  if (run.status !== "completed") {
+    const why = run.error === undefined ? "" : `: ${run.error.message}`;
+    io.err(`agentbus: the run ${run.status === "failed" ? "failed" : `was ${run.status}`}${why}`);
+  }
+  return run.status === "completed" && verified !== false ? EXIT.ok : EXIT.failed;
+}
+
+/** The text of its last message. */
+export function contentOf({ messages }: Answer): string {
+  return messages.at(-1)?.content ?? "";
+}
+
+export function answerJson({ session_id }: Conversation, answer: Answer): Record<string, unknown> {
+  const { run_id, status, error, finish_reason } = answer.run;
+  const message_id = answer.messages.at(-1)?.message_id;
+  const content = contentOf(answer);
+  return { session_id, run_id, status, message_id, content, verified: answer.verified, finish_reason, error };
+}

@@ -1,0 +1,27 @@
+import type { Command } from "./args.ts";
+import { call } from "./call.ts";
+import { chat } from "./chat.ts";
+import { configCommands } from "./config.ts";
+import { demo } from "./demo.ts";
+import { doctor } from "./doctor.ts";
+import { init } from "./init.ts";
+import { serve } from "./serve.ts";
+import { status } from "./status.ts";
+import { tokenCommands } from "./token.ts";
+import { version } from "./version.ts";
+import { watch } from "./watch.ts";
+
+/** Everything the command line can do, in the order the help tells it. */
+export const commands: readonly Command[] = [
+  serve,
+  status,
+  init,
+  demo,
+  chat,
+  watch,
+  call,
+  ...configCommands,
+  ...tokenCommands,
+  doctor,
+  version,
+];

@@ -1,0 +1,39 @@
+import { showConfig } from "../config/print.ts";
+import type { Command } from "./args.ts";
+import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
+import { EXIT } from "./exit.ts";
+import { outJson } from "./io.ts";
+
+export const configCommands: readonly Command[] = [
+  {
+    name: "config check",
+    summary: "whether the configuration can be used",
+    usage: "",
+    args: [0, 0],
+    options: CONFIG_OPTIONS,
+    run: async (input, io) => {
+      const { warnings, file } = readConfig(input, io);
+      for (const warning of warnings) io.err(`warning: ${warning}`);
+      io.out(`the configuration is valid (${file ?? "no file: defaults, environment and flags"})`);
+      return EXIT.ok;
+    },
+  },
+  {
+    name: "config show",
+    summary: "every value and where it came from, secrets masked",
+    usage: "",
+    args: [0, 0],
+    options: { json: { summary: "as JSON" }, ...CONFIG_OPTIONS },
+    run: async (input, io) => {
+      const { config, sources, file } = readConfig(input, io);
+      const text = showConfig(config, sources);
+      if (input.on("json")) {
+        outJson(io, { file, values: Bun.TOML.parse(text), sources: Object.fromEntries(sources) });
+      } else {
+        if (file !== null) io.out(`# ${file}\n`);
+        io.write(text);
+      }
+      return EXIT.ok;
+    },
+  },
+];

@@ -1,0 +1,82 @@
+import { accessSync, constants, existsSync, statSync, statfsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { Finding } from "./doctor.ts";
+
+const MIB = 1024 * 1024;
+/** Below this the gateway says that it is not ready. */
+const DISK_FAILS_BYTES = 64 * MIB;
+const DISK_WARNS_BYTES = 1024 * MIB;
+
+export function checkDataDir(data_dir: string): Finding {
+  const check = "data directory";
+  if (!existsSync(data_dir)) {
+    const parent = existing(data_dir);
+    const finding = `${data_dir} is not there yet`;
+    if (isWritable(parent)) return { check, state: "ok", finding: `${finding}; the first start makes it` };
+    const advice = `let this user write in ${parent}, or set server.data_dir to a directory of its own`;
+    return { check, state: "failed", finding: `${finding} and cannot be made`, advice };
+  }
+  const stat = statSync(data_dir);
+  if (!stat.isDirectory()) {
+    return {
+      check,
+      state: "failed",
+      finding: `${data_dir} is no directory`,
+      advice: "set server.data_dir to another path",
+    };
+  }
+  if (!isWritable(data_dir)) {
+    const advice = `chown it to this user, or set server.data_dir to a directory of its own`;
+    return { check, state: "failed", finding: `${data_dir} cannot be written`, advice };
+  }
+  if (isOpen(stat.mode)) {
+    return {
+      check,
+      state: "warning",
+      finding: `others can look into ${data_dir}`,
+      advice: `chmod 700 '${data_dir}'`,
+    };
+  }
+  return { check, state: "ok", finding: `${data_dir}, writable and private` };
+}
+
+export function checkToken(data_dir: string): Finding {
+  const check = "token";
+  const path = join(data_dir, "token");
+  if (!existsSync(path)) return { check, state: "ok", finding: "none yet; the first start makes one" };
+  if (!isOpen(statSync(path).mode)) return { check, state: "ok", finding: `${path}, private` };
+  const advice = `chmod 600 '${path}', then agentbus token rotate if somebody might have read it`;
+  return { check, state: "warning", finding: `others can read ${path}`, advice };
+}
+
+export function checkDisk(data_dir: string): Finding {
+  const check = "disk";
+  const { bavail, bsize } = statfsSync(existing(data_dir));
+  const free = bavail * bsize;
+  const finding = `${Math.floor(free / MIB)} MiB free`;
+  const advice = "make room, set storage.retention_days, or move server.data_dir to another disk";
+  if (free < DISK_FAILS_BYTES) return { check, state: "failed", finding, advice };
+  return free < DISK_WARNS_BYTES
+    ? { check, state: "warning", finding, advice }
+    : { check, state: "ok", finding };
+}
+
+/** The path, or the nearest directory above it that is there. */
+function existing(path: string): string {
+  let nearest = path;
+  while (!existsSync(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest);
+  return nearest;
+}
+
+function isWritable(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK | constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isOpen(mode: number): boolean {
+  return process.platform !== "win32" && (mode & 0o077) !== 0;
+}

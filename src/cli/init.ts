@@ -1,0 +1,149 @@
+import { existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import type { Command, Input } from "./args.ts";
+import { CommandError, EXIT, UsageError } from "./exit.ts";
+import { KNOWN_PROVIDERS, listModels, tryModel } from "./init-providers.ts";
+import type { Upstream } from "./init-providers.ts";
+import type { Io } from "./io.ts";
+import { readStdin } from "./io.ts";
+import { question, secret } from "./prompt.ts";
+
+export const init: Command = {
+  name: "init",
+  summary: "choose a model provider, try it, write agentbus.toml",
+  usage: "",
+  details:
+    "Asks in a terminal; with --yes takes the flags alone. The key is tried with one short call before it is written.",
+  args: [0, 0],
+  options: {
+    provider: {
+      value: "NAME",
+      summary: `${Object.keys(KNOWN_PROVIDERS).join(", ")}, demo or a name of yours`,
+    },
+    "base-url": { value: "URL", summary: "of any OpenAI-compatible server" },
+    "api-key": { value: "KEY", summary: "- reads it from stdin; else <PROVIDER>_API_KEY of the environment" },
+    model: { value: "MODEL", summary: "what runs use without a choice of their own" },
+    config: { value: "FILE", summary: "what to write; default: agentbus.toml here" },
+    yes: { short: "y", summary: "ask nothing" },
+    force: { summary: "replace a file that is there" },
+  },
+  run: async (input, io) => {
+    const file = resolve(io.cwd, input.text("config") ?? "agentbus.toml");
+    if (existsSync(file) && !input.on("force")) {
+      throw new CommandError(`${file} is there already: --force replaces it, --config FILE writes another`);
+    }
+    const asks = io.stdin.isTTY === true && io.tty && !input.on("yes");
+    const provider = await providerOf(input, asks);
+    const text = provider === "demo" ? demoFile() : await upstreamFile(provider, input, io, asks);
+    writeWhole(file, text);
+    io.out(`wrote ${file}`);
+    io.out("start the gateway with: agentbus serve");
+    return EXIT.ok;
+  },
+};
+
+async function providerOf(input: Input, asks: boolean): Promise<string> {
+  const given = input.text("provider");
+  const proposed = input.text("base-url") === undefined ? "openai" : "local";
+  const name =
+    given ??
+    (asks
+      ? await question(`Provider (${Object.keys(KNOWN_PROVIDERS).join(", ")}, demo, or another)`, proposed)
+      : proposed);
+  if (!/^[a-z0-9][a-z0-9_-]{0,63}$/.test(name)) {
+    throw new UsageError(`"${name}" is no provider name: use small letters, digits, - and _`);
+  }
+  return name;
+}
+
+async function upstreamFile(provider: string, input: Input, io: Io, asks: boolean): Promise<string> {
+  const base_url =
+    input.text("base-url") ?? KNOWN_PROVIDERS[provider] ?? (asks ? await question("Base URL") : "");
+  if (!/^https?:\/\//.test(base_url) || !URL.canParse(base_url)) {
+    throw new UsageError(`the provider ${provider} needs --base-url, like https://host/v1`);
+  }
+  const key = await keyOf(provider, input, io, asks);
+  const upstream = { base_url, api_key: key.value };
+  const model = await modelOf(upstream, input, io, asks);
+  io.out(`trying ${model} at ${base_url} …`);
+  const answer = await tryModel(upstream, model);
+  io.out(`it answers: ${answer.trim().slice(0, 80)}`);
+  return [
+    "# Written by agentbus init; agentbus config show prints every option.",
+    "[llm]",
+    `default_provider = ${quoted(provider)}`,
+    `default_model = ${quoted(model)}`,
+    "",
+    `[llm.providers.${provider}]`,
+    `base_url = ${quoted(base_url)}`,
+    ...(key.written === "" ? [] : [`api_key = ${quoted(key.written)}`]),
+    "",
+  ].join("\n");
+}
+
+/** The key, and what the file says of it: a key that comes from the environment stays there. */
+async function keyOf(
+  provider: string,
+  input: Input,
+  io: Io,
+  asks: boolean,
+): Promise<{ value: string; written: string }> {
+  const variable = `${provider.toUpperCase().replaceAll("-", "_")}_API_KEY`;
+  const flag = input.text("api-key");
+  if (flag !== undefined) {
+    const value = flag === "-" ? (await readStdin(io)).trim() : flag;
+    return { value, written: literal(value) };
+  }
+  const inherited = io.env[variable];
+  if (inherited) return { value: inherited, written: `\${${variable}:-}` };
+  if (!asks) return { value: "", written: "" };
+  const value = await secret("API key (empty for none; it is not shown)");
+  return { value, written: literal(value) };
+}
+
+async function modelOf(upstream: Upstream, input: Input, io: Io, asks: boolean): Promise<string> {
+  const given = input.text("model");
+  if (given !== undefined) return given;
+  const models = await listModels(upstream);
+  const [only] = models;
+  if (only !== undefined && models.length === 1) return only;
+  if (!asks)
+    throw new UsageError(
+      `init needs --model${models.length === 0 ? "" : `, for example one of ${models.slice(0, 8).join(", ")}`}`,
+    );
+  if (models.length > 0)
+    io.out(`It offers ${models.slice(0, 30).join(", ")}${models.length > 30 ? ", …" : ""}`);
+  const model = await question("Model", only);
+  if (model === "") throw new UsageError("init needs a model");
+  return model;
+}
+
+function demoFile(): string {
+  return [
+    "# Written by agentbus init; agentbus config show prints every option.",
+    "[llm]",
+    'default_provider = "demo"',
+    "",
+  ].join("\n");
+}
+
+/** The file may hold a key: nobody else reads it, and it is there whole or not at all. */
+function writeWhole(file: string, text: string): void {
+  const draft = `${file}.${process.pid}.tmp`;
+  try {
+    writeFileSync(draft, text, { mode: 0o600, flag: "wx" });
+    renameSync(draft, file);
+  } catch (error) {
+    rmSync(draft, { force: true });
+    throw error;
+  }
+}
+
+/** A key as the file holds it: `${…}` in a file means a variable. */
+function literal(key: string): string {
+  return key.replaceAll("${", "$${");
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text);
+}

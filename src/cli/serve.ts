@@ -1,0 +1,71 @@
+import { join } from "node:path";
+import type { Started } from "../gateway.ts";
+import type { Command } from "./args.ts";
+import { VERSION } from "./about.ts";
+import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
+import { EXIT } from "./exit.ts";
+import type { Io } from "./io.ts";
+import { raiseFetchLimit } from "./self.ts";
+import { dim } from "./style.ts";
+
+export const serve: Command = {
+  name: "serve",
+  summary: "run the gateway",
+  usage: "",
+  details: [
+    "SIGTERM or Ctrl-C stops it: answers that are being written get server.shutdown_grace_secs; a second signal stops it at",
+    "once. Everything that was acknowledged is on disk either way.",
+  ].join("\n"),
+  args: [0, 0],
+  options: CONFIG_OPTIONS,
+  run: async (input, io) => {
+    const { config, warnings } = readConfig(input, io);
+    raiseFetchLimit(config.agent.max_concurrent_runs);
+    // The commands of a client start without the gateway in them.
+    const [{ createGateway }, { createLogger }] = await Promise.all([
+      import("../gateway.ts"),
+      import("../log.ts"),
+    ]);
+    const log = createLogger(config.log);
+    for (const warning of warnings) log.warn({}, warning);
+    const gateway = createGateway({ config, log, version: VERSION });
+    const stop = waitForStop();
+    const started = await gateway.start();
+    if (io.tty) greet(started, config.server.data_dir, io);
+    else log.info({ url: started.url, urls: started.urls, version: VERSION, pid: process.pid }, "listening");
+    await stop.first;
+    if (io.tty) io.err("stopping; once more stops at once");
+    const stopped = gateway.stop();
+    // Ends the answers that still have time; what then remains of the first stop takes no longer than it must.
+    void stop.second.then(() => gateway.engine.drain(0));
+    await stopped;
+    return EXIT.ok;
+  },
+};
+
+/** What a person reads at the terminal; the token only when nobody can have seen it before. */
+function greet({ urls, token }: Started, data_dir: string, io: Io): void {
+  io.out(`agentbus ${VERSION}`);
+  for (const url of urls) io.out(`  listening  ${url}`);
+  if (token?.created === true) {
+    io.out(`  token      ${token.value}`);
+    io.out(dim(io, `             shown this once; the commands here find it in ${join(data_dir, "token")}`));
+  }
+  io.out(dim(io, "  Ctrl-C stops it"));
+}
+
+/** The signals to stop; a third one waits for nothing. */
+function waitForStop(): { readonly first: Promise<void>; readonly second: Promise<void> } {
+  const first = Promise.withResolvers<void>();
+  const second = Promise.withResolvers<void>();
+  let signals = 0;
+  const onSignal = (): void => {
+    signals++;
+    if (signals === 1) first.resolve();
+    if (signals === 2) second.resolve();
+    if (signals === 3) process.exit(EXIT.failed);
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+  return { first: first.promise, second: second.promise };
+}

@@ -1,0 +1,55 @@
+import type { ResultFor } from "../client/methods.ts";
+import type { Command } from "./args.ts";
+import { EXIT } from "./exit.ts";
+import { outJson } from "./io.ts";
+import { TARGET_OPTIONS, connectTo, findTarget } from "./target.ts";
+
+export const status: Command = {
+  name: "status",
+  summary: "how the gateway is",
+  usage: "",
+  args: [0, 0],
+  options: { json: { summary: "as JSON" }, ...TARGET_OPTIONS },
+  run: async (input, io) => {
+    const target = findTarget(input, io);
+    const client = await connectTo(target);
+    try {
+      const state = await client.request("system.status", {});
+      const version = client.hello?.server_info.version;
+      if (input.on("json")) outJson(io, { url: target.url, version, ...state });
+      else for (const line of describe(state, target.url, version)) io.out(line);
+      return state.status === "healthy" ? EXIT.ok : EXIT.failed;
+    } finally {
+      client.disconnect();
+    }
+  },
+};
+
+function describe(state: ResultFor<"system.status">, url: string, version: string | undefined): string[] {
+  const { storage, providers, runs } = state;
+  return [
+    `agentbus ${version} at ${url}: ${state.status}`,
+    `  up            ${duration(state.uptime)}`,
+    `  connections   ${state.connections}`,
+    `  runs          ${runs.active} active, ${runs.queued} queued`,
+    `  memory        ${Math.round(state.memory_usage / 2 ** 20)} MiB`,
+    `  storage       ${storage.kind}, ${storage.ok ? "ok" : (storage.reason ?? "refuses")}`,
+    ...providers.map(
+      ({ name, ready, reason }) => `  provider      ${name}, ${ready ? "ready" : (reason ?? "not ready")}`,
+    ),
+  ];
+}
+
+/** Seconds as a person says them, in the two largest units. */
+function duration(seconds: number): string {
+  const whole = Math.floor(seconds);
+  const units: [number, string][] = [
+    [Math.floor(whole / 86_400), "d"],
+    [Math.floor(whole / 3_600) % 24, "h"],
+    [Math.floor(whole / 60) % 60, "min"],
+    [whole % 60, "s"],
+  ];
+  const first = units.findIndex(([count]) => count > 0);
+  const shown = units.slice(first === -1 ? 3 : first).slice(0, 2);
+  return shown.map(([count, unit]) => `${count} ${unit}`).join(" ");
+}

@@ -1,0 +1,6 @@
+import type { Io } from "./io.ts";
+
+/** Quieter than what is around it, where a person reads it in colour. */
+export function dim(io: Io, text: string): string {
+  return io.tty && !io.env["NO_COLOR"] ? `\u001b[2m${text}\u001b[22m` : text;
+}

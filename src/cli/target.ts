@@ -1,0 +1,153 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Client, ClientOptions } from "../client/client.ts";
+import { createClient } from "../client/client.ts";
+import { ClientError } from "../client/error.ts";
+import type { Input, OptionSpecs } from "./args.ts";
+import { VERSION } from "./about.ts";
+import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
+import type { Config } from "./configuration.ts";
+import { CommandError, UsageError } from "./exit.ts";
+import type { Io } from "./io.ts";
+
+/** Flags of every command that talks to a gateway. */
+export const TARGET_OPTIONS: OptionSpecs = {
+  url: { value: "URL", summary: "the gateway; else AGENTBUS_URL, else the local one" },
+  "token-file": {
+    value: "FILE",
+    summary: "a file with the token; else AGENTBUS_TOKEN, else the local gateway's own",
+  },
+  ...CONFIG_OPTIONS,
+};
+
+/** A gateway and the way in. */
+export interface Target {
+  readonly url: string;
+  readonly token: string | null;
+  /** The configuration of the gateway on this machine; null where the target was named by its URL. */
+  readonly config: Config | null;
+}
+
+/** The gateway a command means. A local gateway's own token is never sent anywhere else. */
+export function findTarget(input: Input, io: Io): Target {
+  const named = input.text("url") ?? (io.env["AGENTBUS_URL"] || undefined);
+  const given = givenToken(input, io);
+  if (named === undefined) {
+    const target = localTarget(readConfig(input, io).config);
+    return given === null ? target : { ...target, token: given };
+  }
+  if (!URL.canParse(named))
+    throw new UsageError(`"${named}" is no URL: write it like http://127.0.0.1:18789`);
+  return { url: named, token: given ?? tokenIfLocal(named, input, io), config: null };
+}
+
+/** The gateway of a configuration, with its own token. */
+export function localTarget(config: Config): Target {
+  return { url: localUrl(config), token: localToken(config), config };
+}
+
+/** A client of the target; connects. @throws ClientError */
+export async function connectTo(target: Target, options: Partial<ClientOptions> = {}): Promise<Client> {
+  const client = createClient({
+    url: target.url,
+    client_name: "agentbus command line",
+    version: VERSION,
+    platform: "cli",
+    ...(target.token !== null && { auth_token: target.token }),
+    ...options,
+  });
+  try {
+    await client.connect();
+  } catch (error) {
+    throw error instanceof ClientError ? withAdvice(error, target) : error;
+  }
+  return client;
+}
+
+function withAdvice(error: ClientError, { token, config }: Target): ClientError {
+  const { code, message, details, retryable, retry_after_ms } = error;
+  const advice = adviceFor(code, token, config);
+  return new ClientError(code, message + advice, { details, retryable, retry_after_ms });
+}
+
+function adviceFor(code: string, token: string | null, config: Config | null): string {
+  if (code === "UNREACHABLE" && config !== null)
+    return '; start it with "agentbus serve", or say where it is with --url';
+  if (code !== "UNAUTHORIZED" || token !== null) return "";
+  return "; no token was found: give one with --token-file or AGENTBUS_TOKEN";
+}
+
+function givenToken(input: Input, io: Io): string | null {
+  const file = input.text("token-file");
+  if (file !== undefined) {
+    const token = readText(file)?.trim();
+    if (token === undefined) throw new CommandError(`there is no token file ${file}`);
+    if (token === "") throw new CommandError(`the token file ${file} is empty`);
+    return token;
+  }
+  return io.env["AGENTBUS_TOKEN"] || null;
+}
+
+function tokenIfLocal(url: string, input: Input, io: Io): string | null {
+  const { config } = readConfig(input, io);
+  return originOf(url) === originOf(localUrl(config)) ? localToken(config) : null;
+}
+
+function originOf(url: string): string {
+  const { host } = new URL(url);
+  return host.replace(/^localhost(?=:|$)/, "127.0.0.1");
+}
+
+/** Where the gateway of this configuration listens: what it wrote down while it runs, else what is configured. */
+export function localUrl(config: Config): string {
+  const running = readRunning(config.server.data_dir);
+  if (running !== null) return running.url;
+  const { host, port } = config.server;
+  return `http://${reachable(host)}:${port}`;
+}
+
+/** What a gateway that runs keeps in `<data_dir>/gateway.json`; null where none does. */
+export function readRunning(data_dir: string): { url: string; pid: number } | null {
+  const text = readText(join(data_dir, "gateway.json"));
+  if (text === undefined) return null;
+  let value: { url?: unknown; pid?: unknown };
+  try {
+    value = JSON.parse(text) as typeof value;
+  } catch {
+    // Half a file is one that is just being written, or was when the machine went down.
+    return null;
+  }
+  const { url, pid } = value;
+  return typeof url === "string" && typeof pid === "number" && isAlive(pid) ? { url, pid } : null;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+function localToken(config: Config): string | null {
+  return readText(join(config.server.data_dir, "token"))?.trim() || null;
+}
+
+/** An address to connect to where the configured one means every interface. */
+function reachable(host: string): string {
+  if (host === "" || host === "0.0.0.0" || host === "localhost") return "127.0.0.1";
+  if (host === "::" || host === "[::]") return "[::1]";
+  return host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
+}
+
+/** undefined where there is no such file. */
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    throw error;
+  }
+}

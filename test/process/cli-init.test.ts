@@ -1,0 +1,95 @@
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { agentbus, inTerminal, workplace } from "../support/executable.ts";
+
+describe("init", () => {
+  const calls: string[] = [];
+  function model(): ReturnType<typeof Bun.serve> {
+    calls.length = 0;
+    return Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      async fetch(request) {
+        const { pathname } = new URL(request.url);
+        calls.push(`${pathname} ${request.headers.get("authorization")}`);
+        if (request.headers.get("authorization") === "Bearer sk-wrong") {
+          return Response.json({ error: { message: "no such key" } }, { status: 401 });
+        }
+        if (pathname === "/v1/models") return Response.json({ data: [{ id: "tiny" }] });
+        return Response.json({ choices: [{ message: { content: "ready" } }] });
+      },
+    });
+  }
+
+  test("tries the key, writes a private file that works, and leaves one that is there", async () => {
+    using place = workplace();
+    await using server = model();
+    const argv = [
+      "init",
+      "--yes",
+      "--base-url",
+      `http://127.0.0.1:${server.port}/v1`,
+      "--api-key",
+      "sk-right",
+    ];
+    const made = await agentbus(argv, { cwd: place.path });
+    expect([made.code, made.err]).toEqual([0, ""]);
+    expect(calls).toEqual(["/v1/models Bearer sk-right", "/v1/chat/completions Bearer sk-right"]);
+    expect((await Bun.file(join(place.path, "agentbus.toml")).stat()).mode & 0o777).toBe(0o600);
+    const shown = await agentbus(["config", "show", "--json"], { cwd: place.path });
+    expect(JSON.parse(shown.out)).toMatchObject({
+      values: {
+        llm: { default_provider: "local", default_model: "tiny", providers: { local: { api_key: "***" } } },
+      },
+    });
+    const again = await agentbus(argv, { cwd: place.path });
+    expect(again.code).toBe(1);
+    expect(again.err).toContain("--force");
+    expect((await agentbus([...argv, "--force"], { cwd: place.path })).code).toBe(0);
+  });
+
+  test("writes nothing where the key is refused", async () => {
+    using place = workplace();
+    await using server = model();
+    const argv = [
+      "init",
+      "--yes",
+      "--base-url",
+      `http://127.0.0.1:${server.port}/v1`,
+      "--api-key",
+      "sk-wrong",
+    ];
+    const { code, err } = await agentbus([...argv, "--model", "tiny"], { cwd: place.path });
+    expect([code, err]).toEqual([
+      1,
+      `agentbus: http://127.0.0.1:${server.port}/v1 refuses the API key (HTTP 401): no such key\n`,
+    ]);
+    expect(await Bun.file(join(place.path, "agentbus.toml")).exists()).toBe(false);
+  });
+
+  test("leaves a key of the environment where it is", async () => {
+    using place = workplace();
+    await using server = model();
+    const argv = ["init", "--yes", "--provider", "mine", "--base-url", `http://127.0.0.1:${server.port}/v1`];
+    const { code } = await agentbus(argv, { cwd: place.path, env: { MINE_API_KEY: "sk-right" } });
+    expect(code).toBe(0);
+    const text = await Bun.file(join(place.path, "agentbus.toml")).text();
+    expect(text).toContain('api_key = "${MINE_API_KEY:-}"');
+    expect(text).not.toContain("sk-right");
+  });
+
+  test("asks in a terminal, and does not show the key", async () => {
+    using place = workplace();
+    await using server = model();
+    await using typed = inTerminal(["init"], { cwd: place.path });
+    await typed.until("the provider", (shown) => shown.includes("Provider"));
+    typed.type("mine\r");
+    await typed.until("the address", (shown) => shown.includes("Base URL"));
+    typed.type(`http://127.0.0.1:${server.port}/v1\r`);
+    await typed.until("the key", (shown) => shown.includes("API key"));
+    typed.type("sk-hidden\r");
+    expect(await typed.exited).toBe(0);
+    expect(typed.shown).not.toContain("sk-hidden");
+    expect(await Bun.file(join(place.path, "agentbus.toml")).text()).toContain('api_key = "sk-hidden"');
+  });
+});
