@@ -1,0 +1,13 @@
+// Imported with { type: "file" }: the path of a file that is inside the executable.
+declare module "swagger-ui-dist/swagger-ui-bundle.js" {
+  const path: string;
+  export default path;
+}
+declare module "swagger-ui-dist/swagger-ui.css" {
+  const path: string;
+  export default path;
+}
+declare module "swagger-ui-dist/favicon-32x32.png" {
+  const path: string;
+  export default path;
+}

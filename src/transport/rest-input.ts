@@ -1,0 +1,142 @@
+import type { TObject, TSchema } from "@sinclair/typebox";
+import type { Limits } from "../core/limits.ts";
+import type { Clock } from "../core/ports.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import { MAX_JSON_DEPTH, tooDeep } from "../protocol/frames.ts";
+
+/** How long a body of at most body_bytes may take to arrive. */
+const BODY_DEADLINE_MS = 30_000;
+
+export interface InputDeps {
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly count: { limit(option: string): void };
+}
+
+/** The JSON object a request carries; `{}` without a body. @throws GatewayError INVALID_REQUEST, TOO_LARGE, TIMEOUT */
+export async function readObject(deps: InputDeps, request: Request): Promise<Record<string, unknown>> {
+  const { body_bytes } = deps.limits;
+  if (Number(request.headers.get("content-length") ?? 0) > body_bytes) throw tooLarge(deps);
+  if (request.body === null) return {};
+  const bytes = await readBytes(deps, request.body);
+  if (bytes.length === 0) return {};
+  checkType(request.headers);
+  return parseObject(bytes);
+}
+
+function checkType(headers: Headers): void {
+  const type = (headers.get("content-type") ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
+  const encoding = headers.get("content-encoding") ?? "identity";
+  if ((type === "application/json" || type.endsWith("+json")) && encoding === "identity") return;
+  throw new GatewayError(
+    "INVALID_REQUEST",
+    "send the body as Content-Type: application/json, not compressed",
+    {
+      details: { kind: "content_type" },
+      http: 415,
+    },
+  );
+}
+
+async function readBytes(deps: InputDeps, body: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  const reader = body.getReader();
+  let late = false;
+  const cancel = deps.clock.after(BODY_DEADLINE_MS, () => {
+    late = true;
+    void reader.cancel().catch(() => undefined);
+  });
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      size += next.value.length;
+      if (size > deps.limits.body_bytes) throw tooLarge(deps);
+      chunks.push(next.value);
+    }
+  } catch (error) {
+    if (error instanceof GatewayError) throw error;
+    throw new GatewayError("INVALID_REQUEST", "the body broke off", {
+      details: { kind: "body" },
+      cause: error,
+    });
+  } finally {
+    cancel();
+  }
+  if (late) throw new GatewayError("TIMEOUT", `the body took longer than ${BODY_DEADLINE_MS / 1000} s`);
+  return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size);
+}
+
+function tooLarge(deps: InputDeps): GatewayError {
+  deps.count.limit("body_bytes");
+  return new GatewayError(
+    "TOO_LARGE",
+    `the body may have ${deps.limits.body_bytes} bytes (limits.body_bytes)`,
+    {
+      details: { kind: "body", limit: deps.limits.body_bytes },
+    },
+  );
+}
+
+function parseObject(bytes: Uint8Array): Record<string, unknown> {
+  let value: unknown;
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    if (tooDeep(text)) throw notAnObject("depth", `JSON deeper than ${MAX_JSON_DEPTH} levels`);
+    value = JSON.parse(text);
+  } catch (error) {
+    if (error instanceof GatewayError) throw error;
+    throw notAnObject("json", "the body is not JSON in UTF-8");
+  }
+  if (value !== null && typeof value === "object" && !Array.isArray(value))
+    return value as Record<string, unknown>;
+  throw notAnObject("params", "the body must be a JSON object");
+}
+
+function notAnObject(kind: string, message: string): GatewayError {
+  return new GatewayError("INVALID_REQUEST", message, { details: { kind } });
+}
+
+/**
+ * The query as params: each field of the schema that is not in `taken`, in the schema's type.
+ * @throws GatewayError INVALID_REQUEST for a parameter that is unknown or there twice
+ */
+export function readQuery(
+  query: URLSearchParams,
+  schema: TObject,
+  taken: ReadonlySet<string>,
+): Record<string, unknown> {
+  const params: Record<string, unknown> = {};
+  for (const [name, text] of query) {
+    const field =
+      Object.hasOwn(schema.properties, name) && !taken.has(name) ? schema.properties[name] : undefined;
+    if (field === undefined) throw unknownParameter(name);
+    if (Object.hasOwn(params, name)) {
+      throw new GatewayError("INVALID_REQUEST", `?${name}= is there twice`, {
+        details: { kind: "duplicate", path: name },
+      });
+    }
+    params[name] = typed(field, text);
+  }
+  return params;
+}
+
+/** Refuses whatever is in the query beside `known`. @throws GatewayError INVALID_REQUEST */
+export function onlyParameters(query: URLSearchParams, known: readonly string[]): void {
+  for (const name of query.keys()) if (!known.includes(name)) throw unknownParameter(name);
+}
+
+function unknownParameter(name: string): GatewayError {
+  const path = name.slice(0, 64);
+  return new GatewayError("INVALID_REQUEST", `unknown parameter "${path}": remove it, or see GET /docs`, {
+    details: { kind: "unknown_field", path },
+    http: 422,
+  });
+}
+
+/** Text the schema would not take as it is stays text, so that validation names the field. */
+function typed(schema: TSchema, text: string): unknown {
+  const type = (schema as { type?: unknown }).type;
+  if (type === "integer" && /^-?\d{1,16}$/.test(text)) return Number(text);
+  if (type === "boolean" && (text === "true" || text === "false")) return text === "true";
+  return text;
+}

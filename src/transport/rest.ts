@@ -1,0 +1,175 @@
+import { Type } from "@sinclair/typebox";
+import type { Caller, Dispatch, Outcome } from "../core/call.ts";
+import type { Credential } from "../core/principal.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { MethodDefinition } from "../protocol/methods.ts";
+import { Params, validate } from "../protocol/schema.ts";
+import { authSessionCreate } from "../protocol/api/auth.ts";
+import type { TransportContext } from "./context.ts";
+import { errorResponse } from "./error.ts";
+import { admit, authenticate, callerOf, headerCredential, nobody, tooManyCredentials } from "./rest-guard.ts";
+import { onlyParameters, readObject, readQuery } from "./rest-input.ts";
+import { answers, jsonBody, routeOperation } from "./rest-openapi.ts";
+import type { HttpRoute, Visit } from "./rest-reply.ts";
+import { json, jsonText } from "./rest-reply.ts";
+import type { MethodRoute } from "./rest-routes.ts";
+import { METHOD_ROUTES, SOCKET_METHODS } from "./rest-routes.ts";
+
+/** No method takes longer (run.wait 60 s); Bun's idle timer must not cut a quiet request before. */
+const QUIET_SECS = 120;
+
+/** Runs a method and resolves with its outcome. Never rejects. */
+export function ask(dispatch: Dispatch, caller: Caller, method: string, params: unknown): Promise<Outcome> {
+  return new Promise((answer) => dispatch(caller, { method, params }, answer));
+}
+
+export function outcomeResponse(outcome: Outcome, status: number): Response {
+  if (!outcome.ok) return errorResponse(outcome.error);
+  if ("text" in outcome) return jsonText(status, outcome.text);
+  return json(status, outcome.payload ?? {});
+}
+
+/** `/api/v1/…`: methods under the names REST gives them. */
+export function restRoutes(context: TransportContext): HttpRoute[] {
+  return [
+    ...METHOD_ROUTES.map((route) => methodRoute(context, route)),
+    {
+      verb: "POST",
+      path: "/api/v1/rpc/:method",
+      // The docs list one entry per method instead.
+      describe: () => null,
+      handle: (visit) => callAny(context, visit),
+    },
+    {
+      verb: "POST",
+      path: "/api/v1/auth_sessions",
+      describe: () => ({
+        summary: "Logs in: a session_token for a credential, in the body or in the Authorization header.",
+        tags: ["auth_sessions"],
+        requestBody: jsonBody(LOGIN),
+        responses: answers(201, "The login", authSessionCreate.result),
+      }),
+      handle: (visit) => logIn(context, visit),
+    },
+  ];
+}
+
+function methodRoute(context: TransportContext, route: MethodRoute): HttpRoute {
+  return {
+    verb: route.verb,
+    path: route.path,
+    describe: () => {
+      const definition = context.definition(route.method);
+      return definition === undefined ? null : routeOperation(route, definition);
+    },
+    handle: async (visit) => {
+      const principal = await authenticate(context, visit, "rest");
+      const definition = known(context, route.method);
+      const params = await paramsOf(context, route, definition, visit);
+      visit.server.timeout(visit.request, QUIET_SECS);
+      const outcome = await ask(context.dispatch, callerOf(visit, principal), route.method, params);
+      return outcomeResponse(outcome, route.status);
+    },
+  };
+}
+
+function known(context: TransportContext, method: string): MethodDefinition {
+  const definition = context.definition(method);
+  if (definition !== undefined) return definition;
+  throw new GatewayError("NOT_FOUND", `no method "${method.slice(0, 64)}": GET /docs lists them`, {
+    details: { kind: "method" },
+  });
+}
+
+async function paramsOf(
+  context: TransportContext,
+  route: MethodRoute,
+  definition: MethodDefinition,
+  visit: Visit,
+): Promise<Record<string, unknown>> {
+  const { request, url } = visit;
+  const path: Record<string, unknown> = {};
+  for (const [name, field] of Object.entries(route.fields)) path[field] = pathParameter(visit, name);
+  if (route.takes === "query") {
+    return {
+      ...readQuery(url.searchParams, definition.params, new Set(Object.values(route.fields))),
+      ...path,
+    };
+  }
+  onlyParameters(url.searchParams, []);
+  if (route.takes === "path") return path;
+  const body = await readObject(context, request);
+  for (const field of Object.keys(path)) if (Object.hasOwn(body, field)) throw saidTwice(field);
+  return withKey({ ...body, ...path }, definition, request);
+}
+
+function saidTwice(field: string): GatewayError {
+  return new GatewayError("INVALID_REQUEST", `${field} is in the path already: leave it out of the body`, {
+    details: { kind: "duplicate", path: field },
+  });
+}
+
+export function pathParameter(visit: Visit, name: string): string {
+  const value = visit.params[name];
+  if (typeof value === "string") return value;
+  throw new GatewayError("INVALID_REQUEST", "the path is not percent-encoded UTF-8", {
+    details: { kind: "path" },
+  });
+}
+
+/** The header is the field by another name; other methods do not heed it. */
+export function withKey(
+  params: Record<string, unknown>,
+  definition: MethodDefinition,
+  request: Request,
+): Record<string, unknown> {
+  const key = request.headers.get("idempotency-key");
+  if (key === null || definition.idempotent !== true) return params;
+  const named = params["idempotency_key"];
+  if (named === undefined || named === key) return { ...params, idempotency_key: key };
+  throw new GatewayError("INVALID_REQUEST", "Idempotency-Key and idempotency_key differ: send one of them", {
+    details: { kind: "duplicate", path: "idempotency_key" },
+  });
+}
+
+async function callAny(context: TransportContext, visit: Visit): Promise<Response> {
+  const principal = await authenticate(context, visit, "rest");
+  const method = pathParameter(visit, "method");
+  const instead = SOCKET_METHODS.get(context.definition(method)?.name ?? method);
+  if (instead !== undefined) {
+    throw new GatewayError("INVALID_REQUEST", `${method} is for sockets: ${instead}`, {
+      details: { kind: "socket" },
+    });
+  }
+  const definition = known(context, method);
+  onlyParameters(visit.url.searchParams, []);
+  const params = withKey(await readObject(context, visit.request), definition, visit.request);
+  visit.server.timeout(visit.request, QUIET_SECS);
+  return outcomeResponse(await ask(context.dispatch, callerOf(visit, principal), method, params), 200);
+}
+
+const SECRET = Type.String({ minLength: 1, maxLength: 1024 });
+const LOGIN = Params({
+  auth_token: Type.Optional(SECRET),
+  password: Type.Optional(SECRET),
+  session_token: Type.Optional(SECRET),
+  device: Type.Optional(Type.Object({}, { additionalProperties: true })),
+});
+
+async function logIn(context: TransportContext, visit: Visit): Promise<Response> {
+  onlyParameters(visit.url.searchParams, []);
+  const body = validate(LOGIN, await readObject(context, visit.request));
+  const found: Credential[] = [];
+  const named = headerCredential(context, visit);
+  if (named !== null) found.push(named);
+  if (body.auth_token !== undefined) found.push({ kind: "token", token: body.auth_token });
+  if (body.session_token !== undefined) found.push({ kind: "session_token", token: body.session_token });
+  if (body.password !== undefined) found.push({ kind: "password", password: body.password });
+  if (body.device !== undefined) found.push({ kind: "device" });
+  if (found.length > 1) throw tooManyCredentials();
+  const principal = await admit(context, found[0] ?? nobody(context), "rest", visit.remote);
+  return outcomeResponse(
+    await ask(context.dispatch, callerOf(visit, principal), authSessionCreate.name, {}),
+    201,
+  );
+}

@@ -1,0 +1,69 @@
+import { describe, expect, test } from "bun:test";
+import { startHttp } from "./http.fixture.ts";
+
+describe("pages", () => {
+  test("the front page says what it is, without scripts and without anything from elsewhere", async () => {
+    await using at = await startHttp();
+    const { status, body, headers } = await at.ask("GET", "/", { token: null });
+    expect([status, headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
+    for (const said of ["1.2.3", "agentbus chat", "/docs", `curl -N ${at.url}/api/v1/chat`])
+      expect(body).toContain(said);
+    expect(body).not.toMatch(/<script|src=|https:\/\//);
+    const csp = headers.get("content-security-policy") ?? "";
+    expect(csp).not.toContain("unsafe");
+    const [, style = ""] = /<style>([\s\S]*)<\/style>/.exec(body) ?? [];
+    const digest = new Bun.CryptoHasher("sha256").update(style).digest("base64");
+    expect(csp).toContain(`style-src 'sha256-${digest}'`);
+  });
+
+  test("the API docs come whole, from here", async () => {
+    await using at = await startHttp();
+    const { status, body, headers } = await at.ask("GET", "/docs", { token: null });
+    expect(status).toBe(200);
+    expect(headers.get("content-security-policy")).toContain("script-src 'self'; ");
+    const linked = [...body.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, link]) => link ?? "");
+    expect(linked.length).toBeGreaterThanOrEqual(5);
+    for (const link of linked) {
+      expect(link).toStartWith("/docs/");
+      expect([link, (await at.ask("GET", link, { token: null })).status]).toEqual([link, 200]);
+    }
+    expect(body).not.toMatch(/<script>|<style>|https?:\/\//);
+  });
+
+  test("the OpenAPI document has every route, and every method of the registry", async () => {
+    await using at = await startHttp();
+    const { body } = await at.ask("GET", "/docs/json", { token: null });
+    expect([body.openapi, body.info.version]).toEqual(["3.0.3", "1.2.3"]);
+    for (const definition of at.context.definitions()) {
+      const operation = body.paths[`/api/v1/rpc/${definition.name}`].post;
+      expect([operation.summary, operation["x-scope"]]).toEqual([definition.doc, definition.scope]);
+      expect(Object.keys(operation.requestBody.content["application/json"].schema.properties ?? {})).toEqual(
+        Object.keys(definition.params.properties),
+      );
+      expect(operation.responses["200"].content["application/json"].schema).toBeDefined();
+    }
+    const send = body.paths["/api/v1/sessions/{id}/messages"].post;
+    expect(Object.keys(send.responses)).toEqual(["202", "default"]);
+    expect(send.requestBody.content["application/json"].schema.properties.session_id).toBeUndefined();
+    expect(send.parameters.map((each: { in: string; name: string }) => `${each.in} ${each.name}`)).toEqual([
+      "path id",
+      "header Idempotency-Key",
+    ]);
+    expect(
+      body.paths["/api/v1/sessions"].get.parameters.map((each: { name: string }) => each.name),
+    ).toContain("limit");
+    for (const path of [
+      "/health",
+      "/api/v1/sessions/{id}/events",
+      "/api/v1/chat",
+      "/api/v1/stream/{session_id}",
+    ]) {
+      expect(body.paths[path]).toBeDefined();
+    }
+    expect(Object.keys(body.paths).filter((path) => path.startsWith("/docs") || path === "/page")).toEqual(
+      [],
+    );
+    // JSON Schema's own words that OpenAPI 3.0 does not have.
+    expect(JSON.stringify(body)).not.toMatch(/"(const|patternProperties)":/);
+  });
+});
