@@ -1,0 +1,106 @@
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+
+/**
+ * Builds the executable and runs every test: `bun scripts/test.ts [--only PATH]... [--binary]`.
+ *
+ * `--only test/core` runs what begins with that path, `--binary` only what runs against the executable. The last line is
+ * the result, `N passed, M failed`; the exit code is 1 where anything failed, nothing ran or, with CI=true, a test was skipped.
+ */
+const root = resolve(import.meta.dir, "..");
+const executable = resolve(root, "dist/agentbus");
+/** Test the executable, whatever else they do. */
+const BINARY_ONLY = ["test/binary.test.ts", "test/hostile/", "test/process/"];
+/** Hold for the sources and for the executable. */
+const BOTH = ["test/gateway/"];
+
+interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+function testFiles(only: readonly string[]): string[] {
+  const files = [...new Bun.Glob("test/**/*.test.ts").scanSync({ cwd: root })].sort();
+  const wanted = only.map((path) => path.replace(/^\.\//, ""));
+  return wanted.length === 0 ? files : files.filter((file) => wanted.some((path) => file.startsWith(path)));
+}
+
+function among(file: string, places: readonly string[]): boolean {
+  return places.some((place) => file.startsWith(place));
+}
+
+/** One run of `bun test`, passed on as it comes. */
+async function runTests(files: readonly string[], env: Record<string, string>): Promise<Counts> {
+  if (files.length === 0) return { passed: 0, failed: 0, skipped: 0 };
+  const child = Bun.spawn([process.execPath, "test", ...files.map((file) => `./${file}`)], {
+    cwd: root,
+    env: { ...process.env, ...(process.stderr.isTTY && { FORCE_COLOR: "1" }), ...env },
+    stdin: "ignore",
+    stdout: "inherit",
+    stderr: "pipe",
+  });
+  // bun test writes its results to stderr.
+  let tail = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of child.stderr) {
+    process.stderr.write(chunk);
+    tail = (tail + decoder.decode(chunk, { stream: true })).slice(-4_000);
+  }
+  return count(Bun.stripANSI(tail), await child.exited);
+}
+
+/** What the summary at the end says. A run that broke off, or failed outside of a test, has failed. */
+function count(output: string, code: number): Counts {
+  const summary = output.slice(Math.max(0, output.search(/^ *\d+ pass$(?![\s\S]*^ *\d+ pass$)/m)));
+  const number = (what: string): number =>
+    Number(new RegExp(`^ *(\\d+) ${what}$`, "m").exec(summary)?.[1] ?? 0);
+  const failed = number("fail");
+  const complete = /^Ran \d+ tests? across/m.test(summary);
+  const broken = !complete || (code !== 0 && failed === 0);
+  if (broken) console.error(`bun test ended with ${code}${complete ? "" : " and without a summary"}`);
+  return {
+    passed: number("pass"),
+    failed: failed + (broken ? 1 : 0),
+    skipped: number("skip") + number("todo"),
+  };
+}
+
+function build(): boolean {
+  const { success } = Bun.spawnSync([process.execPath, "scripts/build.ts"], {
+    cwd: root,
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  return success;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      only: { type: "string", multiple: true, default: [] },
+      binary: { type: "boolean", default: false },
+    },
+  });
+  const files = testFiles(values.only);
+  const source = values.binary ? [] : files.filter((file) => !among(file, BINARY_ONLY));
+  const binary = files.filter((file) => among(file, [...BINARY_ONLY, ...BOTH]));
+  const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+  const add = (counts: Counts): void => {
+    for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
+  };
+  const built = binary.length === 0 || build();
+  if (!built) total.failed++;
+  add(await runTests(source, { AGENTBUS_BINARY: "" }));
+  if (built) add(await runTests(binary, { AGENTBUS_BINARY: executable }));
+
+  const { passed, failed, skipped } = total;
+  const strict = process.env["CI"] === "true";
+  if (strict && skipped > 0) console.error("with CI=true nothing may be skipped");
+  if (passed + failed === 0) console.error("no test ran");
+  process.exitCode = failed > 0 || passed === 0 || (strict && skipped > 0) ? 1 : 0;
+  // The result is the last line, also where both streams go to one place.
+  await new Promise<void>((resolve) => process.stderr.write("", () => resolve()));
+  console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
+}
+
+await main();
