@@ -123,7 +123,9 @@ class FollowedConversation implements Conversation {
         if (known === undefined && change === null) this.#lookUp(run_id).then(resolve, reject);
         return undefined;
       };
-      signal.addEventListener("abort", () => reject(new ClientError("ABORTED", "left")), { once: true });
+      signal.addEventListener("abort", () => reject(new ClientError("ABORTED", "stopped by Ctrl-C")), {
+        once: true,
+      });
       return this.#tell({ kind: "none" });
     }).finally(() => {
       this.#changed = () => undefined;

@@ -5,9 +5,9 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const stop = (): void => {
       clearTimeout(timer);
-      reject(new ClientError("ABORTED", "left"));
+      reject(new ClientError("ABORTED", "stopped by Ctrl-C"));
     };
-    if (signal?.aborted === true) return reject(new ClientError("ABORTED", "left"));
+    if (signal?.aborted === true) return reject(new ClientError("ABORTED", "stopped by Ctrl-C"));
     const timer = setTimeout(() => {
       signal?.removeEventListener("abort", stop);
       resolve();

@@ -7,7 +7,7 @@ import { ask } from "./request.ts";
 import type { RequestOptions } from "./request.ts";
 import type { Answered } from "./outbox.ts";
 import { Outbox } from "./outbox.ts";
-import { comesBack, createReconnect } from "./reconnect.ts";
+import { comesBack, createReconnect, meaningOf } from "./reconnect.ts";
 import type { SubscribeOptions, Subscription, SubscriptionHandlers } from "./subscription.ts";
 import { Follow } from "./subscription.ts";
 
@@ -93,12 +93,15 @@ class SocketClient implements Client {
   #first: { resolve: (hello: Hello) => void; reject: (error: ClientError) => void } | null = null;
 
   constructor(options: ClientOptions) {
+    if ((options.WebSocket ?? globalThis.WebSocket) === undefined) {
+      throw new TypeError("this runtime has no WebSocket: pass one as options.WebSocket");
+    }
     this.#options = options;
     this.#url = socketUrl(options.url);
     this.#random = options.random ?? Math.random;
     this.#reconnect = createReconnect(this.#random);
     const { auth_token, session_token, password, client_name, version, platform, capabilities } = options;
-    const client_id = options.client_id ?? crypto.randomUUID();
+    const client_id = options.client_id ?? randomId();
     const given = {
       client_id,
       client_name,
@@ -123,8 +126,9 @@ class SocketClient implements Client {
     if (this.state !== "idle" && this.state !== "closed") throw new Error("connect() was called already");
     return new Promise((resolve, reject) => {
       this.#first = { resolve, reject };
-      this.#enter({ state: "connecting" });
+      this.#state = { state: "connecting" };
       this.#open();
+      this.#emit("state", this.#state);
     });
   }
 
@@ -184,13 +188,14 @@ class SocketClient implements Client {
 
   #ready(hello: Hello, link: Link): void {
     this.#hello = hello;
+    this.#state = { state: "connected" };
     this.#reconnect.connected(performance.now());
-    this.#enter({ state: "connected" });
     const allowed = hello.policy["max_in_flight"];
     this.#outbox.attach((text) => link.send(text), typeof allowed === "number" ? allowed : IN_FLIGHT);
     for (const follow of this.#follows.values()) follow.open();
     this.#first?.resolve(hello);
     this.#first = null;
+    this.#emit("state", this.#state);
   }
 
   #event(frame: EventFrame): void {
@@ -224,7 +229,8 @@ class SocketClient implements Client {
     this.#reconnect.lost(now, end.code === 1012 || this.#shutdown);
     const wait = this.#reconnect.next(now);
     this.#timer = setTimeout(() => this.#open(), wait);
-    this.#enter({ state: "reconnecting", error, retry_in_ms: Math.round(wait) });
+    this.#state = { state: "reconnecting", error, retry_in_ms: Math.round(wait) };
+    this.#emit("state", this.#state);
     return undefined;
   }
 
@@ -235,26 +241,21 @@ class SocketClient implements Client {
       return new ClientError("UNREACHABLE", `no gateway answers at ${this.#url} (${why})`, {
         retryable: true,
       });
-    return new ClientError("CLOSED", `the gateway closed the connection (${why})`, {
-      retryable: comesBack(code),
-    });
+    const closed = `the gateway closed the connection (${why})`;
+    return new ClientError(meaningOf(code), closed, { retryable: comesBack(code) });
   }
 
   /** Over, until connect() is called again. */
   #close(error: ClientError): void {
     clearTimeout(this.#timer);
-    this.#enter({ state: "closed", error });
+    this.#state = { state: "closed", error };
     this.#link?.close(1000);
     this.#link = null;
     this.#outbox.fail(error);
     for (const follow of this.#follows.values()) follow.end(error);
     this.#first?.reject(error);
     this.#first = null;
-  }
-
-  #enter(state: ClientState): void {
-    this.#state = state;
-    this.#emit("state", state);
+    this.#emit("state", this.#state);
   }
 
   #emit(event: string, value: unknown): void {
@@ -272,6 +273,12 @@ function socketUrl(given: string): string {
   const path = url.pathname.replace(/\/+$/, "");
   if (!path.endsWith("/ws") && !(is_socket && path !== "")) url.pathname = `${path}/ws`;
   return url.href;
+}
+
+/** Pages that came over plain HTTP have no crypto.randomUUID. */
+function randomId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function closedError(why: ClientError | undefined): ClientError {

@@ -1,5 +1,6 @@
 import type { EventFrame, ResponseFrame } from "../protocol/frames.ts";
-import { ClientError, toClientError } from "./error.ts";
+import type { ClientError } from "./error.ts";
+import { toClientError } from "./error.ts";
 import type { Hello } from "./methods.ts";
 
 export interface LinkOptions {

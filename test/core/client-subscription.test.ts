@@ -246,6 +246,6 @@ describe("a subscription", () => {
     await until("synced again", () => other.synced === 1);
     stub.peers[0]?.close(4001, "revoked");
     await until("the end", () => other.error !== null);
-    expect(other.error?.code).toBe("CLOSED");
+    expect(other.error?.code).toBe("UNAUTHORIZED");
   });
 });

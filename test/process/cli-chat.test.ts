@@ -134,6 +134,19 @@ describe("chat through what happens to the gateway", () => {
 });
 
 describe("chat in a terminal", () => {
+  test("leaves with the reason when the gateway sends it away", async () => {
+    using place = workplace();
+    await using _running = await started(place.path);
+    const made = await agentbus(["token", "create", "guest", ...DATA], { cwd: place.path });
+    const env = { AGENTBUS_TOKEN: made.out.trim() };
+    await using chat = inTerminal(["chat", ...DATA], { cwd: place.path, env });
+    await chat.until("a prompt", (shown) => shown.includes("> "));
+    const id = /tok_\w+/.exec(made.err)?.[0] ?? "";
+    await agentbus(["token", "revoke", id, ...DATA], { cwd: place.path });
+    expect(await chat.exited).toBe(4);
+    expect(chat.shown).toContain("revoked");
+  });
+
   test(
     "answers line by line, Ctrl-C stops one answer, then leaves; the session can be taken up",
     async () => {
