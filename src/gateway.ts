@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from "node:fs";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { createAuthenticator } from "./auth/authenticate.ts";
@@ -55,7 +55,10 @@ export interface Gateway {
   readonly engine: Engine;
   /** Once. @throws GatewayError UNAVAILABLE with the one line to show */
   start(): Promise<Started>;
-  /** Idempotent; running answers get `grace_ms` (default: server.shutdown_grace_secs). */
+  /**
+   * Running answers get `grace_ms` (default: server.shutdown_grace_secs). Called again it takes that grace back: what
+   * still runs is ended when the new one is over.
+   */
   stop(options?: { readonly grace_ms?: number }): Promise<void>;
   status(): { status: string; uptime: number; connections: number };
 }
@@ -82,8 +85,8 @@ export function createGateway(options: GatewayOptions): Gateway {
       await engine.recover(opened);
       const token = await credentials.start();
       const urls: string[] = [];
-      for (const { host, port } of listenersOf(config)) {
-        const { url, port: taken, server } = await http.listen(host, port);
+      for (const { host, port, option } of listenersOf(config)) {
+        const { url, port: taken, server } = await http.listen(host, port, option);
         parts.ports.push(taken);
         engine.hub.addListener(sockets.listenerFor(server));
         urls.push(url);
@@ -92,7 +95,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       sockets.start();
       listening = true;
       const url = urls[0] ?? "";
-      writeFileSync(stateFile(config), JSON.stringify({ url, pid: process.pid }), { mode: 0o600 });
+      writeState(config, url);
       const shown = config.auth.mode === "none" ? null : { value: token.token, created: token.created };
       return { url, urls, token: shown };
     } catch (error) {
@@ -122,7 +125,11 @@ export function createGateway(options: GatewayOptions): Gateway {
   return {
     engine,
     start,
-    stop: ({ grace_ms = config.server.shutdown_grace_secs * 1_000 } = {}) => (stopping ??= stop(grace_ms)),
+    stop: ({ grace_ms = config.server.shutdown_grace_secs * 1_000 } = {}) => {
+      if (stopping !== null) void engine.drain(grace_ms);
+      stopping ??= stop(grace_ms);
+      return stopping;
+    },
     status: () => ({
       status: engine.status(),
       uptime: engine.uptime(),
@@ -259,6 +266,13 @@ async function inTime(work: Promise<unknown>, ms: number, clock: Clock): Promise
   const over = new Promise<void>((resolve) => (cancel = clock.after(ms, resolve)));
   await Promise.race([work, over]);
   cancel();
+}
+
+/** Renamed into place, so that a command never reads half of it. */
+function writeState(config: Config, url: string): void {
+  const draft = `${stateFile(config)}.${process.pid}`;
+  writeFileSync(draft, JSON.stringify({ url, pid: process.pid }), { mode: 0o600 });
+  renameSync(draft, stateFile(config));
 }
 
 /** Where a running gateway says how it is reached, for the commands. */

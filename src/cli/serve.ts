@@ -37,7 +37,7 @@ export const serve: Command = {
     if (io.tty) io.err("stopping; once more stops at once");
     const stopped = gateway.stop();
     // Ends the answers that still have time; what then remains of the first stop takes no longer than it must.
-    void stop.second.then(() => gateway.engine.drain(0));
+    void stop.second.then(() => gateway.stop({ grace_ms: 0 }));
     await stopped;
     return EXIT.ok;
   },
@@ -67,5 +67,7 @@ function waitForStop(): { readonly first: Promise<void>; readonly second: Promis
   };
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
+  // The terminal is gone.
+  process.on("SIGHUP", onSignal);
   return { first: first.promise, second: second.promise };
 }
