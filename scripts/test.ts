@@ -9,6 +9,8 @@ import { parseArgs } from "node:util";
  */
 const root = resolve(import.meta.dir, "..");
 const executable = resolve(root, "dist/agentbus");
+/** Longest test that does not say otherwise, on a machine that has much else to do. */
+const TEST_MS = 30_000;
 /** Test the executable, whatever else they do. */
 const BINARY_ONLY = ["test/binary.test.ts", "test/hostile/", "test/process/"];
 /** Hold for the sources and for the executable. */
@@ -33,13 +35,16 @@ function among(file: string, places: readonly string[]): boolean {
 /** One run of `bun test`, passed on as it comes. */
 async function runTests(files: readonly string[], env: Record<string, string>): Promise<Counts> {
   if (files.length === 0) return { passed: 0, failed: 0, skipped: 0 };
-  const child = Bun.spawn([process.execPath, "test", ...files.map((file) => `./${file}`)], {
-    cwd: root,
-    env: { ...process.env, ...(process.stderr.isTTY && { FORCE_COLOR: "1" }), ...env },
-    stdin: "ignore",
-    stdout: "inherit",
-    stderr: "pipe",
-  });
+  const child = Bun.spawn(
+    [process.execPath, "test", `--timeout=${TEST_MS}`, ...files.map((file) => `./${file}`)],
+    {
+      cwd: root,
+      env: { ...process.env, ...(process.stderr.isTTY && { FORCE_COLOR: "1" }), ...env },
+      stdin: "ignore",
+      stdout: "inherit",
+      stderr: "pipe",
+    },
+  );
   // bun test writes its results to stderr.
   let tail = "";
   const decoder = new TextDecoder();
