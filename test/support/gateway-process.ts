@@ -40,8 +40,12 @@ export interface RunningGateway extends AsyncDisposable {
   readonly startup_ms: number;
   /** The exit code of the process that runs now; a signal counts 128 + its number. */
   readonly exited: Promise<number>;
+  /** SIGTERM unless another is given; works while it starts, too. */
   kill(signal?: NodeJS.Signals): void;
-  /** Waits for the end of the process, which somebody has brought about, and starts the next on the same directory. */
+  /**
+   * Waits for the end of the process, which somebody has brought about, and starts the next on the same directory.
+   * Rejects when that one ends before it listens.
+   */
   restart(): Promise<void>;
 }
 
@@ -59,20 +63,17 @@ export async function startGateway(options: GatewayProcessOptions = {}): Promise
   await writeFile(file, typeof config === "string" ? config : toToml(config));
   const binary = options.binary ?? Bun.env["AGENTBUS_BINARY"] ?? "";
   const command = binary === "" ? [process.execPath, SOURCES] : [resolve(binary)];
-  const launch = (): Promise<Launched> =>
-    start([...command, "serve", "--config", file], {
-      cwd: home,
-      env: {
-        PATH: Bun.env["PATH"] ?? "",
-        HOME: home,
-        AGENTBUS_SERVER_PORT: "0",
-        AGENTBUS_SERVER_DATA_DIR: data_dir,
-        ...options.env,
-      },
-    });
-  let running: Launched;
+  const env = {
+    PATH: Bun.env["PATH"] ?? "",
+    HOME: home,
+    AGENTBUS_SERVER_PORT: "0",
+    AGENTBUS_SERVER_DATA_DIR: data_dir,
+    ...options.env,
+  };
+  const launch = (): Launched => new Launched([...command, "serve", "--config", file], { cwd: home, env });
+  let current = launch();
   try {
-    running = await launch();
+    await current.listens();
   } catch (error) {
     await rm(home, { recursive: true, force: true });
     throw error;
@@ -80,79 +81,85 @@ export async function startGateway(options: GatewayProcessOptions = {}): Promise
   const token = (await readFile(join(data_dir, "token"), "utf8")).trim();
 
   async function stop(): Promise<void> {
-    running.child.kill("SIGTERM");
-    const timer = setTimeout(() => running.child.kill("SIGKILL"), STOP_MS);
-    await running.child.exited;
+    const { child } = current;
+    child.kill("SIGTERM");
+    const timer = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
+    await child.exited;
     clearTimeout(timer);
     await rm(home, { recursive: true, force: true });
   }
   return {
     get url() {
-      return running.url;
+      return current.url;
     },
     get ws_url() {
-      return `${running.url.replace(/^http/, "ws")}/ws`;
+      return `${current.url.replace(/^http/, "ws")}/ws`;
     },
     get address() {
-      return new URL(running.url).host;
+      return new URL(current.url).host;
     },
     token,
     data_dir,
     get pid() {
-      return running.child.pid;
+      return current.child.pid;
     },
     get log() {
-      return running.log;
+      return current.log;
     },
     get startup_ms() {
-      return running.startup_ms;
+      return current.startup_ms;
     },
     get exited() {
-      return running.child.exited;
+      return current.child.exited;
     },
-    kill: (signal = "SIGTERM") => running.child.kill(signal),
+    kill: (signal = "SIGTERM") => current.child.kill(signal),
     async restart() {
-      await running.child.exited;
-      running = await launch();
+      await current.child.exited;
+      current = launch();
+      await current.listens();
     },
     [Symbol.asyncDispose]: stop,
   };
 }
 
-interface Launched {
+/** One process, from its first moment. */
+class Launched {
   readonly child: Subprocess<"ignore", "pipe", "pipe">;
-  readonly url: string;
-  readonly log: LogLine[];
-  readonly startup_ms: number;
-}
+  readonly log: LogLine[] = [];
+  /** Set once it listens. */
+  url = "";
+  startup_ms = Number.NaN;
+  readonly #listening = Promise.withResolvers<void>();
 
-async function start(
-  command: string[],
-  place: { readonly cwd: string; readonly env: Record<string, string> },
-): Promise<Launched> {
-  const began = performance.now();
-  const child = Bun.spawn(command, { ...place, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
-  const log: LogLine[] = [];
-  const listening = Promise.withResolvers<string>();
-  const read = (line: LogLine): void => {
-    log.push(line);
-    if (log.length > LOG_LINES) log.shift();
-    if (line.msg === "listening") listening.resolve(String(line["url"]));
-  };
-  const output = Promise.all([readLines(child.stdout, read), readLines(child.stderr, read)]);
-  const timer = setTimeout(() => {
-    child.kill("SIGKILL");
-    listening.reject(new Error(`the gateway did not listen within ${LISTEN_MS} ms\n${tell(log)}`));
-  }, LISTEN_MS);
-  void child.exited.then(async (code) => {
-    await output;
-    listening.reject(new Error(`the gateway ended with ${code} before it listened\n${tell(log)}`));
-  });
-  try {
-    const url = await listening.promise;
-    return { child, url, log, startup_ms: performance.now() - began };
-  } finally {
-    clearTimeout(timer);
+  constructor(command: string[], place: { readonly cwd: string; readonly env: Record<string, string> }) {
+    const began = performance.now();
+    this.child = Bun.spawn(command, { ...place, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+    const read = (line: LogLine): void => {
+      this.log.push(line);
+      if (this.log.length > LOG_LINES) this.log.shift();
+      if (line.msg !== "listening") return;
+      this.url = String(line["url"]);
+      this.startup_ms = performance.now() - began;
+      this.#listening.resolve();
+    };
+    const output = Promise.all([readLines(this.child.stdout, read), readLines(this.child.stderr, read)]);
+    void this.child.exited.then(async (code) => {
+      await output;
+      this.#listening.reject(
+        new Error(`the gateway ended with ${code} before it listened\n${tell(this.log)}`),
+      );
+    });
+    // Told by listens(); one that is killed on its way has nobody who asks.
+    this.#listening.promise.catch(() => undefined);
+  }
+
+  async listens(): Promise<void> {
+    const timer = setTimeout(() => {
+      this.child.kill("SIGKILL");
+      const message = `the gateway did not listen within ${LISTEN_MS} ms`;
+      this.#listening.reject(new Error(`${message}\n${tell(this.log)}`));
+    }, LISTEN_MS);
+    await this.#listening.promise.finally(() => clearTimeout(timer));
   }
 }
 

@@ -25,6 +25,8 @@ export interface LinkOptions {
   /** http://host:port */
   readonly url: string;
   readonly token: string;
+  /** Sent with every request besides, such as the Host a proxy hides. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly session_id: string;
   readonly catch_up: "auto" | "log";
   /** Nothing heard for so long: the connection is given up. */

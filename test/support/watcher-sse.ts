@@ -37,7 +37,11 @@ async function read(
 ): Promise<LinkEnd> {
   const { url, token, session_id, catch_up } = options;
   const cursor = sink.cursor();
-  const headers: Record<string, string> = { authorization: `Bearer ${token}`, accept: "text/event-stream" };
+  const headers: Record<string, string> = {
+    authorization: `Bearer ${token}`,
+    accept: "text/event-stream",
+    ...options.headers,
+  };
   if (cursor !== null && cursor.epoch !== "") headers["last-event-id"] = `${cursor.epoch}.${cursor.seq}`;
   const address = `${url}/api/v1/sessions/${encodeURIComponent(session_id)}/events?catch_up=${catch_up}`;
   const response = await fetch(address, { headers, signal, keepalive: false });

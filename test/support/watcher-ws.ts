@@ -58,7 +58,8 @@ class SocketLink {
       this.#fail = reject;
     });
     const { url, token, stall_ms, signal, greets } = options;
-    const headers: Record<string, string> = greets ? {} : { authorization: `Bearer ${token}` };
+    const credential: Record<string, string> = greets ? {} : { authorization: `Bearer ${token}` };
+    const headers = { ...credential, ...options.headers };
     this.#socket = new BunWebSocket(`${url.replace(/^http/, "ws")}/ws`, { headers });
     this.#silence = watchSilence(stall_ms, () => this.#end({ then: "again", why: "stalled" }));
     this.#pulse = setInterval(() => this.#request("heartbeat", {}), stall_ms / 4);

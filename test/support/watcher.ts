@@ -17,6 +17,8 @@ export interface WatcherOptions {
   readonly token: string;
   /** Where to connect, http://host:port; asked before every attempt, and may wait. */
   readonly route: () => string | Promise<string>;
+  /** Sent with every request besides, such as the Host a proxy hides. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Over what the n-th attempt goes, from 0; default: a socket. */
   readonly transport?: (attempt: number) => Transport;
   /** Where it begins: "nothing" takes a snapshot, "start" the log from its first event (a socket only), or a cursor. */
@@ -50,6 +52,7 @@ export interface Watcher extends AsyncDisposable {
   until(holds: () => boolean, timeout_ms?: number): Promise<void>;
   /** Resolves when it has stopped by itself: a close code or a reason that says so. Rejects with Violation. */
   readonly over: Promise<LinkEnd>;
+  /** Rejects with a Violation that nobody was told of. */
   stop(): Promise<void>;
 }
 
@@ -71,8 +74,9 @@ export function startWatcher(options: WatcherOptions): Watcher {
   const abort = new AbortController();
   const over = run(options, fold, ends, abort.signal);
   const failed = new Promise<never>((_resolve, reject) => void over.catch(reject));
-  // Whoever waits next is told; without one it is told by `stop`.
   failed.catch(() => undefined);
+  /** Whether somebody who waited was told that something is wrong; if nobody was, `stop` tells. */
+  let told = false;
 
   function describe(): string {
     const at = fold.cursor === null ? "nothing" : `${fold.cursor.epoch}.${fold.cursor.seq}`;
@@ -93,6 +97,9 @@ export function startWatcher(options: WatcherOptions): Watcher {
     check();
     try {
       await Promise.race([promise, failed]);
+    } catch (error) {
+      told = true;
+      throw error;
     } finally {
       waits.delete(check);
       clearTimeout(timer);
@@ -101,7 +108,9 @@ export function startWatcher(options: WatcherOptions): Watcher {
 
   async function stop(): Promise<void> {
     abort.abort();
-    await over;
+    await over.catch((error: unknown) => {
+      if (!told) throw error;
+    });
   }
   return {
     name,
@@ -133,15 +142,8 @@ async function run(
   ends: LinkEnd[],
   signal: AbortSignal,
 ): Promise<LinkEnd> {
-  const {
-    name,
-    session_id,
-    token,
-    route,
-    transport = () => "ws",
-    catch_up = "auto",
-    stall_ms = STALL_MS,
-  } = options;
+  const { name, session_id, token, route, transport = () => "ws", catch_up = "auto" } = options;
+  const { headers = {}, stall_ms = STALL_MS } = options;
   let stall = stall_ms;
   let back_off = BACK_OFF_MS;
   const sink: Sink = {
@@ -159,7 +161,7 @@ async function run(
   try {
     for (let attempt = 0; ; attempt++) {
       const url = await route();
-      const link: LinkOptions = { url, token, session_id, catch_up, stall_ms: stall, signal };
+      const link: LinkOptions = { url, token, headers, session_id, catch_up, stall_ms: stall, signal };
       if (signal.aborted) return { then: "stop", why: "left" };
       const greets = attempt % 2 === 1;
       const over =
