@@ -13,9 +13,16 @@ const { values } = parseArgs({
 });
 const bin = (name: string): string => resolve(root, "node_modules/.bin", name);
 
-function step(name: string, cmd: readonly string[]): boolean {
+/** With CI set the tools write colours where there is no terminal. */
+const { CI: _, ...plain } = process.env;
+
+function step(name: string, cmd: readonly string[], env: NodeJS.ProcessEnv = plain): boolean {
   const started = performance.now();
-  const { exitCode } = Bun.spawnSync([...cmd], { cwd: root, stdio: ["ignore", "inherit", "inherit"] });
+  const { exitCode } = Bun.spawnSync([...cmd], {
+    cwd: root,
+    env,
+    stdio: ["ignore", "inherit", "inherit"],
+  });
   const seconds = ((performance.now() - started) / 1_000).toFixed(1);
   console.log(`${exitCode === 0 ? "ok    " : "FAILED"} ${name} (${seconds} s)`);
   return exitCode === 0;
@@ -36,5 +43,6 @@ const held = [
   step("types", [bin("tsc"), "--noEmit"]),
   checkTable(),
 ].every(Boolean);
-const tested = held && (values["no-test"] || step("tests", [process.execPath, "scripts/test.ts"]));
+const tested =
+  held && (values["no-test"] || step("tests", [process.execPath, "scripts/test.ts"], process.env));
 process.exitCode = tested ? 0 : 1;
