@@ -8,7 +8,7 @@ import { seeded } from "../support/random.ts";
 import type { Watcher } from "../support/watcher.ts";
 import { startWatcher } from "../support/watcher.ts";
 import type { SessionLog } from "./direct.ts";
-import { call, readLog, sha256, tokens } from "./direct.ts";
+import { call, completedIn, readLog, saidIn, sha256, tokens } from "./direct.ts";
 import type { Sent } from "./sender.ts";
 import { sendUntilAnswered } from "./sender.ts";
 
@@ -206,20 +206,12 @@ function checkLog(log: SessionLog, plan: Plan, sent: readonly Sent[], runs: read
     ).toBe(1);
     expect(mine.at(-1)?.event).toBe("run.completed");
     expect(runs[i]?.status).toBe("completed");
-    const done = mine.filter(({ event }) => event === "message.completed");
-    expect(done.length).toBe(1);
-    const {
-      message,
-      length,
-      sha256: hash,
-    } = done[0]?.payload as { message: Message; length: number; sha256: string };
-    expect(message.content).toBe(text);
-    expect({ length, hash }).toEqual({ length: text.length, hash: sha256(text) });
-    const deltas = mine.filter(({ event }) => event === "message.delta");
-    expect(deltas.map(({ payload }) => (payload as { text: string }).text).join("")).toBe(text);
-    expect(log.transcript.messages.find((each) => each.message_id === message.message_id)?.content).toBe(
-      text,
-    );
+    const done = completedIn(mine);
+    expect(done?.message.content).toBe(text);
+    expect([done?.length, done?.sha256]).toEqual([text.length, sha256(text)]);
+    expect(saidIn(mine)).toBe(text);
+    const folded = log.transcript.messages.find(({ message_id }) => message_id === done?.message.message_id);
+    expect(folded?.content).toBe(text);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { FoldEvent, Transcript } from "../../src/core/transcript.ts";
+import type { DurablePayload } from "../../src/protocol/events.ts";
 import type { RunningGateway } from "../support/gateway-process.ts";
 import type { Cursor } from "../support/watcher.ts";
 import { startWatcher } from "../support/watcher.ts";
@@ -50,6 +51,19 @@ export async function readLog(
   const { cursor, seen, transcript } = reader;
   const events = [...seen.values()].map((raw) => JSON.parse(raw) as FoldEvent);
   return { epoch: cursor?.epoch ?? "", head: cursor?.seq ?? 0, raw: seen, events, transcript };
+}
+
+/** What the one message.completed among the events says; undefined where there is none. */
+export function completedIn(events: readonly FoldEvent[]): DurablePayload<"message.completed"> | undefined {
+  const done = events.filter(({ event }) => event === "message.completed");
+  if (done.length > 1) throw new Error(`${done.length} times message.completed`);
+  return done[0]?.payload as DurablePayload<"message.completed"> | undefined;
+}
+
+/** The text of the deltas among the events, joined. */
+export function saidIn(events: readonly FoldEvent[]): string {
+  const deltas = events.filter(({ event }) => event === "message.delta");
+  return deltas.map(({ payload }) => (payload as DurablePayload<"message.delta">).text).join("");
 }
 
 export function sha256(text: string): string {

@@ -4,7 +4,7 @@ import type { FoldEvent, Transcript } from "../../src/core/transcript.ts";
 import { applyEvent, emptyTranscript } from "../../src/core/transcript.ts";
 import type { RunningGateway } from "../support/gateway-process.ts";
 import type { Watcher } from "../support/watcher.ts";
-import { call, readLog, sha256, tokens } from "./direct.ts";
+import { call, completedIn, readLog, saidIn, sha256, tokens } from "./direct.ts";
 import type { Sent } from "./sender.ts";
 
 /** A request somebody made, and what became of it. */
@@ -77,10 +77,8 @@ export class Ledger {
       if (sent === null) continue;
       const { seq, epoch, message_id } = sent.answer;
       const event = this.events[seq - 1];
-      const said = {
-        epoch: event?.epoch,
-        message_id: (event?.payload as { message?: Message }).message?.message_id,
-      };
+      const payload = event?.payload as { readonly message?: Message } | undefined;
+      const said = { epoch: event?.epoch, message_id: payload?.message?.message_id };
       expect({ key, ...said }).toEqual({ key, epoch, message_id });
     }
     for (const { key } of this.asked) expect(this.#effects(key)).toBeLessThanOrEqual(1);
@@ -110,19 +108,11 @@ export class Ledger {
   }
 
   #checkText(run: EventRun, mine: readonly FoldEvent[]): void {
-    const said = mine
-      .filter(({ event }) => event === "message.delta")
-      .map(({ payload }) => (payload as { text: string }).text)
-      .join("");
-    const started = mine.filter(({ event }) => event === "message.started").length;
-    const done = mine.filter(({ event }) => event === "message.completed");
-    expect(done.length).toBe(started);
-    if (started === 0) return;
-    const {
-      message,
-      length,
-      sha256: hash,
-    } = done[0]?.payload as { message: Message; length: number; sha256: string };
+    const said = saidIn(mine);
+    const done = completedIn(mine);
+    expect(done !== undefined).toBe(mine.some(({ event }) => event === "message.started"));
+    if (done === undefined) return;
+    const { message, length, sha256: hash } = done;
     expect(message.status).toBe(run.status === "completed" ? "complete" : "partial");
     expect(message.content).toBe(said);
     expect({ length, hash }).toEqual({ length: said.length, hash: sha256(said) });

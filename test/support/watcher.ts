@@ -66,7 +66,7 @@ export function startWatcher(options: WatcherOptions): Watcher {
   const { name, session_id, start = "nothing" } = options;
   const waits = new Set<() => void>();
   const changed = (): void => {
-    for (const check of [...waits]) check();
+    for (const check of waits) check();
   };
   const begin = start === "nothing" ? null : start === "start" ? { epoch: "", seq: 0 } : start;
   const fold = new WatcherFold(session_id, begin, changed);
