@@ -23,10 +23,7 @@ export function checkRules(config: Config, where: Where): string[] {
       `${where("gateway.bind")}: "${gateway.bind}" is no address: write host:port, like 127.0.0.1:18790`,
     );
   }
-  if (
-    /[/\s]/.test(server.host) ||
-    (server.host.includes(":") && isIP(server.host.replace(/^\[|\]$/g, "")) !== 6)
-  ) {
+  if (/[/\s]/.test(server.host) || (server.host.includes(":") && isIP(server.host) !== 6)) {
     throw new ConfigError(
       `${where("server.host")}: "${server.host}" is no host: write a name or an address alone, the port is server.port`,
     );

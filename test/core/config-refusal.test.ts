@@ -47,6 +47,10 @@ describe("refusals say where, what and what to do", () => {
       'agentbus.toml: server.host: "127.0.0.1:80" is no host: write a name or an address alone, the port is server.port',
     ],
     [
+      '[server]\nhost = "[::1]"',
+      'agentbus.toml: server.host: "[::1]" is no host: write a name or an address alone, the port is server.port',
+    ],
+    [
       "[server]\nallowed_origins = [1]",
       "agentbus.toml: server.allowed_origins: it must be a list of strings, not a list with something else in it",
     ],
