@@ -1,33 +1,19 @@
 import { renameSync, rmSync, writeFileSync } from "node:fs";
-import { hostname } from "node:os";
 import { join } from "node:path";
-import { createAuthenticator } from "./auth/authenticate.ts";
-import { createCredentials } from "./auth/credentials.ts";
-import { createDoors } from "./auth/doors.ts";
-import { createTickets } from "./auth/tickets.ts";
+import { createAccess } from "./access.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
-import type { Connection } from "./core/connections.ts";
-import { newId } from "./core/id.ts";
 import type { Clock, Logger, ModelRouter, Store } from "./core/ports.ts";
-import { credentialFromHeader } from "./core/principal.ts";
 import type { Engine } from "./engine.ts";
 import { createEngine } from "./engine.ts";
 import { listenersOf } from "./listeners.ts";
-import { authSessionMethods } from "./method/auth-session.ts";
-import { tokenMethods } from "./method/token.ts";
-import { GatewayError } from "./protocol/errors.ts";
-import { DURABLE, SIGNALS } from "./protocol/events.ts";
 import { encodeSignal } from "./protocol/frames.ts";
 import { createProviders } from "./provider/from-config.ts";
 import { createSqliteStore } from "./store/sqlite/store.ts";
-import { readiness } from "./readiness.ts";
-import type { TransportContext } from "./transport/context.ts";
+import { CAPABILITIES, NAME, surfaceOf } from "./surface.ts";
 import { createHttp } from "./transport/http.ts";
 import { createSockets } from "./transport/ws.ts";
 
-export const NAME = "agentbus";
-const CAPABILITIES = ["chat", "sessions", "presence", "resume", "idempotency", "sse", "rest"];
 /** How long the last writes may take at a stop; the ends they lack are written at the next start. */
 const DRAIN_MS = 5_000;
 /** How long the last bytes may take to leave at a stop. */
@@ -169,95 +155,9 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     capabilities: CAPABILITIES,
     fatal,
   });
-  const { mode, token, session_ttl_secs } = config.auth;
-  const { journal } = engine;
-  const credentials = createCredentials({
-    store,
-    journal,
-    clock,
-    log,
-    config: { mode, token, session_ttl_secs, data_dir },
-    onRevoked: (id) => closeRevoked(engine, id, (connection) => credentials.isLive(connection)),
-  });
-  const tickets = createTickets({ clock, limits, isLive: (principal) => credentials.isLive(principal) });
-  const authenticator = createAuthenticator({ credentials, tickets, mode, clock, log });
-  const methods = { journal, clock, credentials };
-  for (const method of [...tokenMethods(methods), ...authSessionMethods({ ...methods, tickets })]) {
-    engine.registry.add(method);
-  }
-  const ports: number[] = [];
-  const doors = createDoors({
-    hosts: listenersOf(config).map((listener) => listener.host),
-    ports: () => ports,
-    public_url: config.server.public_url,
-    allowed_origins: config.server.allowed_origins,
-    trusted_proxies: config.server.trusted_proxies,
-  });
-  const ready = readiness(engine, router, data_dir, clock);
-  const context: TransportContext = {
-    options: {
-      name: NAME,
-      version,
-      node_id: `${hostname()}-${newId("nod", clock.now()).slice(-6)}`,
-      sockets: config.gateway.enabled,
-      open: mode === "none",
-      heartbeat_interval_secs: config.gateway.heartbeat_interval_secs,
-      connection_timeout_secs: config.gateway.connection_timeout_secs,
-      capabilities: CAPABILITIES,
-    },
-    limits,
-    clock,
-    log,
-    dispatch: engine.registry.dispatch,
-    definitions: () => engine.registry.definitions(),
-    definition: (name) => engine.registry.get(name),
-    events: [...Object.keys(DURABLE), ...Object.keys(SIGNALS)],
-    authenticator,
-    credential: (header) => {
-      if (header === null) return null;
-      const read = credentialFromHeader(header);
-      return read.ok ? read.credential : read.error;
-    },
-    doors,
-    connections: engine.connections,
-    followers: engine.followers,
-    directory: engine.directory,
-    hub: engine.hub,
-    uptime: engine.uptime,
-    status: engine.status,
-    ready,
-    count: {
-      limit: (option) => engine.stats.limit(option),
-      error: (code) => engine.stats.error(code),
-      slowConsumer: () => void engine.stats.slow_consumers++,
-    },
-    onConnection: (connection, state) => {
-      engine.presence.connection(connection, state);
-      const { principal } = connection;
-      if (state !== "joined" || principal === null || credentials.isLive(principal)) return;
-      // It ended while the connection was being let in.
-      connection.close(revoked());
-    },
-    grant: () => null,
-  };
-  return { engine, store, credentials, context, clock, ports };
-}
-
-function revoked(): GatewayError {
-  return new GatewayError("UNAUTHORIZED", "the credential of this connection was revoked or has expired");
-}
-
-/** A credential ended: every connection that was let in by it goes. */
-function closeRevoked(
-  engine: Engine,
-  credential: string,
-  isLive: (principal: NonNullable<Connection["principal"]>) => boolean,
-): void {
-  for (const connection of engine.connections.all()) {
-    const { principal } = connection;
-    if (principal === null || principal.credential !== credential || isLive(principal)) continue;
-    connection.close(revoked());
-  }
+  const access = createAccess(engine, config, clock, log);
+  const context = surfaceOf({ engine, access, config, clock, log, version, router });
+  return { engine, store, credentials: access.credentials, context, clock, ports: access.ports };
 }
 
 /** Resolves with the work, or after `ms`: a stop has to end, storage that refuses or a reader that does not read or not. */

@@ -8,7 +8,7 @@ export type Stop =
   | { readonly kind: "failed"; readonly error: GatewayError };
 
 /** Thrown out of `race` once the call is stopped; `Watchdog.stopped` says why. */
-export const STOPPED = Symbol("stopped");
+export const STOPPED = new Error("stopped");
 
 /** One call's end from our side: the caller's abort, and deadlines on what the server owes. */
 export interface Watchdog {

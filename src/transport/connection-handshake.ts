@@ -126,8 +126,7 @@ export function welcome(
   const { options, limits } = context;
   const methods = new Set<string>(["connect", ...Object.keys(OWN_METHODS)]);
   for (const definition of context.definitions()) methods.add(definition.name);
-  const granted = context.grant(principal);
-  const expires_at = granted?.expires_at ?? principal.expires_at;
+  const { expires_at } = principal;
   return {
     server_info: {
       name: options.name,
@@ -152,7 +151,6 @@ export function welcome(
       user: principal.user,
       method: principal.method,
       scopes: [...principal.scopes],
-      ...(granted !== null && { session_token: granted.session_token }),
       ...(expires_at !== null && { expires_at }),
     },
   };

@@ -4,7 +4,7 @@ import type { Followers } from "../core/follow.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Clock, Logger } from "../core/ports.ts";
-import type { Authenticator, Credential, Principal } from "../core/principal.ts";
+import type { Authenticator, Credential } from "../core/principal.ts";
 import type { Directory } from "../core/session.ts";
 import type { GatewayError } from "../protocol/errors.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
@@ -70,6 +70,4 @@ export interface TransportContext {
    * upgrade joins again when a later `connect` says what the client is called.
    */
   readonly onConnection: (connection: Connection, state: "joined" | "left") => void;
-  /** A session_token for the connection's own user, where the handshake gives one; null: none. */
-  readonly grant: (principal: Principal) => { session_token: string; expires_at: number } | null;
 }

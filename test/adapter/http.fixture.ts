@@ -199,7 +199,6 @@ function contextOf(
       slowConsumer: () => void state.counted.slow++,
     },
     onConnection: (connection, what) => void state.presence.push({ connection, state: what }),
-    grant: () => null,
   };
 }
 

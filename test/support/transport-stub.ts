@@ -146,7 +146,6 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
       slowConsumer: () => void stub.counted.slow++,
     },
     onConnection: (connection, state) => void stub.presence.push({ connection, state }),
-    grant: () => null,
   };
   return Object.assign(stub, { context });
 }

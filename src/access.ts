@@ -1,0 +1,55 @@
+import { createAuthenticator } from "./auth/authenticate.ts";
+import { createCredentials } from "./auth/credentials.ts";
+import { createDoors } from "./auth/doors.ts";
+import { createTickets } from "./auth/tickets.ts";
+import type { Config } from "./config.ts";
+import type { Clock, Logger } from "./core/ports.ts";
+import type { Principal } from "./core/principal.ts";
+import type { Engine } from "./engine.ts";
+import { listenersOf } from "./listeners.ts";
+import { authSessionMethods } from "./method/auth-session.ts";
+import { tokenMethods } from "./method/token.ts";
+import { GatewayError } from "./protocol/errors.ts";
+
+/** Who may come in: constructs the auth ring over an engine and adds its methods. */
+export function createAccess(engine: Engine, config: Config, clock: Clock, log: Logger) {
+  const { journal, store } = engine;
+  const { mode, token, session_ttl_secs } = config.auth;
+  const { data_dir, public_url, allowed_origins, trusted_proxies } = config.server;
+  const isLive = (principal: Principal): boolean => credentials.isLive(principal);
+  const credentials = createCredentials({
+    store,
+    journal,
+    clock,
+    log,
+    config: { mode, token, session_ttl_secs, data_dir },
+    onRevoked: (id) => closeRevoked(engine, id, isLive),
+  });
+  const tickets = createTickets({ clock, limits: config.limits, isLive });
+  const authenticator = createAuthenticator({ credentials, tickets, mode, clock, log });
+  const methods = { journal, clock, credentials };
+  for (const method of [...tokenMethods(methods), ...authSessionMethods({ ...methods, tickets })]) {
+    engine.registry.add(method);
+  }
+  /** Filled once the listeners have theirs. */
+  const ports: number[] = [];
+  const hosts = listenersOf(config).map((listener) => listener.host);
+  const doors = createDoors({ hosts, ports: () => ports, public_url, allowed_origins, trusted_proxies });
+  return { credentials, authenticator, doors, ports };
+}
+
+export type Access = ReturnType<typeof createAccess>;
+
+/** What a connection reads whose credential ended. */
+export function revoked(): GatewayError {
+  return new GatewayError("UNAUTHORIZED", "the credential of this connection was revoked or has expired");
+}
+
+/** A credential ended: every connection that was let in by it goes. */
+function closeRevoked(engine: Engine, credential: string, isLive: (principal: Principal) => boolean): void {
+  for (const connection of engine.connections.all()) {
+    const { principal } = connection;
+    if (principal === null || principal.credential !== credential || isLive(principal)) continue;
+    connection.close(revoked());
+  }
+}

@@ -1,0 +1,87 @@
+import { hostname } from "node:os";
+import type { Access } from "./access.ts";
+import { revoked } from "./access.ts";
+import type { Config } from "./config.ts";
+import { newId } from "./core/id.ts";
+import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
+import { credentialFromHeader } from "./core/principal.ts";
+import type { Engine } from "./engine.ts";
+import { DURABLE, SIGNALS } from "./protocol/events.ts";
+import { readiness } from "./readiness.ts";
+import type { TransportContext } from "./transport/context.ts";
+
+export const NAME = "agentbus";
+export const CAPABILITIES = ["chat", "sessions", "presence", "resume", "idempotency", "sse", "rest"];
+
+export interface SurfaceParts {
+  readonly engine: Engine;
+  readonly access: Access;
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly version: string;
+  readonly router: ModelRouter;
+}
+
+/** What the transports are handed. */
+export function surfaceOf({
+  engine,
+  access,
+  config,
+  clock,
+  log,
+  version,
+  router,
+}: SurfaceParts): TransportContext {
+  const { connections, followers, directory, hub, registry, stats, presence, uptime, status } = engine;
+  const { credentials, authenticator, doors } = access;
+  return {
+    options: optionsOf(config, version, clock),
+    limits: config.limits,
+    clock,
+    log,
+    dispatch: registry.dispatch,
+    definitions: () => registry.definitions(),
+    definition: (name) => registry.get(name),
+    events: [...Object.keys(DURABLE), ...Object.keys(SIGNALS)],
+    authenticator,
+    credential: (header) => {
+      if (header === null) return null;
+      const read = credentialFromHeader(header);
+      return read.ok ? read.credential : read.error;
+    },
+    doors,
+    connections,
+    followers,
+    directory,
+    hub,
+    uptime,
+    status,
+    ready: readiness(engine, router, config.server.data_dir, clock),
+    count: {
+      limit: (option) => stats.limit(option),
+      error: (code) => stats.error(code),
+      slowConsumer: () => void stats.slow_consumers++,
+    },
+    onConnection: (connection, state) => {
+      presence.connection(connection, state);
+      const { principal } = connection;
+      if (state !== "joined" || principal === null || credentials.isLive(principal)) return;
+      // It ended while the connection was being let in.
+      connection.close(revoked());
+    },
+  };
+}
+
+function optionsOf(config: Config, version: string, clock: Clock): TransportContext["options"] {
+  return {
+    name: NAME,
+    version,
+    node_id: `${hostname()}-${newId("nod", clock.now()).slice(-6)}`,
+    sockets: config.gateway.enabled,
+    open: config.auth.mode === "none",
+    heartbeat_interval_secs: config.gateway.heartbeat_interval_secs,
+    connection_timeout_secs: config.gateway.connection_timeout_secs,
+    capabilities: CAPABILITIES,
+  };
+}
