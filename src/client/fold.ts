@@ -63,36 +63,62 @@ export interface Transcript {
 const NOTHING: Change = { kind: "none" };
 const GAP: Change = { kind: "gap" };
 
+interface State {
+  readonly messages: Map<string, FoldedMessage>;
+  readonly runs: Map<string, FoldedRun>;
+}
+type Folds = { [T in DurableEvent]?: (payload: DurablePayload<T>, frame: EventFrame) => Change };
+
 export function createTranscript(): Transcript {
-  const messages = new Map<string, FoldedMessage>();
-  const runs = new Map<string, FoldedRun>();
+  const state: State = { messages: new Map(), runs: new Map() };
+  const folds = foldsOf(state);
+  return {
+    ...state,
+    replace(snapshot) {
+      state.messages.clear();
+      state.runs.clear();
+      for (const message of snapshot.messages) put(state, message);
+      for (const run of snapshot.runs) putRun(state, run);
+    },
+    apply(frame) {
+      const fold = folds[frame.event as DurableEvent] as
+        | ((payload: unknown, frame: EventFrame) => Change)
+        | undefined;
+      return fold === undefined ? NOTHING : fold(frame.payload, frame);
+    },
+  };
+}
 
-  function put(
-    message: Omit<FoldedMessage, "parts" | "run_id"> & { parts?: Part[]; run_id?: string },
-  ): FoldedMessage {
-    const { message_id, role, status, content, run_id } = message;
-    const parts = message.parts ?? [{ type: "text", text: content }];
-    const folded = { message_id, role, status, run_id, parts: parts.map((part) => ({ ...part })), content };
-    messages.set(message_id, folded);
-    return folded;
-  }
+function put(
+  { messages }: State,
+  message: Omit<FoldedMessage, "parts" | "run_id"> & { parts?: Part[]; run_id?: string },
+): FoldedMessage {
+  const { message_id, role, status, content, run_id } = message;
+  const parts = message.parts ?? [{ type: "text", text: content }];
+  const folded = { message_id, role, status, run_id, parts: parts.map((part) => ({ ...part })), content };
+  messages.set(message_id, folded);
+  return folded;
+}
 
-  function putRun(run: FoldedRun): Change {
-    const { run_id, status, error, finish_reason } = run;
-    const folded = {
-      run_id,
-      status,
-      ...(error && { error }),
-      ...(finish_reason !== undefined && { finish_reason }),
-    };
-    runs.set(run_id, folded);
-    return { kind: "run", run: folded };
-  }
+function putRun({ runs }: State, run: FoldedRun): Change {
+  const { run_id, status, error, finish_reason } = run;
+  const folded = {
+    run_id,
+    status,
+    ...(error && { error }),
+    ...(finish_reason !== undefined && { finish_reason }),
+  };
+  runs.set(run_id, folded);
+  return { kind: "run", run: folded };
+}
 
-  const folds: { [T in DurableEvent]?: (payload: DurablePayload<T>, frame: EventFrame) => Change } = {
-    "message.created": ({ message }) => ({ kind: "message", message: put(message) }),
+/** What each event does to the state. */
+function foldsOf(state: State): Folds {
+  const { messages } = state;
+  return {
+    "message.created": ({ message }) => ({ kind: "message", message: put(state, message) }),
     "message.started": ({ message_id, role }, { run_id }) => {
-      const message = put({
+      const message = put(state, {
         message_id,
         role,
         status: "streaming",
@@ -115,7 +141,7 @@ export function createTranscript(): Transcript {
     },
     "tool.result": ({ message_id, tool_call_id, ok, content }, { run_id }) => {
       const parts: Part[] = [{ type: "tool_result", tool_call_id, ok }];
-      const message = put({
+      const message = put(state, {
         message_id,
         role: "tool",
         status: "complete",
@@ -132,35 +158,18 @@ export function createTranscript(): Transcript {
       if (streamed !== null && streamed.length !== length) return GAP;
       const whole =
         content_omitted === true && held ? { ...final, content: held.content, parts: held.parts } : final;
-      return { kind: "completed", message: put(whole), streamed, length, sha256 };
+      return { kind: "completed", message: put(state, whole), streamed, length, sha256 };
     },
     "message.discarded": ({ message_id }) => {
       messages.delete(message_id);
       return { kind: "discarded", message_id };
     },
-    "run.queued": ({ run }) => putRun(run),
-    "run.started": ({ run_id }) => putRun({ run_id, status: "running" }),
-    "run.completed": ({ run }) => putRun(run),
-    "run.failed": ({ run }) => putRun(run),
-    "run.aborted": ({ run }) => putRun(run),
-    "run.interrupted": ({ run }) => putRun(run),
-  };
-
-  return {
-    messages,
-    runs,
-    replace(snapshot) {
-      messages.clear();
-      runs.clear();
-      for (const message of snapshot.messages) put(message);
-      for (const run of snapshot.runs) putRun(run);
-    },
-    apply(frame) {
-      const fold = folds[frame.event as DurableEvent] as
-        | ((payload: unknown, frame: EventFrame) => Change)
-        | undefined;
-      return fold === undefined ? NOTHING : fold(frame.payload, frame);
-    },
+    "run.queued": ({ run }) => putRun(state, run),
+    "run.started": ({ run_id }) => putRun(state, { run_id, status: "running" }),
+    "run.completed": ({ run }) => putRun(state, run),
+    "run.failed": ({ run }) => putRun(state, run),
+    "run.aborted": ({ run }) => putRun(state, run),
+    "run.interrupted": ({ run }) => putRun(state, run),
   };
 }
 

@@ -1,4 +1,5 @@
-import { ErrorBody, GatewayError } from "./errors.ts";
+import type { ErrorBody } from "./errors.ts";
+import { GatewayError } from "./errors.ts";
 
 /** What a client sends. `params` is `{}` when absent. */
 export interface RequestFrame {

@@ -115,7 +115,7 @@ function createApp<D>(
   }
   for (const route of routes) {
     app.route(route.verb, route.path, ({ request, params }) => {
-      const visit = visitOf(request, params as Record<string, string | null>);
+      const visit = visitOf(request, params);
       guardRoute(context, route, visit);
       return route.handle(visit);
     });

@@ -58,13 +58,7 @@ describe("handshake", () => {
     ]);
   });
 
-  test("a session token is granted with its expiry, else the credential's expiry is told", async () => {
-    const { connection, port, stub } = open();
-    Object.assign(stub.context, { grant: () => ({ session_token: "s", expires_at: 7 }) });
-    connection.receive(req("connect", { auth_token: "right" }));
-    await settle();
-    expect(port.sent[0].payload.auth_info).toMatchObject({ session_token: "s", expires_at: 7 });
-
+  test("the credential's expiry is told", async () => {
     const other = open();
     other.stub.authenticate = async () => ({ ok: true, principal: { ...OWNER, expires_at: 9e15 } });
     other.connection.receive(req("connect", { session_token: "x" }));
