@@ -75,7 +75,7 @@ function readSubprotocols(header: string | null): {
     );
   }
   return {
-    protocol: protocol as UpgradeRequest["protocol"],
+    protocol,
     ticket: tickets[0]?.slice(TICKET_PREFIX.length) ?? null,
   };
 }
