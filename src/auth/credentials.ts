@@ -1,5 +1,6 @@
 import type { Journal } from "../core/journal.ts";
-import type { Clock, Logger, Store } from "../core/ports.ts";
+import type { Clock, Logger } from "../core/ports.ts";
+import type { Store } from "../core/store.ts";
 import type { Credentials, Principal } from "../core/principal.ts";
 import { AuthSessions } from "./auth-sessions.ts";
 import type { Found } from "./book.ts";

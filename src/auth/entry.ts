@@ -1,4 +1,4 @@
-import type { RecordRow } from "../core/ports.ts";
+import type { RecordRow } from "../core/operation.ts";
 import type { AuthSessionView, Principal, TokenView } from "../core/principal.ts";
 import { listScopes, storedScopes } from "./scopes.ts";
 import { digestOf } from "./secret.ts";

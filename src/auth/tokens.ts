@@ -1,6 +1,7 @@
 import { newId } from "../core/id.ts";
 import type { Journal } from "../core/journal.ts";
-import type { Clock, Logger, RowChange } from "../core/ports.ts";
+import type { RowChange } from "../core/operation.ts";
+import type { Clock, Logger } from "../core/ports.ts";
 import type { CredentialChange, IssuedToken, Principal, TokenGrant, TokenView } from "../core/principal.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { Book } from "./book.ts";

@@ -1,7 +1,7 @@
 import type { EventMessage, EventRun, TerminalStatus, Usage } from "../protocol/entities.ts";
 import type { ErrorBody } from "../protocol/errors.ts";
 import { contentOf } from "./message.ts";
-import type { NewEvent, RowChange } from "./ports.ts";
+import type { NewEvent, RowChange } from "./operation.ts";
 
 /** How a run ends. */
 export interface Ending {

@@ -3,17 +3,16 @@ import type { StoredEvent } from "../protocol/frames.ts";
 import type { Limits } from "./limits.ts";
 import type {
   AppendItem,
-  Clock,
   GroupResult,
   IdempotencyRow,
   ItemResult,
-  Logger,
   NewEvent,
   Refusal,
   RowChange,
-  Store,
   StoreItem,
-} from "./ports.ts";
+} from "./operation.ts";
+import type { Clock, Logger } from "./ports.ts";
+import type { Store } from "./store.ts";
 import type { SessionRef } from "./session.ts";
 import type { Tail } from "./tail.ts";
 import { Tails } from "./tails.ts";

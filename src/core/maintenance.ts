@@ -1,6 +1,7 @@
 import type { Journal } from "./journal.ts";
 import type { Limits } from "./limits.ts";
-import type { Clock, Logger, Store } from "./ports.ts";
+import type { Clock, Logger } from "./ports.ts";
+import type { Store } from "./store.ts";
 
 export interface MaintenanceOptions {
   readonly journal: Journal;

@@ -2,7 +2,7 @@ import type { authSessionCreate, authSessionList, tokenCreate, tokenList } from 
 import { GatewayError } from "../protocol/errors.ts";
 import type { ParamsOf, ResultOf } from "../protocol/methods.ts";
 import type { Scope } from "../protocol/schema.ts";
-import type { RowChange } from "./ports.ts";
+import type { RowChange } from "./operation.ts";
 
 /**
  * Who is calling, decided once by authentication. One object per credential and secret: whether it still counts is a

@@ -1,5 +1,5 @@
 import type { Appended, Journal } from "./journal.ts";
-import type { NewEvent, RowChange } from "./ports.ts";
+import type { NewEvent, RowChange } from "./operation.ts";
 import type { SessionRef } from "./session.ts";
 
 type Refused = Extract<Appended, { ok: false }>;

@@ -5,7 +5,7 @@ import type { Ending } from "./ending.ts";
 import type { Appended } from "./journal.ts";
 import type { Reservation } from "./lane.ts";
 import { Lanes } from "./lane.ts";
-import type { UnendedRun } from "./ports.ts";
+import type { UnendedRun } from "./store.ts";
 import type { RunnerDeps } from "./runner.ts";
 import { Runner } from "./runner.ts";
 import type { SessionRef } from "./session.ts";

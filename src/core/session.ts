@@ -3,7 +3,9 @@ import type { Session } from "../protocol/entities.ts";
 import type { Naming } from "../protocol/events.ts";
 import { sessionTopic } from "../protocol/events.ts";
 import { isGatewaySessionId, newId } from "./id.ts";
-import type { Clock, SessionRow, Store } from "./ports.ts";
+import type { SessionRow } from "./operation.ts";
+import type { Clock } from "./ports.ts";
+import type { Store } from "./store.ts";
 
 export type ShareRole = "viewer" | "editor";
 

@@ -3,7 +3,7 @@ import type { DurablePayload } from "../protocol/events.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
 import type { OpenMessage } from "./message.ts";
 import { applyDelta, applyToolCall, startMessage } from "./message.ts";
-import type { LoadedTail, SessionRow } from "./ports.ts";
+import type { LoadedTail, SessionRow } from "./operation.ts";
 
 /** Rough cost of an event in memory beside its payload, bytes. */
 const EVENT_OVERHEAD = 160;

@@ -1,5 +1,5 @@
 import type { Limits } from "./limits.ts";
-import type { ItemResult, RowChange } from "./ports.ts";
+import type { ItemResult, RowChange } from "./operation.ts";
 import type { SessionRef } from "./session.ts";
 import { Tail } from "./tail.ts";
 

@@ -1,6 +1,7 @@
 import type { EventMessage, Part } from "../protocol/entities.ts";
 import type { Limits } from "./limits.ts";
-import type { Clock, NewEvent, RowChange } from "./ports.ts";
+import type { NewEvent, RowChange } from "./operation.ts";
+import type { Clock } from "./ports.ts";
 
 interface Pending {
   readonly part: number;

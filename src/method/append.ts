@@ -1,5 +1,5 @@
 import type { Appended, Journal } from "../core/journal.ts";
-import type { NewEvent, RowChange } from "../core/ports.ts";
+import type { NewEvent, RowChange } from "../core/operation.ts";
 import type { SessionRef } from "../core/session.ts";
 import { noSession } from "../core/session.ts";
 import { GatewayError } from "../protocol/errors.ts";

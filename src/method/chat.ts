@@ -1,6 +1,7 @@
 import type { Static } from "@sinclair/typebox";
 import { newId } from "../core/id.ts";
-import type { HistoryQuery, HistoryRows, NewEvent, RowChange } from "../core/ports.ts";
+import type { NewEvent, RowChange } from "../core/operation.ts";
+import type { HistoryQuery, HistoryRows } from "../core/store.ts";
 import type { Runner } from "../core/runner.ts";
 import type { SessionRef } from "../core/session.ts";
 import { nameFor, noSession } from "../core/session.ts";

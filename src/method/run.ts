@@ -1,7 +1,7 @@
 import type { EventRun, Run } from "../protocol/entities.ts";
 import { modelList, runGet, runList, runWait } from "../protocol/api/run.ts";
 import { GatewayError } from "../protocol/errors.ts";
-import type { RunRow } from "../core/ports.ts";
+import type { RunRow } from "../core/operation.ts";
 import type { SessionRef } from "../core/session.ts";
 import { nameFor } from "../core/session.ts";
 import type { MethodDeps } from "./deps.ts";

@@ -1,7 +1,7 @@
 import type { Static } from "@sinclair/typebox";
 import { isGatewaySessionId, newEpoch, newId } from "../core/id.ts";
 import type { BusyPolicy } from "../core/lane.ts";
-import type { IdempotencyRow, NewEvent, RowChange } from "../core/ports.ts";
+import type { IdempotencyRow, NewEvent, RowChange } from "../core/operation.ts";
 import type { SessionRef } from "../core/session.ts";
 import { nameFor, noSession, sessionPayload } from "../core/session.ts";
 import type { Tail } from "../core/tail.ts";

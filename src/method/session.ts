@@ -1,6 +1,6 @@
 import type { Static } from "@sinclair/typebox";
 import { isGatewaySessionId, newEpoch } from "../core/id.ts";
-import type { SessionRow } from "../core/ports.ts";
+import type { SessionRow } from "../core/operation.ts";
 import { Serial } from "../core/serial.ts";
 import type { SessionRef } from "../core/session.ts";
 import { nameFor, noSession, sessionPayload, sessionView } from "../core/session.ts";

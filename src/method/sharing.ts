@@ -1,5 +1,5 @@
 import type { Connection } from "../core/connections.ts";
-import type { RowChange } from "../core/ports.ts";
+import type { RowChange } from "../core/operation.ts";
 import type { SessionRef } from "../core/session.ts";
 import {
   presenceList,

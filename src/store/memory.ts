@@ -1,4 +1,6 @@
-import type { Clock, GroupResult, ItemResult, OpenedStore, Store, StoreItem } from "../core/ports.ts";
+import type { GroupResult, ItemResult, StoreItem } from "../core/operation.ts";
+import type { Clock } from "../core/ports.ts";
+import type { OpenedStore, Store } from "../core/store.ts";
 import type { Limits } from "../core/limits.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { append } from "./memory/append.ts";

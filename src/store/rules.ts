@@ -1,4 +1,4 @@
-import type { AppendItem, RowChange, StoreItem } from "../core/ports.ts";
+import type { AppendItem, RowChange, StoreItem } from "../core/operation.ts";
 import type { RunStatus } from "../protocol/entities.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
-import type { Store } from "../../src/core/ports.ts";
+import type { Store } from "../../src/core/store.ts";
 import { createSqliteStore } from "../../src/store/sqlite/store.ts";
 import { says, silentLog, startEngine, until } from "../support/engine.ts";
 

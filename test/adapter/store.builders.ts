@@ -1,13 +1,13 @@
 import type {
   AppendItem,
-  Clock,
   CopyItem,
   ItemResult,
   NewEvent,
   RowChange,
-  Store,
   StoreItem,
-} from "../../src/core/ports.ts";
+} from "../../src/core/operation.ts";
+import type { Clock } from "../../src/core/ports.ts";
+import type { Store } from "../../src/core/store.ts";
 import type { Limits } from "../../src/core/limits.ts";
 
 export const EPOCH = "epoch001";

@@ -2,7 +2,7 @@
 // hold: only opens it. write: writes until it is killed. serve: commits the groups that come as lines on stdin.
 // With -normal behind the mode its durability is normal.
 import type { Limits } from "../../src/core/limits.ts";
-import type { StoreItem } from "../../src/core/ports.ts";
+import type { StoreItem } from "../../src/core/operation.ts";
 import { append, commitAll, create, event, startRun } from "./store.builders.ts";
 import { sqliteStore } from "./store.sqlite.ts";
 

@@ -2,7 +2,7 @@ import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { GroupResult } from "../../src/core/ports.ts";
+import type { GroupResult } from "../../src/core/operation.ts";
 import { append, commit, commitAll, create, event, failure, ok, START, startRun } from "./store.builders.ts";
 import { startStoreProcess } from "./store.process.ts";
 import { openSqlite, refusal, sqliteStore, temporaryDirectory, withStore } from "./store.sqlite.ts";

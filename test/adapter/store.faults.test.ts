@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { Store } from "../../src/core/ports.ts";
+import type { Store } from "../../src/core/store.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
 import { withFaults } from "../support/fault-store.ts";

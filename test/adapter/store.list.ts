@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { RunQuery, SessionQuery } from "../../src/core/ports.ts";
+import type { RunQuery, SessionQuery } from "../../src/core/store.ts";
 import type { MakeStore } from "./store.builders.ts";
 import { append, commitAll, create, endRun, event, START, startRun } from "./store.builders.ts";
 

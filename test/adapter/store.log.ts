@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import type { ItemResult, Store } from "../../src/core/ports.ts";
+import type { ItemResult } from "../../src/core/operation.ts";
+import type { Store } from "../../src/core/store.ts";
 import type { MakeStore } from "./store.builders.ts";
 import {
   append,

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { NewEvent } from "../../src/core/ports.ts";
+import type { NewEvent } from "../../src/core/operation.ts";
 import type { MakeStore } from "./store.builders.ts";
 import {
   append,

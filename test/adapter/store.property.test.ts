@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import type { AppendItem, NewEvent, RowChange, Store, StoreItem } from "../../src/core/ports.ts";
+import type { AppendItem, NewEvent, RowChange, StoreItem } from "../../src/core/operation.ts";
+import type { Store } from "../../src/core/store.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
 import { copyOf, createRow, event, key, put, run, START, storeClock } from "./store.builders.ts";

@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
-import type { AppendItem, Store, StoreItem } from "../../src/core/ports.ts";
+import type { AppendItem, StoreItem } from "../../src/core/operation.ts";
+import type { Store } from "../../src/core/store.ts";
 import type { FoldEvent } from "../../src/core/transcript.ts";
 import { applyEvent, emptyTranscript } from "../../src/core/transcript.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { systemClock } from "../../src/clock.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
-import type { Store } from "../../src/core/ports.ts";
+import type { Store } from "../../src/core/store.ts";
 import type { FoldEvent, Transcript } from "../../src/core/transcript.ts";
 import { applyEvent, emptyTranscript, fromSnapshot } from "../../src/core/transcript.ts";
 import type { Snapshot } from "../../src/protocol/entities.ts";

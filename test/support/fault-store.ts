@@ -1,4 +1,5 @@
-import type { GroupResult, ItemResult, StorageRefusal, Store, StoreItem } from "../../src/core/ports.ts";
+import type { GroupResult, ItemResult, StorageRefusal, StoreItem } from "../../src/core/operation.ts";
+import type { Store } from "../../src/core/store.ts";
 import { GatewayError } from "../../src/protocol/errors.ts";
 
 type Refused = Extract<ItemResult, { ok: false }>;

@@ -1,4 +1,4 @@
-import type { AppendItem, ItemResult, RowChange, SessionRow } from "../../core/ports.ts";
+import type { AppendItem, ItemResult, RowChange, SessionRow } from "../../core/operation.ts";
 import type { Limits } from "../../core/limits.ts";
 import { endsRun, hasEnded, needsSession, withinTtl } from "../rules.ts";
 import type { MemoryKey, MemorySession, MemoryState } from "./state.ts";

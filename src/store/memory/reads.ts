@@ -1,14 +1,13 @@
+import type { RunRow, SessionRow } from "../../core/operation.ts";
 import type {
   HistoryQuery,
   HistoryRows,
   Page,
   RunQuery,
-  RunRow,
   SessionQuery,
-  SessionRow,
   SnapshotRows,
   StoreTotals,
-} from "../../core/ports.ts";
+} from "../../core/store.ts";
 import type { Limits } from "../../core/limits.ts";
 import { eventBytes, hasEnded, messageBytes, takeWithin, withinTtl } from "../rules.ts";
 import type { MemoryRun, MemoryState } from "./state.ts";

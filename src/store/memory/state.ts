@@ -1,4 +1,4 @@
-import type { IdempotencyRow, MessageRow, RecordRow, RunRow, SessionRow } from "../../core/ports.ts";
+import type { IdempotencyRow, MessageRow, RecordRow, RunRow, SessionRow } from "../../core/operation.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
 
 export interface MemoryMessage {

@@ -1,4 +1,4 @@
-import type { CopyItem, EraseItem, ItemResult, LoadItem, TrimItem } from "../../core/ports.ts";
+import type { CopyItem, EraseItem, ItemResult, LoadItem, TrimItem } from "../../core/operation.ts";
 import type { Limits } from "../../core/limits.ts";
 import { messageBytes, takeWithin, withinTtl, withoutRun, writesMessage } from "../rules.ts";
 import { checkKey, keyOf } from "./append.ts";

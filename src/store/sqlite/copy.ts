@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
-import type { CopyItem, ItemResult } from "../../core/ports.ts";
+import type { CopyItem, ItemResult } from "../../core/operation.ts";
 import { messageBytes, takeWithin, withoutRun } from "../rules.ts";
 import { hold } from "./database.ts";
 import type { Quotas, Refused } from "./quotas.ts";

@@ -1,7 +1,7 @@
 import type { SQLQueryBindings, Statement } from "bun:sqlite";
 import { Database, SQLiteError } from "bun:sqlite";
 import { closeSync, openSync } from "node:fs";
-import type { StorageRefusal } from "../../core/ports.ts";
+import type { StorageRefusal } from "../../core/operation.ts";
 
 export const DATABASE_FILE = "agentbus.db";
 

@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
-import type { GroupResult, ItemResult, StoreItem } from "../../core/ports.ts";
+import type { GroupResult, ItemResult, StoreItem } from "../../core/operation.ts";
 import { createAppend } from "./append.ts";
 import { createCopy } from "./copy.ts";
 import { hold, refusalOf } from "./database.ts";

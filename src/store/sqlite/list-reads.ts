@@ -1,5 +1,6 @@
 import type { Database } from "bun:sqlite";
-import type { RunQuery, RunRow, SessionQuery, SessionRow } from "../../core/ports.ts";
+import type { RunRow, SessionRow } from "../../core/operation.ts";
+import type { RunQuery, SessionQuery } from "../../core/store.ts";
 import { hold } from "./database.ts";
 import type { SessionColumns } from "./session-row.ts";
 import { folded, SESSION_COLUMNS, toSessionRow } from "./session-row.ts";

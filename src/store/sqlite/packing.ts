@@ -6,7 +6,7 @@ import type {
   RowChange,
   StorageRefusal,
   StoreItem,
-} from "../../core/ports.ts";
+} from "../../core/operation.ts";
 
 /**
  * A group on its way to the writer, as columns: an array of strings crosses to another thread several times faster

@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
-import type { Page } from "../../core/ports.ts";
+import type { Page } from "../../core/store.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
 import { eventBytes, takeWithin } from "../rules.ts";
 import { hold } from "./database.ts";

@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
-import type { IdempotencyRow, ItemResult, RowChange, SessionRow } from "../../core/ports.ts";
+import type { IdempotencyRow, ItemResult, RowChange, SessionRow } from "../../core/operation.ts";
 import { withinTtl } from "../rules.ts";
 import { hold } from "./database.ts";
 

@@ -1,15 +1,6 @@
 import type { Database } from "bun:sqlite";
-import type {
-  HistoryQuery,
-  HistoryRows,
-  IdempotencyRow,
-  MessageRow,
-  RecordRow,
-  RunRow,
-  SessionRow,
-  SnapshotRows,
-  StoreTotals,
-} from "../../core/ports.ts";
+import type { IdempotencyRow, MessageRow, RecordRow, RunRow, SessionRow } from "../../core/operation.ts";
+import type { HistoryQuery, HistoryRows, SnapshotRows, StoreTotals } from "../../core/store.ts";
 import { messageBytes, takeWithin } from "../rules.ts";
 import type { Held } from "./database.ts";
 import { hold } from "./database.ts";

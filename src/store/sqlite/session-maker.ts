@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
-import type { RowChange } from "../../core/ports.ts";
+import type { RowChange } from "../../core/operation.ts";
 import { hold } from "./database.ts";
 import type { Quotas, Refused } from "./quotas.ts";
 import { folded } from "./session-row.ts";

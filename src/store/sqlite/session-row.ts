@@ -1,4 +1,4 @@
-import type { SessionRow } from "../../core/ports.ts";
+import type { SessionRow } from "../../core/operation.ts";
 
 export type SessionState = "live" | "copying" | "deleting";
 

@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import { newEpoch } from "../../core/id.ts";
-import type { OpenedStore, RunRow } from "../../core/ports.ts";
+import type { RunRow } from "../../core/operation.ts";
+import type { OpenedStore } from "../../core/store.ts";
 import type { Durability, GroupWriter } from "./group-writer.ts";
 
 export interface StartFacts {

@@ -1,7 +1,9 @@
 import type { Database } from "bun:sqlite";
 import { join } from "node:path";
 import type { Limits } from "../../core/limits.ts";
-import type { Clock, GroupResult, Logger, OpenedStore, Page, Store, StoreItem } from "../../core/ports.ts";
+import type { GroupResult, StoreItem } from "../../core/operation.ts";
+import type { Clock, Logger } from "../../core/ports.ts";
+import type { OpenedStore, Page, Store } from "../../core/store.ts";
 import { GatewayError } from "../../protocol/errors.ts";
 import { assertGroup } from "../rules.ts";
 import { Channel } from "./channel.ts";

@@ -1,5 +1,5 @@
 import type { Limits } from "../../core/limits.ts";
-import type { StorageRefusal } from "../../core/ports.ts";
+import type { StorageRefusal } from "../../core/operation.ts";
 import type { Durability } from "./group-writer.ts";
 import type { PackedGroup } from "./packing.ts";
 

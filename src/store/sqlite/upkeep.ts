@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
-import type { EraseItem, ItemResult, LoadItem, MessageRow, TrimItem } from "../../core/ports.ts";
+import type { EraseItem, ItemResult, LoadItem, MessageRow, TrimItem } from "../../core/operation.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
 import { hold } from "./database.ts";
 import type { Quotas } from "./quotas.ts";

@@ -1,0 +1,129 @@
+import type { RunStatus } from "../protocol/entities.ts";
+import type { StoredEvent } from "../protocol/frames.ts";
+import type {
+  GroupResult,
+  IdempotencyRow,
+  MessageRow,
+  RecordRow,
+  RunRow,
+  SessionRow,
+  StoreItem,
+} from "./operation.ts";
+
+export interface Page {
+  readonly epoch: string;
+  readonly floor: number;
+  /** The store's head at the read. */
+  readonly head: number;
+  /** In seq order, contiguous, the first one `after + 1`; empty when there is nothing in the range. */
+  readonly events: readonly StoredEvent[];
+}
+
+/** Rows of a session at one head, read in one transaction. */
+export interface SnapshotRows {
+  readonly session: SessionRow;
+  /** Newest complete and partial messages that fit, oldest first, then nothing else: open ones come from the tail. */
+  readonly messages: readonly MessageRow[];
+  /** Those not ended and those of the messages sent. */
+  readonly runs: readonly RunRow[];
+  readonly has_more: boolean;
+}
+
+export interface HistoryQuery {
+  readonly limit: number;
+  readonly max_bytes: number;
+  readonly before?: string;
+  readonly after?: string;
+}
+export interface HistoryRows {
+  readonly session: SessionRow;
+  /** Oldest first; open messages with what was committed of them is the caller's to add from the tail. */
+  readonly messages: readonly MessageRow[];
+  readonly total: number;
+  readonly has_more: boolean;
+  /** False when `before` or `after` names no message of the session. */
+  readonly found: boolean;
+}
+
+export interface SessionQuery {
+  /** Sessions this user owns, and those in `shared`. */
+  readonly user: string;
+  readonly shared: readonly string[];
+  readonly limit: number;
+  /** Continue after this (updated_at, id), newest first. */
+  readonly after?: { readonly updated_at: number; readonly id: string };
+  /** Substring of title or name, case-insensitive. */
+  readonly query?: string;
+  readonly archived?: boolean;
+  readonly updated_after?: number;
+}
+export interface RunQuery {
+  readonly user: string;
+  readonly shared: readonly string[];
+  readonly session?: string;
+  readonly status?: RunStatus;
+  readonly limit: number;
+  readonly after?: { readonly created_at: number; readonly id: string };
+}
+
+/** A run that had not ended when the process stopped, with what is needed to write the end it is owed. */
+export interface UnendedRun {
+  readonly run: RunRow;
+}
+
+export interface OpenedStore {
+  /** "clean": closed properly or new. "crash": the process died. "power": epochs were drawn anew. */
+  readonly last_stop: "clean" | "crash" | "power";
+  readonly unended: readonly UnendedRun[];
+  /** Sessions marked deleting whose erasure was cut short. */
+  readonly deleting: readonly string[];
+  /** Random, made once per store: the gateway's identity for clients. */
+  readonly server_id: string;
+}
+
+export interface StoreTotals {
+  readonly sessions: number;
+  readonly messages: number;
+  readonly events: number;
+}
+
+/**
+ * Persistence. Asynchronous everywhere: nothing may assume that a read and a look at memory share a tick.
+ * Conformance: test/adapter/store.conformance.ts, run against every implementation.
+ */
+export interface Store {
+  readonly kind: "sqlite" | "memory" | "postgres";
+  /** Once, before anything else. Rejects with a GatewayError UNAVAILABLE whose message says what to do. */
+  open(): Promise<OpenedStore>;
+  /**
+   * Applies a group in order, in one transaction, one result per item. An item that breaks a rule fails alone, and
+   * later ones of its run with it. Resolves `{ok:false}` where storage refused and nothing changed; **rejects** where
+   * the outcome is unknown. Called with one group at a time.
+   */
+  commit(group: readonly StoreItem[]): Promise<GroupResult>;
+  /** Events in (after, upto], at most 512 and 64 KiB, one larger event alone; null: no such session. */
+  page(session: string, after: number, upto: number): Promise<Page | null>;
+  snapshot(session: string, max_bytes: number, max_messages: number): Promise<SnapshotRows | null>;
+  history(session: string, query: HistoryQuery): Promise<HistoryRows | null>;
+  /** By gateway id. Sessions being made (copy) or deleted are not found. */
+  session(id: string): Promise<SessionRow | null>;
+  /** By the owner's name. "gone": deleted within 30 days and not made again. */
+  named(owner: string, name: string): Promise<SessionRow | "gone" | null>;
+  /** Whether this gateway id is that of a session `owner` deleted within 30 days. */
+  deleted(id: string, owner: string): Promise<boolean>;
+  sessions(query: SessionQuery): Promise<SessionRow[]>;
+  run(run_id: string): Promise<RunRow | null>;
+  runs(query: RunQuery): Promise<RunRow[]>;
+  idempotency(user: string, key: string): Promise<IdempotencyRow | null>;
+  /** Records of a collection, oldest first; with `owner` only that owner's. Expired ones are left out. */
+  records(collection: string, owner?: string): Promise<RecordRow[]>;
+  /** Up to `limit` sessions whose log has events older than `before` above their floor. */
+  trimmable(before: number, limit: number): Promise<string[]>;
+  /** Erases what has expired (idempotency keys, tombstones, records), at most `max_rows` of each; the number erased. */
+  expire(now: number, max_rows: number): Promise<number>;
+  totals(): Promise<StoreTotals>;
+  /** Resolves when a trivial durable write works; rejects with the reason otherwise. Never called with a group in flight. */
+  probe(): Promise<void>;
+  /** Checkpoints, takes the running marker away, releases the lock. Idempotent. */
+  close(): Promise<void>;
+}
