@@ -1,6 +1,8 @@
 import { createAuthenticator } from "./auth/authenticate.ts";
+import type { CredentialBook } from "./auth/credentials.ts";
 import { createCredentials } from "./auth/credentials.ts";
 import { createDoors } from "./auth/doors.ts";
+import { Throttle } from "./auth/throttle.ts";
 import { createTickets } from "./auth/tickets.ts";
 import type { Config } from "./config.ts";
 import type { Clock, Logger } from "./core/ports.ts";
@@ -13,7 +15,7 @@ import { GatewayError } from "./protocol/errors.ts";
 
 /** Who may come in: constructs the auth ring over an engine and adds its methods. */
 export function createAccess(engine: Engine, config: Config, clock: Clock, log: Logger) {
-  const { journal, store } = engine;
+  const { journal, store, stats } = engine;
   const { mode, token, session_ttl_secs } = config.auth;
   const { data_dir, public_url, allowed_origins, trusted_proxies } = config.server;
   const isLive = (principal: Principal): boolean => credentials.isLive(principal);
@@ -26,7 +28,17 @@ export function createAccess(engine: Engine, config: Config, clock: Clock, log: 
     onRevoked: (id) => closeRevoked(engine, id, isLive),
   });
   const tickets = createTickets({ clock, limits: config.limits, isLive });
-  const authenticator = createAuthenticator({ credentials, tickets, mode, clock, log });
+  const throttle = new Throttle({ store, journal, clock });
+  const onThrottled = (): void => void stats.throttled++;
+  const authenticator = createAuthenticator({
+    credentials,
+    tickets,
+    throttle,
+    mode,
+    clock,
+    log,
+    onThrottled,
+  });
   const methods = { journal, clock, credentials };
   for (const method of [...tokenMethods(methods), ...authSessionMethods({ ...methods, tickets })]) {
     engine.registry.add(method);
@@ -35,7 +47,23 @@ export function createAccess(engine: Engine, config: Config, clock: Clock, log: 
   const ports: number[] = [];
   const hosts = listenersOf(config).map((listener) => listener.host);
   const doors = createDoors({ hosts, ports: () => ports, public_url, allowed_origins, trusted_proxies });
-  return { credentials, authenticator, doors, ports };
+  return {
+    /** With everything that is opened and closed along with them. */
+    credentials: {
+      ...credentials,
+      async start() {
+        await throttle.start();
+        return credentials.start();
+      },
+      close() {
+        throttle.close();
+        credentials.close();
+      },
+    } satisfies CredentialBook,
+    authenticator,
+    doors,
+    ports,
+  };
 }
 
 export type Access = ReturnType<typeof createAccess>;

@@ -16,6 +16,19 @@ export function normalAddress(text: string): string | null {
   return [high >> 8, high & 255, low >> 8, low & 255].join(".");
 }
 
+/** What counts as one visitor: an IPv4 address, or the /64 of an IPv6 one. What is no address stands for itself. */
+export function networkOf(address: string): string {
+  const normal = normalAddress(address);
+  if (normal === null) return address.slice(0, 64);
+  if (isIP(normal) === 4) return normal;
+  const [head = "", tail] = normal.split("::");
+  const first = head === "" ? [] : head.split(":");
+  const last = tail === undefined || tail === "" ? [] : tail.split(":");
+  const zeros = tail === undefined ? 0 : 8 - first.length - last.length;
+  const groups = [...first, ...Array.from({ length: zeros }, () => "0"), ...last];
+  return `${groups.slice(0, 4).join(":")}::/64`;
+}
+
 /** Forwarding headers name addresses with a port, too: "10.0.0.1:4711", "[fe80::1]:4711". */
 function withoutPort(text: string): string {
   const bracketed = /^\[([^\]]*)\](?::\d+)?$/.exec(text);

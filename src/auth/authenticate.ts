@@ -5,73 +5,117 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { Found } from "./book.ts";
 import type { CredentialBook } from "./credentials.ts";
 import { ownerPrincipal } from "./owner.ts";
+import { createMark } from "./secret.ts";
+import type { Throttle } from "./throttle.ts";
 import type { Tickets } from "./tickets.ts";
 
 export interface AuthenticatorOptions {
   readonly credentials: CredentialBook;
   readonly tickets: Tickets;
+  readonly throttle: Throttle;
   /** auth.mode */
   readonly mode: string;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Somebody was told to wait. */
+  readonly onThrottled: () => void;
 }
 
 /** Refused logins are logged this seldom, with the number of those in between. */
 const LOG_EVERY_MS = 10_000;
 
+/** `guess`: what was shown is none of ours, so it is counted; null: it says nothing about our secrets. */
+type Verdict = Admitted | { readonly ok: false; readonly message: string; readonly guess: string | null };
+type Admitted = Extract<Authenticated, { ok: true }>;
+
 /**
  * Decides who somebody is, the same for every transport. What is presented has to be right in every mode: mode none
- * only lets in who presents nothing.
+ * only lets in who presents nothing. What is right is let in before the throttle is asked; what is wrong reads
+ * RATE_LIMITED in place of UNAUTHORIZED once its address has guessed too often.
  */
-export function createAuthenticator({
-  credentials,
-  tickets,
-  mode,
-  clock,
-  log,
-}: AuthenticatorOptions): Authenticator {
-  const anybody: Authenticated = { ok: true, principal: ownerPrincipal("none", null) };
+export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
+  const { throttle, clock, log, onThrottled } = options;
+  const judge = createJudge(options);
+  const mark = createMark();
   const tell = sampledLog(clock, log);
 
-  function decide(credential: Credential): Authenticated {
-    switch (credential.kind) {
-      case "none":
-        return mode === "none" ? anybody : refuse(MISSING);
-      case "token":
-        return fromFound(look(credential.token), "token");
-      case "session_token": {
-        const found = look(credential.token);
-        const other = found.state === "live" && found.principal.method !== "auth_session";
-        return other ? refuse(WRONG.session_token) : fromFound(found, "session_token");
+  /** A guess that was answered before tells no more than it did then. */
+  function count(message: string, secret: string, address: string): GatewayError {
+    const shown = mark(secret);
+    if (throttle.knows(address, shown)) return unauthorized(message);
+    const wait = throttle.wait(address);
+    if (wait > 0) return tooManyGuesses(wait);
+    throttle.wrong(address, shown);
+    return unauthorized(message);
+  }
+
+  return {
+    async authenticate(credential, from) {
+      const verdict = judge(credential);
+      if (verdict.ok) return verdict;
+      const { message, guess } = verdict;
+      const error = isText(guess) ? count(message, guess, from.remote) : unauthorized(message);
+      const throttled = error.reason === "RATE_LIMITED";
+      if (throttled) onThrottled();
+      if (credential.kind !== "none") {
+        tell({ ...from, credential: credential.kind, ...(throttled && { throttled }) });
       }
-      case "ticket": {
-        const principal = isText(credential.ticket) ? tickets.redeem(credential.ticket) : null;
-        return principal === null ? refuse(WRONG_TICKET) : { ok: true, principal };
-      }
-      case "password":
-        return fromPassword(credential.password, credential.basic === true);
-      case "device":
-        return refuse(`device keys are not accepted: auth.mode is "${mode}"; give a token`);
-    }
+      return { ok: false, error };
+    },
+  };
+}
+
+/** Compares what was presented with what the gateway issued. */
+function createJudge({ credentials, tickets, mode }: AuthenticatorOptions) {
+  const anybody: Admitted = admit(ownerPrincipal("none", null));
+
+  function fromSecret(secret: string, kind: "token" | "session_token"): Verdict {
+    const found = look(secret);
+    if (found.state === "live") return admit(found.principal);
+    // It was right once: whoever has it did not guess it.
+    return found.state === "expired" ? refuse(EXPIRED[kind]) : refuse(WRONG[kind], secret);
+  }
+
+  function fromSession(secret: string): Verdict {
+    const found = look(secret);
+    const other = found.state === "live" && found.principal.method !== "auth_session";
+    return other ? refuse(WRONG.session_token) : fromSecret(secret, "session_token");
+  }
+
+  function fromTicket(ticket: string): Verdict {
+    const principal = isText(ticket) ? tickets.redeem(ticket) : null;
+    return principal === null ? refuse(WRONG_TICKET, ticket) : admit(principal);
   }
 
   /** With Basic the token may stand in the password's place, whatever a configured one looks like. */
-  function fromPassword(password: string, basic: boolean): Authenticated {
-    const found = basic ? look(password) : null;
-    if (found !== null && (found.state === "live" || looksIssued(password))) return fromFound(found, "token");
-    return refuse(`passwords are not accepted: auth.mode is "${mode}"; give a token`);
+  function fromPassword(password: string, basic: boolean): Verdict {
+    if (basic) {
+      const verdict = fromSecret(password, "token");
+      if (verdict.ok || looksIssued(password)) return verdict;
+    }
+    const message = `passwords are not accepted: auth.mode is "${mode}"; give a token`;
+    return refuse(message, basic ? password : null);
   }
 
   function look(secret: string): Found {
     return isText(secret) ? credentials.find(secret) : { state: "unknown" };
   }
 
-  return {
-    async authenticate(credential, from) {
-      const outcome = decide(credential);
-      if (!outcome.ok && credential.kind !== "none") tell({ ...from, credential: credential.kind });
-      return outcome;
-    },
+  return (credential: Credential): Verdict => {
+    switch (credential.kind) {
+      case "none":
+        return mode === "none" ? anybody : refuse(MISSING);
+      case "token":
+        return fromSecret(credential.token, "token");
+      case "session_token":
+        return fromSession(credential.token);
+      case "ticket":
+        return fromTicket(credential.ticket);
+      case "password":
+        return fromPassword(credential.password, credential.basic === true);
+      case "device":
+        return refuse(`device keys are not accepted: auth.mode is "${mode}"; give a token`);
+    }
   };
 }
 
@@ -88,17 +132,25 @@ const EXPIRED = {
 const WRONG_TICKET =
   "this ticket is wrong, used or too old: ticket.create makes one for a single use within 30 seconds";
 
-function fromFound(found: Found, kind: "token" | "session_token"): Authenticated {
-  if (found.state === "live") return admit(found.principal);
-  return refuse(found.state === "expired" ? EXPIRED[kind] : WRONG[kind]);
-}
-
-function admit(principal: Principal): Authenticated {
+function admit(principal: Principal): Admitted {
   return { ok: true, principal };
 }
 
-function refuse(message: string): Authenticated {
-  return { ok: false, error: new GatewayError("UNAUTHORIZED", message) };
+function refuse(message: string, guess: string | null = null): Verdict {
+  return { ok: false, message, guess };
+}
+
+function unauthorized(message: string): GatewayError {
+  return new GatewayError("UNAUTHORIZED", message);
+}
+
+/** What a wrong credential reads that came too soon. */
+export function tooManyGuesses(wait_ms: number): GatewayError {
+  return new GatewayError(
+    "RATE_LIMITED",
+    "too many wrong credentials: try again later; a right token is let in at any time",
+    { details: { kind: "logins" }, retry_after_ms: wait_ms },
+  );
 }
 
 /** What comes off the wire is not what its type says before it was looked at. */

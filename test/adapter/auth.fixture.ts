@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { createAuthenticator } from "../../src/auth/authenticate.ts";
 import type { CredentialBook, CredentialsConfig } from "../../src/auth/credentials.ts";
 import { createCredentials } from "../../src/auth/credentials.ts";
+import { Throttle } from "../../src/auth/throttle.ts";
 import type { Tickets } from "../../src/auth/tickets.ts";
 import { createTickets } from "../../src/auth/tickets.ts";
 import { Journal } from "../../src/core/journal.ts";
@@ -99,8 +100,11 @@ export interface Auth {
   /** Credential ids that onRevoked was told of. */
   readonly revoked: string[];
   readonly lines: LogLine[];
+  readonly throttle: Throttle;
+  /** How often somebody was told to wait. */
+  readonly counted: { readonly throttled: number };
   /** @throws GatewayError as the authenticator answers it */
-  login(credential: Credential): Promise<Principal>;
+  login(credential: Credential, remote?: string): Promise<Principal>;
   /** @throws GatewayError as the method answers it */
   request<T = Record<string, unknown>>(principal: Principal, method: string, params?: unknown): Promise<T>;
   /** A token made by the local administrator. */
@@ -129,15 +133,28 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
   const credentials = createCredentials({ store, journal, clock, log, config, onRevoked });
   const local = await credentials.start();
   const tickets = createTickets({ clock, limits, isLive: (principal) => credentials.isLive(principal) });
-  const authenticator = createAuthenticator({ credentials, tickets, mode: config.mode, clock, log });
+  const throttle = new Throttle({ store, journal, clock });
+  await throttle.start();
+  const counted = { throttled: 0 };
+  const onThrottled = (): void => void counted.throttled++;
+  const { mode } = config;
+  const authenticator = createAuthenticator({
+    credentials,
+    tickets,
+    throttle,
+    mode,
+    clock,
+    log,
+    onThrottled,
+  });
   const deps = { journal, clock, credentials, tickets };
   const registry = new Registry({ store, clock, log, count: nothing, draining: () => false }, [
     ...tokenMethods(deps),
     ...authSessionMethods(deps),
   ]);
 
-  async function login(credential: Credential): Promise<Principal> {
-    const outcome = await authenticator.authenticate(credential, FROM);
+  async function login(credential: Credential, remote = FROM.remote): Promise<Principal> {
+    const outcome = await authenticator.authenticate(credential, { ...FROM, remote });
     if (!outcome.ok) throw outcome.error;
     return outcome.principal;
   }
@@ -168,6 +185,8 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
     local,
     revoked,
     lines,
+    throttle,
+    counted,
     login,
     request,
     async token(grant = {}) {
@@ -175,6 +194,7 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
       return request(admin, "token.create", { name: "laptop", ...grant });
     },
     async stop() {
+      throttle.close();
       credentials.close();
       await journal.drained();
       journal.stop();

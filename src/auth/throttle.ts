@@ -1,0 +1,197 @@
+import type { Journal } from "../core/journal.ts";
+import type { RecordRow, RowChange } from "../core/operation.ts";
+import type { Clock } from "../core/ports.ts";
+import type { Store } from "../core/store.ts";
+import { networkOf } from "./address.ts";
+import type { Bucket, BucketRule } from "./bucket.ts";
+import { afterWrong, leftIn, spentAt } from "./bucket.ts";
+
+/** For one address: ten wrong ones at once, then after a while one a minute. */
+export const ADDRESS_RULE: BucketRule = { burst: 10, refill_ms: 60_000, first_ms: 1_000, longest_ms: 60_000 };
+/** For all of them together: a hundred at once, then one a second. */
+export const GLOBAL_RULE: BucketRule = { burst: 100, refill_ms: 1_000, first_ms: 125, longest_ms: 1_000 };
+/** Addresses that are remembered; the one whose last wrong credential is oldest goes first. */
+export const MAX_ADDRESSES = 10_000;
+
+const COLLECTION = "throttle";
+const EVERYBODY = "*";
+/** Wrong secrets of one address that are known again. */
+const MARKS_KEPT = 8;
+/** What changed is written together, this seldom and so much at once. */
+const WRITE_EVERY_MS = 5_000;
+const WRITE_ROWS = 256;
+
+export interface ThrottleOptions {
+  readonly store: Store;
+  readonly journal: Journal;
+  readonly clock: Clock;
+}
+
+interface Place {
+  bucket: Bucket;
+  readonly marks: Set<string>;
+}
+
+/** As stored: times are milliseconds since 1970. */
+interface StoredBucket {
+  readonly spent: number;
+  readonly at: number;
+  readonly until: number;
+}
+
+/**
+ * Counts wrong credentials, by address (IPv6: by /64) and in all, and says how long the next one has to wait. Who
+ * presents a right token never asks it. What it knows survives a restart, but for the last seconds before a crash.
+ */
+export class Throttle {
+  readonly #options: ThrottleOptions;
+  /** In the order of their last wrong credential. */
+  readonly #places = new Map<string, Place>();
+  #all: Bucket | null = null;
+  /** Passwords that are being looked at, by address. */
+  readonly #held = new Map<string, number>();
+  #heldInAll = 0;
+  readonly #unwritten = new Set<string>();
+  #cancel: (() => void) | null = null;
+  #closed = false;
+
+  constructor(options: ThrottleOptions) {
+    this.#options = options;
+  }
+
+  get addresses(): number {
+    return this.#places.size;
+  }
+
+  /** Once, after the store was opened and before anybody is let in. */
+  async start(): Promise<void> {
+    const { store, clock } = this.#options;
+    const [now, monotonic] = [clock.now(), clock.monotonic()];
+    const rows = (await store.records(COLLECTION)).map(({ id, data }) => ({
+      id,
+      stored: JSON.parse(data) as StoredBucket,
+    }));
+    for (const { id, stored } of rows.toSorted((a, b) => a.stored.at - b.stored.at)) {
+      const rule = id === EVERYBODY ? GLOBAL_RULE : ADDRESS_RULE;
+      // A wall clock that was set back must not make a delay longer than it can be.
+      const rest = Math.min(rule.longest_ms, stored.until - now);
+      const at = monotonic - Math.max(0, now - stored.at);
+      const bucket = { spent: stored.spent, at, until: monotonic + rest };
+      if (id === EVERYBODY) this.#all = bucket;
+      else this.#put(id, { bucket, marks: new Set() });
+    }
+  }
+
+  /** Milliseconds until something of this address is looked at; 0: now. */
+  waitOf(address: string): number {
+    return this.#left(this.#places.get(networkOf(address))?.bucket ?? null);
+  }
+
+  /** The same, counting what all others did, too. */
+  wait(address: string): number {
+    return Math.max(this.waitOf(address), this.#left(this.#all));
+  }
+
+  /** Whether this address has shown the same wrong secret before: then it is no other guess. */
+  knows(address: string, mark: string): boolean {
+    return this.#places.get(networkOf(address))?.marks.has(mark) === true;
+  }
+
+  /** A credential was wrong. `mark` stands for its secret. */
+  wrong(address: string, mark: string): void {
+    const now = this.#options.clock.monotonic();
+    const key = networkOf(address);
+    const place = this.#places.get(key);
+    const marks = place?.marks ?? new Set();
+    marks.add(mark);
+    if (marks.size > MARKS_KEPT) marks.delete([...marks][0] ?? "");
+    const bucket = afterWrong(place?.bucket ?? null, ADDRESS_RULE, now);
+    this.#put(key, { bucket, marks });
+    this.#all = afterWrong(this.#all, GLOBAL_RULE, now);
+    // One that has room left is not worth a write.
+    if (bucket.until > now) this.#write(key);
+    if (this.#all.until > now) this.#write(EVERYBODY);
+  }
+
+  /**
+   * Asks to look at a password: 0, and `release` has to follow, or milliseconds to wait. No more are looked at than
+   * could be wrong without a delay, so that guesses at once are no more than guesses in turn.
+   */
+  take(address: string): number {
+    const wait = this.wait(address);
+    if (wait > 0) return wait;
+    const now = this.#options.clock.monotonic();
+    const key = networkOf(address);
+    const held = this.#held.get(key) ?? 0;
+    const room = Math.max(1, leftIn(this.#places.get(key)?.bucket ?? null, ADDRESS_RULE, now));
+    if (held >= room) return ADDRESS_RULE.first_ms;
+    if (this.#heldInAll >= Math.max(1, leftIn(this.#all, GLOBAL_RULE, now))) return GLOBAL_RULE.first_ms;
+    this.#held.set(key, held + 1);
+    this.#heldInAll++;
+    return 0;
+  }
+
+  /** It was looked at, whatever came of it. */
+  release(address: string): void {
+    const key = networkOf(address);
+    const held = (this.#held.get(key) ?? 0) - 1;
+    if (held > 0) this.#held.set(key, held);
+    else this.#held.delete(key);
+    this.#heldInAll--;
+  }
+
+  /** Queues what was not written yet: before the journal is drained. Idempotent. */
+  close(): void {
+    this.#closed = true;
+    this.#cancel?.();
+    this.#cancel = null;
+    while (this.#unwritten.size > 0) this.#flush();
+  }
+
+  #left(bucket: Bucket | null): number {
+    return bucket === null ? 0 : Math.max(0, Math.ceil(bucket.until - this.#options.clock.monotonic()));
+  }
+
+  #put(key: string, place: Place): void {
+    this.#places.delete(key);
+    this.#places.set(key, place);
+    if (this.#places.size <= MAX_ADDRESSES) return;
+    const [oldest = ""] = this.#places.keys();
+    this.#places.delete(oldest);
+    this.#unwritten.delete(oldest);
+  }
+
+  #write(key: string): void {
+    this.#unwritten.add(key);
+    if (!this.#closed) this.#cancel ??= this.#options.clock.after(WRITE_EVERY_MS, () => this.#due());
+  }
+
+  #due(): void {
+    this.#cancel = null;
+    this.#flush();
+    if (this.#unwritten.size > 0) this.#cancel = this.#options.clock.after(WRITE_EVERY_MS, () => this.#due());
+  }
+
+  #flush(): void {
+    const rows: RowChange[] = [];
+    for (const key of this.#unwritten) {
+      if (rows.length === WRITE_ROWS) break;
+      this.#unwritten.delete(key);
+      const bucket = key === EVERYBODY ? this.#all : this.#places.get(key)?.bucket;
+      if (bucket) rows.push({ kind: "record.put", record: this.#record(key, bucket) });
+    }
+    // Where storage refuses it, a restart forgets: nothing waits for this.
+    const settle = (): void => undefined;
+    this.#options.journal.append({ session: null, run: null, ack: false, events: [], rows, settle });
+  }
+
+  #record(id: string, bucket: Bucket): RecordRow {
+    const { clock } = this.#options;
+    const [now, monotonic] = [clock.now(), clock.monotonic()];
+    const rule = id === EVERYBODY ? GLOBAL_RULE : ADDRESS_RULE;
+    const spent = spentAt(bucket, rule, monotonic);
+    const stored: StoredBucket = { spent, at: now, until: now + (bucket.until - monotonic) };
+    const expires_at = Math.ceil(now + spent * rule.refill_ms);
+    return { collection: COLLECTION, id, owner: "", data: JSON.stringify(stored), expires_at };
+  }
+}
