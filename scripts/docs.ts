@@ -12,7 +12,7 @@ import { DURABLE, SIGNALS } from "../src/protocol/events.ts";
 import type { MethodDefinition } from "../src/protocol/methods.ts";
 import { METHOD_ROUTES } from "../src/transport/rest-routes.ts";
 import { CLOSES, FOLDS, LIMITS, READERS, WHEN } from "./docs-said.ts";
-import { inlineType, namedTypes, typeOf } from "./docs-types.ts";
+import { inlineType, namedTypes, typeOf } from "./docs-notation.ts";
 
 /**
  * The generated parts of docs/protocol.md, each between two comments of its name: `bun scripts/docs.ts` writes them,

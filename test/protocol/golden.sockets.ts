@@ -101,7 +101,7 @@ export async function chat({ record, model }: Stage): Promise<void> {
   await socket.until("session.unsubscribed");
 }
 
-export async function errors({ record, model }: Stage): Promise<void> {
+async function refusedEarly(record: Recorder): Promise<void> {
   record.note("Refused before anybody is known: the refusal first, then the close.");
   const early = await record.socket();
   early.send({ type: "req", id: "1", method: "system.status" });
@@ -117,7 +117,10 @@ export async function errors({ record, model }: Stage): Promise<void> {
   const future = await record.socket();
   await future.ask("1", "connect", { auth_token: record.gateway.token, protocol: { min: 2, max: 3 } });
   await future.closed();
+}
 
+export async function errors({ record, model }: Stage): Promise<void> {
+  await refusedEarly(record);
   record.note("Refused later: the connection goes on.");
   const socket = await connected(record);
   socket.send("not JSON");
@@ -218,7 +221,7 @@ export async function resume({ record, model }: Stage): Promise<void> {
   );
   await socket.ask("4", "session.subscribe", { session_id: "trip", epoch, after: 1 });
   await socket.until("session.synced");
-  await socket.ask("5", "session.subscribe", { session_id: "trip", epoch, after: 9, catch_up: "log" });
+  await socket.ask("5", "session.subscribe", { session_id: "trip", epoch, after: 3, catch_up: "log" });
   await socket.until("session.synced");
 
   record.note(
