@@ -1,10 +1,11 @@
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { refreshDocs } from "./docs.ts";
 import { refreshTable } from "./table.ts";
 
 /**
- * The one gate: `bun scripts/check.ts [--no-test] [--fix]`. Format, lint, types, the README's table of options, then the
- * tests. `--fix` mends what can be mended first. Exit code 1 where anything is wrong; every step runs whatever the one
+ * The one gate: `bun scripts/check.ts [--no-test] [--fix]`. Format, lint, types, the generated parts of the documents, then
+ * the tests. `--fix` mends what can be mended first. Exit code 1 where anything is wrong; every step runs whatever the one
  * before said, but the tests only after the others held.
  */
 const root = resolve(import.meta.dir, "..");
@@ -36,12 +37,22 @@ function checkTable(): boolean {
   return state !== "stale";
 }
 
+function checkDocs(): boolean {
+  const state = refreshDocs(values.fix);
+  const fresh = state !== "stale";
+  console.log(
+    fresh ? "ok     docs/protocol.md" : "FAILED docs/protocol.md is stale, run bun scripts/docs.ts",
+  );
+  return fresh;
+}
+
 const fix = values.fix;
 const held = [
   step("format", [bin("oxfmt"), fix ? "--write" : "--check"]),
   step("lint", [bin("oxlint"), ...(fix ? ["--fix"] : [])]),
   step("types", [bin("tsc"), "--noEmit"]),
   checkTable(),
+  checkDocs(),
 ].every(Boolean);
 const tested =
   held && (values["no-test"] || step("tests", [process.execPath, "scripts/test.ts"], process.env));
