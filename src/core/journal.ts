@@ -1,54 +1,15 @@
-import { GatewayError } from "../protocol/errors.ts";
-import type { StoredEvent } from "../protocol/frames.ts";
+import type { Append, Publish } from "./append.ts";
+import { settleAppend } from "./append.ts";
+import type { Queued } from "./journal-queue.ts";
+import { isLoad, JournalQueue, weigh } from "./journal-queue.ts";
 import type { Limits } from "./limits.ts";
-import type {
-  AppendItem,
-  GroupResult,
-  IdempotencyRow,
-  ItemResult,
-  NewEvent,
-  Refusal,
-  RowChange,
-  StoreItem,
-} from "./operation.ts";
+import type { AppendItem, GroupResult, ItemResult, StorageRefusal, StoreItem } from "./operation.ts";
+import { gatewayStops, Outage } from "./outage.ts";
 import type { Clock, Logger } from "./ports.ts";
-import type { Store } from "./store.ts";
 import type { SessionRef } from "./session.ts";
-import type { Tail } from "./tail.ts";
+import type { Store } from "./store.ts";
+import type { Load } from "./tails.ts";
 import { Tails } from "./tails.ts";
-
-/** What an append came to, told inside the block that publishes its events, before them. */
-export type Appended =
-  | { readonly ok: true; readonly first_seq: number; readonly epoch: string; readonly tail: Tail | null }
-  | {
-      readonly ok: false;
-      readonly reason: Refusal | "storage" | "overloaded" | "stopped";
-      readonly what?: string;
-      readonly prior?: IdempotencyRow;
-    };
-
-export interface Append {
-  readonly session: SessionRef | null;
-  /** The run it belongs to; null for a command. Commands fail when storage refuses, operations of a run are kept. */
-  readonly run: string | null;
-  readonly ack: boolean;
-  readonly events: readonly NewEvent[];
-  readonly rows: readonly RowChange[];
-  /** The end a run is owed: taken although an earlier operation of the run failed. */
-  readonly final?: boolean;
-  /** Called exactly once, synchronously with the publication; must not throw. */
-  readonly settle: (outcome: Appended) => void;
-}
-
-interface Queued {
-  readonly item: StoreItem;
-  readonly session: SessionRef | null;
-  readonly run: string | null;
-  readonly bytes: number;
-  /** Kept and tried again when storage refuses: everything but commands. */
-  readonly keep: boolean;
-  readonly settle: (result: ItemResult | "storage" | "skipped" | "stopped") => void;
-}
 
 export interface JournalOptions {
   readonly store: Store;
@@ -56,7 +17,7 @@ export interface JournalOptions {
   readonly limits: Limits;
   readonly log: Logger;
   /** Every event, in the block that publishes it, after it was put in the tail. Must not throw. */
-  readonly publish: (session: SessionRef, tail: Tail, event: StoredEvent) => void;
+  readonly publish: Publish;
   /** Storage began (a reason) or stopped (null) to refuse. */
   readonly onStorage: (reason: string | null) => void;
   /** The outcome of a group is unknown, or an invariant broke: nothing may be published any more. */
@@ -70,45 +31,37 @@ export interface JournalOptions {
 export class Journal {
   readonly tails: Tails;
   readonly #options: JournalOptions;
+  readonly #queue: JournalQueue;
+  /** Runs an operation of which failed: nothing more is taken of them but their end. */
   readonly #broken = new Set<string>();
-  #queue: Queued[] = [];
-  #queueBytes = 0;
   #flying = false;
   #scheduled = false;
-  #refused: { reason: string; since: number; delay: number } | null = null;
+  #outage: Outage | null = null;
   #stopped = false;
   #idle: (() => void)[] = [];
 
   constructor(options: JournalOptions) {
     this.#options = options;
-    this.tails = new Tails(options.limits, (session, settle) => {
-      this.#enqueue({
-        item: { kind: "load", session: session.id },
-        session,
-        run: null,
-        bytes: 64,
-        keep: true,
-        settle,
-      });
-    });
+    this.#queue = new JournalQueue(options.limits);
+    this.tails = new Tails(options.limits, (session, load) => this.#load(session, load));
   }
 
   /** Why storage refuses now, and since when (monotonic ms); null when it does not. */
   get refused(): { readonly reason: string; readonly since: number } | null {
-    return this.#refused;
+    return this.#outage;
   }
   get queue_bytes(): number {
-    return this.#queueBytes;
+    return this.#queue.bytes;
   }
   get queue_length(): number {
-    return this.#queue.length;
+    return this.#queue.loads + this.#queue.writes;
   }
 
   append(append: Append): void {
     const { session, run } = append;
     if (this.#stopped) return append.settle({ ok: false, reason: "stopped" });
-    if (run === null && this.#refused !== null) return append.settle({ ok: false, reason: "storage" });
-    if (run === null && this.#queueBytes > this.#options.limits.journal_queue_bytes) {
+    if (run === null && this.#outage !== null) return append.settle({ ok: false, reason: "storage" });
+    if (run === null && this.#queue.bytes > this.#options.limits.journal_queue_bytes) {
       return append.settle({ ok: false, reason: "overloaded" });
     }
     if (run !== null && this.#broken.has(run)) {
@@ -124,153 +77,50 @@ export class Journal {
       events: append.events,
       rows: append.rows,
     };
-    const settle = (result: ItemResult | "storage" | "skipped" | "stopped"): void =>
-      this.#settleAppend(append, result);
-    this.#enqueue({ item, session, run, bytes: weigh(item), keep: run !== null, settle });
+    this.#enqueue({
+      item,
+      run,
+      bytes: weigh(item),
+      keep: run !== null,
+      settle: (result) => settleAppend(append, result, this.tails, this.#options.publish),
+      leave: session === null ? () => undefined : this.tails.enter(session),
+    });
     return undefined;
   }
 
   /** Any other item (trim, erase, copy), kept when storage refuses. Rejects only when the journal stops first. */
   run(item: Exclude<StoreItem, AppendItem>): Promise<ItemResult> {
     return new Promise((resolve, reject) => {
-      if (this.#stopped) return reject(new GatewayError("UNAVAILABLE", "the gateway is stopping"));
+      if (this.#stopped) return reject(gatewayStops());
       this.#enqueue({
         item,
-        session: null,
         run: null,
         bytes: 128,
         keep: true,
         settle: (result) => {
-          if (typeof result === "string")
-            return reject(new GatewayError("UNAVAILABLE", "the gateway is stopping"));
+          if (typeof result === "string") return reject(gatewayStops());
           if (item.kind === "trim" && result.ok && "floor" in result)
             this.tails.trimmed(item.session, result.floor);
           return resolve(result);
         },
+        leave: () => undefined,
       });
       return undefined;
     });
   }
 
-  /** Resolves when nothing is queued or in flight. */
+  /** Resolves when nothing is queued or in flight, or the journal is stopped. */
   drained(): Promise<void> {
-    if (!this.#flying && this.#queue.length === 0) return Promise.resolve();
+    if (this.#isIdle()) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
   /** Takes nothing more; what is queued fails "stopped". Call after drained(). */
   stop(): void {
     this.#stopped = true;
-    for (const queued of this.#take(this.#queue.length)) queued.settle("stopped");
-  }
-
-  #enqueue(queued: Queued): void {
-    this.#queue.push(queued);
-    this.#queueBytes += queued.bytes;
-    if (queued.session !== null) this.tails.queued(queued.session, 1);
-    this.#schedule();
-  }
-
-  /** One turn of the microtask queue later, so that what the same tick appends shares the group. */
-  #schedule(): void {
-    if (this.#flying || this.#scheduled || this.#refused !== null || this.#queue.length === 0) return;
-    this.#scheduled = true;
-    void Promise.resolve().then(() => {
-      this.#scheduled = false;
-      return this.#fly();
-    });
-  }
-
-  async #fly(): Promise<void> {
-    if (this.#flying || this.#stopped || this.#queue.length === 0) return;
-    const group = this.#take(this.#groupSize());
-    this.#flying = true;
-    let result: GroupResult;
-    try {
-      result = await this.#options.store.commit(group.map((queued) => queued.item));
-      this.#flying = false;
-      if (result.ok) this.#land(group, result.results);
-      else this.#refuse(group, result.refused);
-    } catch (error) {
-      // Either the outcome of the group is unknown or a contiguous log is no longer certain: publish nothing more.
-      this.#stopped = true;
-      this.#options.fatal(error);
-      return;
-    }
-    this.#schedule();
-    if (!this.#flying && this.#queue.length === 0) {
-      for (const wake of this.#idle.splice(0)) wake();
-    }
-  }
-
-  #groupSize(): number {
-    const { group_operations, group_bytes } = this.#options.limits;
-    let count = 0;
-    let bytes = 0;
-    for (const queued of this.#queue) {
-      bytes += queued.bytes;
-      if (count > 0 && (bytes > group_bytes || count >= group_operations)) break;
-      count++;
-    }
-    return count;
-  }
-
-  #take(count: number): Queued[] {
-    const taken = this.#queue.splice(0, count);
-    for (const queued of taken) this.#queueBytes -= queued.bytes;
-    return taken;
-  }
-
-  /** The synchronous block: no await, timer or microtask between an operation's answer and its events. */
-  #land(group: readonly Queued[], results: readonly ItemResult[]): void {
-    if (this.#refused !== null) {
-      this.#refused = null;
-      this.#options.onStorage(null);
-    }
-    for (let i = 0; i < group.length; i++) {
-      const queued = group[i];
-      const result = results[i];
-      if (queued === undefined || result === undefined)
-        throw new Error("the store answered a group with a hole");
-      if (!result.ok && queued.run !== null) this.#break(queued.run);
-      queued.settle(result);
-      if (queued.session !== null) this.tails.queued(queued.session, -1);
-    }
-    this.tails.shrink();
-  }
-
-  #settleAppend(append: Append, result: ItemResult | "storage" | "skipped" | "stopped"): void {
-    if (typeof result === "string") return append.settle({ ok: false, reason: result });
-    if (!result.ok) return append.settle(result);
-    if (!("first_seq" in result)) throw new Error("the store answered an append with another result");
-    const { session, events } = append;
-    const { first_seq, epoch } = result;
-    if (session === null) return append.settle({ ok: true, first_seq, epoch, tail: null });
-    const tail = this.tails.landed(session, append.rows, epoch);
-    append.settle({ ok: true, first_seq, epoch, tail });
-    for (let i = 0; i < events.length; i++) {
-      const event = events[i];
-      if (event === undefined) continue;
-      const stored: StoredEvent = { ...event, seq: first_seq + i };
-      tail.push(stored);
-      this.#options.publish(session, tail, stored);
-    }
-    return undefined;
-  }
-
-  /** Later operations of a run whose operation failed fail with it: their offsets would not fit. */
-  #break(run: string): void {
-    this.#broken.add(run);
-    const kept: Queued[] = [];
-    const failed: Queued[] = [];
-    for (const queued of this.#queue) (queued.run === run ? failed : kept).push(queued);
-    if (failed.length === 0) return;
-    this.#queue = kept;
-    for (const queued of failed) {
-      this.#queueBytes -= queued.bytes;
-      queued.settle("skipped");
-      if (queued.session !== null) this.tails.queued(queued.session, -1);
-    }
+    this.#outage?.end();
+    this.#settleAll(this.#queue.clear(), "stopped");
+    this.#wakeIdle();
   }
 
   /** A run that ended needs no mark any more. */
@@ -278,51 +128,142 @@ export class Journal {
     this.#broken.delete(run);
   }
 
-  /** Storage refused the group: commands are told, the rest goes back to the front and is tried again. */
-  #refuse(group: readonly Queued[], reason: string): void {
-    const { clock, limits, log, onStorage } = this.#options;
-    const before = this.#refused;
-    const delay = Math.min(
-      before === null ? limits.storage_retry_min_ms : before.delay * 2,
-      limits.storage_retry_max_ms,
+  #load(session: SessionRef, { settle, refused }: Load): void {
+    if (this.#stopped) return settle("stopped");
+    const item = { kind: "load" as const, session: session.id };
+    const leave = this.tails.enter(session);
+    this.#enqueue({ item, run: null, bytes: 64, keep: true, settle, refused, leave });
+    if (this.#outage?.refusesLoads === true) refused();
+    return undefined;
+  }
+
+  #enqueue(queued: Queued): void {
+    this.#queue.push(queued);
+    this.#schedule();
+  }
+
+  /** One turn of the microtask queue later, so that what the same tick appends shares the group. */
+  #schedule(): void {
+    if (this.#scheduled || this.#next() === null) return;
+    this.#scheduled = true;
+    void Promise.resolve().then(() => {
+      this.#scheduled = false;
+      return this.#fly();
+    });
+  }
+
+  /** What may be written now. While storage refuses, tails are still loaded: that writes nothing, and proves nothing. */
+  #next(): "all" | "loads" | "writes" | "probe" | null {
+    if (this.#flying || this.#stopped) return null;
+    const { loads, writes } = this.#queue;
+    if (this.#outage === null) return loads + writes > 0 ? "all" : null;
+    if (this.#outage.isDue) return writes > 0 ? "writes" : "probe";
+    return loads > 0 && !this.#outage.refusesLoads ? "loads" : null;
+  }
+
+  async #fly(): Promise<void> {
+    const what = this.#next();
+    if (what === null) return;
+    const group = what === "probe" ? [] : this.#queue.take(what);
+    this.#flying = true;
+    try {
+      const result = await (what === "probe" ? this.#probe() : this.#commit(group));
+      this.#flying = false;
+      if (!result.ok) this.#refuse(group, result.refused);
+      else {
+        if (what !== "loads") this.#recovered();
+        this.#land(group, result.results);
+      }
+    } catch (error) {
+      // Either the outcome of the group is unknown or a contiguous log is no longer certain: publish nothing more.
+      this.#stopped = true;
+      this.#options.fatal(error);
+      return;
+    }
+    this.#schedule();
+    if (this.#isIdle()) this.#wakeIdle();
+  }
+
+  #commit(group: readonly Queued[]): Promise<GroupResult> {
+    return this.#options.store.commit(group.map((queued) => queued.item));
+  }
+
+  async #probe(): Promise<GroupResult> {
+    try {
+      await this.#options.store.probe();
+      return { ok: true, results: [] };
+    } catch {
+      // Still refusing: the answer is another try later, which #refuse arranges.
+      return { ok: false, refused: this.#outage?.reason ?? "full" };
+    }
+  }
+
+  /** The synchronous block: no await, timer or microtask between an operation's answer and its events. */
+  #land(group: readonly Queued[], results: readonly ItemResult[]): void {
+    for (let i = 0; i < group.length; i++) {
+      const queued = group[i];
+      const result = results[i];
+      if (queued === undefined || result === undefined)
+        throw new Error("the store answered a group with a hole");
+      if (!result.ok && queued.run !== null) this.#broken.add(queued.run);
+      queued.settle(result);
+      queued.leave();
+      if (!result.ok && queued.run !== null) this.#skip(queued.run);
+    }
+    this.tails.shrink();
+  }
+
+  /** What is queued of a run whose operation failed fails with it, its end too: their offsets would not fit. */
+  #skip(run: string): void {
+    this.#settleAll(
+      this.#queue.remove((queued) => queued.run === run),
+      "skipped",
     );
-    this.#refused = { reason, since: before?.since ?? clock.monotonic(), delay };
-    if (before === null) {
+  }
+
+  /** Storage refused a group, or a probe: commands are told, the rest goes back to the front and is tried again. */
+  #refuse(group: readonly Queued[], reason: StorageRefusal): void {
+    if (this.#stopped) return this.#settleAll(group, "stopped");
+    const { clock, limits, log, onStorage } = this.#options;
+    const isNew = this.#outage === null;
+    const outage = (this.#outage ??= new Outage(clock, limits, reason));
+    outage.reason = reason;
+    if (isNew) {
       log.error({ reason }, "storage refuses writes: new messages are turned away, running answers are held");
       onStorage(reason);
     }
-    const all = [...group, ...this.#queue];
-    this.#queue = all.filter((queued) => queued.keep);
-    this.#queueBytes = this.#queue.reduce((sum, queued) => sum + queued.bytes, 0);
+    const onlyLoads = group.length > 0 && group.every(isLoad);
+    if (isNew || !onlyLoads) outage.wait(() => this.#schedule());
+    this.#queue.putBack(group);
+    this.#settleAll(
+      this.#queue.remove((queued) => !queued.keep),
+      "storage",
+    );
+    if (!onlyLoads) return undefined;
+    outage.refusesLoads = true;
+    for (const queued of group) queued.refused?.();
+    return undefined;
+  }
+
+  #recovered(): void {
+    if (this.#outage === null) return;
+    this.#outage.end();
+    this.#outage = null;
+    this.#options.onStorage(null);
+  }
+
+  #settleAll(all: readonly Queued[], how: "storage" | "skipped" | "stopped"): void {
     for (const queued of all) {
-      if (queued.keep) continue;
-      queued.settle("storage");
-      if (queued.session !== null) this.tails.queued(queued.session, -1);
+      queued.settle(how);
+      queued.leave();
     }
-    clock.after(delay, () => void this.#retry());
   }
 
-  async #retry(): Promise<void> {
-    if (this.#stopped || this.#flying) return;
-    if (this.#queue.length > 0) return this.#fly();
-    this.#flying = true;
-    let works = true;
-    try {
-      await this.#options.store.probe();
-    } catch {
-      // Still refusing: the answer is another try later, which #refuse arranges.
-      works = false;
-    }
-    this.#flying = false;
-    if (works) this.#land([], []);
-    else this.#refuse([], this.#refused?.reason ?? "full");
-    this.#schedule();
+  #isIdle(): boolean {
+    return !this.#flying && this.queue_length === 0;
   }
-}
 
-function weigh(item: AppendItem): number {
-  let bytes = 128;
-  for (const event of item.events) bytes += event.payload.length + 64;
-  for (const row of item.rows) bytes += "data" in row ? row.data.length + 64 : 256;
-  return bytes;
+  #wakeIdle(): void {
+    for (const wake of this.#idle.splice(0)) wake();
+  }
 }

@@ -1,4 +1,5 @@
-import type { Appended, Journal } from "./journal.ts";
+import type { Appended } from "./append.ts";
+import type { Journal } from "./journal.ts";
 import type { NewEvent, RowChange } from "./operation.ts";
 import type { SessionRef } from "./session.ts";
 

@@ -2,28 +2,22 @@ import type { EventMessage, EventRun, Usage } from "../protocol/entities.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { contextOf } from "./context.ts";
 import type { Ending } from "./ending.ts";
-import { endOf } from "./ending.ts";
 import { newId } from "./id.ts";
-import type { Appended, Journal } from "./journal.ts";
+import type { Appended } from "./append.ts";
 import type { LaneRun } from "./lane.ts";
-import type { Limits } from "./limits.ts";
-import type { NewEvent, RowChange } from "./operation.ts";
-import type { Clock, Logger, ModelEvent, ModelRouter } from "./ports.ts";
+import type { Logger, ModelEvent, ModelRouter } from "./ports.ts";
 import type { Store } from "./store.ts";
+import type { EndDeps } from "./run-end.ts";
+import { RunEnd } from "./run-end.ts";
+import { RunLog } from "./run-log.ts";
 import type { SessionRef } from "./session.ts";
 import { lengthUtf8 } from "./text.ts";
-import { RunLog } from "./run-log.ts";
 import { MessageWriter } from "./writer.ts";
 
-export interface RunnerDeps {
-  readonly journal: Journal;
+export interface RunnerDeps extends EndDeps {
   readonly store: Store;
   readonly router: ModelRouter;
-  readonly clock: Clock;
-  readonly limits: Limits;
   readonly log: Logger;
-  /** Lowercase hex of the SHA-256 of the text's UTF-8. */
-  readonly sha256: (text: string) => string;
   readonly run_timeout_ms: number;
   /** The prompt of sessions without one of their own. */
   readonly system_prompt: string;
@@ -36,8 +30,6 @@ export interface RunnerDeps {
 /** History a model is shown at the most; what is older stays readable, it is only not sent. */
 const CONTEXT_MESSAGES = 1_000;
 const CONTEXT_BYTES = 4 * 1024 * 1024;
-/** How long a run whose end the store will not take waits before it tries again. */
-const END_RETRY_MS = 1_000;
 
 /**
  * One run: asks the model and writes what it says into the log. Ends exactly once, by one operation, after which it
@@ -55,8 +47,8 @@ export class Runner implements LaneRun {
   #bytes = 0;
   /** Set by whatever decides first how the run ends. */
   #ending: Ending | null = null;
+  readonly #end: RunEnd;
   #started = false;
-  #finished = false;
   #isEnded = false;
   #resolveEnded: () => void = () => undefined;
   /** Lets go of what the model is waited for. */
@@ -69,6 +61,18 @@ export class Runner implements LaneRun {
     const { journal, limits } = deps;
     const onRefused = (outcome: Extract<Appended, { ok: false }>): void => this.#onRefused(outcome);
     this.#log = new RunLog(journal, session, run.run_id, limits.run_held_bytes, onRefused);
+    this.#end = new RunEnd(deps, {
+      session,
+      log: this.#log,
+      state: () => ({
+        run: this.#run,
+        ending: this.#ending ?? { status: "failed", error: silent().toBody() },
+        usage: this.#usage,
+        writer: this.#writer,
+      }),
+      refused: onRefused,
+      done: (ended) => this.#done(ended),
+    });
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve));
   }
 
@@ -87,7 +91,7 @@ export class Runner implements LaneRun {
   }
 
   start(): void {
-    if (this.#finished) return;
+    if (this.#end.isBegun) return;
     this.#started = true;
     void this.#work();
   }
@@ -100,7 +104,7 @@ export class Runner implements LaneRun {
   stop(ending: Ending): void {
     this.#ending ??= ending;
     this.#stopAsking();
-    if (!this.#started) this.#finish();
+    if (!this.#started) this.#end.begin();
   }
 
   async #work(): Promise<void> {
@@ -119,7 +123,7 @@ export class Runner implements LaneRun {
       );
     }
     cancel();
-    this.#finish();
+    this.#end.begin();
   }
 
   #begin(): void {
@@ -258,57 +262,11 @@ export class Runner implements LaneRun {
     );
   }
 
-  /** Appends the end. Where the log lacks something the run has, the end is made from what the log has. */
-  #finish(): void {
-    if (this.#finished) return;
-    this.#finished = true;
-    if (this.#log.isBroken) return void this.#finishFromLog();
-    const last = this.#writer?.finish() ?? { events: [], rows: [] };
-    const open = this.#writer === null ? [] : [this.#writer.message];
-    this.#appendEnd(open, last.events, last.rows);
-    return undefined;
-  }
-
-  async #finishFromLog(): Promise<void> {
-    const { journal } = this.#deps;
-    const tail = await journal.tails.pin(this.session).catch(() => null);
-    if (tail === null) return this.#done();
-    const open = [...tail.open.values()].map((each) => each.message);
-    journal.tails.release(this.session.id);
-    const mine = open.filter((message) => message.run_id === this.run_id);
-    if (mine.length === 0) delete this.#run.message_id;
-    this.#appendEnd(mine, [], []);
-    return undefined;
-  }
-
-  #appendEnd(open: readonly EventMessage[], deltas: readonly NewEvent[], rows: readonly RowChange[]): void {
-    const { clock, limits, sha256 } = this.#deps;
-    const ending = this.#ending ?? { status: "failed" as const, error: silent().toBody() };
-    const end = endOf(ending, {
-      at: clock.now(),
-      run: this.#run,
-      open,
-      deltas,
-      ...(this.#usage !== undefined && { usage: this.#usage }),
-      sha256,
-      inline_bytes: limits.completed_inline_bytes,
-      lengthUtf8,
-    });
-    const settle = (outcome: Appended): void => {
-      if (outcome.ok) this.#run = end.run;
-      if (outcome.ok || outcome.reason === "gone" || outcome.reason === "unknown") return this.#done();
-      if (outcome.reason === "stopped") return this.#done();
-      // An earlier operation of the run failed, and this one with it: again, from what the log has.
-      clock.after(outcome.reason === "skipped" ? 0 : END_RETRY_MS, () => void this.#finishFromLog());
-      return undefined;
-    };
-    this.#log.end(end.events, [...rows, ...end.rows], settle);
-  }
-
-  #done(): void {
+  #done(run: EventRun): void {
+    this.#run = run;
     this.#isEnded = true;
     this.#deps.journal.forget(this.run_id);
-    this.#deps.onEnded(this.#run);
+    this.#deps.onEnded(run);
     this.#resolveEnded();
   }
 }

@@ -2,7 +2,7 @@ import type { EventRun } from "../protocol/entities.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { endOf } from "./ending.ts";
 import type { Ending } from "./ending.ts";
-import type { Appended } from "./journal.ts";
+import type { Appended } from "./append.ts";
 import type { Reservation } from "./lane.ts";
 import { Lanes } from "./lane.ts";
 import type { UnendedRun } from "./store.ts";
@@ -104,7 +104,7 @@ export class Runs {
     const row = await store.session(session_id);
     if (row === null) return;
     const session: SessionRef = { id: row.id, owner: row.owner, name: row.name };
-    const tail = await journal.tails.pin(session);
+    const tail = await journal.tails.pin(session, "run");
     const open = [...tail.open.values()]
       .map((each) => each.message)
       .filter((each) => each.run_id === run.run_id);

@@ -1,7 +1,15 @@
+import type { Settled } from "./journal-queue.ts";
 import type { Limits } from "./limits.ts";
-import type { ItemResult, RowChange } from "./operation.ts";
+import type { RowChange } from "./operation.ts";
+import { gatewayStops, storageRefuses } from "./outage.ts";
 import type { SessionRef } from "./session.ts";
 import { Tail } from "./tail.ts";
+
+interface Waiter {
+  readonly resolve: (tail: Tail) => void;
+  readonly reject: (error: Error) => void;
+  readonly as: "reader" | "run";
+}
 
 interface Slot {
   readonly session: SessionRef;
@@ -12,7 +20,11 @@ interface Slot {
   queued: number;
   /** Bytes of the tail as they were last added to the sum. */
   counted: number;
-  waiting: { resolve: (tail: Tail) => void; reject: (error: Error) => void }[];
+  /** Storage refuses to load it, for now. */
+  isRefused: boolean;
+  /** Why there will be no tail: the slot is not in use any more. */
+  failed: Error | null;
+  waiting: Waiter[];
 }
 
 /** Operations between two sweeps for idle tails. */
@@ -21,21 +33,23 @@ const SWEEP_EVERY = 256;
 /** The session of a tail that was asked for does not exist (any more). */
 export class NoSuchSession extends Error {}
 
-type Load = (
-  session: SessionRef,
-  settle: (result: ItemResult | "storage" | "skipped" | "stopped") => void,
-) => void;
+/** What a tail that has to be loaded is told. */
+export interface Load {
+  readonly settle: (result: Settled) => void;
+  /** Not now: it is tried again. May be called any number of times before `settle`. */
+  readonly refused: () => void;
+}
 
 /** The tails in memory, least recently used first. One with readers or queued operations is never dropped. */
 export class Tails {
   readonly #slots = new Map<string, Slot>();
   readonly #limits: Limits;
-  readonly #load: Load;
+  readonly #load: (session: SessionRef, load: Load) => void;
   readonly #touched = new Set<Slot>();
   #bytes = 0;
   #landed = 0;
 
-  constructor(limits: Limits, load: Load) {
+  constructor(limits: Limits, load: (session: SessionRef, load: Load) => void) {
     this.#limits = limits;
     this.#load = load;
   }
@@ -60,16 +74,20 @@ export class Tails {
     return slot.tail;
   }
 
-  /** Loads the tail if need be and pins it; release it once. @throws NoSuchSession */
-  async pin(session: SessionRef): Promise<Tail> {
+  /**
+   * Loads the tail if need be and pins it; release it once. While storage refuses to load it, a reader is turned away
+   * and a run waits. @throws NoSuchSession, GatewayError UNAVAILABLE
+   */
+  async pin(session: SessionRef, as: "reader" | "run" = "reader"): Promise<Tail> {
     const slot = this.#slot(session);
+    if (slot.failed !== null) throw slot.failed;
     slot.pins++;
     if (slot.tail !== null) return slot.tail;
     try {
-      return await new Promise<Tail>((resolve, reject) => slot.waiting.push({ resolve, reject }));
+      if (slot.isRefused && as === "reader") throw storageRefuses();
+      return await new Promise<Tail>((resolve, reject) => slot.waiting.push({ resolve, reject, as }));
     } catch (error) {
       slot.pins--;
-      this.#dropIfUnused(slot);
       throw error;
     }
   }
@@ -86,14 +104,16 @@ export class Tails {
     else this.#slot(session);
   }
 
-  queued(session: SessionRef, by: 1 | -1): void {
+  /** An operation is queued; call what is answered once, after it was settled. */
+  enter(session: SessionRef): () => void {
     const slot = this.#slots.get(session.id);
-    if (slot === undefined) return;
-    slot.queued += by;
-    if (by === 1 || slot.queued > 0 || slot.tail !== null) return;
-    // What would have made the session failed, so nobody can wait for its tail any more.
-    this.#reject(slot, session.id);
-    this.#dropIfUnused(slot);
+    if (slot === undefined) return () => undefined;
+    slot.queued++;
+    return () => {
+      slot.queued--;
+      // What would have made the session failed, so that there is nothing to wait for.
+      if (slot.queued <= 0 && slot.tail === null) this.#fail(slot, new NoSuchSession(session.id));
+    };
   }
 
   /** The tail that takes the events of an operation that succeeded. */
@@ -149,7 +169,7 @@ export class Tails {
       if (!isIdle(slot)) continue;
       bytes -= slot.tail?.bytes ?? 0;
       idle--;
-      this.#slots.delete(slot.session.id);
+      this.#drop(slot);
     }
     for (const slot of this.#slots.values()) {
       if (bytes <= tails_bytes) break;
@@ -163,46 +183,57 @@ export class Tails {
   /** Forgets a session that was erased. Its readers were told before. */
   forget(id: string): void {
     const slot = this.#slots.get(id);
-    if (slot !== undefined && slot.queued === 0 && slot.pins <= 0) this.#slots.delete(id);
+    if (slot !== undefined && slot.queued <= 0 && slot.pins <= 0) this.#drop(slot);
   }
 
   #slot(session: SessionRef): Slot {
     const known = this.#slots.get(session.id);
     if (known !== undefined) return known;
     const slot = this.#add(session);
-    this.#load(session, (result) => {
-      if (typeof result !== "string" && result.ok && "tail" in result)
-        return this.#fill(slot, new Tail(result.tail));
-      return this.#reject(slot, typeof result === "string" ? "the gateway is stopping" : session.id);
+    this.#load(session, {
+      settle: (result) => {
+        if (typeof result === "string") this.#fail(slot, gatewayStops());
+        else if (result.ok && "tail" in result) this.#fill(slot, new Tail(result.tail));
+        else this.#fail(slot, new NoSuchSession(session.id));
+      },
+      refused: () => this.#refused(slot),
     });
     return slot;
   }
 
   #add(session: SessionRef): Slot {
-    const slot: Slot = { session, tail: null, pins: 0, queued: 0, counted: 0, waiting: [] };
+    const counts = { pins: 0, queued: 0, counted: 0 };
+    const slot: Slot = { session, tail: null, ...counts, isRefused: false, failed: null, waiting: [] };
     this.#slots.set(session.id, slot);
     return slot;
   }
 
   #fill(slot: Slot, tail: Tail): void {
     slot.tail = tail;
+    slot.isRefused = false;
     this.#touched.add(slot);
     for (const waiter of slot.waiting.splice(0)) waiter.resolve(tail);
   }
 
-  #reject(slot: Slot, message: string): void {
-    for (const waiter of slot.waiting.splice(0)) waiter.reject(new NoSuchSession(message));
+  #refused(slot: Slot): void {
+    slot.isRefused = true;
+    const { waiting } = slot;
+    slot.waiting = waiting.filter(({ as }) => as === "run");
+    for (const waiter of waiting) if (waiter.as === "reader") waiter.reject(storageRefuses());
   }
 
-  #dropIfUnused(slot: Slot): void {
-    if (
-      slot.tail === null &&
-      slot.queued === 0 &&
-      slot.pins === 0 &&
-      this.#slots.get(slot.session.id) === slot
-    ) {
-      this.#slots.delete(slot.session.id);
-    }
+  /** There will be no tail. The slot goes at once: who comes later must not wait for it. */
+  #fail(slot: Slot, error: Error): void {
+    slot.failed ??= error;
+    this.#drop(slot);
+    for (const waiter of slot.waiting.splice(0)) waiter.reject(error);
+  }
+
+  #drop(slot: Slot): void {
+    this.#touched.delete(slot);
+    this.#bytes -= slot.counted;
+    slot.counted = 0;
+    if (this.#slots.get(slot.session.id) === slot) this.#slots.delete(slot.session.id);
   }
 }
 

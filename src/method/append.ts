@@ -1,5 +1,7 @@
-import type { Appended, Journal } from "../core/journal.ts";
+import type { Appended } from "../core/append.ts";
+import type { Journal } from "../core/journal.ts";
 import type { NewEvent, RowChange } from "../core/operation.ts";
+import { gatewayStops, storageRefuses } from "../core/outage.ts";
 import type { SessionRef } from "../core/session.ts";
 import { noSession } from "../core/session.ts";
 import { GatewayError } from "../protocol/errors.ts";
@@ -56,10 +58,7 @@ export function append(call: Call, journal: Journal, now: number, command: Comma
 export function appendError(outcome: Extract<Appended, { ok: false }>): GatewayError {
   switch (outcome.reason) {
     case "storage":
-      return new GatewayError("UNAVAILABLE", "storage refuses writes (is the disk full?); nothing was done", {
-        details: { kind: "storage" },
-        retry_after_ms: 2_000,
-      });
+      return storageRefuses();
     case "overloaded":
       return new GatewayError("UNAVAILABLE", "too much is waiting to be written; nothing was done", {
         details: { kind: "journal" },
@@ -82,8 +81,6 @@ export function appendError(outcome: Extract<Appended, { ok: false }>): GatewayE
     case "unknown":
       return noSession();
     default:
-      return new GatewayError("UNAVAILABLE", "the gateway is stopping; nothing was done", {
-        details: { kind: "draining" },
-      });
+      return gatewayStops();
   }
 }

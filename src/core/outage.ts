@@ -1,0 +1,61 @@
+import { GatewayError } from "../protocol/errors.ts";
+import type { Limits } from "./limits.ts";
+import type { StorageRefusal } from "./operation.ts";
+import type { Clock } from "./ports.ts";
+
+/** Storage refuses writes: since when, and when it is tried again. */
+export class Outage {
+  /** Monotonic, milliseconds. */
+  readonly since: number;
+  reason: StorageRefusal;
+  /** It is time for another try. */
+  isDue = false;
+  /** Reading by way of the writer is refused too, as of the last try. */
+  refusesLoads = false;
+  readonly #clock: Clock;
+  readonly #limits: Limits;
+  #delay: number | null = null;
+  #cancel: () => void = () => undefined;
+
+  constructor(clock: Clock, limits: Limits, reason: StorageRefusal) {
+    this.#clock = clock;
+    this.#limits = limits;
+    this.since = clock.monotonic();
+    this.reason = reason;
+  }
+
+  /** Calls `task` once it is time for another try: later each time. */
+  wait(task: () => void): void {
+    const { storage_retry_min_ms, storage_retry_max_ms } = this.#limits;
+    this.#delay = Math.min(
+      this.#delay === null ? storage_retry_min_ms : this.#delay * 2,
+      storage_retry_max_ms,
+    );
+    this.isDue = false;
+    this.#cancel = this.#clock.after(this.#delay, () => {
+      this.isDue = true;
+      this.refusesLoads = false;
+      task();
+    });
+  }
+
+  /** There is no other try. Idempotent. */
+  end(): void {
+    this.#cancel();
+  }
+}
+
+/** What a command is told while storage refuses. */
+export function storageRefuses(): GatewayError {
+  return new GatewayError("UNAVAILABLE", "storage refuses writes (is the disk full?); nothing was done", {
+    details: { kind: "storage" },
+    retry_after_ms: 2_000,
+  });
+}
+
+/** What a command is told once the journal takes nothing more. */
+export function gatewayStops(): GatewayError {
+  return new GatewayError("UNAVAILABLE", "the gateway is stopping; nothing was done", {
+    details: { kind: "draining" },
+  });
+}
