@@ -2,6 +2,7 @@ import { createAuthenticator } from "./auth/authenticate.ts";
 import type { CredentialBook } from "./auth/credentials.ts";
 import { createCredentials } from "./auth/credentials.ts";
 import { createDoors } from "./auth/doors.ts";
+import { createPasswords, hashPassword } from "./auth/passwords.ts";
 import { Throttle } from "./auth/throttle.ts";
 import { createTickets } from "./auth/tickets.ts";
 import type { Config } from "./config.ts";
@@ -16,7 +17,7 @@ import { GatewayError } from "./protocol/errors.ts";
 /** Who may come in: constructs the auth ring over an engine and adds its methods. */
 export function createAccess(engine: Engine, config: Config, clock: Clock, log: Logger) {
   const { journal, store, stats } = engine;
-  const { mode, token, session_ttl_secs } = config.auth;
+  const { mode, token, session_ttl_secs, password, password_hash } = config.auth;
   const { data_dir, public_url, allowed_origins, trusted_proxies } = config.server;
   const isLive = (principal: Principal): boolean => credentials.isLive(principal);
   const credentials = createCredentials({
@@ -29,11 +30,15 @@ export function createAccess(engine: Engine, config: Config, clock: Clock, log: 
   });
   const tickets = createTickets({ clock, limits: config.limits, isLive });
   const throttle = new Throttle({ store, journal, clock });
+  const passwords = acceptsPassword(config.auth)
+    ? createPasswords({ store, journal, throttle, clock, config: { password, password_hash } })
+    : null;
   const onThrottled = (): void => void stats.throttled++;
   const authenticator = createAuthenticator({
     credentials,
     tickets,
     throttle,
+    passwords,
     mode,
     clock,
     log,
@@ -53,6 +58,9 @@ export function createAccess(engine: Engine, config: Config, clock: Clock, log: 
       ...credentials,
       async start() {
         await throttle.start();
+        if (passwords !== null) {
+          credentials.stand({ digest: await passwords.start(), principal: passwords.principal });
+        }
         return credentials.start();
       },
       close() {
@@ -67,6 +75,15 @@ export function createAccess(engine: Engine, config: Config, clock: Clock, log: 
 }
 
 export type Access = ReturnType<typeof createAccess>;
+
+function acceptsPassword({ mode, modes }: Config["auth"]): boolean {
+  return mode === "password" || (mode === "multi" && modes.includes("password"));
+}
+
+/** What `auth.password_hash` takes for a password, a PHC string. */
+export function passwordHash(password: string): Promise<string> {
+  return hashPassword(password);
+}
 
 /** What a connection reads whose credential ended. */
 export function revoked(): GatewayError {

@@ -5,14 +5,18 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { Found } from "./book.ts";
 import type { CredentialBook } from "./credentials.ts";
 import { ownerPrincipal } from "./owner.ts";
+import type { Passwords } from "./passwords.ts";
 import { createMark } from "./secret.ts";
 import type { Throttle } from "./throttle.ts";
+import { tooManyGuesses } from "./throttle.ts";
 import type { Tickets } from "./tickets.ts";
 
 export interface AuthenticatorOptions {
   readonly credentials: CredentialBook;
   readonly tickets: Tickets;
   readonly throttle: Throttle;
+  /** Null: passwords are not accepted. */
+  readonly passwords: Passwords | null;
   /** auth.mode */
   readonly mode: string;
   readonly clock: Clock;
@@ -24,8 +28,8 @@ export interface AuthenticatorOptions {
 /** Refused logins are logged this seldom, with the number of those in between. */
 const LOG_EVERY_MS = 10_000;
 
-/** `guess`: what was shown is none of ours, so it is counted; null: it says nothing about our secrets. */
-type Verdict = Admitted | { readonly ok: false; readonly message: string; readonly guess: string | null };
+/** `guess`: what was shown is none of ours and is still to be counted; null: it says nothing about our secrets. */
+type Verdict = Admitted | { readonly ok: false; readonly error: GatewayError; readonly guess: string | null };
 type Admitted = Extract<Authenticated, { ok: true }>;
 
 /**
@@ -39,22 +43,22 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   const mark = createMark();
   const tell = sampledLog(clock, log);
 
-  /** A guess that was answered before tells no more than it did then. */
-  function count(message: string, secret: string, address: string): GatewayError {
+  /** What a guess reads. One that was answered before tells no more than it did then. */
+  function count(error: GatewayError, secret: string, address: string): GatewayError {
     const shown = mark(secret);
-    if (throttle.knows(address, shown)) return unauthorized(message);
+    if (throttle.knows(address, shown)) return error;
     const wait = throttle.wait(address);
     if (wait > 0) return tooManyGuesses(wait);
     throttle.wrong(address, shown);
-    return unauthorized(message);
+    return error;
   }
 
   return {
     async authenticate(credential, from) {
-      const verdict = judge(credential);
+      const verdict = await judge(credential, from.remote);
       if (verdict.ok) return verdict;
-      const { message, guess } = verdict;
-      const error = isText(guess) ? count(message, guess, from.remote) : unauthorized(message);
+      const { guess } = verdict;
+      const error = isText(guess) ? count(verdict.error, guess, from.remote) : verdict.error;
       const throttled = error.reason === "RATE_LIMITED";
       if (throttled) onThrottled();
       if (credential.kind !== "none") {
@@ -65,8 +69,8 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   };
 }
 
-/** Compares what was presented with what the gateway issued. */
-function createJudge({ credentials, tickets, mode }: AuthenticatorOptions) {
+/** Compares what was presented with what the gateway issued, and with the password. */
+function createJudge({ credentials, tickets, passwords, mode }: AuthenticatorOptions) {
   const anybody: Admitted = admit(ownerPrincipal("none", null));
 
   function fromSecret(secret: string, kind: "token" | "session_token"): Verdict {
@@ -88,20 +92,23 @@ function createJudge({ credentials, tickets, mode }: AuthenticatorOptions) {
   }
 
   /** With Basic the token may stand in the password's place, whatever a configured one looks like. */
-  function fromPassword(password: string, basic: boolean): Verdict {
-    if (basic) {
-      const verdict = fromSecret(password, "token");
-      if (verdict.ok || looksIssued(password)) return verdict;
+  async function fromPassword(password: string, basic: boolean, address: string): Promise<Verdict> {
+    const asToken = basic ? fromSecret(password, "token") : null;
+    if (asToken !== null && (asToken.ok || looksIssued(password))) return asToken;
+    if (passwords === null) {
+      const message = `passwords are not accepted: auth.mode is "${mode}"; give a token`;
+      return refuse(message, basic ? password : null);
     }
-    const message = `passwords are not accepted: auth.mode is "${mode}"; give a token`;
-    return refuse(message, basic ? password : null);
+    if (!isText(password)) return refuse("the password is empty");
+    const error = await passwords.refusal(password, address);
+    return error === null ? admit(passwords.principal) : { ok: false, error, guess: null };
   }
 
   function look(secret: string): Found {
     return isText(secret) ? credentials.find(secret) : { state: "unknown" };
   }
 
-  return (credential: Credential): Verdict => {
+  return (credential: Credential, address: string): Verdict | Promise<Verdict> => {
     switch (credential.kind) {
       case "none":
         return mode === "none" ? anybody : refuse(MISSING);
@@ -112,7 +119,7 @@ function createJudge({ credentials, tickets, mode }: AuthenticatorOptions) {
       case "ticket":
         return fromTicket(credential.ticket);
       case "password":
-        return fromPassword(credential.password, credential.basic === true);
+        return fromPassword(credential.password, credential.basic === true, address);
       case "device":
         return refuse(`device keys are not accepted: auth.mode is "${mode}"; give a token`);
     }
@@ -137,20 +144,7 @@ function admit(principal: Principal): Admitted {
 }
 
 function refuse(message: string, guess: string | null = null): Verdict {
-  return { ok: false, message, guess };
-}
-
-function unauthorized(message: string): GatewayError {
-  return new GatewayError("UNAUTHORIZED", message);
-}
-
-/** What a wrong credential reads that came too soon. */
-export function tooManyGuesses(wait_ms: number): GatewayError {
-  return new GatewayError(
-    "RATE_LIMITED",
-    "too many wrong credentials: try again later; a right token is let in at any time",
-    { details: { kind: "logins" }, retry_after_ms: wait_ms },
-  );
+  return { ok: false, error: new GatewayError("UNAUTHORIZED", message), guess };
 }
 
 /** What comes off the wire is not what its type says before it was looked at. */

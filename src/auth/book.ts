@@ -9,10 +9,16 @@ export type Found =
   | { readonly state: "live"; readonly principal: Principal; readonly entry: Entry | null }
   | { readonly state: "expired" | "unknown" };
 
+/** A credential of the configuration. The digest changes with its secret. */
+export interface Configured {
+  readonly digest: Buffer;
+  readonly principal: Principal;
+}
+
 export interface BookOptions {
   readonly clock: Clock;
   /** The token that stands in the configuration; null: none. */
-  readonly configured: { readonly digest: Buffer; readonly principal: Principal } | null;
+  readonly configured: Configured | null;
   /** Told of every credential that ended, one turn of the event loop later: what answers the request goes first. */
   readonly onRevoked: (credential_id: string) => void;
 }
@@ -33,6 +39,8 @@ export class Book {
   /** Ids of the auth sessions made with a credential, by its id. */
   readonly #children = new Map<string, Set<string>>();
   readonly #expired = new Set<string>();
+  /** Credentials that count as long as the process runs, by id. */
+  readonly #standing = new Map<string, Configured>();
   /** No credential expires before this. */
   #next = Number.POSITIVE_INFINITY;
   #cancel: (() => void) | null = null;
@@ -40,6 +48,13 @@ export class Book {
 
   constructor(options: BookOptions) {
     this.#options = options;
+    if (options.configured !== null) this.stand(options.configured);
+  }
+
+  /** What stands in the configuration and cannot be found by its secret, such as the password: before any entry. */
+  stand(configured: Configured): void {
+    const { credential } = configured.principal;
+    if (credential !== null) this.#standing.set(credential, configured);
   }
 
   get(id: string): Entry | undefined {
@@ -93,18 +108,16 @@ export class Book {
 
   /** By identity: a principal of a secret that was rotated away is not the one that replaced it. */
   isLive(principal: Principal): boolean {
-    const { configured, clock } = this.#options;
-    if (principal.credential === null || principal === configured?.principal) return true;
-    const entry = this.#byId.get(principal.credential);
-    return entry !== undefined && entry.principal === principal && !hasExpired(entry, clock.now());
+    const { credential } = principal;
+    if (credential === null || this.#standing.get(credential)?.principal === principal) return true;
+    const entry = this.#byId.get(credential);
+    return entry?.principal === principal && !hasExpired(entry, this.#options.clock.now());
   }
 
   /** The bond of an auth session made with `parent` (null: with nothing); null: that credential does not count. */
   bond(parent: string | null, id: string): string | null {
     if (parent === null) return "";
-    const { configured } = this.#options;
-    if (parent === configured?.principal.credential) return bondOf(configured.digest, id);
-    const entry = this.#byId.get(parent);
+    const entry = this.#standing.get(parent) ?? this.#byId.get(parent);
     return entry === undefined ? null : bondOf(entry.digest, id);
   }
 

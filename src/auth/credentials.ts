@@ -3,7 +3,7 @@ import type { Clock, Logger } from "../core/ports.ts";
 import type { Store } from "../core/store.ts";
 import type { Credentials, Principal } from "../core/principal.ts";
 import { AuthSessions } from "./auth-sessions.ts";
-import type { Found } from "./book.ts";
+import type { Configured, Found } from "./book.ts";
 import { Book } from "./book.ts";
 import type { AuthSessionEntry } from "./entry.ts";
 import { AUTH_SESSIONS, authSessionFrom, tokenFrom, TOKENS } from "./entry.ts";
@@ -44,6 +44,8 @@ export interface CredentialBook extends Credentials {
    * @throws GatewayError UNAVAILABLE where the file or the store cannot be written
    */
   start(): Promise<{ created: boolean; token: string }>;
+  /** Adds a credential of the configuration that has no token, such as the password. Before `start`. */
+  stand(configured: Configured): void;
   /** What a secret is. Counts as a use of it. */
   find(secret: string): Found;
   /** Queues what was not written yet and stops the timers: before the journal is drained. Idempotent. */
@@ -85,6 +87,7 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
       }
       return { created: true, token: await tokens.makeLocal() };
     },
+    stand: (each) => book.stand(each),
     find(secret) {
       const found = book.find(secret);
       if (found.state === "live" && found.entry?.kind === "token") tokens.used(found.entry);

@@ -2,6 +2,7 @@ import type { Journal } from "../core/journal.ts";
 import type { RecordRow, RowChange } from "../core/operation.ts";
 import type { Clock } from "../core/ports.ts";
 import type { Store } from "../core/store.ts";
+import { GatewayError } from "../protocol/errors.ts";
 import { networkOf } from "./address.ts";
 import type { Bucket, BucketRule } from "./bucket.ts";
 import { afterWrong, leftIn, spentAt } from "./bucket.ts";
@@ -82,14 +83,9 @@ export class Throttle {
     }
   }
 
-  /** Milliseconds until something of this address is looked at; 0: now. */
-  waitOf(address: string): number {
-    return this.#left(this.#places.get(networkOf(address))?.bucket ?? null);
-  }
-
-  /** The same, counting what all others did, too. */
+  /** Milliseconds until what this address shows is looked at, counting what all others did, too; 0: now. */
   wait(address: string): number {
-    return Math.max(this.waitOf(address), this.#left(this.#all));
+    return Math.max(this.#left(this.#places.get(networkOf(address))?.bucket ?? null), this.#left(this.#all));
   }
 
   /** Whether this address has shown the same wrong secret before: then it is no other guess. */
@@ -114,19 +110,31 @@ export class Throttle {
   }
 
   /**
-   * Asks to look at a password: 0, and `release` has to follow, or milliseconds to wait. No more are looked at than
-   * could be wrong without a delay, so that guesses at once are no more than guesses in turn.
+   * The same for a password, by what this address alone did. No more are looked at at once than could be wrong without
+   * a delay, so that guesses side by side are no more than guesses in turn.
    */
-  take(address: string): number {
-    const wait = this.wait(address);
-    if (wait > 0) return wait;
-    const now = this.#options.clock.monotonic();
+  turnOf(address: string): number {
     const key = networkOf(address);
-    const held = this.#held.get(key) ?? 0;
-    const room = Math.max(1, leftIn(this.#places.get(key)?.bucket ?? null, ADDRESS_RULE, now));
-    if (held >= room) return ADDRESS_RULE.first_ms;
-    if (this.#heldInAll >= Math.max(1, leftIn(this.#all, GLOBAL_RULE, now))) return GLOBAL_RULE.first_ms;
-    this.#held.set(key, held + 1);
+    const bucket = this.#places.get(key)?.bucket ?? null;
+    const wait = this.#left(bucket);
+    if (wait > 0) return wait;
+    const room = Math.max(1, leftIn(bucket, ADDRESS_RULE, this.#options.clock.monotonic()));
+    return (this.#held.get(key) ?? 0) < room ? 0 : ADDRESS_RULE.first_ms;
+  }
+
+  /** Whether a password of this address is being looked at. */
+  holds(address: string): boolean {
+    return this.#held.has(networkOf(address));
+  }
+
+  /** Asks to look at a password: 0, and `release` has to follow, or milliseconds to wait. */
+  take(address: string): number {
+    const wait = Math.max(this.turnOf(address), this.#left(this.#all));
+    if (wait > 0) return wait;
+    const room = Math.max(1, leftIn(this.#all, GLOBAL_RULE, this.#options.clock.monotonic()));
+    if (this.#heldInAll >= room) return GLOBAL_RULE.first_ms;
+    const key = networkOf(address);
+    this.#held.set(key, (this.#held.get(key) ?? 0) + 1);
     this.#heldInAll++;
     return 0;
   }
@@ -194,4 +202,13 @@ export class Throttle {
     const expires_at = Math.ceil(now + spent * rule.refill_ms);
     return { collection: COLLECTION, id, owner: "", data: JSON.stringify(stored), expires_at };
   }
+}
+
+/** What a wrong credential reads that came too soon. */
+export function tooManyGuesses(wait_ms: number): GatewayError {
+  return new GatewayError(
+    "RATE_LIMITED",
+    "too many wrong credentials: try again later; a right token is let in at any time",
+    { details: { kind: "logins" }, retry_after_ms: wait_ms },
+  );
 }

@@ -5,6 +5,7 @@ import { configCommands } from "./config.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { init } from "./init.ts";
+import { password } from "./password.ts";
 import { serve } from "./serve.ts";
 import { status } from "./status.ts";
 import { tokenCommands } from "./token.ts";
@@ -22,6 +23,7 @@ export const commands: readonly Command[] = [
   call,
   ...configCommands,
   ...tokenCommands,
+  password,
   doctor,
   version,
 ];

@@ -1,22 +1,18 @@
 import { isIP } from "node:net";
 import { DEFAULT_LIMITS, assertLimits } from "../core/limits.ts";
 import type { Limits } from "../core/limits.ts";
-import { isLoopback, parseAddress } from "./address.ts";
+import { parseAddress } from "./address.ts";
+import type { Where } from "./auth.ts";
+import { checkAuth } from "./auth.ts";
 import { ConfigError } from "./error.ts";
 import type { Config } from "./schema.ts";
-
-/** What an error about the option at a path begins with. */
-export type Where = (path: string) => string;
-
-const TOKEN = /^[\x21-\x7e]+$/;
-const SHORT_TOKEN_CHARS = 16;
 
 /**
  * What one option alone cannot say. Returns warnings.
  * @throws ConfigError
  */
 export function checkRules(config: Config, where: Where): string[] {
-  const { server, gateway, auth, agent, storage, llm } = config;
+  const { server, gateway, agent, storage, llm } = config;
   const bind = gateway.bind === "" ? null : parseAddress(gateway.bind);
   if (gateway.bind !== "" && bind === null) {
     throw new ConfigError(
@@ -47,7 +43,7 @@ export function checkRules(config: Config, where: Where): string[] {
       `${where(path)}: it is missing: say where the API is, like http://127.0.0.1:11434/v1`,
     );
   }
-  const warnings = [...checkOpen(config, bind?.host ?? null, where), ...checkToken(auth.token, where)];
+  const warnings = checkAuth(config, bind?.host ?? null, where);
   if (gateway.heartbeat_interval_secs >= gateway.connection_timeout_secs) {
     warnings.push(
       `${where("gateway.heartbeat_interval_secs")}: not shorter than gateway.connection_timeout_secs ` +
@@ -55,35 +51,6 @@ export function checkRules(config: Config, where: Where): string[] {
     );
   }
   return warnings;
-}
-
-/** Without credentials only this machine may reach the gateway. */
-function checkOpen({ auth, server }: Config, bind: string | null, where: Where): string[] {
-  if (auth.mode !== "none") return [];
-  for (const [path, host] of [
-    ["server.host", server.host],
-    ["gateway.bind", bind],
-  ] as const) {
-    if (host === null || isLoopback(host)) continue;
-    throw new ConfigError(
-      `${where("auth.mode")}: "none" lets everybody in, and ${path} "${host}" is not only this machine: ` +
-        `set auth.mode to "token", or ${path} to an address like 127.0.0.1`,
-    );
-  }
-  return [`${where("auth.mode")}: "none": everybody on this machine may do everything`];
-}
-
-function checkToken(token: string, where: Where): string[] {
-  if (token === "") return [];
-  if (!TOKEN.test(token)) {
-    throw new ConfigError(
-      `${where("auth.token")}: a token is visible ASCII characters without spaces: choose another`,
-    );
-  }
-  if (token.length >= SHORT_TOKEN_CHARS) return [];
-  return [
-    `${where("auth.token")}: a token of ${token.length} characters can be guessed: use ${SHORT_TOKEN_CHARS} or more`,
-  ];
 }
 
 /** All limits: what the section says over the defaults. `max_connections` is an option of the gateway. */

@@ -100,13 +100,16 @@ export const ConfigSchema = Type.Object({
     heartbeat_interval_secs: integer(30, "How often a connection is sent a heartbeat.", [1, 86_400]),
   }),
   auth: Type.Object({
-    mode: choice(["token", "none"], "token", "Who may come in: `none` is everybody, on loopback only.", [
-      "password",
-      "device",
-      "tailscale",
-      "multi",
-    ]),
+    mode: choice(
+      ["token", "password", "multi", "none"],
+      "token",
+      "Who may come in besides tokens: `password`, what `modes` lists, or (`none`) everybody, on loopback only.",
+      ["device", "tailscale"],
+    ),
+    modes: list("For `multi`: some of `token` and `password`."),
     token: secret("", "An administrator's token. Without one, a token is generated into `<data_dir>/token`."),
+    password: secret("", "The owner's password, for the modes that take one."),
+    password_hash: secret("", "The same as a hash, which `agentbus password` makes."),
     session_ttl_secs: integer(86_400, "How long a login lasts.", [60, 365 * 86_400]),
   }),
   limits: LimitsSection,

@@ -5,6 +5,7 @@ import { createAuthenticator } from "../../src/auth/authenticate.ts";
 import type { CredentialBook, CredentialsConfig } from "../../src/auth/credentials.ts";
 import { createCredentials } from "../../src/auth/credentials.ts";
 import { Throttle } from "../../src/auth/throttle.ts";
+import { createPasswords } from "../../src/auth/passwords.ts";
 import type { Tickets } from "../../src/auth/tickets.ts";
 import { createTickets } from "../../src/auth/tickets.ts";
 import { Journal } from "../../src/core/journal.ts";
@@ -114,8 +115,13 @@ export interface Auth {
 }
 
 export interface AuthChanges extends Partial<CredentialsConfig> {
+  /** For mode "password": one of them. */
+  readonly password?: string;
+  readonly password_hash?: string;
   readonly tickets?: number;
 }
+
+const PASSWORD = { password: "", password_hash: "" };
 
 export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<Auth> {
   const { clock, store, data_dir } = home;
@@ -128,20 +134,28 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
   };
   const nothing = (): void => undefined;
   const journal = new Journal({ store, clock, limits, log, publish: nothing, onStorage: nothing, fatal });
-  const config = { mode: "token", token: "", session_ttl_secs: 86_400, data_dir, ...changes };
+  const config = { mode: "token", token: "", session_ttl_secs: 86_400, data_dir, ...PASSWORD, ...changes };
   const onRevoked = (id: string): void => void revoked.push(id);
   const credentials = createCredentials({ store, journal, clock, log, config, onRevoked });
-  const local = await credentials.start();
-  const tickets = createTickets({ clock, limits, isLive: (principal) => credentials.isLive(principal) });
   const throttle = new Throttle({ store, journal, clock });
   await throttle.start();
+  const { mode, password, password_hash } = config;
+  const passwords =
+    mode === "password"
+      ? createPasswords({ store, journal, throttle, clock, config: { password, password_hash } })
+      : null;
+  if (passwords !== null) {
+    credentials.stand({ digest: await passwords.start(), principal: passwords.principal });
+  }
+  const local = await credentials.start();
+  const tickets = createTickets({ clock, limits, isLive: (principal) => credentials.isLive(principal) });
   const counted = { throttled: 0 };
   const onThrottled = (): void => void counted.throttled++;
-  const { mode } = config;
   const authenticator = createAuthenticator({
     credentials,
     tickets,
     throttle,
+    passwords,
     mode,
     clock,
     log,

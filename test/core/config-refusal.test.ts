@@ -14,7 +14,7 @@ describe("refusals say where, what and what to do", () => {
     ],
     [
       "[auth]\nzzzzzz = 1",
-      "agentbus.toml: auth.zzzzzz: there is no such option; [auth] has mode, token, token_file, session_ttl_secs",
+      "agentbus.toml: auth.zzzzzz: there is no such option; [auth] has mode, modes, token, token_file, password, password_file, password_hash, password_hash_file, session_ttl_secs",
     ],
     [
       "[llm.providers.openai]\napi_kye = 1",
@@ -65,10 +65,13 @@ describe("refusals say where, what and what to do", () => {
       "agentbus.toml: auth.token: a token is visible ASCII characters without spaces: choose another",
     ],
     [
-      '[auth]\nmode = "Password"',
-      'agentbus.toml: auth.mode: "password" is not available in this version: use token or none',
+      '[auth]\nmode = "Device"',
+      'agentbus.toml: auth.mode: "device" is not available in this version: use token, password, multi or none',
     ],
-    ['[auth]\nmode = "nome"', 'agentbus.toml: auth.mode: it must be token or none, not "nome"'],
+    [
+      '[auth]\nmode = "nome"',
+      'agentbus.toml: auth.mode: it must be token, password, multi or none, not "nome"',
+    ],
     [
       '[auth]\nmode = "none"\n[server]\nhost = "0.0.0.0"',
       `agentbus.toml: auth.mode: ${NONE} server.host "0.0.0.0" is not only this machine: set auth.mode to "token", or server.host to an address like 127.0.0.1`,

@@ -21,7 +21,7 @@ describe("defaults", () => {
       public_url: "",
       shutdown_grace_secs: 20,
     });
-    expect(config.auth).toEqual({ mode: "token", token: "", session_ttl_secs: 86_400 });
+    expect(config.auth).toMatchObject({ mode: "token", modes: [], token: "", password: "" });
     expect(config.agent.on_busy).toBe("queue");
     expect(config.storage.durability).toBe("full");
     expect(config.limits).toEqual(DEFAULT_LIMITS);
@@ -164,6 +164,9 @@ describe("environment and flags", () => {
   function sample({ path, schema }: Option): string {
     if (schema.values !== undefined) return (schema.values[0] ?? "").toUpperCase();
     if (path === "gateway.bind") return "127.0.0.1:1";
+    if (path === "auth.modes") return "token, password";
+    if (path === "auth.password_hash")
+      return `$argon2id$v=19$m=19456,t=2,p=1$${"A".repeat(22)}$${"A".repeat(43)}`;
     if (schema.type === "integer") return String(schema.default);
     if (schema.type === "boolean") return "false";
     return schema.type === "object" ? "a=b, c = d=e" : "value";
@@ -228,6 +231,7 @@ test("what is allowed but unwise is a warning", () => {
 describe("print", () => {
   const secrets = {
     AGENTBUS_AUTH_TOKEN: "S1-long-enough-to-be-one",
+    AGENTBUS_AUTH_PASSWORD: "S7-long-enough-to-be-one",
     OPENAI_API_KEY: "S2",
     AGENTBUS_LLM_PROVIDERS_OPENAI_API_KEYS: "S3,S4",
     AGENTBUS_LLM_PROVIDERS_LOCAL_BASE_URL: "http://me:S5@box/v1",
