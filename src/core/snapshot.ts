@@ -7,6 +7,7 @@ import type { SnapshotRows, Store } from "./store.ts";
 import type { SessionRef } from "./session.ts";
 import { nameOf, sessionView } from "./session.ts";
 import type { Tail } from "./tail.ts";
+import { lengthUtf8 } from "./text.ts";
 import type { Transcript } from "./transcript.ts";
 import { applyEvent } from "./transcript.ts";
 
@@ -18,6 +19,8 @@ export interface SnapshotText {
 }
 
 const ATTEMPTS = 8;
+/** For the frame around a snapshot, and what else may be on its way to the same reader. */
+const MARGIN_BYTES = 16 * 1024;
 
 /** Snapshots by tail and naming, as long as the tail can continue them. */
 export class Snapshots {
@@ -65,7 +68,9 @@ export class Snapshots {
       if (rows === null) return null;
       await tail.reached(rows.session.head);
       const snapshot = assemble(rows, tail, nameOf(session, naming));
-      if (snapshot !== null) return { at: tail.head, epoch: tail.epoch, text: JSON.stringify(snapshot) };
+      if (snapshot === null) continue;
+      const text = encodeWithin(snapshot, this.#limits.slow_soft_bytes - MARGIN_BYTES);
+      return { at: tail.head, epoch: tail.epoch, text };
     }
     throw new Error(`the snapshot of ${session.id} was overtaken ${ATTEMPTS} times`);
   }
@@ -108,6 +113,25 @@ export function assemble(rows: SnapshotRows, tail: Tail, name: string): Snapshot
     approvals: [...tail.approvals.values()],
     has_more: rows.has_more,
   };
+}
+
+/**
+ * A snapshot is one frame, and whoever is sent one must not be too slow by that alone, or it would come back for it for
+ * ever: above `max_bytes` complete messages are left to the history, the oldest first.
+ */
+export function encodeWithin(snapshot: Snapshot, max_bytes: number): string {
+  const text = JSON.stringify(snapshot);
+  let excess = lengthUtf8(text) - max_bytes;
+  if (excess <= 0) return text;
+  const messages = snapshot.messages.filter((message) => {
+    if (excess <= 0 || message.status === "streaming") return true;
+    excess -= lengthUtf8(JSON.stringify(message));
+    return false;
+  });
+  const sent = new Set(messages.map(({ run_id }) => run_id));
+  const runs = snapshot.runs.filter(({ run_id, ended_at }) => ended_at === undefined || sent.has(run_id));
+  const has_more = snapshot.has_more || messages.length < snapshot.messages.length;
+  return JSON.stringify({ ...snapshot, messages, runs, has_more });
 }
 
 /** The messages being written, as they are at the tail's head. */
