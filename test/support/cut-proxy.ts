@@ -1,4 +1,5 @@
-import type { Socket } from "bun";
+import type { Socket, SocketHandler } from "bun";
+import { connectNarrow } from "./narrow-socket.ts";
 import type { Random } from "./random.ts";
 
 /**
@@ -18,6 +19,8 @@ export interface Cut {
 export interface CutProxyOptions {
   /** host:port to connect to; asked for every connection. */
   readonly target: () => string;
+  /** Towards the gateway little is held by the kernel, as over a network (narrow-socket.ts). */
+  readonly narrow?: boolean;
   /** What happens to the n-th connection, from 0; null: nothing. */
   readonly plan?: (connection: number) => Cut | null;
 }
@@ -48,7 +51,8 @@ export function startCutProxy(options: CutProxyOptions): CutProxy {
     port: 0,
     socket: {
       open(client) {
-        const cut = options.plan?.(count.connections++) ?? null;
+        const cut = options.plan?.(count.connections) ?? null;
+        count.connections++;
         const wire = new Wire(client, cut, {
           cut: () => void count.cuts++,
           gone: () => void wires.delete(wire),
@@ -56,7 +60,7 @@ export function startCutProxy(options: CutProxyOptions): CutProxy {
         wires.add(wire);
         wire.down.rate = rate;
         client.data = wire;
-        wire.connect(options.target());
+        wire.connect(options.target(), options.narrow === true);
       },
       data: (client, bytes) => client.data.fromClient(bytes),
       drain: (client) => client.data.down.pump(),
@@ -192,21 +196,20 @@ class Wire {
     if (cut !== null) this[cut.side].left = cut.after_bytes;
   }
 
-  connect(target: string): void {
+  connect(target: string, narrow: boolean): void {
     const [hostname = "", port = ""] = target.split(":");
-    Bun.connect<Wire>({
-      hostname,
-      port: Number(port),
-      data: this,
-      socket: {
-        open: (gateway) => this.#connected(gateway),
-        data: (_gateway, bytes) => this.#fromGateway(bytes),
-        drain: () => this.up.pump(),
-        close: (_gateway, error) => this.#gatewayGone(error !== undefined),
-        error: (gateway) => gateway.terminate(),
-        connectError: () => this.reset(),
-      },
-    }).catch(() => this.reset());
+    const socket: SocketHandler<Wire> = {
+      open: (gateway) => this.#connected(gateway),
+      data: (_gateway, bytes) => this.#fromGateway(bytes),
+      drain: () => this.up.pump(),
+      close: (_gateway, error) => this.#gatewayGone(error !== undefined),
+      error: (gateway) => gateway.terminate(),
+      connectError: () => this.reset(),
+    };
+    const connecting = narrow
+      ? connectNarrow<Wire>(Number(port), this, socket)
+      : Bun.connect<Wire>({ hostname, port: Number(port), data: this, socket });
+    connecting.catch(() => this.reset());
   }
 
   fromClient(bytes: Buffer): void {

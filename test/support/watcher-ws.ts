@@ -12,7 +12,7 @@ const UNSUBSCRIBED: ReadonlySet<string> = new Set(["trimmed", "far", "epoch", "l
 
 interface Answer {
   readonly type: "res";
-  readonly id: string;
+  readonly id: string | null;
   readonly ok: boolean;
   readonly payload?: unknown;
   readonly error?: { readonly code: string; readonly message: string };
@@ -137,15 +137,17 @@ class SocketLink {
 
   #answer(frame: Answer): void {
     if (!frame.ok) {
+      // Of no request: why the socket is about to be closed.
+      if (frame.id === null) return undefined;
       const { code = "", message = "" } = frame.error ?? {};
       if (code === "UNAVAILABLE") return this.#end({ then: "again", why: message });
       throw new Violation(`${frame.id}: ${code} ${message}`);
     }
     const asking = this.#asking;
-    if (frame.id !== asking?.id) return;
+    if (frame.id !== asking?.id) return undefined;
     this.#asking = null;
     this.#replacing = false;
-    this.#sink.opened(asking.cursor, frame.payload as Opening);
+    return this.#sink.opened(asking.cursor, frame.payload as Opening);
   }
 
   #signal({ event, session_id, payload }: Signal): void {

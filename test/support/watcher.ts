@@ -1,4 +1,4 @@
-import type { Transcript } from "../../src/core/transcript.ts";
+import type { FoldEvent, Transcript } from "../../src/core/transcript.ts";
 import type { Cursor } from "./watcher-fold.ts";
 import { Violation, WatcherFold } from "./watcher-fold.ts";
 import type { LinkEnd, LinkOptions, Sink } from "./watcher-link.ts";
@@ -26,6 +26,8 @@ export interface WatcherOptions {
   readonly catch_up?: "auto" | "log";
   /** Nothing heard for so long: the connection is given up. It doubles as long as nothing at all comes. */
   readonly stall_ms?: number;
+  /** Told of every event, after it was folded. */
+  readonly onEvent?: (frame: FoldEvent) => void;
   /** Asked after every event: whether to subscribe again just so. */
   readonly resubscribe?: () => boolean;
 }
@@ -48,7 +50,7 @@ export interface Watcher extends AsyncDisposable {
   describe(): string;
   /** Resolves when it is synced and has all up to `seq`. Rejects with Violation, or when it takes too long. */
   reached(seq: number, timeout_ms?: number): Promise<void>;
-  /** As reached, for any condition that a change of the fold can make true. */
+  /** As reached, for any condition that a change of the fold or the end of a connection can make true. */
   until(holds: () => boolean, timeout_ms?: number): Promise<void>;
   /** Resolves when it has stopped by itself: a close code or a reason that says so. Rejects with Violation. */
   readonly over: Promise<LinkEnd>;
@@ -72,7 +74,7 @@ export function startWatcher(options: WatcherOptions): Watcher {
   const fold = new WatcherFold(session_id, begin, changed);
   const ends: LinkEnd[] = [];
   const abort = new AbortController();
-  const over = run(options, fold, ends, abort.signal);
+  const over = run(options, fold, { ends, changed }, abort.signal);
   const failed = new Promise<never>((_resolve, reject) => void over.catch(reject));
   failed.catch(() => undefined);
   /** Whether somebody who waited was told that something is wrong; if nobody was, `stop` tells. */
@@ -139,7 +141,7 @@ export function startWatcher(options: WatcherOptions): Watcher {
 async function run(
   options: WatcherOptions,
   fold: WatcherFold,
-  ends: LinkEnd[],
+  { ends, changed }: { readonly ends: LinkEnd[]; readonly changed: () => void },
   signal: AbortSignal,
 ): Promise<LinkEnd> {
   const { name, session_id, token, route, transport = () => "ws", catch_up = "auto" } = options;
@@ -153,7 +155,10 @@ async function run(
       back_off = BACK_OFF_MS;
       fold.opened(asked, opening);
     },
-    event: (received) => fold.event(received),
+    event: (received) => {
+      fold.event(received);
+      options.onEvent?.(received.frame);
+    },
     caughtUp: (epoch, at) => fold.caughtUp(epoch, at),
     ended: () => fold.closed(),
     resubscribe: options.resubscribe ?? (() => false),
@@ -169,6 +174,7 @@ async function run(
       const end = await over;
       fold.closed();
       ends.push(end);
+      changed();
       if (end.then === "stop" || signal.aborted) return end;
       if (end.why === "stalled") stall = Math.min(stall * 2, MAX_STALL_MS);
       await pause(back_off, signal);
