@@ -167,6 +167,27 @@ describe("all addresses together", () => {
   });
 });
 
+test("of one address the last eight wrong secrets are known again", async () => {
+  const { throttle } = await startAuth(home);
+  for (let i = 0; i < 9; i++) throttle.wrong("10.0.0.1", String(i));
+  expect(["0", "1", "8"].map((mark) => throttle.knows("10.0.0.1", mark))).toEqual([false, true, true]);
+  expect(throttle.knows("10.0.0.2", "8")).toBe(false);
+});
+
+test("passwords that are being looked at count as if they were wrong, until they were not", async () => {
+  const { throttle } = await startAuth(home);
+  for (let i = 0; i < ADDRESS_RULE.burst; i++) expect(throttle.take("10.0.0.1")).toBe(0);
+  expect(throttle.take("10.0.0.1")).toBe(ADDRESS_RULE.first_ms);
+  throttle.release("10.0.0.1");
+  expect(throttle.take("10.0.0.1")).toBe(0);
+  for (let i = 0; i < ADDRESS_RULE.burst; i++) throttle.release("10.0.0.1");
+  for (let i = 1; i < GLOBAL_RULE.burst; i++) throttle.wrong(`10.1.0.${i}`, "");
+  expect(throttle.take("10.0.0.1")).toBe(0);
+  expect(throttle.take("10.0.0.2")).toBe(GLOBAL_RULE.first_ms);
+  throttle.release("10.0.0.1");
+  expect(throttle.take("10.0.0.2")).toBe(0);
+});
+
 describe("a restart", () => {
   test("does not let anybody begin anew", async () => {
     const before = await startAuth(home);
