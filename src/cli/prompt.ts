@@ -20,10 +20,11 @@ export async function question(text: string, proposed = ""): Promise<string> {
 /** A question whose answer is not shown. */
 export async function secret(text: string): Promise<string> {
   const { stdin, stdout } = process;
-  stdout.write(`${text}: `);
+  // Before the question is seen: what is typed from then on is not shown.
   stdin.setRawMode(true);
   stdin.setEncoding("utf8");
   stdin.resume();
+  stdout.write(`${text}: `);
   try {
     return await new Promise<string>((resolve, reject) => {
       let typed = "";
