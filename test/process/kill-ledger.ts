@@ -10,6 +10,7 @@ import type { Sent } from "./sender.ts";
 /** A request somebody made, and what became of it. */
 export interface Asked {
   readonly key: string;
+  readonly cycle: number;
   readonly method: "chat.send" | "chat.inject";
   readonly params: {
     readonly session_id: string;
