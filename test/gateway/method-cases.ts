@@ -1,0 +1,195 @@
+import { expect } from "bun:test";
+import type { TestSocket } from "../support/ws-client.ts";
+import type { Person, Stack } from "./stack.ts";
+import { say } from "./stack.ts";
+
+/** What the representative calls are about: a session of the owner's with an answered message, a message and a run in it. */
+export interface World {
+  readonly stack: Stack;
+  readonly session_id: string;
+  readonly message_id: string;
+  readonly run_id: string;
+  /** Made by the owner, nobody's credential meanwhile. */
+  freshToken(): Promise<{ token: string; token_id: string }>;
+  freshSession(): Promise<string>;
+  freshSocket(): Promise<{ socket: TestSocket; connection_id: string }>;
+}
+
+export interface MethodCase {
+  /** Params of a call that succeeds, made anew for each. */
+  readonly params: (world: World) => Record<string, unknown> | Promise<Record<string, unknown>>;
+  /** Only a socket can ask it; "own": it answers for the handshake or the end of the socket, and wants one of its own. */
+  readonly socket?: "only" | "own";
+  /** What the answer has at the least. */
+  readonly answer?: (world: World) => Record<string, unknown>;
+}
+
+const nothing = (): Record<string, unknown> => ({});
+const session = ({ session_id }: World): Record<string, unknown> => ({ session_id });
+const fresh = async (world: World): Promise<Record<string, unknown>> => ({
+  session_id: await world.freshSession(),
+});
+
+/** A call that succeeds, for every method there is. */
+export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
+  connect: {
+    params: ({ stack }) => ({
+      client_name: "case",
+      auth_token: stack.owner.token,
+      protocol: { min: 1, max: 1 },
+    }),
+    socket: "own",
+    answer: () => ({ server_info: { name: "agentbus", protocol_version: 1 }, auth_info: { user: "owner" } }),
+  },
+  disconnect: { params: nothing, socket: "own", answer: nothing },
+  heartbeat: { params: nothing, socket: "only" },
+  "system.info": { params: nothing, answer: () => ({ name: "agentbus", protocol_version: 1 }) },
+  "system.status": {
+    params: nothing,
+    answer: () => ({
+      status: "healthy",
+      storage: { kind: "sqlite", ok: true },
+      providers: expect.arrayContaining([{ name: "test", ready: true }]),
+    }),
+  },
+  "system.stats": { params: nothing, answer: () => ({ active_runs: 0, queued_runs: 0 }) },
+  "system.describe": { params: nothing, answer: () => ({ protocol_version: 1 }) },
+  "client.list": { params: nothing },
+  "client.disconnect": {
+    params: async (world) => ({ connection_id: (await world.freshSocket()).connection_id, reason: "a case" }),
+    answer: () => ({ disconnected: true }),
+  },
+  "chat.send": {
+    params: async (world) => ({
+      ...(await fresh(world)),
+      message: "hello",
+      type: "text",
+      metadata: { a: [1] },
+    }),
+    answer: () => ({ status: "started", seq: 2, from: 1 }),
+  },
+  "chat.history": {
+    params: session,
+    answer: ({ session_id, message_id }) => ({
+      session_id,
+      total: 2,
+      has_more: false,
+      messages: [{ message_id }, {}],
+    }),
+  },
+  "chat.abort": { params: session, answer: () => ({ run_ids: [], status: "idle" }) },
+  "chat.inject": {
+    params: async (world) => ({
+      ...(await fresh(world)),
+      role: "system",
+      content: "note",
+      metadata: { a: 1 },
+    }),
+    answer: () => ({ seq: 2 }),
+  },
+  "session.create": {
+    params: () => ({
+      title: "t",
+      model: "test/fake-1",
+      system_prompt: "be kind",
+      metadata: { a: { b: null } },
+    }),
+    answer: () => ({ title: "t", owner: "owner", model: "test/fake-1", system_prompt: "be kind", head: 1 }),
+  },
+  "session.get": { params: session, answer: session },
+  "session.update": {
+    params: async (world) => ({ ...(await fresh(world)), title: "new", archived: true }),
+    answer: () => ({ title: "new", archived: true, head: 2 }),
+  },
+  "session.fork": { params: session, answer: () => ({ message_count: 2, owner: "owner" }) },
+  "session.list": { params: () => ({ limit: 3, archived: false, query: "wor", updated_after: 0 }) },
+  "session.subscribe": {
+    params: session,
+    socket: "only",
+    answer: ({ session_id }) => ({
+      mode: "snapshot",
+      snapshot: { session: { session_id }, has_more: false },
+    }),
+  },
+  "session.unsubscribe": { params: session, socket: "only" },
+  "session.delete": { params: fresh, answer: nothing },
+  "session.share": {
+    params: async (world) => ({ ...(await fresh(world)), user: "ann", role: "viewer" }),
+    answer: nothing,
+  },
+  "session.unshare": { params: async (world) => ({ ...(await fresh(world)), user: "ann" }), answer: nothing },
+  "presence.list": { params: session },
+  "run.get": {
+    params: ({ run_id }) => ({ run_id }),
+    answer: ({ run_id }) => ({ run_id, status: "completed" }),
+  },
+  "run.list": { params: session, answer: ({ run_id }) => ({ runs: [{ run_id }] }) },
+  "run.wait": {
+    params: ({ run_id }) => ({ run_id, timeout_ms: 100 }),
+    answer: ({ run_id }) => ({ run_id, status: "completed" }),
+  },
+  "model.list": { params: nothing, answer: () => ({ default: "test/fake-1" }) },
+  "event.broadcast": {
+    params: () => ({ event: "notification", payload: { text: "hi" }, filter: { user: "nobody" } }),
+  },
+  "event.send": {
+    params: async (world) => ({
+      ...(await fresh(world)),
+      event: "app.case",
+      payload: { a: 1 },
+      durable: true,
+    }),
+    answer: () => ({ seq: 2 }),
+  },
+  "token.create": {
+    params: () => ({ name: "case", user: "ann", role: "viewer", expires_in_secs: 60 }),
+    answer: () => ({ name: "case", user: "ann", scopes: ["chat.read"] }),
+  },
+  "token.list": { params: nothing },
+  "token.rotate": { params: async (world) => ({ token_id: (await world.freshToken()).token_id }) },
+  "token.revoke": {
+    params: async (world) => ({ token_id: (await world.freshToken()).token_id }),
+    answer: () => ({ revoked: true }),
+  },
+  "auth_session.create": { params: nothing, answer: () => ({ user: "owner" }) },
+  "auth_session.validate": {
+    params: async ({ stack }) => ({
+      session_token: (await stack.owner.call("auth_session.create")).session_token,
+    }),
+    answer: () => ({ valid: true, user: "owner" }),
+  },
+  "auth_session.list": { params: nothing },
+  "auth_session.revoke": {
+    params: async ({ stack }) => ({
+      auth_session_id: (await stack.owner.call("auth_session.create")).auth_session_id,
+    }),
+    answer: () => ({ revoked: true }),
+  },
+  "ticket.create": { params: nothing },
+};
+
+export async function createWorld(stack: Stack): Promise<World> {
+  const { owner } = stack;
+  const session_id = "world";
+  stack.model.reply().reasoning("hm").text("good day").usage({ prompt_tokens: 3, completion_tokens: 2 });
+  const { sent } = await say(owner, { session_id, message: "hello" });
+  let made = 0;
+  return {
+    stack,
+    session_id,
+    message_id: sent.message_id,
+    run_id: sent.run_id,
+    freshToken: () => owner.call("token.create", { name: "fresh", user: "ann" }),
+    async freshSession() {
+      const { session_id: id } = await owner.call("session.create", { session_id: `fresh-${++made}` });
+      return id;
+    },
+    freshSocket: () => openNamed(owner),
+  };
+}
+
+async function openNamed(person: Person): Promise<{ socket: TestSocket; connection_id: string }> {
+  const socket = await person.connect();
+  const { server_info } = await socket.request("connect", { client_id: "fresh" });
+  return { socket, connection_id: server_info.connection_id };
+}
