@@ -11,6 +11,8 @@ export interface PulseRules {
 
 /** Pings that may stay unanswered. */
 const MAX_UNANSWERED = 3;
+/** Pings and pongs of a peer between two looks. */
+const MAX_CONTROLS = 500;
 
 /**
  * Whether one connection lives and keeps up. It is looked at once a second; between looks it only notes that something
@@ -22,6 +24,7 @@ export class Pulse {
   #beatAt: number;
   #heard = false;
   #unanswered = 0;
+  #controls = 0;
   #buffered = 0;
   #stuckSecs = 0;
 
@@ -36,9 +39,16 @@ export class Pulse {
     this.#heard = true;
   }
 
-  ponged(): void {
+  /** As ponged. */
+  pinged(): boolean {
     this.#heard = true;
+    return ++this.#controls > MAX_CONTROLS;
+  }
+
+  /** True: that was one too many since the last look. */
+  ponged(): boolean {
     this.#unanswered = 0;
+    return this.pinged();
   }
 
   /** The handshake begins now: a socket that was authenticated at its upgrade may say `connect` later. */
@@ -54,6 +64,7 @@ export class Pulse {
   /** One look; `connected` is false before the handshake. After "beat" a ping is expected to be sent. */
   look(now: number, connected: boolean, buffered: number, rules: PulseRules): Verdict {
     const slow = this.#isSlow(buffered, rules.limits);
+    this.#controls = 0;
     if (this.#heard) {
       this.#heard = false;
       this.#heardAt = now;

@@ -5,6 +5,7 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { TransportContext } from "./context.ts";
 import { docsRoutes } from "./docs.ts";
 import { errorResponse, publicError } from "./error.ts";
+import { HttpIntake } from "./http-intake.ts";
 import { oneshotRoutes } from "./oneshot.ts";
 import { frontPage } from "./page.ts";
 import { restRoutes } from "./rest.ts";
@@ -51,10 +52,11 @@ export function createHttp<D>(context: TransportContext, sockets: SocketUpgrades
   /** Which listener a request came in on; Elysia knows of one at the most. */
   const cameBy = new WeakMap<Request, Server<D>>();
   const app = createApp(context, streams, sockets, cameBy);
+  const intake = new HttpIntake(() => context.clock.monotonic());
 
   async function answer(request: Request, server: Server<D>): Promise<Response> {
     cameBy.set(request, server);
-    const response = await app.fetch(request);
+    const response = await intake.take(() => app.fetch(request));
     return seal(response, context.doors.corsOrigin(request.headers.get("origin")));
   }
 

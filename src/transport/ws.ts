@@ -1,10 +1,11 @@
-import type { WebSocketHandler } from "bun";
+import type { ServerWebSocket, WebSocketHandler } from "bun";
 import type { Listener } from "../core/hub.ts";
 import { newId } from "../core/id.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { SocketConnection } from "./connection.ts";
 import type { TransportContext } from "./context.ts";
 import { Heartbeat } from "./heartbeat.ts";
+import { Intake } from "./ws-intake.ts";
 import type { SocketServer, Upgrade } from "./ws-upgrade.ts";
 import { createUpgrade } from "./ws-upgrade.ts";
 
@@ -24,6 +25,8 @@ export interface Sockets {
 
 /** The reason Bun gives for closing a socket with 1009: the code it tells us is 1006. */
 const TOO_BIG = "Received too big message";
+/** How soon somebody may come again who sent too many control frames. */
+const CONTROL_RETRY_MS = 1_000;
 
 export function createSockets(context: TransportContext): Sockets {
   const sockets = new Set<SocketConnection>();
@@ -62,6 +65,24 @@ function handlers(
   context: TransportContext,
   sockets: Set<SocketConnection>,
 ): WebSocketHandler<SocketConnection> {
+  const failed = (error: unknown, ws: ServerWebSocket<SocketConnection>): void => {
+    const id = newId("req", context.clock.now());
+    context.log.error(
+      { error_id: id, connection_id: ws.data.id, err: error },
+      "a socket failed unexpectedly",
+    );
+    const message = `something went wrong; the log has it under ${id}`;
+    ws.data.close(new GatewayError("INTERNAL_ERROR", message, { details: { id } }));
+  };
+  const monotonic = (): number => context.clock.monotonic();
+  const intake = new Intake<ServerWebSocket<SocketConnection>>({ monotonic, failed });
+  /** Pings are answered below us, as fast as they come: only an end ends that. */
+  const control = (ws: ServerWebSocket<SocketConnection>, tooMany: boolean): void => {
+    if (!tooMany) return;
+    ws.data.close(
+      new GatewayError("RATE_LIMITED", "too many pings and pongs", { retry_after_ms: CONTROL_RETRY_MS }),
+    );
+  };
   return {
     maxPayloadLength: context.limits.frame_bytes,
     backpressureLimit: context.limits.backpressure_bytes,
@@ -75,33 +96,26 @@ function handlers(
       ws.data.opened(ws);
     },
     message(ws, raw) {
-      ws.data.receive(raw);
+      intake.take(ws, raw);
     },
     drain(ws) {
       ws.data.wake();
     },
     ping(ws) {
-      ws.data.pulse.heard();
+      control(ws, ws.data.pulse.pinged());
     },
     pong(ws) {
-      ws.data.pulse.ponged();
+      control(ws, ws.data.pulse.ponged());
     },
     close(ws, code, reason) {
       sockets.delete(ws.data);
+      intake.forget(ws);
       if (reason === TOO_BIG) {
         context.count.limit("frame_bytes");
         context.count.error("TOO_LARGE");
       }
       ws.data.ended(code);
     },
-    error(error, ws) {
-      const id = newId("req", context.clock.now());
-      context.log.error(
-        { error_id: id, connection_id: ws.data.id, err: error },
-        "a socket failed unexpectedly",
-      );
-      const message = `something went wrong; the log has it under ${id}`;
-      ws.data.close(new GatewayError("INTERNAL_ERROR", message, { details: { id } }));
-    },
+    error: failed,
   };
 }
