@@ -75,6 +75,7 @@ export function createEngine(options: EngineOptions) {
   const followers = new Followers({
     journal,
     store,
+    directory,
     hub,
     clock,
     limits,

@@ -5,7 +5,7 @@ import type { Journal } from "./journal.ts";
 import type { Limits } from "./limits.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { Store } from "./store.ts";
-import type { SessionRef } from "./session.ts";
+import type { Directory, SessionRef } from "./session.ts";
 import { namingFor, noSession } from "./session.ts";
 import { Slots } from "./slots.ts";
 import { Snapshots } from "./snapshot.ts";
@@ -55,6 +55,7 @@ export class Followers {
   readonly #limits: Limits;
   readonly #store: Store;
   readonly #snapshots: Snapshots;
+  readonly #directory: Directory;
   readonly #deps: Omit<SubscriptionDeps, "ended">;
   /** Told of every subscription that begins or ends. */
   readonly #onChange: (connection: Connection, subscription: Subscription, state: "joined" | "left") => void;
@@ -62,6 +63,7 @@ export class Followers {
   constructor(options: {
     journal: Journal;
     store: Store;
+    directory: Directory;
     hub: Hub;
     clock: Clock;
     limits: Limits;
@@ -71,6 +73,7 @@ export class Followers {
     const { journal, store, hub, clock, limits, log } = options;
     this.#journal = journal;
     this.#store = store;
+    this.#directory = options.directory;
     this.#limits = limits;
     this.#snapshots = new Snapshots(store, limits);
     this.#onChange = options.onChange;
@@ -92,19 +95,23 @@ export class Followers {
         details: { kind: "cursor" },
       });
     }
-    this.#makeRoom(connection, session, false);
+    if (!this.#hasRoom(connection, session)) throw this.#full();
     const tail = await this.#pin(session);
     let subscription: Subscription | null = null;
     try {
       const opening = await this.#opening(connection, session, request, tail);
-      // Nothing may come between the opening and the first step of the subscription: one tick.
+      // Nothing may come between these and the first step of the subscription: one tick.
+      this.#directory.require(session, userOf(connection), "read");
+      if (!this.#makeRoom(connection, session)) throw this.#full();
       connection.subscriptions.get(session.id)?.end();
       subscription = this.#subscription(connection, session, tail, opening.from, false);
       opened(opening);
       subscription.start();
       return subscription;
-    } finally {
+    } catch (error) {
       if (subscription === null) this.#journal.tails.release(session.id);
+      else subscription.end();
+      throw error;
     }
   }
 
@@ -113,10 +120,10 @@ export class Followers {
    * no room or the log no longer reaches back.
    */
   followNow(connection: Connection, session: SessionRef, from: number): boolean {
-    if (connection.closed) return false;
+    if (!this.mayFollow(connection, session)) return false;
     const tail = this.#journal.tails.pinNow(session.id);
     if (tail === undefined) return false;
-    if (from < tail.floor || !this.#makeRoom(connection, session, true)) {
+    if (from < tail.floor || !this.#makeRoom(connection, session)) {
       this.#journal.tails.release(session.id);
       return false;
     }
@@ -124,10 +131,10 @@ export class Followers {
     return true;
   }
 
-  /** Whether a connection has a place for one more, without taking one. */
-  hasRoom(connection: Connection): boolean {
-    if (connection.subscriptions.size < this.#limits.subscriptions) return true;
-    return oldestIdle(connection) !== undefined;
+  /** Whether followNow would follow: the user may read it and the connection has a place for it. */
+  mayFollow(connection: Connection, session: SessionRef): boolean {
+    if (connection.closed || !this.#directory.mayRead(session, userOf(connection))) return false;
+    return this.#hasRoom(connection, session);
   }
 
   /** A connection is gone: all it followed is released. */
@@ -151,7 +158,7 @@ export class Followers {
     if (decision.mode === "resume") {
       return { mode: "resume", epoch: tail.epoch, from: decision.from, head: tail.head };
     }
-    const naming = namingFor(session, connection.principal?.user ?? "");
+    const naming = namingFor(session, userOf(connection));
     const snapshot = await this.#snapshots.of(session, naming, tail);
     if (snapshot === null) throw noSession();
     return {
@@ -176,7 +183,7 @@ export class Followers {
       this.#journal.tails.release(session.id);
       this.#onChange(connection, gone, "left");
     };
-    const naming = namingFor(session, connection.principal?.user ?? "");
+    const naming = namingFor(session, userOf(connection));
     const options = { session, naming, reader: connection, tail, cursor, automatic };
     const subscription = new Subscription({ ...this.#deps, ended }, options);
     connection.subscriptions.set(session.id, subscription);
@@ -193,27 +200,35 @@ export class Followers {
     }
   }
 
-  #makeRoom(connection: Connection, session: SessionRef, automatic: boolean): boolean {
+  #hasRoom({ subscriptions }: Connection, session: SessionRef): boolean {
+    if (subscriptions.has(session.id) || subscriptions.size < this.#limits.subscriptions) return true;
+    return oldestIdle(subscriptions.values()) !== undefined;
+  }
+
+  /** False where there is none: the oldest automatic subscription of an idle session goes, and no other. */
+  #makeRoom(connection: Connection, session: SessionRef): boolean {
+    if (!this.#hasRoom(connection, session)) return false;
     const { subscriptions } = connection;
     if (subscriptions.has(session.id) || subscriptions.size < this.#limits.subscriptions) return true;
-    const oldest = oldestIdle(connection);
-    if (oldest !== undefined) {
-      oldest.end("limit");
-      return true;
-    }
-    if (automatic) return false;
-    throw new GatewayError(
-      "CONFLICT",
-      `at most ${this.#limits.subscriptions} subscriptions: unsubscribe from one first`,
-      {
-        details: { kind: "full", what: "subscriptions", limit: this.#limits.subscriptions },
-      },
-    );
+    oldestIdle(subscriptions.values())?.end("limit");
+    return true;
+  }
+
+  #full(): GatewayError {
+    const limit = this.#limits.subscriptions;
+    const details = { kind: "full", what: "subscriptions", limit };
+    return new GatewayError("CONFLICT", `at most ${limit} subscriptions: unsubscribe from one first`, {
+      details,
+    });
   }
 }
 
-function oldestIdle(connection: Connection): Subscription | undefined {
-  for (const subscription of connection.subscriptions.values()) {
+function userOf(connection: Connection): string {
+  return connection.principal?.user ?? "";
+}
+
+function oldestIdle(subscriptions: Iterable<Subscription>): Subscription | undefined {
+  for (const subscription of subscriptions) {
     if (subscription.automatic && subscription.tail.row.active_run_id === null) return subscription;
   }
   return undefined;

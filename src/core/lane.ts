@@ -26,6 +26,8 @@ export interface Reservation {
 interface Entry {
   run: LaneRun | null;
   readonly interrupts: boolean;
+  /** Resolves when it is committed or given back. */
+  readonly settled: PromiseWithResolvers<void>;
 }
 
 interface Lane {
@@ -39,6 +41,8 @@ export class Lanes {
   readonly #max_running: number;
   readonly #max_queued: number;
   readonly #waiting: LaneRun[] = [];
+  /** Sessions that take no more runs, and how many asked for that. */
+  readonly #closed = new Map<string, number>();
   #running = 0;
 
   constructor(max_running: number, max_queued: number) {
@@ -68,8 +72,31 @@ export class Lanes {
     return this.#lanes.get(session)?.active ?? null;
   }
 
-  /** Takes a place, synchronously. @throws GatewayError CONFLICT {kind:"busy"} or {kind:"full"} */
+  /** Resolves when every place that is reserved now is committed or given back. */
+  async reserved(session: string): Promise<void> {
+    const entries = this.#lanes.get(session)?.entries ?? [];
+    await Promise.all(entries.map(({ settled }) => settled.promise));
+  }
+
+  /** Takes no more runs of a session, until what is answered is called (once). */
+  close(session: string): () => void {
+    this.#closed.set(session, (this.#closed.get(session) ?? 0) + 1);
+    return () => {
+      const left = (this.#closed.get(session) ?? 1) - 1;
+      if (left > 0) this.#closed.set(session, left);
+      else this.#closed.delete(session);
+    };
+  }
+
+  /** Takes a place, synchronously. @throws GatewayError CONFLICT {kind:"busy"}, {kind:"full"} or {kind:"state"} */
   reserve(session: string, policy: BusyPolicy): Reservation {
+    if (this.#closed.has(session)) {
+      throw new GatewayError("CONFLICT", "the session is being deleted", {
+        details: { kind: "state" },
+        retryable: true,
+        retry_after_ms: 1_000,
+      });
+    }
     const lane = this.#lanes.get(session) ?? { active: null, entries: [] };
     const busy = lane.active !== null || lane.entries.length > 0;
     if (busy && policy === "reject") {
@@ -93,7 +120,8 @@ export class Lanes {
       );
     }
     this.#lanes.set(session, lane);
-    const entry: Entry = { run: null, interrupts: policy === "interrupt" };
+    const settled = Promise.withResolvers<void>();
+    const entry: Entry = { run: null, interrupts: policy === "interrupt", settled };
     // An interrupting message goes before those that wait, behind earlier interrupting ones.
     const after = lane.entries.findLastIndex((each) => each.interrupts);
     if (entry.interrupts) lane.entries.splice(after + 1, 0, entry);
@@ -102,13 +130,16 @@ export class Lanes {
       status: busy ? "queued" : "started",
       commit: (run) => this.#commit(session, lane, entry, run),
       release: () => {
-        if (entry.run === null) this.#leave(session, lane, entry);
+        if (entry.run !== null) return;
+        settled.resolve();
+        this.#leave(session, lane, entry);
       },
     };
   }
 
   #commit(session: string, lane: Lane, entry: Entry, run: LaneRun): void {
     entry.run = run;
+    entry.settled.resolve();
     void run.ended.then(() => this.#ended(session, lane, entry, run));
     if (entry.interrupts) lane.active?.interrupt();
     this.#pump(lane);
@@ -155,6 +186,8 @@ export class Lanes {
     const at = lane.entries.indexOf(entry);
     if (at >= 0) lane.entries.splice(at, 1);
     this.#pump(lane);
-    if (lane.active === null && lane.entries.length === 0) this.#lanes.delete(session);
+    const isEmpty = lane.active === null && lane.entries.length === 0;
+    // A place may be given back twice, and by then the session may have another lane.
+    if (isEmpty && this.#lanes.get(session) === lane) this.#lanes.delete(session);
   }
 }

@@ -21,6 +21,7 @@ export class Maintenance {
   readonly #options: MaintenanceOptions;
   readonly #cancel: () => void;
   #running: Promise<void> | null = null;
+  readonly #erasing = new Set<Promise<void>>();
   #closed = false;
 
   constructor(options: MaintenanceOptions) {
@@ -34,20 +35,32 @@ export class Maintenance {
     return this.#running;
   }
 
-  /** Erases a session that is marked deleting. */
-  async erase(session: string): Promise<void> {
-    const { journal, limits } = this.#options;
-    for (;;) {
-      const result = await journal.run({ kind: "erase", session, max_rows: limits.maintenance_rows });
-      if (!result.ok || ("done" in result && result.done)) break;
-    }
-    journal.tails.forget(session);
+  /** Erases a session that is marked deleting. What is left of it at a stop is erased at the next start. Never rejects. */
+  erase(session: string): Promise<void> {
+    const work: Promise<void> = this.#erase(session).finally(() => this.#erasing.delete(work));
+    this.#erasing.add(work);
+    return work;
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancel();
     await this.#running;
+    await Promise.all(this.#erasing);
+  }
+
+  async #erase(session: string): Promise<void> {
+    const { journal, limits, log } = this.#options;
+    const item = { kind: "erase" as const, session, max_rows: limits.maintenance_rows };
+    try {
+      while (!this.#closed) {
+        const result = await journal.run(item);
+        if (!result.ok || ("done" in result && result.done)) break;
+      }
+    } catch (error) {
+      log.info({ session, err: error }, "a deleted session is erased at the next start");
+    }
+    journal.tails.forget(session);
   }
 
   async #round(): Promise<void> {

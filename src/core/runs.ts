@@ -66,6 +66,17 @@ export class Runs {
     await Promise.all(runners.map((runner) => runner.ended));
   }
 
+  /**
+   * Takes no more runs of a session and ends those it has, those on their way into the log too. Resolves, when their
+   * ends are committed, with what lets the session have runs again.
+   */
+  async shut(session: string, ending: Ending): Promise<() => void> {
+    const reopen = this.lanes.close(session);
+    await this.lanes.reserved(session);
+    await this.stop(this.of(session), ending);
+    return reopen;
+  }
+
   /** Runs that wait end at once; those that run may go on until close(). */
   drain(): void {
     this.#closing = true;

@@ -89,9 +89,21 @@ function goneSession(): GatewayError {
   });
 }
 
+/** What a user reads of a session that was deleted: only its owner learns that it was there. */
+export function gone(session: SessionRef, user: string): GatewayError {
+  return session.owner === user ? goneSession() : noSession();
+}
+
 export type Access = "read" | "write" | "own";
 
 const CACHED = 20_000;
+
+/** What a name or an id leads to: read once for all who ask meanwhile. */
+interface Cached<T> {
+  readonly found: Promise<T>;
+  /** The session, where it is known without a read: it exists, or is being made. */
+  readonly session: SessionRef | null;
+}
 
 /**
  * Finds sessions by the ids clients use, and says who may do what with them. Look-ups of one id share one read, so
@@ -100,9 +112,11 @@ const CACHED = 20_000;
 export class Directory {
   readonly #store: Store;
   readonly #clock: Clock;
-  readonly #byId = new Map<string, Promise<SessionRef | null>>();
-  readonly #byName = new Map<string, Promise<SessionRef | "gone" | null>>();
+  readonly #byId = new Map<string, Cached<SessionRef | null>>();
+  readonly #byName = new Map<string, Cached<SessionRef | "gone" | null>>();
   readonly #shares = new Map<string, Map<string, ShareRole>>();
+  /** Ids of sessions that were deleted lately: what was found before must not be used after. */
+  readonly #deleted = new Set<string>();
 
   constructor(store: Store, clock: Clock) {
     this.#store = store;
@@ -138,8 +152,12 @@ export class Directory {
     return session;
   }
 
-  /** @throws GatewayError NOT_FOUND for what the user may not see, FORBIDDEN for what it may see but not do */
+  /**
+   * Asked again wherever something was waited for since the look-up, in the tick that does it.
+   * @throws GatewayError NOT_FOUND for what the user may not see, GONE, FORBIDDEN for what it may see but not do
+   */
   require(session: SessionRef, user: string, access: Access): void {
+    if (this.#deleted.has(session.id)) throw gone(session, user);
     const role = this.roleOf(session, user);
     if (role === null) throw noSession();
     if (access === "read" || role === "owner") return;
@@ -151,6 +169,11 @@ export class Directory {
   roleOf(session: SessionRef, user: string): "owner" | ShareRole | null {
     if (session.owner === user) return "owner";
     return this.#shares.get(session.id)?.get(user) ?? null;
+  }
+
+  /** Whether a user may read a session that was found earlier, now. */
+  mayRead(session: SessionRef, user: string): boolean {
+    return !this.#deleted.has(session.id) && this.roleOf(session, user) !== null;
   }
 
   /** Everyone who may read a session. */
@@ -183,58 +206,74 @@ export class Directory {
     return session;
   }
 
+  /** The session of that name if it is known to exist or being made; without a read. */
+  known(owner: string, name: string): SessionRef | null {
+    return this.#byName.get(nameKey(owner, name))?.session ?? null;
+  }
+
   newId(): string {
     return newId("ses", this.#clock.now());
   }
 
   /** A session that exists now. */
   adopt(session: SessionRef): void {
-    this.#remember(this.#byId, session.id, Promise.resolve(session));
-    if (session.name !== null) {
-      this.#remember(this.#byName, nameKey(session.owner, session.name), Promise.resolve(session));
-    }
+    const cached = { found: Promise.resolve(session), session };
+    remember(this.#byId, session.id, cached);
+    // Where two are being made under one name, the first has it until it fails.
+    if (session.name === null || this.known(session.owner, session.name) !== null) return;
+    remember(this.#byName, nameKey(session.owner, session.name), cached);
   }
 
-  /** It was not made after all, or is deleted: ask the store again. */
+  /** It was not made after all: ask the store again. */
   forget(session: SessionRef): void {
     this.#byId.delete(session.id);
-    if (session.name !== null) this.#byName.delete(nameKey(session.owner, session.name));
+    if (session.name === null) return;
+    const key = nameKey(session.owner, session.name);
+    const named = this.#byName.get(key)?.session ?? session;
+    if (named.id === session.id) this.#byName.delete(key);
+  }
+
+  /** It is deleted: whoever found it before reads GONE or NOT_FOUND from now on, and it is shared with nobody. */
+  deleted(session: SessionRef): void {
+    this.forget(session);
+    this.#shares.delete(session.id);
+    this.#deleted.add(session.id);
+    const [oldest] = this.#deleted;
+    if (this.#deleted.size > CACHED && oldest !== undefined) this.#deleted.delete(oldest);
   }
 
   #gateway(id: string): Promise<SessionRef | null> {
-    const known = this.#byId.get(id);
-    if (known !== undefined) return known;
-    const read = this.#store.session(id).then(refOf);
-    return this.#shareRead(this.#byId, id, read);
+    return shareRead(this.#byId, id, () => this.#store.session(id).then(refOf));
   }
 
   #named(owner: string, name: string): Promise<SessionRef | "gone" | null> {
-    const key = nameKey(owner, name);
-    const known = this.#byName.get(key);
-    if (known !== undefined) return known;
-    const read = this.#store.named(owner, name).then((row) => (row === "gone" ? row : refOf(row)));
-    return this.#shareRead(this.#byName, key, read);
+    return shareRead(this.#byName, nameKey(owner, name), () =>
+      this.#store.named(owner, name).then((row) => (row === "gone" ? row : refOf(row))),
+    );
   }
+}
 
-  /** Only what exists stays remembered; an answer of "no" or an error is asked for again. */
-  #shareRead<T>(cache: Map<string, Promise<T>>, key: string, read: Promise<T>): Promise<T> {
-    this.#remember(cache, key, read);
-    const forget = (): void => {
-      if (cache.get(key) === read) cache.delete(key);
-    };
-    read.then((found) => {
-      if (found === null || found === "gone") forget();
-    }, forget);
-    return read;
-  }
+/** Only what exists stays remembered; an answer of "no" or an error is asked for again. */
+function shareRead<T>(cache: Map<string, Cached<T>>, key: string, read: () => Promise<T>): Promise<T> {
+  const known = cache.get(key);
+  if (known !== undefined) return known.found;
+  const cached = { found: read(), session: null };
+  remember(cache, key, cached);
+  const forget = (): void => {
+    if (cache.get(key) === cached) cache.delete(key);
+  };
+  cached.found.then((found) => {
+    if (found === null || found === "gone") forget();
+  }, forget);
+  return cached.found;
+}
 
-  #remember<T>(cache: Map<string, Promise<T>>, key: string, value: Promise<T>): void {
-    cache.delete(key);
-    cache.set(key, value);
-    if (cache.size <= CACHED) return;
-    const oldest = cache.keys().next();
-    if (oldest.done !== true) cache.delete(oldest.value);
-  }
+function remember<T>(cache: Map<string, Cached<T>>, key: string, value: Cached<T>): void {
+  cache.delete(key);
+  cache.set(key, value);
+  if (cache.size <= CACHED) return;
+  const oldest = cache.keys().next();
+  if (oldest.done !== true) cache.delete(oldest.value);
 }
 
 function refOf(row: SessionRow | null): SessionRef | null {

@@ -61,6 +61,11 @@ export class Tails {
     return this.#bytes;
   }
 
+  /** Whether a tail is in memory, or will be: it is loaded, or its session is being made. */
+  has(id: string): boolean {
+    return this.#slots.has(id);
+  }
+
   /** The tail if it is in memory. */
   peek(id: string): Tail | undefined {
     return this.#slots.get(id)?.tail ?? undefined;

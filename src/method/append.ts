@@ -3,7 +3,7 @@ import type { Journal } from "../core/journal.ts";
 import type { NewEvent, RowChange } from "../core/operation.ts";
 import { gatewayStops, storageRefuses } from "../core/outage.ts";
 import type { SessionRef } from "../core/session.ts";
-import { noSession } from "../core/session.ts";
+import { gone, noSession } from "../core/session.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { Call } from "./registry.ts";
 import { answerFromPrior } from "./registry.ts";
@@ -48,14 +48,40 @@ export function append(call: Call, journal: Journal, now: number, command: Comma
       command.undo?.();
       if (outcome.reason === "idempotent" && outcome.prior !== undefined)
         answerFromPrior(call, outcome.prior);
-      else call.fail(appendError(outcome));
+      else call.fail(appendError(outcome, command.session, call.user));
     },
   });
   call.entered();
 }
 
+/** As append; resolves when it is answered, for what has to wait until then. */
+export function appendAndWait(
+  call: Call,
+  journal: Journal,
+  now: number,
+  command: CommandAppend,
+): Promise<void> {
+  return new Promise((settled) => {
+    append(call, journal, now, {
+      ...command,
+      committed: (result) => {
+        settled();
+        return command.committed(result);
+      },
+      undo: () => {
+        settled();
+        command.undo?.();
+      },
+    });
+  });
+}
+
 /** Why nothing was written, for the caller. */
-export function appendError(outcome: Extract<Appended, { ok: false }>): GatewayError {
+export function appendError(
+  outcome: Extract<Appended, { ok: false }>,
+  session: SessionRef | null,
+  user: string,
+): GatewayError {
   switch (outcome.reason) {
     case "storage":
       return storageRefuses();
@@ -77,7 +103,7 @@ export function appendError(outcome: Extract<Appended, { ok: false }>): GatewayE
         details: { kind: "exists" },
       });
     case "gone":
-      return new GatewayError("GONE", "this session was deleted", { details: { kind: "session" } });
+      return session === null ? noSession() : gone(session, user);
     case "unknown":
       return noSession();
     default:

@@ -27,7 +27,7 @@ export function chatMethods(deps: MethodDeps): MethodHandler[] {
       async (params, call) => inject(deps, params, call),
       async (prior, _params, call) => {
         const { message_id } = JSON.parse(prior.answer) as { message_id: string };
-        const session = await priorSession(deps, prior);
+        const session = await priorSession(deps, prior, call.user);
         return {
           session_id: nameFor(session, call.user),
           message_id,
@@ -157,6 +157,8 @@ async function stoppable(
   }
   if (params.session_id !== undefined) {
     const session = await deps.directory.find(user, params.session_id, "write");
+    // Messages that are on their way into the log were sent before.
+    await deps.runs.lanes.reserved(session.id);
     const runners = deps.runs.of(session.id);
     return params.queued === "keep" ? runners.filter((runner) => runner.isStarted) : runners;
   }

@@ -53,6 +53,12 @@ export async function withTail<T>(
 }
 
 /** Resolves when readers are shown the session up to `head`: what was read from the store may be ahead of them. */
-export async function published(deps: MethodDeps, session: string, head: number): Promise<void> {
-  await deps.journal.tails.peek(session)?.reached(head);
+export async function published(deps: MethodDeps, session: SessionRef, head: number): Promise<void> {
+  const { tails } = deps.journal;
+  if (!tails.has(session.id)) return;
+  // Where there will be no tail, nothing of the session waits to be published.
+  const tail = await tails.pin(session).catch(() => null);
+  if (tail === null) return;
+  await tail.reached(head);
+  tails.release(session.id);
 }

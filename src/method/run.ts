@@ -55,7 +55,7 @@ function noRun(): GatewayError {
 async function reach(deps: MethodDeps, row: RunRow): Promise<SessionRef | null> {
   const session = await deps.store.session(row.session);
   if (session === null) return null;
-  await published(deps, session.id, session.head);
+  await published(deps, session, session.head);
   return session;
 }
 
@@ -72,17 +72,28 @@ async function find(
 }
 
 async function wait(deps: MethodDeps, run_id: string, timeout_ms: number, call: Call): Promise<Run> {
-  const { session, run } = await find(deps, run_id, call.user);
+  const { run } = await find(deps, run_id, call.user);
   const runner = deps.runs.get(run_id);
-  if (runner === undefined) return isEnded(run) ? run : (await find(deps, run_id, call.user)).run;
-  let cancel: () => void = () => undefined;
-  const over = new Promise<void>((resolve) => {
-    cancel = deps.clock.after(timeout_ms, resolve);
-    call.caller.signal.addEventListener("abort", () => resolve(), { once: true });
-  });
-  await Promise.race([runner.ended, over]);
+  if (isEnded(run)) return run;
+  if (runner !== undefined) await inTime(deps, runner.ended, timeout_ms, call.caller.signal);
+  // Who may read it is asked again, and only what is published is told.
+  return (await find(deps, run_id, call.user)).run;
+}
+
+/** Resolves with the work, after `timeout_ms`, or when the caller is gone; keeps nothing of it then. */
+async function inTime(
+  deps: MethodDeps,
+  work: Promise<void>,
+  timeout_ms: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const over = Promise.withResolvers<void>();
+  const cancel = deps.clock.after(timeout_ms, over.resolve);
+  const gone = (): void => over.resolve();
+  signal.addEventListener("abort", gone, { once: true });
+  await Promise.race([work, over.promise]);
+  signal.removeEventListener("abort", gone);
   cancel();
-  return { session_id: nameFor(session, call.user), ...runner.run };
 }
 
 function isEnded(run: Run): boolean {

@@ -75,6 +75,7 @@ function commitSend(
   const { clock, runs, router, directory } = deps;
   const now = clock.now();
   const created = tail === null;
+  directory.require(session, call.user, "write");
   const undoSession = (): void => {
     if (created) directory.forget(session);
   };
@@ -117,7 +118,7 @@ function commitSend(
     remember: { message_id, run_id, status, created },
     committed: ({ first_seq, epoch, tail: landed }) => {
       const seq = first_seq + (created ? 1 : 0);
-      const from = Math.min(seq - 1, ...[...(landed?.open.values() ?? [])].map((open) => open.seq - 1));
+      const from = landed === null ? seq - 1 : startOf(seq, landed);
       answerSend(deps, params, call, session, { message_id, run_id, status, epoch, seq }, from);
       runs.accept(reservation, session, run);
     },
@@ -141,7 +142,7 @@ function answerSend(
   const { connection } = call.caller;
   const follows = connection?.subscriptions.has(session.id) === true;
   const wanted = connection !== null && params.subscribe !== false && !follows;
-  const room = wanted && deps.followers.hasRoom(connection);
+  const room = wanted && deps.followers.mayFollow(connection, session);
   call.ok({ session_id: nameFor(session, call.user), ...ids, subscribed: follows || room, from });
   if (room) deps.followers.followNow(connection, session, from);
 }
@@ -159,23 +160,32 @@ async function replaySend(
     created: boolean;
   };
   const { message_id, run_id, status, created } = stored;
-  const session = await priorSession(deps, prior);
+  const session = await priorSession(deps, prior, call.user);
   const seq = prior.seq + (created ? 1 : 0);
   return withTail(deps, session, (tail) => {
     const ids = { message_id, run_id, status, epoch: prior.epoch ?? "", seq };
+    const from = startOf(seq, tail);
     // Where the log no longer reaches back, the answer stands and the client subscribes by itself.
-    const reaches = tail.epoch === prior.epoch && seq - 1 >= tail.floor;
-    answerSend(deps, reaches ? params : { ...params, subscribe: false }, call, session, ids, seq - 1);
+    const reaches = tail.epoch === prior.epoch && from >= tail.floor;
+    answerSend(deps, reaches ? params : { ...params, subscribe: false }, call, session, ids, from);
     return undefined;
   });
 }
 
-/** The session an earlier request worked on. @throws GatewayError GONE */
-export async function priorSession(deps: MethodDeps, prior: IdempotencyRow): Promise<SessionRef> {
-  const row = prior.session === null ? null : await deps.store.session(prior.session);
-  if (row === null)
-    throw new GatewayError("GONE", "the session this request made or changed was deleted meanwhile");
-  return { id: row.id, owner: row.owner, name: row.name };
+/** The cursor a sender follows from: before its message, and before messages that were begun earlier and are still written. */
+function startOf(seq: number, tail: Tail): number {
+  const open = [...tail.open.values()].filter((message) => message.seq < seq);
+  return Math.min(seq, ...open.map((message) => message.seq)) - 1;
+}
+
+/** The session an earlier request worked on. @throws GatewayError GONE, NOT_FOUND */
+export async function priorSession(
+  deps: MethodDeps,
+  prior: IdempotencyRow,
+  user: string,
+): Promise<SessionRef> {
+  if (prior.session === null) throw noSession();
+  return deps.directory.find(user, prior.session, "read");
 }
 
 function addSession(

@@ -14,11 +14,12 @@ import {
   sessionUpdate,
 } from "../protocol/api/session.ts";
 import { GatewayError } from "../protocol/errors.ts";
-import { append } from "./append.ts";
+import { append, appendAndWait } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
 import { published, withTail } from "./deps.ts";
 import type { Call, MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
+import { priorSession } from "./send.ts";
 import { bounded, boundedJson } from "./text.ts";
 
 const LIST_BYTES = 256 * 1024;
@@ -29,11 +30,13 @@ export function sessionMethods(deps: MethodDeps): MethodHandler[] {
     handle(
       sessionCreate,
       async (params, call) => create(deps, params, call),
-      async (prior, _params, call) => storedSession(deps, prior.session, call.user),
+      async (prior, _params, call) => {
+        return storedSession(deps, await priorSession(deps, prior, call.user), call.user);
+      },
     ),
     handle(sessionGet, async (params, call) => {
       const session = await deps.directory.find(call.user, params.session_id, "read");
-      return storedSession(deps, session.id, call.user);
+      return storedSession(deps, session, call.user);
     }),
     handle(sessionUpdate, async (params, call) => {
       const session = await deps.directory.find(call.user, params.session_id, "write");
@@ -45,19 +48,19 @@ export function sessionMethods(deps: MethodDeps): MethodHandler[] {
       sessionFork,
       async (params, call) => fork(deps, params, call),
       async (prior, _params, call) => {
-        const { session_id } = JSON.parse(prior.answer) as { session_id: string };
-        return storedSession(deps, session_id, call.user);
+        return storedSession(deps, await priorSession(deps, prior, call.user), call.user);
       },
     ),
     handle(sessionList, async (params, call) => list(deps, params, call)),
   ];
 }
 
-/** A session as its readers know it now. */
-async function storedSession(deps: MethodDeps, id: string | null, user: string): Promise<Session> {
-  const row = id === null ? null : await deps.store.session(id);
+/** A session as its readers know it now. @throws GatewayError NOT_FOUND, GONE */
+async function storedSession(deps: MethodDeps, session: SessionRef, user: string): Promise<Session> {
+  const row = await deps.store.session(session.id);
+  deps.directory.require(session, user, "read");
   if (row === null) throw noSession();
-  await published(deps, row.id, row.head);
+  await published(deps, session, row.head);
   return sessionView(row, nameFor(row, user));
 }
 
@@ -162,22 +165,15 @@ async function update(
     };
     const now = clock.now();
     const { title, model, system_prompt, metadata, archived } = next;
-    await new Promise<void>((settled) => {
-      append(call, journal, now, {
-        session,
-        events: [{ type: "session.updated", ts: now, run_id: null, payload: sessionPayload(next) }],
-        rows: [{ kind: "session.update", title, model, system_prompt, metadata, archived }],
-        remember: {},
-        committed: ({ first_seq }) => {
-          settled();
-          const view = sessionView(
-            { ...tail.row, ...next, head: first_seq, updated_at: now },
-            nameFor(session, call.user),
-          );
-          return view;
-        },
-        undo: settled,
-      });
+    await appendAndWait(call, journal, now, {
+      session,
+      events: [{ type: "session.updated", ts: now, run_id: null, payload: sessionPayload(next) }],
+      rows: [{ kind: "session.update", title, model, system_prompt, metadata, archived }],
+      remember: {},
+      committed: ({ first_seq }) => {
+        const row = { ...tail.row, ...next, head: first_seq, updated_at: now };
+        return sessionView(row, nameFor(session, call.user));
+      },
     });
   });
 }
@@ -219,7 +215,7 @@ async function fork(
     if ("done" in result && result.done) break;
   }
   directory.adopt(into);
-  return storedSession(deps, into.id, call.user);
+  return storedSession(deps, into, call.user);
 }
 
 function forkError(reason: string, what: string | undefined): GatewayError {
@@ -245,7 +241,7 @@ async function list(deps: MethodDeps, params: Static<typeof sessionList.params>,
   const sessions: Session[] = [];
   let bytes = 0;
   for (const row of rows.slice(0, limit)) {
-    await published(deps, row.id, row.head);
+    await published(deps, row, row.head);
     const { system_prompt: _hidden, ...session } = sessionView(row, nameFor(row, call.user));
     bytes += JSON.stringify(session).length;
     if (sessions.length > 0 && bytes > LIST_BYTES) break;

@@ -1,6 +1,9 @@
+import type { Static } from "@sinclair/typebox";
 import type { Connection } from "../core/connections.ts";
 import type { RowChange } from "../core/operation.ts";
-import type { SessionRef } from "../core/session.ts";
+import { storageRefuses } from "../core/outage.ts";
+import { Serial } from "../core/serial.ts";
+import type { SessionRef, ShareRole } from "../core/session.ts";
 import {
   presenceList,
   sessionDelete,
@@ -10,30 +13,26 @@ import {
   sessionUnsubscribe,
 } from "../protocol/api/session.ts";
 import { GatewayError } from "../protocol/errors.ts";
-import { append } from "./append.ts";
+import { appendAndWait } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
 import type { Call, MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
 
 /** Who follows a session, who may, and its end. */
 export function sharingMethods(deps: MethodDeps): MethodHandler[] {
-  const { directory, connections, followers } = deps;
+  const { directory } = deps;
+  // Whom it is shared with is settled before it is deleted, and nobody is let in after.
+  const changes = new Serial();
+  const owned = async (id: string, call: Call, work: (session: SessionRef) => Promise<void>) => {
+    const session = await directory.find(call.user, id, "own");
+    await changes.run(session.id, () => {
+      directory.require(session, call.user, "own");
+      return work(session);
+    });
+    return undefined;
+  };
   return [
-    handle(sessionSubscribe, async (params, call) => {
-      const connection = socketOf(call);
-      const session = await directory.find(call.user, params.session_id, "read");
-      const { epoch, after, catch_up = "auto" } = params;
-      const request = {
-        catch_up,
-        ...(epoch !== undefined && { epoch }),
-        ...(after !== undefined && { after }),
-      };
-      await followers.open(connection, session, request, ({ snapshot, ...opening }) => {
-        const text = JSON.stringify(opening);
-        call.okText(snapshot === undefined ? text : `${text.slice(0, -1)},"snapshot":${snapshot}}`);
-      });
-      return undefined;
-    }),
+    handle(sessionSubscribe, (params, call) => subscribe(deps, params, call)),
     handle(sessionUnsubscribe, async (params, call) => {
       const connection = socketOf(call);
       const session = await directory.find(call.user, params.session_id, "read");
@@ -43,58 +42,48 @@ export function sharingMethods(deps: MethodDeps): MethodHandler[] {
     }),
     handle(presenceList, async (params, call) => {
       const session = await directory.find(call.user, params.session_id, "read");
-      const watchers = [...connections.all()].filter((connection) =>
-        connection.subscriptions.has(session.id),
-      );
-      return {
-        watchers: watchers.map((each) => ({
-          connection_id: each.id,
-          client_id: each.client_id,
-          client_name: each.client_name,
-          user: each.principal?.user ?? "",
-        })),
-      };
+      return { watchers: watchersOf(deps, session) };
     }),
-    handle(sessionShare, async (params, call) => {
-      const session = await directory.find(call.user, params.session_id, "own");
-      const { user, role } = params;
-      if (user === session.owner) {
-        throw new GatewayError("INVALID_REQUEST", "the session is theirs already", {
-          details: { kind: "share" },
-        });
-      }
-      const data = JSON.stringify({ user, role });
-      const record = {
-        collection: "share",
-        id: shareId(session, user),
-        owner: session.id,
-        data,
-        expires_at: null,
-      };
-      commitShare(deps, call, { kind: "record.put", record }, () => directory.share(session.id, user, role));
-      return undefined;
-    }),
-    handle(sessionUnshare, async (params, call) => {
-      const session = await directory.find(call.user, params.session_id, "own");
-      const { user } = params;
-      commitShare(
-        deps,
-        call,
-        { kind: "record.drop", collection: "share", id: shareId(session, user) },
-        () => {
-          directory.unshare(session.id, user);
-          for (const connection of connections.ofUser(user))
-            connection.subscriptions.get(session.id)?.end("revoked");
-        },
-      );
-      return undefined;
-    }),
-    handle(sessionDelete, async (params, call) => {
-      const session = await directory.find(call.user, params.session_id, "own");
-      await remove(deps, session, call);
-      return undefined;
-    }),
+    handle(sessionShare, ({ session_id, user, role }, call) =>
+      owned(session_id, call, (session) => share(deps, session, user, role, call)),
+    ),
+    handle(sessionUnshare, ({ session_id, user }, call) =>
+      owned(session_id, call, (session) => unshare(deps, session, user, call)),
+    ),
+    handle(sessionDelete, ({ session_id }, call) =>
+      owned(session_id, call, (session) => remove(deps, session, call)),
+    ),
   ];
+}
+
+async function subscribe(
+  { directory, followers }: MethodDeps,
+  params: Static<typeof sessionSubscribe.params>,
+  call: Call,
+): Promise<undefined> {
+  const connection = socketOf(call);
+  const session = await directory.find(call.user, params.session_id, "read");
+  const { epoch, after, catch_up = "auto" } = params;
+  const request = {
+    catch_up,
+    ...(epoch !== undefined && { epoch }),
+    ...(after !== undefined && { after }),
+  };
+  await followers.open(connection, session, request, ({ snapshot, ...opening }) => {
+    const text = JSON.stringify(opening);
+    call.okText(snapshot === undefined ? text : `${text.slice(0, -1)},"snapshot":${snapshot}}`);
+  });
+  return undefined;
+}
+
+function watchersOf({ connections }: MethodDeps, session: SessionRef) {
+  const watchers = [...connections.all()].filter((each) => each.subscriptions.has(session.id));
+  return watchers.map((each) => ({
+    connection_id: each.id,
+    client_id: each.client_id,
+    client_name: each.client_name,
+    user: each.principal?.user ?? "",
+  }));
 }
 
 function socketOf(call: Call): Connection {
@@ -112,8 +101,39 @@ function shareId(session: SessionRef, user: string): string {
   return `${session.id}:${user}`;
 }
 
-function commitShare(deps: MethodDeps, call: Call, row: RowChange, committed: () => void): void {
-  append(call, deps.journal, deps.clock.now(), {
+async function share(
+  deps: MethodDeps,
+  session: SessionRef,
+  user: string,
+  role: ShareRole,
+  call: Call,
+): Promise<void> {
+  if (user === session.owner) {
+    throw new GatewayError("INVALID_REQUEST", "the session is theirs already", {
+      details: { kind: "share" },
+    });
+  }
+  const data = JSON.stringify({ user, role });
+  const place = { collection: "share", id: shareId(session, user), owner: session.id };
+  const row: RowChange = { kind: "record.put", record: { ...place, data, expires_at: null } };
+  await commitShare(deps, call, row, () => deps.directory.share(session.id, user, role));
+}
+
+async function unshare(deps: MethodDeps, session: SessionRef, user: string, call: Call): Promise<void> {
+  const { directory, connections } = deps;
+  await commitShare(deps, call, shareDrop(session, user), () => {
+    directory.unshare(session.id, user);
+    for (const connection of connections.ofUser(user))
+      connection.subscriptions.get(session.id)?.end("revoked");
+  });
+}
+
+function shareDrop(session: SessionRef, user: string): RowChange {
+  return { kind: "record.drop", collection: "share", id: shareId(session, user) };
+}
+
+function commitShare(deps: MethodDeps, call: Call, row: RowChange, committed: () => void): Promise<void> {
+  return appendAndWait(call, deps.journal, deps.clock.now(), {
     session: null,
     events: [],
     rows: [row],
@@ -128,20 +148,21 @@ function commitShare(deps: MethodDeps, call: Call, row: RowChange, committed: ()
 /** Ends its runs, closes its log, tells who follows it, and erases it behind the answer. */
 async function remove(deps: MethodDeps, session: SessionRef, call: Call): Promise<void> {
   const { runs, journal, directory, connections, clock, changes, maintenance } = deps;
-  await runs.stop(runs.of(session.id), { status: "aborted", ended_by: call.user, reason: "deleted" });
-  const readers = directory.readersOf(session);
+  if (journal.refused !== null) throw storageRefuses();
+  const ending = { status: "aborted", ended_by: call.user, reason: "deleted" } as const;
+  const reopen = await runs.shut(session.id, ending);
+  const shared = directory.readersOf(session).filter((user) => user !== session.owner);
   const now = clock.now();
-  const shares: RowChange[] = readers
-    .filter((user) => user !== session.owner)
-    .map((user) => ({ kind: "record.drop", collection: "share", id: shareId(session, user) }));
-  append(call, journal, now, {
+  const shares = shared.map((user) => shareDrop(session, user));
+  await appendAndWait(call, journal, now, {
     session,
     events: [{ type: "session.closed", ts: now, run_id: null, payload: '{"reason":"deleted"}' }],
     rows: [{ kind: "session.close", at: now }, ...shares],
     remember: {},
     committed: ({ tail }) => {
-      directory.forget(session);
-      for (const user of readers) directory.unshare(session.id, user);
+      reopen();
+      const readers = directory.readersOf(session);
+      directory.deleted(session);
       // The last event is published right after this block's turn; the subscriptions end behind it.
       clock.after(0, () => {
         for (const connection of connections.all()) connection.subscriptions.get(session.id)?.end("deleted");
@@ -150,5 +171,6 @@ async function remove(deps: MethodDeps, session: SessionRef, call: Call): Promis
       });
       return {};
     },
+    undo: reopen,
   });
 }

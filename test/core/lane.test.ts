@@ -119,3 +119,39 @@ test("a queued run that is aborted leaves the lane before its turn", async () =>
   await a.end();
   expect(c.isStarted).toBe(true);
 });
+
+test("giving a place back twice takes nothing from whoever came since", async () => {
+  const lanes = new Lanes(10, 16);
+  const first = lanes.reserve("s", "queue");
+  first.release();
+  const run = new FakeRun("a");
+  const second = lanes.reserve("s", "queue");
+  second.commit(run);
+  first.release();
+  expect(lanes.activeOf("s")).toBe(run);
+  expect(lanes.reserve("s", "queue").status).toBe("queued");
+});
+
+test("reserved() waits for the places that are taken now, whether they are committed or given back", async () => {
+  const lanes = new Lanes(10, 16);
+  const [a, b] = [lanes.reserve("s", "queue"), lanes.reserve("s", "queue")];
+  let isSettled = false;
+  const settled = lanes.reserved("s").then(() => (isSettled = true));
+  a.commit(new FakeRun("a"));
+  lanes.reserve("s", "queue");
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(isSettled).toBe(false);
+  b.release();
+  await settled;
+  await lanes.reserved("nothing");
+});
+
+test("a closed session takes no run until everybody who closed it opened it again", () => {
+  const lanes = new Lanes(10, 16);
+  const [one, two] = [lanes.close("s"), lanes.close("s")];
+  one();
+  expect(() => lanes.reserve("s", "queue")).toThrow("is being deleted");
+  expect(lanes.reserve("other", "queue").status).toBe("started");
+  two();
+  expect(lanes.reserve("s", "queue").status).toBe("started");
+});
