@@ -21,6 +21,7 @@ import type { MethodHandler } from "./method/registry.ts";
 import { runMethods } from "./method/run.ts";
 import { sessionMethods } from "./method/session.ts";
 import { sharingMethods } from "./method/sharing.ts";
+import type { SystemDeps } from "./method/system.ts";
 import { systemMethods } from "./method/system.ts";
 import type { StoredEvent } from "./protocol/frames.ts";
 import { encodeEvent } from "./protocol/frames.ts";
@@ -49,83 +50,24 @@ export type Engine = ReturnType<typeof createEngine>;
 
 /** Constructs the core around a store that is open, and every method that needs nothing else. */
 export function createEngine(options: EngineOptions) {
-  const { store, clock, limits, log, router } = options;
+  const { store, clock, log, router } = options;
   const started = clock.monotonic();
   const state = { draining: false };
-  const stats = new Stats();
-  const hub = new Hub();
-  const connections = new Connections();
-  const directory = new Directory(store, clock);
-  const changes = new Changes(clock, connections, directory);
-  const presence = new Presence(clock, connections, hub);
-  const publish = (session: SessionRef, tail: Tail, event: StoredEvent): void => {
-    stats.events++;
-    for (const naming of namingsOf(session)) {
-      hub.publish(topicOf(session, naming), () => {
-        const text = encodeEvent(nameOf(session, naming), tail.epoch, event);
-        return { text, type: event.type, epoch: tail.epoch, seq: event.seq };
-      });
-    }
-    changes.touch(session, tail);
-  };
-  const onStorage = (reason: string | null): void => {
-    if (reason === null) log.info({}, "storage takes writes again");
-  };
-  const journal = new Journal({ store, clock, limits, log, publish, onStorage, fatal: options.fatal });
-  const followers = new Followers({
-    journal,
-    store,
-    directory,
-    hub,
-    clock,
-    limits,
-    log,
-    onChange: (connection, { session }, what) => presence.watcher(connection, session, what),
-  });
-  const sha256 = (text: string): string => new Bun.CryptoHasher("sha256").update(text).digest("hex");
-  const { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt } = options;
-  const bounds = { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt };
-  const runs = new Runs({ journal, store, router, clock, limits, log, sha256, ...bounds });
-  const { event_grace_ms } = options;
-  const maintenance = new Maintenance({ journal, store, clock, limits, log, event_grace_ms });
+  const core = createCore(options);
+  const { journal, runs, maintenance, directory, stats } = core;
   const uptime = (): number => (clock.monotonic() - started) / 1_000;
   const status = (): "healthy" | "degraded" | "draining" => {
     if (state.draining) return "draining";
     const provider = router.default_model.split("/", 1)[0];
-    const ready = router.states().some((state) => state.name === provider && state.ready);
+    const ready = router.states().some((each) => each.name === provider && each.ready);
     return journal.refused === null && ready ? "healthy" : "degraded";
   };
   const count = (code: string | null): void => stats.request(code);
   const registry = new Registry({ store, clock, log, count, draining: () => state.draining }, []);
-  const { on_busy, name, version, capabilities } = options;
-  const parts = {
-    store,
-    journal,
-    directory,
-    followers,
-    connections,
-    changes,
-    maintenance,
-    hub,
-    runs,
-    router,
-  };
-  const deps = { ...parts, clock, limits, stats, on_busy };
-  const about = { name, version, capabilities, definitions: () => registry.definitions(), uptime, status };
-  const methods: MethodHandler[] = [
-    ...systemMethods({ ...deps, ...about }),
-    ...chatMethods(deps),
-    ...sessionMethods(deps),
-    ...sharingMethods(deps),
-    ...runMethods(deps),
-    ...eventMethods(deps),
-  ];
-  for (const method of methods) registry.add(method);
+  for (const method of methodsOf(options, core, registry, { uptime, status })) registry.add(method);
 
   return {
-    ...parts,
-    stats,
-    presence,
+    ...core,
     registry,
     uptime,
     status,
@@ -148,4 +90,62 @@ export function createEngine(options: EngineOptions) {
       await journal.drained();
     },
   };
+}
+
+/** The log, who follows it, and what writes it. */
+function createCore(options: EngineOptions) {
+  const { store, clock, limits, log, router, event_grace_ms } = options;
+  const stats = new Stats();
+  const hub = new Hub();
+  const connections = new Connections();
+  const directory = new Directory(store, clock);
+  const changes = new Changes(clock, connections, directory);
+  const presence = new Presence(clock, connections, hub);
+  const publish = (session: SessionRef, tail: Tail, event: StoredEvent): void => {
+    stats.events++;
+    for (const naming of namingsOf(session)) {
+      hub.publish(topicOf(session, naming), () => {
+        const text = encodeEvent(nameOf(session, naming), tail.epoch, event);
+        return { text, type: event.type, epoch: tail.epoch, seq: event.seq };
+      });
+    }
+    changes.touch(session, tail);
+  };
+  const onStorage = (reason: string | null): void => {
+    if (reason === null) log.info({}, "storage takes writes again");
+  };
+  const journal = new Journal({ store, clock, limits, log, publish, onStorage, fatal: options.fatal });
+  const base = { journal, store, clock, limits, log };
+  const followers = new Followers({
+    ...base,
+    hub,
+    directory,
+    onChange: (connection, { session }, what) => presence.watcher(connection, session, what),
+  });
+  const sha256 = (text: string): string => new Bun.CryptoHasher("sha256").update(text).digest("hex");
+  const { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt } = options;
+  const bounds = { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt };
+  const runs = new Runs({ ...base, router, sha256, ...bounds });
+  const maintenance = new Maintenance({ ...base, event_grace_ms });
+  const readers = { followers, connections, changes, hub, presence };
+  return { store, journal, directory, maintenance, runs, router, stats, ...readers };
+}
+
+function methodsOf(
+  options: EngineOptions,
+  core: ReturnType<typeof createCore>,
+  registry: Registry,
+  state: Pick<SystemDeps, "uptime" | "status">,
+): MethodHandler[] {
+  const { clock, limits, on_busy, name, version, capabilities } = options;
+  const deps = { ...core, clock, limits, on_busy };
+  const definitions = (): ReturnType<Registry["definitions"]> => registry.definitions();
+  return [
+    ...systemMethods({ ...deps, name, version, capabilities, definitions, ...state }),
+    ...chatMethods(deps),
+    ...sessionMethods(deps),
+    ...sharingMethods(deps),
+    ...runMethods(deps),
+    ...eventMethods(deps),
+  ];
 }
