@@ -43,13 +43,13 @@ async function compare(
   durable: boolean,
 ): Promise<Figure> {
   const [ours, other] = await openSides(gateway, raw, count);
-  const most = Math.round(bench.pick(600_000, 250_000) / count);
-  const events = Math.max(bench.pick(512, 256), Math.min(bench.pick(10_000, 2_500), most));
+  const most = Math.round(bench.pick(600_000, 150_000) / count);
+  const events = Math.max(bench.pick(512, 256), Math.min(bench.pick(10_000, 2_000), most));
   const run = (side: Side): Promise<Measured> => publish(side, events, durable);
   await run(ours);
   await run(other);
   const [a, b]: [Measured[], Measured[]] = [[], []];
-  for (let pair = 0; pair < bench.pick(5, 3); pair++) {
+  for (let pair = 0; pair < bench.pick(5, 2); pair++) {
     a.push(await run(ours));
     b.push(await run(other));
   }

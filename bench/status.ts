@@ -49,7 +49,7 @@ async function compare(
   connections: number,
   depth: number,
 ): Promise<Figure> {
-  const duration_ms = bench.pick(1_500, 600);
+  const duration_ms = bench.pick(1_500, 400);
   const run = (target: Target, for_ms = duration_ms) => load(target, connections, depth, for_ms);
   await run(ours, bench.pick(1_000, 300));
   await run(other, bench.pick(1_000, 300));

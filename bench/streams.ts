@@ -1,6 +1,6 @@
 import type { Bench, Figure } from "./support/bench.ts";
 import { ms, round, spread, withRange } from "./support/numbers.ts";
-import { cpuSeconds, peakBytes, settledBytes } from "./support/process.ts";
+import { cpuSeconds, peakBytes, residentBytes } from "./support/process.ts";
 import type { StreamsResult } from "./support/streams-load.ts";
 
 const STREAMS = 1_000;
@@ -21,7 +21,7 @@ async function paced(bench: Bench, pace_ms: number): Promise<Figure[]> {
     model: model.url,
     env: { AGENTBUS_AGENT_MAX_CONCURRENT_RUNS: "1100" },
   });
-  const idle = await settledBytes(gateway.pid);
+  const idle = residentBytes(gateway.pid);
   const cpu = cpuSeconds(gateway.pid);
   const args = {
     url: gateway.socketUrl,
@@ -29,7 +29,7 @@ async function paced(bench: Bench, pace_ms: number): Promise<Figure[]> {
     model: model.url,
     streams: STREAMS,
     sockets: SOCKETS,
-    tokens: Math.round(bench.pick(5_000, 3_000) / pace_ms),
+    tokens: Math.round(bench.pick(5_000, 2_000) / pace_ms),
     pace: pace_ms,
     rounds: bench.pick(2, 1),
   };

@@ -23,8 +23,8 @@ export interface JournalResult {
   readonly idle_lag_ms: Quantiles;
 }
 
-const SESSIONS = 64;
-const IN_FLIGHT = 16;
+/** Appends that are not answered yet, in all. */
+const IN_FLIGHT = 1_024;
 const RAW_ROWS = 512;
 const PAYLOAD = JSON.stringify({ text: "a few words of an answer, ".repeat(5) });
 const LAG_EVERY_MS = 5;
@@ -36,22 +36,35 @@ if (import.meta.main) {
   const { values } = parseArgs({
     options: {
       durability: { type: "string", default: "full" },
+      sessions: { type: "string", default: "64" },
       rounds: { type: "string", default: "3" },
       round_ms: { type: "string", default: "1000" },
     },
   });
   const durability = values.durability === "normal" ? "normal" : "full";
-  const result = await run(durability, Number(values.rounds), Number(values.round_ms));
+  const result = await run({
+    durability,
+    sessions: Number(values.sessions),
+    rounds: Number(values.rounds),
+    round_ms: Number(values.round_ms),
+  });
   console.log(JSON.stringify({ result }));
 }
 
-async function run(durability: Durability, rounds: number, round_ms: number): Promise<JournalResult> {
+interface Load {
+  readonly durability: Durability;
+  readonly sessions: number;
+  readonly rounds: number;
+  readonly round_ms: number;
+}
+
+async function run({ durability, sessions: count, rounds, round_ms }: Load): Promise<JournalResult> {
   const idle = watchLag();
   await pause(IDLE_MS);
   const idle_lag_ms = quantiles(idle.stop());
   const { journal, store } = await openJournal(durability);
-  const raw = openRaw(durability);
-  const sessions = await Promise.all(Array.from({ length: SESSIONS }, (_, i) => make(journal, i)));
+  const raw = openRaw(durability, count);
+  const sessions = await Promise.all(Array.from({ length: count }, (_, i) => make(journal, i)));
   const [per_second, raw_per_second]: [number[], number[]] = [[], []];
   const [commits, lags]: [number[], number[]] = [[], []];
   for (let round = -1; round < rounds; round++) {
@@ -127,14 +140,16 @@ async function fill(
       now = after;
     }
   };
-  await Promise.all(sessions.flatMap((session) => Array.from({ length: IN_FLIGHT }, () => lane(session))));
+  const at_once = Math.ceil(IN_FLIGHT / sessions.length);
+  await Promise.all(sessions.flatMap((session) => Array.from({ length: at_once }, () => lane(session))));
   return (done * 1_000) / (performance.now() - began);
 }
 
 /** The same rows into a table of the same shape, as fast as one thread that does nothing else can. */
-function openRaw(durability: Durability) {
+function openRaw(durability: Durability, sessions: number) {
   const db = new Database(join(process.cwd(), "raw.db"), { strict: true });
   db.run("PRAGMA journal_mode = WAL");
+  db.run("PRAGMA wal_autocheckpoint = 4000");
   db.run(`PRAGMA synchronous = ${durability === "full" ? "FULL" : "NORMAL"}`);
   db.run(
     `CREATE TABLE events (session_key INTEGER, seq INTEGER, ts INTEGER, type TEXT, run_id TEXT, payload TEXT,
@@ -143,8 +158,9 @@ function openRaw(durability: Durability) {
   const insert = db.prepare("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)");
   let seq = 0;
   const group = db.transaction(() => {
-    for (let i = 0; i < RAW_ROWS; i++)
-      insert.run(i % SESSIONS, seq++, Date.now(), "app.bench", null, PAYLOAD);
+    for (let i = 0; i < RAW_ROWS; i++, seq++) {
+      insert.run(seq % sessions, seq, Date.now(), "app.bench", null, PAYLOAD);
+    }
   });
   return {
     fill(for_ms: number): number {

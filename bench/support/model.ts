@@ -15,6 +15,8 @@ export interface Order {
   /** Tokens `index:microseconds `, stamped as they are written. */
   readonly tokens?: number;
   readonly pace_ms?: number;
+  /** When the pace begins, microseconds since 1970; default: at once. */
+  readonly from?: number;
   /** Or so much text, as fast as it is read, in so many pieces. */
   readonly chars?: number;
   readonly chunks?: number;
@@ -46,23 +48,27 @@ export class Tokens {
 }
 
 function answer(text: unknown): Script {
-  const { tokens = 1, pace_ms = 0, chars = 0, chunks = 1 } = JSON.parse(String(text)) as Order;
-  return chars > 0 ? script().text("x".repeat(chars), { chunks }) : new StampedTokens(tokens, pace_ms);
+  const { tokens = 1, pace_ms = 0, from = 0, chars = 0, chunks = 1 } = JSON.parse(String(text)) as Order;
+  return chars > 0 ? script().text("x".repeat(chars), { chunks }) : new StampedTokens(tokens, pace_ms, from);
 }
 
 /** Tokens that say when they left: each is made as it is written. */
 class StampedTokens extends Script {
   readonly #count: number;
   readonly #pace_ms: number;
+  readonly #from: number;
 
-  constructor(count: number, pace_ms: number) {
+  constructor(count: number, pace_ms: number, from: number) {
     super();
     this.#count = count;
     this.#pace_ms = pace_ms;
+    this.#from = from;
   }
 
   override *actions(model: string): Generator<Action, void> {
     yield { kind: "write", text: chunk(model, { role: "assistant", content: "" }) };
+    const early_ms = (this.#from - nowMicros()) / 1_000;
+    if (early_ms > 0) yield { kind: "wait", ms: early_ms };
     for (let i = 0; i < this.#count; i++) {
       if (this.#pace_ms > 0) yield { kind: "wait", ms: this.#pace_ms };
       yield {

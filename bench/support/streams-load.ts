@@ -5,7 +5,7 @@ import { Tokens, order } from "./model.ts";
 import type { Quantiles } from "./numbers.ts";
 import { quantiles } from "./numbers.ts";
 import type { Rpc } from "./rpc.ts";
-import { openRpc } from "./rpc.ts";
+import { openRpc, poolOver } from "./rpc.ts";
 import { StreamCheck } from "./stream-check.ts";
 
 export interface StreamsResult {
@@ -26,8 +26,10 @@ export interface StreamsResult {
   readonly seconds: number;
 }
 
-/** The streams begin spread over so long: a thousand of them in the same millisecond would be another measurement. */
+/** The streams are opened over so long, and have so long to be open before the first token comes. */
 const RAMP_MS = 1_000;
+const MARGIN_MS = 750;
+const OPENING_PER_SOCKET = 8;
 const ROUND_MS = 60_000;
 const RETRY_MS = 100;
 
@@ -104,26 +106,31 @@ async function throughGateway(load: Load, round: number) {
   const sockets = await Promise.all(
     Array.from({ length: load.sockets }, () => openRpc(load.url, load.token, onFrame)),
   );
-  const message = order({ tokens: load.tokens, pace_ms: load.pace_ms });
-  const began = performance.now();
-  const feed = async (rpc: Rpc, socket: number): Promise<void> => {
-    for (let i = socket; i < load.streams; i += load.sockets) {
-      await pause(began + (i * RAMP_MS) / load.streams - performance.now());
-      const session_id = `round${round}-${i}`;
-      checks.set(
-        session_id,
-        new StreamCheck(load.tokens, (stamp) => latencies.push((nowMicros() - stamp) / 1_000)),
-      );
-      refused += await sendUntilTaken(rpc, { session_id, message });
-    }
-  };
-  await Promise.all(sockets.map(feed));
+  const plan = planOf(load);
+  await poolOver(sockets, load.streams, OPENING_PER_SOCKET, async (rpc, i) => {
+    const { open_ms, message } = plan(i);
+    await pause(open_ms - performance.now());
+    const session_id = `round${round}-${i}`;
+    const onToken = (stamp: number): void => void latencies.push((nowMicros() - stamp) / 1_000);
+    checks.set(session_id, new StreamCheck(load.tokens, onToken));
+    refused += await sendUntilTaken(rpc, { session_id, message });
+  });
   // Streams that did not end by then count as failed.
   const timer = setTimeout(() => over.resolve(), ROUND_MS);
   await over.promise;
   clearTimeout(timer);
   for (const rpc of sockets) rpc.close();
   return { latencies, refused, checks: [...checks.values()] };
+}
+
+/** When each stream is opened (`performance.now()`), and its order: tokens come once all are open, spread over the pace. */
+function planOf({ streams, tokens, pace_ms }: Load): (i: number) => { open_ms: number; message: string } {
+  const began = performance.now();
+  const first = nowMicros() + (RAMP_MS + MARGIN_MS) * 1_000;
+  return (i) => ({
+    open_ms: began + (i * RAMP_MS) / streams,
+    message: order({ tokens, pace_ms, from: Math.round(first + (i * pace_ms * 1_000) / streams) }),
+  });
 }
 
 /** An overloaded gateway refuses and has done nothing; how often it did. */
@@ -141,10 +148,10 @@ async function sendUntilTaken(rpc: Rpc, params: Record<string, unknown>): Promis
 
 async function directly(load: Load): Promise<number[]> {
   const latencies: number[] = [];
-  const message = order({ tokens: load.tokens, pace_ms: load.pace_ms });
-  const began = performance.now();
+  const plan = planOf(load);
   const stream = async (i: number): Promise<void> => {
-    await pause(began + (i * RAMP_MS) / load.streams - performance.now());
+    const { open_ms, message } = plan(i);
+    await pause(open_ms - performance.now());
     const tokens = new Tokens((_index, stamp) => latencies.push((nowMicros() - stamp) / 1_000));
     await askDirectly(load.model, message, (text) => tokens.push(text));
   };
