@@ -45,7 +45,7 @@ export function handle<P extends TObject, R extends TSchema>(
   run: (params: Static<P>, call: Call) => Answer<Static<R>>,
   replay?: (prior: IdempotencyRow, params: Static<P>, call: Call) => Answer<Static<R>>,
 ): MethodHandler {
-  return { definition, run, ...(replay !== undefined && { replay }) } as MethodHandler;
+  return { definition, run, ...(replay !== undefined && { replay }) };
 }
 
 export interface RegistryDeps {
@@ -262,7 +262,7 @@ class OpenCall implements Call {
     this.#settle({ ok: true, text }, null);
   }
   fail(error: unknown): void {
-    if (this.answered) return;
+    // Also where it is too late to tell the caller: what is a bug is in the log.
     const known = this.#publicError(error);
     this.#settle({ ok: false, error: known }, known.reason);
   }
@@ -278,9 +278,12 @@ class OpenCall implements Call {
     if (this.answered) return;
     this.answered = true;
     this.#count(code);
-    this.#answer(outcome);
-    this.entered();
-    for (const task of this.#after) task();
+    try {
+      this.#answer(outcome);
+    } finally {
+      this.entered();
+      for (const task of this.#after) task();
+    }
   }
 }
 

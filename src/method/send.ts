@@ -1,5 +1,5 @@
 import type { Static } from "@sinclair/typebox";
-import { isGatewaySessionId, newEpoch, newId } from "../core/id.ts";
+import { newEpoch, newId } from "../core/id.ts";
 import type { BusyPolicy } from "../core/lane.ts";
 import type { IdempotencyRow, NewEvent, RowChange } from "../core/operation.ts";
 import type { SessionRef } from "../core/session.ts";
@@ -11,6 +11,7 @@ import { GatewayError } from "../protocol/errors.ts";
 import { append } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
 import { withTail } from "./deps.ts";
+import { findOrMake } from "./name.ts";
 import type { Call, MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
 import { bounded, boundedJson } from "./text.ts";
@@ -39,27 +40,11 @@ async function send(deps: MethodDeps, params: Send, call: Call): Promise<undefin
       },
     );
   }
-  const session = await target(deps, params.session_id, call.user);
-  if (session.created) return commitSend(deps, params, call, session.ref, null, content, metadata);
-  return withTail(deps, session.ref, (tail) =>
-    commitSend(deps, params, call, session.ref, tail, content, metadata),
-  );
-}
-
-/** The session a message goes to; one that does not exist is made with the message. */
-async function target(
-  deps: MethodDeps,
-  id: string | undefined,
-  user: string,
-): Promise<{ ref: SessionRef; created: boolean }> {
-  if (id === undefined) return { ref: deps.directory.reserve(user, null), created: true };
-  const found = await deps.directory.lookup(user, id);
-  if (found !== null) {
-    deps.directory.require(found, user, "write");
-    return { ref: found, created: false };
-  }
-  if (isGatewaySessionId(id)) throw noSession();
-  return { ref: deps.directory.reserve(user, id), created: true };
+  return findOrMake(deps, call.user, params.session_id, {
+    make: (session) => commitSend(deps, params, call, session, null, content, metadata),
+    found: (session, tail) => commitSend(deps, params, call, session, tail, content, metadata),
+    revive: false,
+  });
 }
 
 /** From here to the journal's queue everything is synchronous: that is what keeps requests in order. */
@@ -76,18 +61,9 @@ function commitSend(
   const now = clock.now();
   const created = tail === null;
   directory.require(session, call.user, "write");
-  const undoSession = (): void => {
-    if (created) directory.forget(session);
-  };
-  let reservation;
-  let model: string;
-  try {
-    model = router.resolve(params.model ?? tail?.row.model ?? null);
-    reservation = runs.lanes.reserve(session.id, (params.on_busy as BusyPolicy | undefined) ?? deps.on_busy);
-  } catch (error) {
-    undoSession();
-    throw error;
-  }
+  const model = router.resolve(params.model ?? tail?.row.model ?? null);
+  const policy = (params.on_busy as BusyPolicy | undefined) ?? deps.on_busy;
+  const reservation = runs.lanes.reserve(session.id, policy);
   const run_id = newId("run", now);
   const message_id = newId("msg", now);
   const { transport, client_id } = call.caller;
@@ -119,12 +95,15 @@ function commitSend(
     committed: ({ first_seq, epoch, tail: landed }) => {
       const seq = first_seq + (created ? 1 : 0);
       const from = landed === null ? seq - 1 : startOf(seq, landed);
-      answerSend(deps, params, call, session, { message_id, run_id, status, epoch, seq }, from);
-      runs.accept(reservation, session, run);
+      try {
+        answerSend(deps, params, call, session, { message_id, run_id, status, epoch, seq }, from);
+      } finally {
+        runs.accept(reservation, session, run);
+      }
     },
     undo: () => {
       reservation.release();
-      undoSession();
+      if (created) directory.forget(session);
     },
   });
   return undefined;

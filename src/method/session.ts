@@ -1,9 +1,10 @@
 import type { Static } from "@sinclair/typebox";
 import { isGatewaySessionId, newEpoch } from "../core/id.ts";
-import type { SessionRow } from "../core/operation.ts";
+import type { ItemResult, SessionRow } from "../core/operation.ts";
+import { storageRefuses } from "../core/outage.ts";
 import { Serial } from "../core/serial.ts";
 import type { SessionRef } from "../core/session.ts";
-import { nameFor, noSession, sessionPayload, sessionView } from "../core/session.ts";
+import { gone, nameFor, noSession, sessionPayload, sessionView } from "../core/session.ts";
 import { wellFormed } from "../core/text.ts";
 import type { Session } from "../protocol/entities.ts";
 import {
@@ -17,8 +18,9 @@ import { GatewayError } from "../protocol/errors.ts";
 import { append, appendAndWait } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
 import { published, withTail } from "./deps.ts";
+import { findOrMake } from "./name.ts";
 import type { Call, MethodHandler } from "./registry.ts";
-import { handle } from "./registry.ts";
+import { answerFromPrior, handle } from "./registry.ts";
 import { priorSession } from "./send.ts";
 import { bounded, boundedJson } from "./text.ts";
 
@@ -69,75 +71,55 @@ async function create(
   params: Static<typeof sessionCreate.params>,
   call: Call,
 ): Promise<undefined> {
-  const { clock, directory, limits, router } = deps;
-  const id = params.session_id;
-  if (id !== undefined) await requireFree(deps, id, call.user);
-  const now = clock.now();
-  const row = {
+  const { limits, router } = deps;
+  const { session_id: id, title, model, system_prompt: prompt } = params;
+  if (id !== undefined && isGatewaySessionId(id)) {
+    throw new GatewayError(
+      "INVALID_REQUEST",
+      'an id that begins with "ses_" is made by the gateway: choose another',
+      { details: { kind: "session_id" } },
+    );
+  }
+  const settings = {
     owner: call.user,
-    title: wellFormed(params.title ?? ""),
-    model: params.model === undefined ? null : router.resolve(params.model),
-    system_prompt:
-      params.system_prompt === undefined
-        ? null
-        : bounded(params.system_prompt, "system_prompt_bytes", limits),
+    title: wellFormed(title ?? ""),
+    model: model === undefined ? null : router.resolve(model),
+    system_prompt: prompt === undefined ? null : bounded(prompt, "system_prompt_bytes", limits),
     metadata: boundedJson(params.metadata, "metadata_bytes", limits),
-    created_at: now,
   };
-  const session = directory.reserve(call.user, id ?? null);
-  append(call, deps.journal, now, {
+  return findOrMake(deps, call.user, id, {
+    make: (session) => commitCreate(deps, call, session, settings),
+    found: () => {
+      throw new GatewayError("CONFLICT", `you have a session "${id}" already`, {
+        details: { kind: "exists" },
+      });
+    },
+    revive: true,
+  });
+}
+
+type Settings = Pick<SessionRow, "owner" | "title" | "model" | "system_prompt" | "metadata">;
+
+function commitCreate(deps: MethodDeps, call: Call, session: SessionRef, settings: Settings): undefined {
+  const { clock, directory, journal, changes } = deps;
+  const now = clock.now();
+  const row = { ...settings, created_at: now };
+  const payload = sessionPayload({ ...row, archived: false });
+  append(call, journal, now, {
     session,
-    events: [
-      {
-        type: "session.created",
-        ts: now,
-        run_id: null,
-        payload: sessionPayload({ ...row, archived: false }),
-      },
-    ],
+    events: [{ type: "session.created", ts: now, run_id: null, payload }],
     rows: [{ kind: "session.create", ...row, name: session.name, epoch: newEpoch(), revive: true }],
     remember: {},
     committed: ({ first_seq, epoch, tail }) => {
-      const made: SessionRow = {
-        ...row,
-        id: session.id,
-        name: session.name,
-        epoch,
-        floor: 0,
-        head: first_seq,
-        updated_at: now,
-        message_count: 0,
-        archived: false,
-        active_run_id: null,
-      };
-      if (tail !== null) deps.changes.touch(session, tail);
+      const { id, name } = session;
+      const state = { floor: 0, head: first_seq, updated_at: now, message_count: 0 };
+      const made = { ...row, id, name, epoch, ...state, archived: false, active_run_id: null };
+      if (tail !== null) changes.touch(session, tail);
       return sessionView(made, nameFor(session, call.user));
     },
     undo: () => directory.forget(session),
   });
   return undefined;
-}
-
-async function requireFree(deps: MethodDeps, id: string, user: string): Promise<void> {
-  if (isGatewaySessionId(id)) {
-    throw new GatewayError(
-      "INVALID_REQUEST",
-      'an id that begins with "ses_" is made by the gateway: choose another',
-      {
-        details: { kind: "session_id" },
-      },
-    );
-  }
-  let found: SessionRef | null = null;
-  try {
-    found = await deps.directory.lookup(user, id);
-  } catch (error) {
-    // The name of a deleted session may be taken again here, and only here.
-    if (!(error instanceof GatewayError) || error.reason !== "GONE") throw error;
-  }
-  if (found !== null) {
-    throw new GatewayError("CONFLICT", `you have a session "${id}" already`, { details: { kind: "exists" } });
-  }
 }
 
 async function update(
@@ -183,10 +165,12 @@ async function fork(
   deps: MethodDeps,
   params: Static<typeof sessionFork.params>,
   call: Call,
-): Promise<Session> {
+): Promise<Session | undefined> {
   const { clock, directory, journal, limits } = deps;
   const from = await directory.find(call.user, params.session_id, "read");
   const title = await withTail(deps, from, (tail) => tail.row.title);
+  directory.require(from, call.user, "read");
+  if (journal.refused !== null) throw storageRefuses();
   const now = clock.now();
   const into: SessionRef = { id: directory.newId(), owner: call.user, name: null };
   const item = {
@@ -207,23 +191,31 @@ async function fork(
   call.entered();
   for (;;) {
     const result = await journal.run(item);
-    if (!result.ok) {
-      // What was copied before belongs to nobody.
-      void deps.maintenance.erase(into.id);
-      throw forkError(result.reason, result.what);
+    if (result.ok && "done" in result && result.done) break;
+    if (result.ok) continue;
+    // What was copied before belongs to nobody.
+    void deps.maintenance.erase(into.id);
+    if (result.prior !== undefined) {
+      answerFromPrior(call, result.prior);
+      return undefined;
     }
-    if ("done" in result && result.done) break;
+    throw forkError(result, from, call.user);
   }
   directory.adopt(into);
   return storedSession(deps, into, call.user);
 }
 
-function forkError(reason: string, what: string | undefined): GatewayError {
+function forkError(
+  { reason, what }: Extract<ItemResult, { ok: false }>,
+  from: SessionRef,
+  user: string,
+): GatewayError {
   if (reason === "full") {
     return new GatewayError("CONFLICT", `full: the bound ${what ?? ""} is reached`, {
       details: { kind: "full", what },
     });
   }
+  if (reason === "gone") return gone(from, user);
   return new GatewayError("NOT_FOUND", "no such message in this session", { details: { kind: "message" } });
 }
 
