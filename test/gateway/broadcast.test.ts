@@ -75,14 +75,16 @@ describe("event.broadcast", () => {
   }
 
   test("reaches event streams, without an id", async () => {
-    await stack.owner.call("event.broadcast", { event: "app.last", payload: { x: 1 } });
+    const payload = { x: 1 };
+    await stack.owner.call("event.broadcast", { event: "app.for-ann", payload, filter: { user: "ann" } });
+    await stack.owner.call("event.broadcast", { event: "app.last", payload });
     const seen: string[] = [];
     const last = await stream.next(({ event }) => {
-      if (event.startsWith("app.")) seen.push(event);
+      seen.push(event);
       return event === "app.last";
     });
-    expect(last.id).toBeNull();
-    expect(seen).toEqual(["app.case-0", "app.case-1", "app.case-6", "app.case-8", "app.last"]);
+    expect([last.id, JSON.parse(last.data).payload]).toEqual([null, payload]);
+    expect(seen).not.toContain("app.for-ann");
   });
 
   test("takes only names that are the clients' own", async () => {

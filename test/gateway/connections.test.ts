@@ -9,19 +9,23 @@ import { eventually, refusal, startStack } from "./stack.ts";
 let stack: Stack;
 let owner: Person;
 /** Says nothing from the beginning of the file on. */
-let silent: { socket: TestSocket; since: number };
+let silent: { socket: TestSocket; closed: Promise<{ code: number; after_ms: number }> };
 beforeAll(async () => {
   stack = await startStack();
   ({ owner } = stack);
-  silent = { socket: await openSocket(stack.gateway.ws_url), since: performance.now() };
+  const socket = await openSocket(stack.gateway.ws_url);
+  const since = performance.now();
+  const closed = socket.closed.then(({ code }) => ({ code, after_ms: performance.now() - since }));
+  silent = { socket, closed };
 });
 afterAll(() => stack[Symbol.asyncDispose]());
 
 describe("time", () => {
   test("a socket that does not connect within 5 s is closed 4008, told why", async () => {
-    const { socket, since } = silent;
-    expect((await socket.closed).code).toBe(4008);
-    expect(performance.now() - since).toBeWithin(4_900, 9_000);
+    const { socket, closed } = silent;
+    const { code, after_ms } = await closed;
+    expect(code).toBe(4008);
+    expect(after_ms).toBeWithin(4_900, 9_000);
     expect(socket.frames.map(({ json }) => json)).toMatchObject([
       { id: null, ok: false, error: { code: "TIMEOUT", status: 4008, retryable: true } },
     ]);

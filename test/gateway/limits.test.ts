@@ -43,13 +43,16 @@ test("connect says what the limits are", async () => {
 
 describe("sizes", () => {
   test("a frame has 256 KiB; a larger one ends the socket with 1009", async () => {
+    const { errors } = await owner.call("system.stats");
     await using socket = await owner.connect();
     socket.send(frameOf(256 * KIB));
     expect((await socket.next(({ json }) => json.id === "big")).json.ok).toBe(true);
     socket.send(frameOf(256 * KIB + 1));
     expect((await socket.closed).code).toBe(1009);
     await eventually(reached, ({ frame_bytes = 0 }) => frame_bytes === 1);
-    expect((await owner.call("system.stats")).errors).toMatchObject({ TOO_LARGE: 1 });
+    expect((await owner.call("system.stats")).errors).toMatchObject({
+      TOO_LARGE: (errors.TOO_LARGE ?? 0) + 1,
+    });
   });
 
   test("8 KiB in all come before connect, which counts; then TOO_LARGE and 1009", async () => {

@@ -36,7 +36,7 @@ afterAll(() => stack[Symbol.asyncDispose]());
 
 describe("a log that is trimmed", () => {
   test("answers an old cursor with a snapshot and the reason, over a socket and as a stream", async () => {
-    const { epoch, head } = kept;
+    const { epoch, head, sent } = kept;
     await using socket = await owner.connect();
     const opened = await socket.request("session.subscribe", {
       session_id: "old",
@@ -64,10 +64,7 @@ describe("a log that is trimmed", () => {
       mode: "snapshot",
       reason: "trimmed",
     });
-  });
-
-  test("keeps its messages and runs, and goes on where it ended", async () => {
-    const { epoch, head, sent } = kept;
+    // Its messages and runs are kept, and it goes on where it ended.
     const history = await owner.call("chat.history", { session_id: "old" });
     expect(history).toMatchObject({ epoch, head, total: 2 });
     expect(await owner.call("run.get", { run_id: sent.run_id })).toMatchObject({ status: "completed" });
