@@ -38,7 +38,7 @@ const BENCHES: readonly NamedBench[] = [
 ];
 
 const BOOLEAN = { type: "boolean" } as const;
-const USAGE = `bun bench/run.ts [name…] [--quick] [--json] [--source]
+const USAGE = `bun bench/run.ts [name…] [--quick] [--json] [--executable FILE]
 
   name               ${BENCHES.map(({ name }) => name).join(", ")}; without one, all
   --quick            fewer and shorter measurements

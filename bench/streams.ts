@@ -29,7 +29,7 @@ async function paced(bench: Bench, pace_ms: number): Promise<Figure[]> {
     model: model.url,
     streams: STREAMS,
     sockets: SOCKETS,
-    tokens: Math.round(bench.pick(5_000, 2_000) / pace_ms),
+    tokens: Math.round(bench.pick(5_000, 1_500) / pace_ms),
     pace: pace_ms,
     rounds: bench.pick(2, 1),
   };
