@@ -58,7 +58,9 @@ export interface TransportContext {
   /** Seconds since start. */
   readonly uptime: () => number;
   readonly status: () => "healthy" | "degraded" | "draining";
-  readonly ready: () => Readonly<Record<"store" | "disk" | "draining" | "provider", { ok: boolean; reason?: string }>>;
+  readonly ready: () => Readonly<
+    Record<"store" | "disk" | "draining" | "provider", { ok: boolean; reason?: string }>
+  >;
   /** Counted in stats: a limit that was reached, an error code, a reader that was too slow, a REST request. */
   readonly count: {
     limit(option: string): void;

@@ -16,11 +16,7 @@ const anyText = fc
   .map((pieces) => pieces.join(""));
 
 function split(text: string, cuts: readonly number[]): string[] {
-  const at = [
-    0,
-    ...cuts.map((cut) => cut % (text.length + 1)).toSorted((a, b) => a - b),
-    text.length,
-  ];
+  const at = [0, ...cuts.map((cut) => cut % (text.length + 1)).toSorted((a, b) => a - b), text.length];
   return at.slice(1).map((end, index) => text.slice(at[index], end));
 }
 

@@ -42,7 +42,8 @@ async function rest(method: string, path: string, body?: unknown): Promise<{ sta
 
 async function settled(session: string): Promise<void> {
   const { json } = await rest("POST", "/api/v1/rpc/run.list", { session_id: session });
-  for (const run of json.runs) await rest("POST", "/api/v1/rpc/run.wait", { run_id: run.run_id, timeout_ms: 10_000 });
+  for (const run of json.runs)
+    await rest("POST", "/api/v1/rpc/run.wait", { run_id: run.run_id, timeout_ms: 10_000 });
 }
 
 test("written over a socket, read over REST and SSE: byte-equal frames at the same time", async () => {
@@ -95,7 +96,11 @@ test("written over REST, read over a socket; aborted over REST, seen on the sock
   const stopped = await rest("POST", "/api/v1/sessions/x2/abort", {});
   expect(stopped).toMatchObject({ status: 200, json: { run_ids: [sent.json.run_id], status: "aborted" } });
   const end = await socket.nextEvent("run.aborted");
-  expect(end.json.payload.run).toMatchObject({ run_id: sent.json.run_id, status: "aborted", ended_by: "owner" });
+  expect(end.json.payload.run).toMatchObject({
+    run_id: sent.json.run_id,
+    status: "aborted",
+    ended_by: "owner",
+  });
   await model.waitForAbort();
   const run = await rest("GET", `/api/v1/runs/${sent.json.run_id}`);
   expect(run.json).toMatchObject({ status: "aborted", session_id: "x2" });
@@ -120,7 +125,11 @@ test("aborted over a socket, seen by an SSE reader", async () => {
 });
 
 test("the one-shot route: 201 with a stream, which replays for whoever comes late or twice", async () => {
-  model.reply().text("alpha beta", { chunks: 2 }).usage({ prompt_tokens: 3, completion_tokens: 2 }).finish("stop");
+  model
+    .reply()
+    .text("alpha beta", { chunks: 2 })
+    .usage({ prompt_tokens: 3, completion_tokens: 2 })
+    .finish("stop");
   const started = await rest("POST", "/api/v1/chat", { message: "one shot" });
   expect(started).toMatchObject({ status: 201, json: { status: "streaming" } });
   const read = async (): Promise<{ type: string; content?: string }[]> => {
@@ -136,7 +145,12 @@ test("the one-shot route: 201 with a stream, which replays for whoever comes lat
   const tokens = first.filter((event) => event.type === "token").map((event) => event.content);
   expect(tokens.join("")).toBe("alpha beta");
   const again = await read();
-  expect(again.filter((event) => event.type === "token").map((event) => event.content).join("")).toBe("alpha beta");
+  expect(
+    again
+      .filter((event) => event.type === "token")
+      .map((event) => event.content)
+      .join(""),
+  ).toBe("alpha beta");
   model.reply().text("waited for").finish("stop");
   const waited = await rest("POST", "/api/v1/chat", { message: "wait", wait: true });
   expect(waited.status).toBe(200);
@@ -152,7 +166,9 @@ test("a repeated request has one effect over any transport", async () => {
     a.request("chat.send", params),
     b.request("chat.send", params),
     rest("POST", "/api/v1/rpc/chat.send", params).then(({ json }) => json),
-    rest("POST", "/api/v1/sessions/x5/messages", { message: "only once", idempotency_key: "k-x5" }).then(({ json }) => json),
+    rest("POST", "/api/v1/sessions/x5/messages", { message: "only once", idempotency_key: "k-x5" }).then(
+      ({ json }) => json,
+    ),
     a.request("chat.send", params),
   ]);
   expect(new Set(answers.map((answer) => answer.message_id)).size).toBe(1);

@@ -32,6 +32,8 @@ test("two listeners are one gateway: what goes in through one comes out of the o
 
 test("gateway.enabled = false leaves HTTP up", async () => {
   await using gateway = await startGateway({ env: { AGENTBUS_GATEWAY_ENABLED: "false" } });
-  expect((await requestUpgrade(gateway.ws_url, { authorization: `Bearer ${gateway.token}` })).status).toBe(404);
+  expect((await requestUpgrade(gateway.ws_url, { authorization: `Bearer ${gateway.token}` })).status).toBe(
+    404,
+  );
   expect((await fetch(`${gateway.url}/health`)).status).toBe(200);
 });

@@ -20,12 +20,26 @@ test("connect with only a name and a token is answered with everything a client 
   const { json } = await socket.next(() => true);
   expect(Object.keys(json)).toEqual(["type", "id", "ok", "payload"]);
   const { server_info, capabilities, features, policy, auth_info } = json.payload;
-  expect(Object.keys(json.payload).sort()).toEqual(["auth_info", "capabilities", "features", "policy", "server_info"]);
-  expect(Object.keys(server_info).sort()).toEqual(["connection_id", "name", "node_id", "protocol_version", "version"]);
+  expect(Object.keys(json.payload).sort()).toEqual([
+    "auth_info",
+    "capabilities",
+    "features",
+    "policy",
+    "server_info",
+  ]);
+  expect(Object.keys(server_info).sort()).toEqual([
+    "connection_id",
+    "name",
+    "node_id",
+    "protocol_version",
+    "version",
+  ]);
   expect(server_info).toMatchObject({ name: "agentbus", protocol_version: 1 });
   expect(server_info.connection_id).toStartWith("con_");
   expect(capabilities).toEqual(expect.arrayContaining(["chat", "sessions", "presence", "resume"]));
-  expect(features.methods).toEqual(expect.arrayContaining(["connect", "chat.send", "session.subscribe", "run.wait"]));
+  expect(features.methods).toEqual(
+    expect.arrayContaining(["connect", "chat.send", "session.subscribe", "run.wait"]),
+  );
   expect(features.events).toEqual(expect.arrayContaining(["message.delta", "run.completed", "heartbeat"]));
   expect(policy).toMatchObject({
     heartbeat_interval: 30,
@@ -48,7 +62,10 @@ test("chat.send and chat.history, as a newcomer writes them", async () => {
     params: { session_id: "hello-1", message: "Hello, agent", type: "text" },
   });
   const sent = await socket.next(({ json }) => json.id === "2");
-  expect(sent.json).toMatchObject({ ok: true, payload: { session_id: "hello-1", status: "started", subscribed: true } });
+  expect(sent.json).toMatchObject({
+    ok: true,
+    payload: { session_id: "hello-1", status: "started", subscribed: true },
+  });
   await socket.nextEvent("run.completed", 15_000);
   const deltas = socket.frames.filter(({ json }) => json.event === "message.delta");
   expect(deltas.length).toBeGreaterThanOrEqual(20);
@@ -84,17 +101,29 @@ test("a thousand requests without connect, in mode none", async () => {
 
 test("a password says which mode is set, a wrong token says nothing", async () => {
   const basic = Buffer.from("gateway:hunter2").toString("base64");
-  const refused = await fetch(`${gateway.url}/api/v1/stats`, { headers: { authorization: `Basic ${basic}` } });
+  const refused = await fetch(`${gateway.url}/api/v1/stats`, {
+    headers: { authorization: `Basic ${basic}` },
+  });
   expect(refused.status).toBe(401);
   expect(((await refused.json()) as { error: { message: string } }).error.message).toContain("auth.mode");
   await using socket = await openSocket(gateway.ws_url);
   socket.send({ type: "req", id: "1", method: "connect", params: { auth_token: "agb_wrong" } });
-  expect((await socket.next(() => true)).json).toMatchObject({ ok: false, error: { code: "UNAUTHORIZED", status: 4001 } });
+  expect((await socket.next(() => true)).json).toMatchObject({
+    ok: false,
+    error: { code: "UNAUTHORIZED", status: 4001 },
+  });
   expect((await socket.closed).code).toBe(4001);
 });
 
 test("an unknown field is refused and named", async () => {
-  await using socket = await openSocket(gateway.ws_url, { headers: { authorization: `Bearer ${gateway.token}` } });
-  const error = await socket.request("chat.send", { message: "x", sesion_id: "typo" }).catch((reason: unknown) => reason);
-  expect(error).toMatchObject({ code: "INVALID_REQUEST", details: { kind: "unknown_field", path: "sesion_id" } });
+  await using socket = await openSocket(gateway.ws_url, {
+    headers: { authorization: `Bearer ${gateway.token}` },
+  });
+  const error = await socket
+    .request("chat.send", { message: "x", sesion_id: "typo" })
+    .catch((reason: unknown) => reason);
+  expect(error).toMatchObject({
+    code: "INVALID_REQUEST",
+    details: { kind: "unknown_field", path: "sesion_id" },
+  });
 });

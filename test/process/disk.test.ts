@@ -28,7 +28,10 @@ describe.skipIf(!here)("the disk", () => {
   });
   afterAll(() => rmSync(home, { recursive: true, force: true }));
 
-  async function start(durability: "full" | "normal", env: Record<string, string> = {}): Promise<RunningGateway> {
+  async function start(
+    durability: "full" | "normal",
+    env: Record<string, string> = {},
+  ): Promise<RunningGateway> {
     return startGateway({ env: { ...shim.env, AGENTBUS_STORAGE_DURABILITY: durability, ...env } });
   }
   const connect = (gateway: RunningGateway): Promise<TestSocket> =>
