@@ -19,6 +19,7 @@ export interface SendOptions {
   };
   /** Over what: "sse" stands for REST. */
   readonly transport: (attempt: number) => Transport;
+  /** How long an answer may take; longer with every attempt. */
   readonly stall_ms: number;
   readonly signal?: AbortSignal;
 }
@@ -47,8 +48,10 @@ export async function sendUntilAnswered(options: SendOptions): Promise<Sent> {
   for (let attempt = 0; ; attempt++) {
     const url = await options.route();
     options.signal?.throwIfAborted();
-    const via = options.transport(attempt);
-    const sent = via === "ws" ? await overSocket(options, url) : await overRest(options, url);
+    // A machine that is busy is given more time.
+    const patient = { ...options, stall_ms: options.stall_ms * 2 ** Math.min(attempt, 3) };
+    const over = options.transport(attempt) === "ws" ? overSocket : overRest;
+    const sent = await over(patient, url);
     if (sent !== null) return { ...sent, attempts: attempt + 1 };
     await Bun.sleep(Math.min(5 * 2 ** attempt, 250));
   }
