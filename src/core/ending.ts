@@ -67,7 +67,8 @@ function completed(message: EventMessage, context: EndContext): { event: NewEven
   const data = JSON.stringify(whole);
   const length = content.length;
   const sha256 = context.sha256(content);
-  const omit = context.lengthUtf8(data) > context.inline_bytes;
+  const said = parts.reduce((sum, part) => sum + ("text" in part ? context.lengthUtf8(part.text) : 0), 0);
+  const omit = said > context.inline_bytes;
   const bare = {
     ...whole,
     content: "",

@@ -133,7 +133,8 @@ export class Followers {
 
   /** Whether followNow would follow: the user may read it and the connection has a place for it. */
   mayFollow(connection: Connection, session: SessionRef): boolean {
-    if (connection.closed || !this.#directory.mayRead(session, userOf(connection))) return false;
+    if (connection.closed || connection.principal?.scopes.has("chat.read") !== true) return false;
+    if (!this.#directory.mayRead(session, userOf(connection))) return false;
     return this.#hasRoom(connection, session);
   }
 

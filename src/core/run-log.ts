@@ -5,13 +5,21 @@ import type { SessionRef } from "./session.ts";
 
 type Refused = Extract<Appended, { ok: false }>;
 
+/** Both are called inside the block that publishes. */
+export interface RunLogListener {
+  /** All that was appended so far is committed. */
+  committed(): void;
+  /** An operation failed; once. */
+  refused(outcome: Refused): void;
+}
+
 /** The part of the log one run writes: its appends in order, and how much of them is not committed yet. */
 export class RunLog {
   readonly #journal: Journal;
   readonly #session: SessionRef;
   readonly #run_id: string;
   readonly #held_bytes: number;
-  readonly #onRefused: (outcome: Refused) => void;
+  readonly #told: RunLogListener;
   #held = 0;
   #room: (() => void) | null = null;
   #broken = false;
@@ -21,13 +29,13 @@ export class RunLog {
     session: SessionRef,
     run_id: string,
     held_bytes: number,
-    onRefused: (outcome: Refused) => void,
+    told: RunLogListener,
   ) {
     this.#journal = journal;
     this.#session = session;
     this.#run_id = run_id;
     this.#held_bytes = held_bytes;
-    this.#onRefused = onRefused;
+    this.#told = told;
   }
 
   /** An operation failed: what the run has in memory is not what is in the log, and nothing more is taken but its end. */
@@ -44,9 +52,13 @@ export class RunLog {
     const settle = (outcome: Appended): void => {
       this.#held -= bytes;
       if (this.#held <= this.#held_bytes) this.wake();
-      if (outcome.ok || this.#broken) return;
+      if (outcome.ok) {
+        if (this.#held === 0) this.#told.committed();
+        return;
+      }
+      if (this.#broken) return;
       this.#broken = true;
-      this.#onRefused(outcome);
+      this.#told.refused(outcome);
     };
     this.#journal.append({ session: this.#session, run: this.#run_id, ack: false, events, rows, settle });
   }
@@ -59,6 +71,11 @@ export class RunLog {
     };
     const { session, run_id } = { session: this.#session, run_id: this.#run_id };
     this.#journal.append({ session, run: run_id, ack: true, events, rows, final: true, settle: told });
+  }
+
+  /** Whether something that was appended is not committed. */
+  get isBusy(): boolean {
+    return this.#held > 0;
   }
 
   /** Whether more is held than the run may have uncommitted. */

@@ -60,7 +60,12 @@ export class Runner implements LaneRun {
     this.#run = run;
     const { journal, limits } = deps;
     const onRefused = (outcome: Extract<Appended, { ok: false }>): void => this.#onRefused(outcome);
-    this.#log = new RunLog(journal, session, run.run_id, limits.run_held_bytes, onRefused);
+    this.#log = new RunLog(journal, session, run.run_id, limits.run_held_bytes, {
+      refused: onRefused,
+      committed: () => {
+        if (this.#ending === null) this.#writer?.committed();
+      },
+    });
     this.#end = new RunEnd(deps, {
       session,
       log: this.#log,
@@ -233,6 +238,7 @@ export class Runner implements LaneRun {
       run_id,
       message_id,
       model,
+      busy: () => this.#log.isBusy,
       append: (events, rows) => this.#log.append(events, rows),
     });
   }

@@ -43,6 +43,8 @@ export interface HistoryRows {
   readonly has_more: boolean;
   /** False when `before` or `after` names no message of the session. */
   readonly found: boolean;
+  /** What `after` and `before` stand for: messages with a seq between the two were asked for. */
+  readonly range: { readonly after: number; readonly before: number };
 }
 
 export interface SessionQuery {

@@ -8,6 +8,16 @@ export function wellFormed(text: string): string {
   return sound.includes("\0") ? sound.replaceAll("\0", REPLACEMENT) : sound;
 }
 
+/** Every escape in JSON text; an escaped backslash is one, so that what follows it is none. */
+const ESCAPES = /\\(?:u[0-9a-f]{4}|[^u])/g;
+/** What `JSON.stringify` writes for U+0000 and for a lone surrogate. */
+const UNSOUND = /^\\u(?:0000|d[89a-f][0-9a-f]{2})$/;
+
+/** JSON text as `JSON.stringify` makes it, with every string and key in it `wellFormed`. */
+export function wellFormedJson(json: string): string {
+  return json.replace(ESCAPES, (escape) => (UNSOUND.test(escape) ? REPLACEMENT : escape));
+}
+
 /** One text that arrives in chunks; the pieces it hands out joined are `wellFormed` of the chunks joined. */
 export interface WellFormedText {
   /** What may be shown of the text so far and was not shown before; "" while half a surrogate pair is all there is. */

@@ -16,6 +16,8 @@ export interface WriterOptions {
   readonly run_id: string;
   readonly message_id: string;
   readonly model: string;
+  /** Whether something of the run is not committed yet; `committed` is called when that is over. */
+  readonly busy: () => boolean;
   /** Appends to the log, in order; not acknowledged, so without an fsync of its own. */
   readonly append: (events: NewEvent[], rows: RowChange[]) => void;
 }
@@ -49,19 +51,34 @@ export class MessageWriter {
 
   /** Text that is well-formed and not empty. */
   push(kind: "text" | "reasoning", text: string): void {
-    const { clock, limits } = this.#options;
     const part = this.#part(kind);
     const off = part.text.length;
     part.text += text;
     if (this.#pending === null) this.#pending = { part: this.message.parts.length - 1, kind, off, text };
     else this.#pending.text += text;
+    this.#pace();
+  }
+
+  /** What the run appended is committed: what was gathered meanwhile may go. */
+  committed(): void {
+    this.#pace();
+  }
+
+  /**
+   * While something of the run is uncommitted the next delta would only wait behind it, so it goes on gathering: a log
+   * that is slow gets fewer and larger deltas, not a longer queue.
+   */
+  #pace(): void {
+    const { clock, limits, busy } = this.#options;
+    if (this.#pending === null) return;
+    if (this.#pending.text.length >= limits.delta_bytes) return this.flush();
+    if (busy()) return;
     const wait = this.#flushed + limits.delta_window_ms - clock.monotonic();
-    if (wait <= 0 || this.#pending.text.length >= limits.delta_bytes) return this.flush();
+    if (wait <= 0) return this.flush();
     this.#cancel ??= clock.after(wait, () => {
       this.#cancel = null;
-      this.flush();
+      this.#pace();
     });
-    return undefined;
   }
 
   /** The part that is being written; another kind begins another one. */

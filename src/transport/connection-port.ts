@@ -33,3 +33,20 @@ export class DrainWaiters {
     for (const { below, resolve } of before) if (buffered < below) resolve();
   }
 }
+
+/** Whether a connection is gone, as an AbortSignal that is made when somebody waits for it: most connections never need one. */
+export class Gone {
+  #controller: AbortController | null = null;
+  #ended = false;
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#ended) this.#controller.abort();
+    return this.#controller.signal;
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#controller?.abort();
+  }
+}

@@ -11,7 +11,7 @@ import { BadFrames, Held, InFlight } from "./connection-flight.ts";
 import * as handshake from "./connection-handshake.ts";
 import type { Hello } from "./connection-handshake.ts";
 import type { SocketPort } from "./connection-port.ts";
-import { closeReason, DrainWaiters } from "./connection-port.ts";
+import { closeReason, DrainWaiters, Gone } from "./connection-port.ts";
 import { Pulse } from "./connection-pulse.ts";
 import type { TransportContext } from "./context.ts";
 
@@ -47,7 +47,7 @@ export class SocketConnection implements Connection {
   readonly #held: Held;
   readonly #bad: BadFrames;
   readonly #waiters = new DrainWaiters();
-  readonly #gone = new AbortController();
+  readonly #gone = new Gone();
   #port: SocketPort | null = null;
   #caller: Caller | null = null;
   /** Whether `connect` was answered. */
@@ -216,13 +216,16 @@ export class SocketConnection implements Connection {
     connections.remove(this);
     connections.add(this);
     this.principal = principal;
+    const gone = this.#gone;
     this.#caller = {
       principal,
       transport: "ws",
       client_id: this.client_id,
       remote: this.remote,
       connection: this,
-      signal: this.#gone.signal,
+      get signal() {
+        return gone.signal;
+      },
     };
     this.state = "connected";
     connections.authenticated(this, principal.user);
@@ -289,7 +292,7 @@ export class SocketConnection implements Connection {
     this.state = "closing";
     followers.endAll(this);
     connections.remove(this);
-    this.#gone.abort();
+    this.#gone.end();
     this.#held.take();
     this.wake();
     if (this.#caller !== null) onConnection(this, "left");

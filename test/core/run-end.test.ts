@@ -29,7 +29,8 @@ test("a run that reaches a quota ends with it, whatever else of it was queued by
     yield { type: "text", text: "one" };
     await more.promise;
     for (let i = 0; i < 5 && !signal.aborted; i++) {
-      yield { type: "text", text: `${i}` };
+      // Another part each time: what was gathered of the one before is queued.
+      yield { type: i % 2 === 0 ? "reasoning" : "text", text: `${i}` };
       await new Promise((resolve) => setImmediate(resolve));
     }
     yield { type: "done", finish_reason: "stop" };
