@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
+import { script } from "../support/model-script.ts";
 import type { Person, Stack } from "./stack.ts";
-import { idle, log, startStack, typesOf } from "./stack.ts";
+import { ended, idle, log, startStack, typesOf } from "./stack.ts";
 
 /** Requests that meet while what one of them changes is being written. */
 
@@ -14,7 +15,8 @@ beforeEach(() => idle(stack));
 afterAll(() => stack[Symbol.asyncDispose]());
 
 test("chat.abort right behind chat.send, on one connection, stops what was sent", async () => {
-  stack.model.reply().text("so far").hang();
+  // It may be stopped before it is asked for.
+  stack.model.otherwise(() => script().text("so far").hang());
   await using socket = await owner.connect();
   await socket.request("session.create", { session_id: "behind" });
   const [sent, aborted] = await Promise.all([
@@ -71,4 +73,17 @@ test("a subscription that is opened while the share is taken back ends like any 
     const last = await hers.nextEvent("session.unsubscribed", 1_000);
     expect(last.json.payload).toMatchObject({ reason: "revoked" });
   }
+});
+
+test("many who send the first message of a session at once all send it to one session", async () => {
+  stack.model.otherwise(() => script().text("x"));
+  const sockets = await Promise.all(Array.from({ length: 8 }, () => owner.connect()));
+  const send = sockets.map((socket, i) =>
+    socket.request("chat.send", { session_id: "first", message: `m${i}` }),
+  );
+  const sent = await Promise.all(send);
+  expect(new Set(sent.map(({ epoch }) => epoch)).size).toBe(1);
+  for (const { run_id } of sent) await ended(owner, run_id);
+  expect((await owner.call("chat.history", { session_id: "first" })).total).toBe(16);
+  for (const socket of sockets) socket.close();
 });
