@@ -6,6 +6,7 @@ import { createPasswords, hashPassword } from "./auth/passwords.ts";
 import { Throttle } from "./auth/throttle.ts";
 import { createTickets } from "./auth/tickets.ts";
 import type { Config } from "./config.ts";
+import { configured } from "./config/error.ts";
 import type { Clock, Logger } from "./core/ports.ts";
 import type { Principal } from "./core/principal.ts";
 import type { Engine } from "./engine.ts";
@@ -51,7 +52,9 @@ export function createAccess(engine: Engine, config: Config, clock: Clock, log: 
   /** Filled once the listeners have theirs. */
   const ports: number[] = [];
   const hosts = listenersOf(config).map((listener) => listener.host);
-  const doors = createDoors({ hosts, ports: () => ports, public_url, allowed_origins, trusted_proxies });
+  const doors = configured(() =>
+    createDoors({ hosts, ports: () => ports, public_url, allowed_origins, trusted_proxies }),
+  );
   return {
     /** With everything that is opened and closed along with them. */
     credentials: {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { createAccess } from "./access.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
+import { configured } from "./config/error.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
 import type { Store } from "./core/store.ts";
 import type { Engine } from "./engine.ts";
@@ -138,7 +139,9 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     process.exit(1);
   };
   const max_message_bytes = limits.assistant_bytes;
-  const router = overrides.router ?? createProviders(config.llm, { clock, log, max_message_bytes }).router;
+  const router =
+    overrides.router ??
+    configured(() => createProviders(config.llm, { clock, log, max_message_bytes }).router);
   const engine = createEngine({
     name: NAME,
     version,

@@ -5,3 +5,12 @@ export class ConfigError extends Error {
     this.name = "ConfigError";
   }
 }
+
+/** What is built from options and finds one wrong: its error is one of the configuration. @throws ConfigError */
+export function configured<T>(build: () => T): T {
+  try {
+    return build();
+  } catch (error) {
+    throw new ConfigError(error instanceof Error ? error.message : String(error), { cause: error });
+  }
+}

@@ -1,17 +1,13 @@
 import type { Static } from "@sinclair/typebox";
 import { newId } from "../core/id.ts";
 import type { NewEvent, RowChange } from "../core/operation.ts";
-import type { HistoryQuery, HistoryRows } from "../core/store.ts";
 import type { Runner } from "../core/runner.ts";
-import type { SessionRef } from "../core/session.ts";
-import { nameFor, noSession } from "../core/session.ts";
-import { messageView, openOf } from "../core/snapshot.ts";
-import type { Tail } from "../core/tail.ts";
+import { nameFor } from "../core/session.ts";
 import { chatAbort, chatHistory, chatInject } from "../protocol/api/chat.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { append } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
-import { withTail } from "./deps.ts";
+import { history } from "./history.ts";
 import type { Call, MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
 import { addMessage, priorSession, sendMethod } from "./send.ts";
@@ -20,7 +16,7 @@ import { bounded, boundedJson } from "./text.ts";
 export function chatMethods(deps: MethodDeps): MethodHandler[] {
   return [
     sendMethod(deps),
-    handle(chatHistory, async (params, call) => history(deps, params, call)),
+    handle(chatHistory, (params, call) => history(deps, params, call)),
     handle(chatAbort, async (params, call) => abort(deps, params, call)),
     handle(
       chatInject,
@@ -68,63 +64,6 @@ async function inject(
   return undefined;
 }
 
-async function history(deps: MethodDeps, params: Static<typeof chatHistory.params>, call: Call) {
-  const session = await deps.directory.find(call.user, params.session_id, "read");
-  const { limit = 50, before, after } = params;
-  const name = nameFor(session, call.user);
-  return withTail(deps, session, async (tail) => {
-    const query = { limit, max_bytes: deps.limits.history_bytes, ...pick({ before, after }) };
-    const rows = await readHistory(deps, session, tail, query);
-    const messages = rows.messages.map((row) => messageView(row, name));
-    const last = messages.at(-1)?.seq ?? 0;
-    // A message being written is in the tail, not in the rows: it belongs to the newest page.
-    const open = before !== undefined || (after !== undefined && rows.has_more) ? [] : openOf(tail, name);
-    for (const message of open)
-      if (message.seq > last && message.seq <= rows.session.head) messages.push(message);
-    return {
-      session_id: name,
-      epoch: rows.session.epoch,
-      head: rows.session.head,
-      messages: after === undefined ? messages.slice(-limit) : messages.slice(0, limit),
-      total: rows.total,
-      has_more: rows.has_more,
-    };
-  });
-}
-
-/** Rows at a head since which no open message was completed: that one would be neither in the rows nor in the tail. */
-async function readHistory(
-  deps: MethodDeps,
-  session: SessionRef,
-  tail: Tail,
-  query: HistoryQuery,
-): Promise<HistoryRows> {
-  for (;;) {
-    const rows = await deps.store.history(session.id, query);
-    if (rows === null) throw noSession();
-    if (!rows.found) {
-      throw new GatewayError("NOT_FOUND", "no such message in this session", {
-        details: { kind: "message" },
-      });
-    }
-    const { head } = rows.session;
-    await tail.reached(head);
-    if (tail.first > head + 1) continue;
-    const { events } = tail.read(head, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
-    if (events.every((event) => event.type !== "message.completed")) return rows;
-  }
-}
-
-function pick(ids: { before: string | undefined; after: string | undefined }): {
-  before?: string;
-  after?: string;
-} {
-  return {
-    ...(ids.before !== undefined && { before: ids.before }),
-    ...(ids.after !== undefined && { after: ids.after }),
-  };
-}
-
 async function abort(deps: MethodDeps, params: Static<typeof chatAbort.params>, call: Call) {
   const runners = await stoppable(deps, params, call.user);
   const stopped = deps.runs.stop(runners, { status: "aborted", ended_by: call.user });
@@ -166,8 +105,14 @@ async function stoppable(
   const runner = deps.runs.get(run_id);
   const session_id = runner?.session.id ?? (await deps.store.run(run_id))?.session;
   const session =
-    session_id === undefined ? null : await deps.directory.lookup(user, session_id).catch(() => null);
+    session_id === undefined ? null : await deps.directory.lookup(user, session_id).catch(noneWhereGone);
   if (session === null) throw new GatewayError("NOT_FOUND", "no such run", { details: { kind: "run" } });
   deps.directory.require(session, user, "write");
   return runner === undefined ? [] : [runner];
+}
+
+/** The runs of a deleted session went with it. */
+function noneWhereGone(error: unknown): null {
+  if (error instanceof GatewayError && error.reason === "GONE") return null;
+  throw error;
 }

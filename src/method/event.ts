@@ -88,33 +88,33 @@ async function sendTo(
     });
     return undefined;
   }
-  const deliver = (): { delivered: number } => ({ delivered: signal(deps, session, params.event, payload) });
+  const delivered = followersOf(deps, session);
+  const deliver = (): { delivered: number } => {
+    signal(deps, session, params.event, payload);
+    return { delivered };
+  };
   if (call.keyed === null) return deliver();
   append(call, journal, now, {
     session: null,
     events: [],
     rows: [],
-    remember: { delivered: 0 },
+    remember: { delivered },
     committed: deliver,
   });
   return undefined;
 }
 
+function followersOf({ hub }: MethodDeps, session: SessionRef): number {
+  return namingsOf(session).reduce((sum, naming) => sum + hub.followers(topicOf(session, naming)), 0);
+}
+
 /** A signal to everybody who follows the session, under the name they use for it. */
-function signal(deps: MethodDeps, session: SessionRef, type: string, payload: string): number {
-  let delivered = 0;
+function signal({ hub, clock }: MethodDeps, session: SessionRef, type: string, payload: string): void {
+  const now = clock.now();
   for (const naming of namingsOf(session)) {
-    const topic = topicOf(session, naming);
-    delivered += deps.hub.followers(topic);
-    deps.hub.publish(topic, () => {
-      const text = encodeSignal(
-        type,
-        deps.clock.now(),
-        JSON.parse(payload) as unknown,
-        nameOf(session, naming),
-      );
+    hub.publish(topicOf(session, naming), () => {
+      const text = encodeSignal(type, now, JSON.parse(payload) as unknown, nameOf(session, naming));
       return { text, type, epoch: null, seq: null };
     });
   }
-  return delivered;
 }

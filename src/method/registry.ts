@@ -5,6 +5,7 @@ import { newId } from "../core/id.ts";
 import type { IdempotencyRow } from "../core/operation.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Store } from "../core/store.ts";
+import { wellFormed } from "../core/text.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
 import { validate } from "../protocol/schema.ts";
@@ -128,7 +129,7 @@ export class Registry {
     const { definition } = handler;
     const key = definition.idempotent === true ? params["idempotency_key"] : undefined;
     if (typeof key === "string") {
-      call.keyed = { user: call.user, key, fingerprint: fingerprint(definition, params) };
+      call.keyed = { user: call.user, key: wellFormed(key), fingerprint: fingerprint(definition, params) };
     }
     const turn = this.#turn(definition, params, call);
     if (turn === null && call.keyed === null) return this.#run(handler, params, call);

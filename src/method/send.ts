@@ -5,6 +5,7 @@ import type { IdempotencyRow, NewEvent, RowChange } from "../core/operation.ts";
 import type { SessionRef } from "../core/session.ts";
 import { nameFor, noSession, sessionPayload } from "../core/session.ts";
 import type { Tail } from "../core/tail.ts";
+import { wellFormed } from "../core/text.ts";
 import { chatSend } from "../protocol/api/chat.ts";
 import type { EventRun } from "../protocol/entities.ts";
 import { GatewayError } from "../protocol/errors.ts";
@@ -28,7 +29,8 @@ export function sendMethod(deps: MethodDeps): MethodHandler {
   );
 }
 
-async function send(deps: MethodDeps, params: Send, call: Call): Promise<undefined> {
+async function send(deps: MethodDeps, asked: Send, call: Call): Promise<undefined> {
+  const params = asked.model === undefined ? asked : { ...asked, model: wellFormed(asked.model) };
   const content = bounded(params.message, "message_bytes", deps.limits);
   const metadata = boundedJson(params.metadata, "metadata_bytes", deps.limits);
   if (params.on_busy === "steer") {
@@ -71,7 +73,7 @@ function commitSend(
     run_id,
     status: "queued",
     model,
-    origin: { transport, client_id },
+    origin: { transport, client_id: wellFormed(client_id) },
     created_at: now,
   };
   const events: NewEvent[] = [];

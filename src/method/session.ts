@@ -5,7 +5,7 @@ import { storageRefuses } from "../core/outage.ts";
 import { Serial } from "../core/serial.ts";
 import type { SessionRef } from "../core/session.ts";
 import { gone, nameFor, noSession, sessionPayload, sessionView } from "../core/session.ts";
-import { wellFormed } from "../core/text.ts";
+import { lengthUtf8, wellFormed } from "../core/text.ts";
 import type { Session } from "../protocol/entities.ts";
 import {
   sessionCreate,
@@ -83,7 +83,7 @@ async function create(
   const settings = {
     owner: call.user,
     title: wellFormed(title ?? ""),
-    model: model === undefined ? null : router.resolve(model),
+    model: model === undefined ? null : router.resolve(wellFormed(model)),
     system_prompt: prompt === undefined ? null : bounded(prompt, "system_prompt_bytes", limits),
     metadata: boundedJson(params.metadata, "metadata_bytes", limits),
   };
@@ -135,7 +135,11 @@ async function update(
       owner: row.owner,
       title: params.title === undefined ? row.title : wellFormed(params.title),
       model:
-        params.model === undefined ? row.model : params.model === "" ? null : router.resolve(params.model),
+        params.model === undefined
+          ? row.model
+          : params.model === ""
+            ? null
+            : router.resolve(wellFormed(params.model)),
       system_prompt:
         params.system_prompt === undefined
           ? row.system_prompt
@@ -202,7 +206,9 @@ async function fork(
     throw forkError(result, from, call.user);
   }
   directory.adopt(into);
-  return storedSession(deps, into, call.user);
+  const made = await storedSession(deps, into, call.user);
+  await withTail(deps, into, (tail) => deps.changes.touch(into, tail));
+  return made;
 }
 
 function forkError(
@@ -231,11 +237,12 @@ async function list(deps: MethodDeps, params: Static<typeof sessionList.params>,
     ...(params.updated_after !== undefined && { updated_after: params.updated_after }),
   });
   const sessions: Session[] = [];
-  let bytes = 0;
+  // What stands around the sessions, and the cursor.
+  let bytes = 256;
   for (const row of rows.slice(0, limit)) {
     await published(deps, row, row.head);
     const { system_prompt: _hidden, ...session } = sessionView(row, nameFor(row, call.user));
-    bytes += JSON.stringify(session).length;
+    bytes += lengthUtf8(JSON.stringify(session)) + 1;
     if (sessions.length > 0 && bytes > LIST_BYTES) break;
     sessions.push(session);
   }

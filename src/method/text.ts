@@ -1,22 +1,26 @@
 import type { Limits } from "../core/limits.ts";
-import { lengthUtf8, wellFormed } from "../core/text.ts";
+import { lengthUtf8, wellFormed, wellFormedJson } from "../core/text.ts";
 import { GatewayError } from "../protocol/errors.ts";
 
 /** Text a client sent: made well-formed. @throws GatewayError TOO_LARGE */
 export function bounded(text: string, option: keyof Limits, limits: Limits): string {
-  const bytes = lengthUtf8(text);
-  if (bytes > limits[option]) throw tooLarge(option, bytes, limits);
-  return wellFormed(text);
+  return within(wellFormed(text), option, limits);
 }
 
-/** A JSON object a client sent, as text. @throws GatewayError TOO_LARGE */
+/** A JSON object a client sent, as text: made well-formed. @throws GatewayError TOO_LARGE */
 export function boundedJson(
   value: Record<string, unknown> | undefined,
   option: keyof Limits,
   limits: Limits,
 ): string {
-  if (value === undefined) return "{}";
-  return bounded(JSON.stringify(value), option, limits);
+  return value === undefined ? "{}" : within(wellFormedJson(JSON.stringify(value)), option, limits);
+}
+
+/** What is stored counts: a character that was replaced may be longer than it was. */
+function within(text: string, option: keyof Limits, limits: Limits): string {
+  const bytes = lengthUtf8(text);
+  if (bytes > limits[option]) throw tooLarge(option, bytes, limits);
+  return text;
 }
 
 function tooLarge(option: string, bytes: number, limits: Limits): GatewayError {

@@ -4,7 +4,7 @@ import { openSocket, requestUpgrade } from "../support/ws-client.ts";
 import type { World } from "./method-cases.ts";
 import { createWorld, METHOD_CASES } from "./method-cases.ts";
 import type { Person, Stack } from "./stack.ts";
-import { ask, eventually, startStack } from "./stack.ts";
+import { ask, ended, eventually, startStack } from "./stack.ts";
 
 /** Who may call what: generated from the methods there are, so nothing new is open by omission. */
 
@@ -166,6 +166,17 @@ describe("with the right scope alone", () => {
       expect(await socket.request(name, given)).toBeObject();
     });
   }
+});
+
+test("who may write and not read is told where the answer is, and none of it", async () => {
+  const writer = await stack.guest({ user: "owner", scopes: ["chat.write"] });
+  await using socket = await writer.connect();
+  const sent = await socket.request("chat.send", { session_id: "write-only", message: "hello" });
+  expect(sent).toMatchObject({ status: "started", subscribed: false });
+  await ended(stack.owner, sent.run_id);
+  // What was published before this answer was read before it.
+  await socket.request("heartbeat");
+  expect(socket.frames.filter(({ json }) => json.type === "event").map(({ json }) => json.event)).toEqual([]);
 });
 
 test("admin means every scope", async () => {

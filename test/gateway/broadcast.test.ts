@@ -217,12 +217,12 @@ describe("event.send", () => {
     });
   });
 
-  test("with a key sends once", async () => {
+  test("with a key answers the same again and sends nothing", async () => {
     for (const durable of [true, false]) {
       const event = `app.keyed-${durable}`;
       const params = { session_id: "room", event, payload: {}, durable, idempotency_key: event };
-      await stack.owner.call("event.send", params);
-      await stack.owner.call("event.send", params);
+      const first = await stack.owner.call("event.send", params);
+      expect([durable, await stack.owner.call("event.send", params)]).toEqual([durable, first]);
       expect(await readers(event)).toEqual(["phone", "ann"]);
       expect(sockets.phone.frames.filter(({ json }) => json.event === event)).toHaveLength(1);
     }

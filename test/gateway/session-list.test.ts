@@ -129,6 +129,13 @@ describe("session.list", () => {
     });
   });
 
+  test("counts those in bytes, not in characters", async () => {
+    const metadata = { text: "☃".repeat(2_700) };
+    for (let i = 0; i < 70; i++) await owner.call("session.create", { session_id: `snow-${i}`, metadata });
+    const answer = await owner.ask("GET", "/api/v1/sessions?limit=200&query=snow");
+    expect(Buffer.byteLength(answer.text)).toBeLessThanOrEqual(256 * KIB);
+  });
+
   test("a cursor is what was answered, nothing else", async () => {
     for (const cursor of ["x", "", "1", ":", "1:", "-1:ses_x", "9".repeat(20) + ":ses_x"]) {
       for (const method of ["session.list", "run.list"]) {

@@ -105,6 +105,17 @@ describe("session.changed", () => {
     await owner.call("session.delete", { session_id: "told" });
     expect(await next(({ deleted }) => deleted === true)).toMatchObject({ session_id: "told" });
   });
+
+  test("comes when a session is forked", async () => {
+    await owner.call("session.create", { session_id: "forked" });
+    await using socket = await owner.connect();
+    const { session_id } = await owner.call("session.fork", { session_id: "forked" });
+    const told = await socket.next(
+      ({ json }) => json.event === "session.changed" && json.session_id === session_id,
+      2_000,
+    );
+    expect(told.json.payload).toMatchObject({ session_id });
+  });
 });
 
 describe("presence", () => {

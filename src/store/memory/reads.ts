@@ -64,17 +64,18 @@ export function history(state: MemoryState, id: string, query: HistoryQuery): Hi
   const before = seqOf(query.before);
   const after = seqOf(query.after);
   const answer = { session: session.row, total: session.row.message_count };
+  const range = { after: after ?? 0, before: before ?? Number.MAX_SAFE_INTEGER };
   if (before === undefined || after === undefined)
-    return { ...answer, messages: [], has_more: false, found: false };
-  const range = messagesBySeq(session)
+    return { ...answer, messages: [], has_more: false, found: false, range };
+  const asked = messagesBySeq(session)
     .map(({ row }) => row)
-    .filter(({ seq, status }) => status !== "streaming" && seq > (after ?? 0) && seq < (before ?? Infinity));
-  const { taken, more } = takeWithin(after === null ? range.toReversed() : range, messageBytes, {
+    .filter(({ seq, status }) => status !== "streaming" && seq > range.after && seq < range.before);
+  const { taken, more } = takeWithin(after === null ? asked.toReversed() : asked, messageBytes, {
     count: query.limit,
     bytes: query.max_bytes,
   });
   const messages = after === null ? taken.toReversed() : taken;
-  return { ...answer, messages, has_more: more, found: true };
+  return { ...answer, messages, has_more: more, found: true, range };
 }
 
 export function named(

@@ -77,8 +77,9 @@ function createMessageReads(db: Database, session: FindSession) {
       const answer = { session: row, total: row.message_count };
       const after = query.after === undefined ? 0 : seqOf.get(id, query.after)?.seq;
       const before = query.before === undefined ? Number.MAX_SAFE_INTEGER : seqOf.get(id, query.before)?.seq;
+      const range = { after: after ?? 0, before: before ?? Number.MAX_SAFE_INTEGER };
       if (after === undefined || before === undefined)
-        return { ...answer, messages: [], has_more: false, found: false };
+        return { ...answer, messages: [], has_more: false, found: false, range };
       const forwards = query.after !== undefined;
       const rows: Held<MessageColumns> = forwards ? oldest : newest;
       const { taken, more } = takeWithin(rows.iterate(id, after, before), messageBytes, {
@@ -86,7 +87,7 @@ function createMessageReads(db: Database, session: FindSession) {
         bytes: query.max_bytes,
       });
       const messages = (forwards ? taken : taken.toReversed()).map(toMessage);
-      return { ...answer, messages, has_more: more, found: true };
+      return { ...answer, messages, has_more: more, found: true, range };
     },
   };
 }
