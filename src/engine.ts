@@ -12,6 +12,7 @@ import { Presence } from "./core/presence.ts";
 import { Runs } from "./core/runs.ts";
 import type { SessionRef } from "./core/session.ts";
 import { Directory, nameOf, namingsOf, topicOf } from "./core/session.ts";
+import { Slots } from "./core/slots.ts";
 import { Stats } from "./core/stats.ts";
 import type { Tail } from "./core/tail.ts";
 import { chatMethods } from "./method/chat.ts";
@@ -116,8 +117,10 @@ function createCore(options: EngineOptions) {
   };
   const journal = new Journal({ store, clock, limits, log, publish, onStorage, fatal: options.fatal });
   const base = { journal, store, clock, limits, log };
+  const reads = new Slots(limits.store_reads);
   const followers = new Followers({
     ...base,
+    reads,
     hub,
     directory,
     onChange: (connection, { session }, what) => presence.watcher(connection, session, what),
@@ -127,7 +130,7 @@ function createCore(options: EngineOptions) {
   const bounds = { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt };
   const runs = new Runs({ ...base, router, sha256, ...bounds });
   const maintenance = new Maintenance({ ...base, event_grace_ms });
-  const readers = { followers, connections, changes, hub, presence };
+  const readers = { followers, connections, changes, hub, presence, reads };
   return { store, journal, directory, maintenance, runs, router, stats, ...readers };
 }
 

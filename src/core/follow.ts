@@ -7,7 +7,7 @@ import type { Clock, Logger } from "./ports.ts";
 import type { Store } from "./store.ts";
 import type { Directory, SessionRef } from "./session.ts";
 import { namingFor, noSession } from "./session.ts";
-import { Slots } from "./slots.ts";
+import type { Slots } from "./slots.ts";
 import { Snapshots } from "./snapshot.ts";
 import type { SubscriptionDeps } from "./subscription.ts";
 import { Subscription } from "./subscription.ts";
@@ -68,16 +68,18 @@ export class Followers {
     clock: Clock;
     limits: Limits;
     log: Logger;
+    /** Store reads for readers, bounded. */
+    reads: Slots;
     onChange: (connection: Connection, subscription: Subscription, state: "joined" | "left") => void;
   }) {
-    const { journal, store, hub, clock, limits, log } = options;
+    const { journal, store, hub, clock, limits, log, reads } = options;
     this.#journal = journal;
     this.#store = store;
     this.#directory = options.directory;
     this.#limits = limits;
-    this.#snapshots = new Snapshots(store, limits);
+    this.#snapshots = new Snapshots(store, limits, reads);
     this.#onChange = options.onChange;
-    this.#deps = { store, hub, clock, limits, log, reads: new Slots(limits.store_reads) };
+    this.#deps = { store, hub, clock, limits, log, reads };
   }
 
   /**

@@ -5,71 +5,60 @@ import { viewOf } from "./message.ts";
 import type { MessageRow } from "./operation.ts";
 import type { SnapshotRows, Store } from "./store.ts";
 import type { SessionRef } from "./session.ts";
-import { nameOf, sessionView } from "./session.ts";
+import { nameOf, sessionView, topicOf } from "./session.ts";
+import type { Slots } from "./slots.ts";
+import type { SnapshotText } from "./snapshot-cache.ts";
+import { SnapshotCache } from "./snapshot-cache.ts";
 import type { Tail } from "./tail.ts";
 import { lengthUtf8 } from "./text.ts";
 import type { Transcript } from "./transcript.ts";
 import { applyEvent } from "./transcript.ts";
 
-/** A session at one head: JSON text made once for all who ask meanwhile. */
-export interface SnapshotText {
-  readonly at: number;
-  readonly epoch: string;
-  readonly text: string;
-}
-
 const ATTEMPTS = 8;
 /** For the frame around a snapshot, and what else may be on its way to the same reader. */
 const MARGIN_BYTES = 16 * 1024;
 
-/** Snapshots by tail and naming, as long as the tail can continue them. */
+/** Snapshots by session and naming, as long as the tail can continue them. */
 export class Snapshots {
   readonly #store: Store;
   readonly #limits: Limits;
-  readonly #cache = new WeakMap<Tail, Partial<Record<Naming, Promise<SnapshotText | null>>>>();
+  readonly #reads: Slots;
+  readonly #cache = new SnapshotCache();
 
-  constructor(store: Store, limits: Limits) {
+  /** `reads`: store reads for readers, bounded. */
+  constructor(store: Store, limits: Limits, reads: Slots) {
     this.#store = store;
     this.#limits = limits;
+    this.#reads = reads;
   }
 
   /** Null where the session is gone. `tail` is pinned by the caller. */
-  async of(session: SessionRef, naming: Naming, tail: Tail): Promise<SnapshotText | null> {
-    const cached = this.#cache.get(tail) ?? {};
-    this.#cache.set(tail, cached);
-    const known = cached[naming];
-    if (known !== undefined) {
-      const snapshot = await known;
-      if (snapshot !== null && this.#fresh(snapshot, tail)) return snapshot;
-      // Somebody else who waited may have begun the next one by now.
-      if (cached[naming] !== known) return this.of(session, naming, tail);
-    }
-    const made = this.#make(session, naming, tail);
-    cached[naming] = made;
-    made.catch(() => {
-      if (cached[naming] === made) delete cached[naming];
-    });
-    return made;
+  of(session: SessionRef, naming: Naming, tail: Tail): Promise<SnapshotText | null> {
+    return this.#cache.of(
+      topicOf(session, naming),
+      tail,
+      (snapshot) => this.#isFresh(snapshot, tail),
+      () => this.#make(session, naming, tail),
+    );
   }
 
   /** The tail continues it, and what follows fits in one page. */
-  #fresh(snapshot: SnapshotText, tail: Tail): boolean {
+  #isFresh(snapshot: SnapshotText, tail: Tail): boolean {
     if (snapshot.epoch !== tail.epoch || snapshot.at < tail.first - 1) return false;
     return tail.read(snapshot.at, this.#limits.page_events, this.#limits.page_bytes).all;
   }
 
   async #make(session: SessionRef, naming: Naming, tail: Tail): Promise<SnapshotText | null> {
+    const { snapshot_bytes, snapshot_messages, slow_soft_bytes } = this.#limits;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const rows = await this.#store.snapshot(
-        session.id,
-        this.#limits.snapshot_bytes,
-        this.#limits.snapshot_messages,
+      const rows = await this.#reads.use(() =>
+        this.#store.snapshot(session.id, snapshot_bytes, snapshot_messages),
       );
       if (rows === null) return null;
       await tail.reached(rows.session.head);
       const snapshot = assemble(rows, tail, nameOf(session, naming));
       if (snapshot === null) continue;
-      const text = encodeWithin(snapshot, this.#limits.slow_soft_bytes - MARGIN_BYTES);
+      const text = encodeWithin(snapshot, slow_soft_bytes - MARGIN_BYTES);
       return { at: tail.head, epoch: tail.epoch, text };
     }
     throw new Error(`the snapshot of ${session.id} was overtaken ${ATTEMPTS} times`);

@@ -11,6 +11,7 @@ import type { Store } from "../core/store.ts";
 import type { Runs } from "../core/runs.ts";
 import type { Directory, SessionRef } from "../core/session.ts";
 import { noSession } from "../core/session.ts";
+import type { Slots } from "../core/slots.ts";
 import type { Stats } from "../core/stats.ts";
 import type { Tail } from "../core/tail.ts";
 import { NoSuchSession } from "../core/tails.ts";
@@ -29,6 +30,8 @@ export interface MethodDeps {
   readonly router: ModelRouter;
   readonly clock: Clock;
   readonly limits: Limits;
+  /** Store reads for readers, bounded. */
+  readonly reads: Slots;
   readonly stats: Stats;
   readonly on_busy: BusyPolicy;
 }

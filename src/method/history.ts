@@ -76,7 +76,7 @@ async function readHistory(
   query: HistoryQuery,
 ): Promise<HistoryRows> {
   for (;;) {
-    const rows = await deps.store.history(session.id, query);
+    const rows = await deps.reads.use(() => deps.store.history(session.id, query));
     if (rows === null) throw noSession();
     if (!rows.found) {
       throw new GatewayError("NOT_FOUND", "no such message in this session", {
