@@ -1,0 +1,97 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import type { ManualClock } from "../support/clock.ts";
+import { manualClock } from "../support/clock.ts";
+import type { FakeConnection, ReceivedFrame, TestEngine } from "../support/engine.ts";
+import { startEngine } from "../support/engine.ts";
+
+let clock: ManualClock;
+let scene: TestEngine;
+beforeEach(async () => {
+  clock = manualClock();
+  scene = await startEngine({ clock });
+});
+afterEach(async () => {
+  const closed = scene.close();
+  clock.advance(10_000);
+  await closed;
+});
+
+const inject = (socket: FakeConnection, content = "x") =>
+  socket.request("chat.inject", { session_id: "s", role: "user", content });
+
+const signals = (socket: FakeConnection, type: string): ReceivedFrame[] =>
+  socket.frames().filter(({ event }) => event === type);
+
+test("session.changed comes once a second at the most, with the latest state, and leaves nothing behind", async () => {
+  const ann = scene.connect("ann");
+  const idle = clock.pending;
+  await ann.request("session.create", { session_id: "s" });
+  expect(signals(ann, "session.changed")).toEqual([]);
+  clock.advance(0);
+  expect(signals(ann, "session.changed").map(({ payload }) => payload["head"])).toEqual([1]);
+  for (let i = 0; i < 30; i++) {
+    await inject(ann);
+    clock.advance(100);
+  }
+  const heads = signals(ann, "session.changed").map(({ payload }) => payload["head"]);
+  expect(heads).toEqual([1, 11, 21, 31]);
+  clock.advance(5_000);
+  expect(signals(ann, "session.changed")).toHaveLength(4);
+  expect(clock.pending).toBe(idle);
+});
+
+test("session.changed reaches every connection of those who may read, under their name for it, and nobody else", async () => {
+  const [ann, ann2, bob, eve] = ["ann", "ann", "bob", "eve"].map((user) => scene.connect(user)) as [
+    FakeConnection,
+    FakeConnection,
+    FakeConnection,
+    FakeConnection,
+  ];
+  await ann.request("session.create", { session_id: "s" });
+  await ann.request("session.share", { session_id: "s", user: "bob", role: "viewer" });
+  clock.advance(0);
+  expect(signals(ann, "session.changed").map(({ session_id }) => session_id)).toEqual(["s"]);
+  expect(signals(ann2, "session.changed")).toEqual(signals(ann, "session.changed"));
+  const [told] = signals(bob, "session.changed");
+  expect(told?.session_id).toStartWith("ses_");
+  expect(told?.payload["session_id"]).toBe(told?.session_id as string);
+  await ann.request("session.unshare", { session_id: "s", user: "bob" });
+  await inject(ann);
+  clock.advance(2_000);
+  expect(signals(ann, "session.changed")).toHaveLength(2);
+  expect(signals(bob, "session.changed")).toHaveLength(1);
+  expect(signals(eve, "session.changed")).toEqual([]);
+});
+
+test("the last session.changed of a deleted session says so, to all who could read it", async () => {
+  const [ann, bob] = [scene.connect("ann"), scene.connect("bob")];
+  await ann.request("session.create", { session_id: "s" });
+  await ann.request("session.share", { session_id: "s", user: "bob", role: "viewer" });
+  clock.advance(2_000);
+  await ann.request("session.delete", { session_id: "s" });
+  clock.advance(2_000);
+  for (const socket of [ann, bob]) {
+    const deleted = signals(socket, "session.changed").map(({ payload }) => payload["deleted"]);
+    expect(deleted).toEqual([undefined, true]);
+  }
+});
+
+test("presence tells watchers and those who manage clients, twenty times a second at the most", async () => {
+  const ann = scene.connect("ann");
+  await ann.request("session.create", { session_id: "s" });
+  await ann.request("session.subscribe", { session_id: "s" });
+  clock.advance(1_000);
+  const before = signals(ann, "presence.updated").length;
+  const others = Array.from({ length: 50 }, () => scene.connect("ann"));
+  for (const other of others) await other.request("session.subscribe", { session_id: "s" });
+  expect(signals(ann, "presence.updated").length - before).toBe(20);
+  clock.advance(1_000);
+  others[0]?.close();
+  const left = signals(ann, "presence.updated").at(-1);
+  expect(left).toMatchObject({
+    session_id: "s",
+    payload: { connection_id: others[0]?.id as string, state: "left", session_id: "s", user: "ann" },
+  });
+  const { watchers } = await ann.request<{ watchers: unknown[] }>("presence.list", { session_id: "s" });
+  expect(watchers).toHaveLength(50);
+});
