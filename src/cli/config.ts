@@ -1,4 +1,5 @@
 import { showConfig } from "../config/print.ts";
+import { VERSION } from "./about.ts";
 import type { Command } from "./args.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
 import { EXIT } from "./exit.ts";
@@ -12,7 +13,13 @@ export const configCommands: readonly Command[] = [
     args: [0, 0],
     options: CONFIG_OPTIONS,
     run: async (input, io) => {
-      const { warnings, file } = readConfig(input, io);
+      const { config, warnings, file } = readConfig(input, io);
+      // Some of it only shows when everything is put together, which opens nothing.
+      const [{ construct }, { createLogger }] = await Promise.all([
+        import("../gateway.ts"),
+        import("../log.ts"),
+      ]);
+      construct({ config, log: createLogger({ ...config.log, level: "silent" }), version: VERSION });
       for (const warning of warnings) io.err(`warning: ${warning}`);
       io.out(`the configuration is valid (${file ?? "no file: defaults, environment and flags"})`);
       return EXIT.ok;

@@ -141,8 +141,15 @@ export class Lanes {
     entry.run = run;
     entry.settled.resolve();
     void run.ended.then(() => this.#ended(session, lane, entry, run));
-    if (entry.interrupts) lane.active?.interrupt();
+    if (entry.interrupts) this.#interrupt(lane, entry);
     this.#pump(lane);
+  }
+
+  /** Ends what a newer message goes before: the active run, and those that were to interrupt it and have not begun. */
+  #interrupt(lane: Lane, by: Entry): void {
+    const before = lane.entries.slice(0, lane.entries.indexOf(by)).filter((each) => each.interrupts);
+    lane.active?.interrupt();
+    for (const { run } of before) run?.interrupt();
   }
 
   #pump(lane: Lane): void {

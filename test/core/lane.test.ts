@@ -155,3 +155,15 @@ test("a closed session takes no run until everybody who closed it opened it agai
   two();
   expect(lanes.reserve("s", "queue").status).toBe("started");
 });
+
+test("of several that interrupt only the newest one is answered", async () => {
+  const lanes = new Lanes(10, 16);
+  const [active, first, second] = ["a", "1", "2"].map((id) => new FakeRun(id)) as [FakeRun, FakeRun, FakeRun];
+  lanes.reserve("s", "queue").commit(active);
+  lanes.reserve("s", "interrupt").commit(first);
+  lanes.reserve("s", "interrupt").commit(second);
+  expect([active.interrupted, first.interrupted, second.interrupted]).toEqual([true, true, false]);
+  await first.end();
+  await active.end();
+  expect([first.isStarted, second.isStarted]).toEqual([false, true]);
+});
