@@ -64,7 +64,9 @@ export function createEngine(options: EngineOptions) {
     return journal.refused === null && ready ? "healthy" : "degraded";
   };
   const count = (code: string | null): void => stats.request(code);
-  const registry = new Registry({ store, clock, log, count, draining: () => state.draining }, []);
+  const draining = (): boolean => state.draining;
+  const sessionOf = (user: string, id: string): string | null => directory.known(user, id)?.id ?? null;
+  const registry = new Registry({ store, clock, log, count, draining, sessionOf }, []);
   for (const method of methodsOf(options, core, registry, { uptime, status })) registry.add(method);
 
   return {

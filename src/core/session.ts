@@ -101,8 +101,8 @@ const CACHED = 20_000;
 /** What a name or an id leads to: read once for all who ask meanwhile. */
 interface Cached<T> {
   readonly found: Promise<T>;
-  /** The session, where it is known without a read: it exists, or is being made. */
-  readonly session: SessionRef | null;
+  /** The session, once it is known: it exists, or is being made. */
+  session: SessionRef | null;
 }
 
 /**
@@ -254,16 +254,21 @@ export class Directory {
 }
 
 /** Only what exists stays remembered; an answer of "no" or an error is asked for again. */
-function shareRead<T>(cache: Map<string, Cached<T>>, key: string, read: () => Promise<T>): Promise<T> {
+function shareRead<T extends SessionRef | "gone" | null>(
+  cache: Map<string, Cached<T>>,
+  key: string,
+  read: () => Promise<T>,
+): Promise<T> {
   const known = cache.get(key);
   if (known !== undefined) return known.found;
-  const cached = { found: read(), session: null };
+  const cached: Cached<T> = { found: read(), session: null };
   remember(cache, key, cached);
   const forget = (): void => {
     if (cache.get(key) === cached) cache.delete(key);
   };
   cached.found.then((found) => {
     if (found === null || found === "gone") forget();
+    else cached.session = found;
   }, forget);
   return cached.found;
 }

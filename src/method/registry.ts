@@ -1,6 +1,5 @@
 import type { Static, TObject, TSchema } from "@sinclair/typebox";
 import type { Caller, Dispatch, Outcome } from "../core/call.ts";
-import type { Connection } from "../core/connections.ts";
 import { newId } from "../core/id.ts";
 import type { IdempotencyRow } from "../core/operation.ts";
 import type { Clock, Logger } from "../core/ports.ts";
@@ -12,6 +11,7 @@ import { validate } from "../protocol/schema.ts";
 import { fingerprint } from "./idempotency.ts";
 import type { KeyedRequest } from "./idempotency.ts";
 import { InFlight } from "./idempotency.ts";
+import { Turns } from "./turns.ts";
 
 /** One request on its way through a handler. */
 export interface Call {
@@ -57,6 +57,8 @@ export interface RegistryDeps {
   readonly count: (code: string | null) => void;
   /** The gateway stops: nothing new is begun, chat.abort still works. */
   readonly draining: () => boolean;
+  /** The gateway's id of a session by the id a user calls it, where it is known without a read. */
+  readonly sessionOf?: (user: string, id: string) => string | null;
 }
 
 /** Longest a method may take before the caller is told TIMEOUT; run.wait has its own. */
@@ -67,7 +69,7 @@ export class Registry {
   readonly #byName = new Map<string, MethodHandler>();
   readonly #deps: RegistryDeps;
   readonly #flights = new InFlight();
-  readonly #turns = new WeakMap<Connection, Map<string, Promise<void>>>();
+  readonly #turns = new Turns();
 
   constructor(deps: RegistryDeps, handlers: readonly MethodHandler[]) {
     this.#deps = deps;
@@ -141,7 +143,7 @@ export class Registry {
     handler: MethodHandler,
     params: unknown,
     call: OpenCall,
-    turn: Promise<void> | null,
+    turn: Promise<unknown> | null,
   ): Promise<void> {
     try {
       if (turn !== null) await turn;
@@ -196,20 +198,19 @@ export class Registry {
     }
   }
 
-  /** Mutating requests of one connection on one session go on one after the other; null: nothing is before it. */
-  #turn(definition: MethodDefinition, params: Record<string, unknown>, call: OpenCall): Promise<void> | null {
+  /** What the request has to wait for; null: nothing is before it. */
+  #turn(
+    definition: MethodDefinition,
+    params: Record<string, unknown>,
+    call: OpenCall,
+  ): Promise<unknown> | null {
     const { connection } = call.caller;
-    const session = params["session_id"];
-    if (definition.mutates !== true || connection === null || typeof session !== "string") return null;
-    const turns = this.#turns.get(connection) ?? new Map<string, Promise<void>>();
-    this.#turns.set(connection, turns);
-    const before = turns.get(session) ?? null;
-    const mine = new Promise<void>((resolve) => (call.onEntered = resolve));
-    turns.set(session, mine);
-    void mine.then(() => {
-      if (turns.get(session) === mine) turns.delete(session);
-    });
-    return before;
+    const id = params["session_id"];
+    if (definition.mutates !== true || connection === null || typeof id !== "string") return null;
+    // By whichever of its two names: one session has one order.
+    const turn = this.#turns.take(connection, new Set([id, this.#deps.sessionOf?.(call.user, id) ?? id]));
+    call.onEntered = turn.done;
+    return turn.before;
   }
 
   #call(caller: Caller, method: string, answer: (outcome: Outcome) => void): OpenCall {

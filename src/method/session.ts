@@ -207,8 +207,17 @@ async function fork(
   }
   directory.adopt(into);
   const made = await storedSession(deps, into, call.user);
-  await withTail(deps, into, (tail) => deps.changes.touch(into, tail));
+  void tell(deps, into);
   return made;
+}
+
+/** session.changed for a session that was made without an event. Whether it can be sent changes nothing about that. */
+async function tell(deps: MethodDeps, session: SessionRef): Promise<void> {
+  const { tails } = deps.journal;
+  const tail = await tails.pin(session).catch(() => null);
+  if (tail === null) return;
+  deps.changes.touch(session, tail);
+  tails.release(session.id);
 }
 
 function forkError(

@@ -160,6 +160,28 @@ test("subscriptions that are opened at once take no more places than there are",
   await scene.close();
 });
 
+test("two subscriptions of one session on one connection at once leave the one that was asked for last", async () => {
+  const scene = await stage();
+  const gate = Promise.withResolvers<void>();
+  scene.slow.gate = gate.promise;
+  const socket = scene.connect("ann");
+  const first = socket.request("session.subscribe", { session_id: "s" });
+  const second = socket.request("session.subscribe", { session_id: "s", after: 0 });
+  const third = socket.request("session.subscribe", { session_id: "s" });
+  await second;
+  gate.resolve();
+  await Promise.all([first, third]);
+  for (let i = 0; i < 5; i++)
+    await scene.ann.request("chat.inject", { session_id: "s", role: "user", content: `${i}` });
+  const answers = socket.frames().map(({ type, seq }) => (type === "res" ? "res" : seq));
+  const seqs = answers.slice(answers.lastIndexOf("res")).filter((each) => typeof each === "number");
+  expect(seqs).toEqual([2, 3, 4, 5, 6]);
+  expect(socket.subscriptions.size).toBe(1);
+  await scene.ann.request("session.delete", { session_id: "s" });
+  await until(() => scene.engine.journal.tails.size === 0, "its tail is dropped");
+  await scene.close();
+});
+
 test("a socket that closes while its subscription is opened holds nothing", async () => {
   const scene = await stage();
   const gate = Promise.withResolvers<void>();

@@ -189,3 +189,50 @@ test("pipelined requests on a new session enter the log in the order they were r
     .map((event) => (event.payload["message"] as { content: string }).content);
   expect(created).toEqual(messages);
 });
+
+test("requests that call one session by its two names enter the log in the order they were read, too", async () => {
+  const { connect, engine, store } = await start();
+  const socket = connect();
+  await socket.request("session.create", { session_id: "two" });
+  await socket.request("session.subscribe", { session_id: "two" });
+  const { id } = (await store.named("owner", "two")) as { id: string };
+  await Promise.all([
+    socket.request("session.update", { session_id: "two", title: "a" }),
+    socket.request("chat.inject", { session_id: id, role: "user", content: "b" }),
+    socket.request("chat.send", { session_id: "two", message: "c" }),
+    socket.request("chat.inject", { session_id: id, role: "user", content: "d" }),
+  ]);
+  await engine.runs.settled();
+  const written = socket.events().flatMap(({ event, payload }) => {
+    if (event === "session.updated") return ["a"];
+    return event === "message.created" ? [(payload["message"] as { content: string }).content] : [];
+  });
+  expect(written).toEqual(["a", "b", "c", "d"]);
+});
+
+test("a session that becomes known while requests wait for it keeps their order", async () => {
+  const { connect, engine } = await start();
+  const socket = connect();
+  const sent: Promise<unknown>[] = [];
+  for (let i = 0; i < 40; i++) {
+    const content = `${i}`;
+    const params = {
+      session_id: "grows",
+      ...(i % 4 === 0 ? { message: content } : { role: "user", content }),
+    };
+    sent.push(socket.request(i % 4 === 0 ? "chat.send" : "chat.inject", params).catch(() => undefined));
+    // Some come in one tick, some while those before are under way.
+    for (let turn = i % 3; turn > 0; turn--) await Promise.resolve();
+  }
+  await Promise.all(sent);
+  await engine.runs.settled();
+  const { messages } = await socket.request<{ messages: { role: string; content: string }[] }>(
+    "chat.history",
+    {
+      session_id: "grows",
+      limit: 200,
+    },
+  );
+  const asked = messages.filter(({ role }) => role === "user").map(({ content }) => Number(content));
+  expect(asked).toEqual(Array.from({ length: 40 }, (_, i) => i));
+});
