@@ -1,3 +1,16 @@
+import type { Principal } from "../core/principal.ts";
+import type { Turns } from "./turn.ts";
+
+export interface SocketOptions {
+  readonly remote: string;
+  /** Who authenticated at the upgrade; null: `connect` has to. */
+  readonly principal: Principal | null;
+  /** The client waits for connect.challenge. */
+  readonly challenge: boolean;
+  /** Those of the event loop it shares with others; without them it is alone. */
+  readonly turns?: Turns;
+}
+
 /** The socket under a connection, as Bun's ServerWebSocket has it. */
 export interface SocketPort {
   /** Above 0: sent; -1: queued; 0: dropped. */
@@ -17,11 +30,27 @@ export function closeReason(text: string): string {
   return text.slice(0, new TextEncoder().encodeInto(text, new Uint8Array(MAX_REASON_BYTES)).read);
 }
 
-/** Those who wait for a socket's buffer to shrink. */
+/**
+ * Those who wait for a peer's buffer to shrink. A turn of the event loop that is over counts as a full buffer, so that
+ * who catches up with a long log gives way to the others. Without turns there are no others.
+ */
 export class DrainWaiters {
+  readonly #turns: Turns | null;
   #waiting: { readonly below: number; readonly resolve: () => void }[] = [];
 
-  add(below: number): Promise<void> {
+  constructor(turns: Turns | null) {
+    this.#turns = turns;
+  }
+
+  /** What `unsent` bytes count as; `full` is what a full buffer has. */
+  count(unsent: number, full: number): number {
+    return this.#turns?.over === true ? Math.max(unsent, full) : unsent;
+  }
+
+  /** Resolves when fewer than `below` bytes wait and this turn is not over. */
+  async until(below: number, unsent: () => number): Promise<void> {
+    while (this.#turns?.over === true) await this.#turns.another();
+    if (unsent() < below) return undefined;
     return new Promise((resolve) => this.#waiting.push({ below, resolve }));
   }
 

@@ -10,18 +10,10 @@ import { decode, encodeError, encodeOk, encodeOkText } from "../protocol/frames.
 import { BadFrames, Held, InFlight } from "./connection-flight.ts";
 import * as handshake from "./connection-handshake.ts";
 import type { Hello } from "./connection-handshake.ts";
-import type { SocketPort } from "./connection-port.ts";
+import type { SocketOptions, SocketPort } from "./connection-port.ts";
 import { closeReason, DrainWaiters, Gone } from "./connection-port.ts";
 import { Pulse } from "./connection-pulse.ts";
 import type { TransportContext } from "./context.ts";
-
-export interface SocketOptions {
-  readonly remote: string;
-  /** Who authenticated at the upgrade; null: `connect` has to. */
-  readonly principal: Principal | null;
-  /** The client waits for connect.challenge. */
-  readonly challenge: boolean;
-}
 
 /** One WebSocket: handshake, requests, answers. What its socket tells it is handled synchronously, in order. */
 export class SocketConnection implements Connection {
@@ -46,7 +38,7 @@ export class SocketConnection implements Connection {
   readonly #flight: InFlight;
   readonly #held: Held;
   readonly #bad: BadFrames;
-  readonly #waiters = new DrainWaiters();
+  readonly #waiters: DrainWaiters;
   readonly #gone = new Gone();
   #port: SocketPort | null = null;
   #caller: Caller | null = null;
@@ -62,6 +54,7 @@ export class SocketConnection implements Connection {
     this.pulse = new Pulse(clock.monotonic());
     this.#context = context;
     this.#challenge = options.challenge;
+    this.#waiters = new DrainWaiters(options.turns ?? null);
     this.principal = options.principal;
     this.#flight = new InFlight(limits, (option) => count.limit(option));
     this.#held = new Held(limits.frame_bytes);
@@ -101,7 +94,7 @@ export class SocketConnection implements Connection {
 
   /** The socket may have room again. */
   wake(): void {
-    this.#waiters.wake(this.buffered());
+    this.#waiters.wake(this.unsent());
   }
 
   /** The socket is closed, by whomever. */
@@ -118,11 +111,15 @@ export class SocketConnection implements Connection {
   ping(): void {
     if (!this.closed) this.#port?.ping();
   }
-  buffered(): number {
+  /** Bytes that wait for the peer. */
+  unsent(): number {
     return this.closed ? 0 : (this.#port?.getBufferedAmount() ?? 0);
   }
+  buffered(): number {
+    return this.#waiters.count(this.unsent(), this.#context.limits.catch_up_buffer_bytes);
+  }
   drained(below: number): Promise<void> {
-    return this.closed || this.buffered() < below ? Promise.resolve() : this.#waiters.add(below);
+    return this.#waiters.until(below, () => this.unsent());
   }
   follow(topic: string): void {
     if (!this.closed) this.#port?.subscribe(topic);

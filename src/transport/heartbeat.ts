@@ -53,7 +53,7 @@ export class Heartbeat {
       );
     }
     const connected = connection.state === "connected";
-    const verdict = connection.pulse.look(now, connected, connection.buffered(), this.#rules);
+    const verdict = connection.pulse.look(now, connected, connection.unsent(), this.#rules);
     if (verdict === "ok") return undefined;
     if (verdict === "beat") return beat(connection, wall);
     return this.#closeFor(verdict, connection);

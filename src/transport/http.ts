@@ -5,7 +5,6 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { TransportContext } from "./context.ts";
 import { docsRoutes } from "./docs.ts";
 import { errorResponse, publicError } from "./error.ts";
-import { HttpIntake } from "./http-intake.ts";
 import { oneshotRoutes } from "./oneshot.ts";
 import { frontPage } from "./page.ts";
 import { restRoutes } from "./rest.ts";
@@ -15,6 +14,7 @@ import type { HttpRoute, Visit } from "./rest-reply.ts";
 import { preflight, seal } from "./rest-reply.ts";
 import { eventsRoute } from "./sse.ts";
 import { Streams } from "./sse-hub.ts";
+import { Turns } from "./turn.ts";
 
 /** The WebSocket side, as far as HTTP has to know it. */
 export interface SocketUpgrades<D> {
@@ -47,16 +47,19 @@ export interface HttpTransport<D> {
 const IDLE_SECS = 30;
 
 export function createHttp<D>(context: TransportContext, sockets: SocketUpgrades<D>): HttpTransport<D> {
-  const streams = new Streams(context);
+  const turns = new Turns(() => context.clock.monotonic());
+  const streams = new Streams(context, turns);
   const servers = new Set<Server<D>>();
   /** Which listener a request came in on; Elysia knows of one at the most. */
   const cameBy = new WeakMap<Request, Server<D>>();
   const app = createApp(context, streams, sockets, cameBy);
-  const intake = new HttpIntake(() => context.clock.monotonic());
 
   async function answer(request: Request, server: Server<D>): Promise<Response> {
     cameBy.set(request, server);
-    const response = await intake.take(() => app.fetch(request));
+    // HTTP lets a peer send thousands without waiting for an answer. Bun ends a connection on which a second request
+    // comes while one waits, so what waits here is at most one of each.
+    if (turns.over || turns.crowded) await turns.another();
+    const response = await app.fetch(request);
     return seal(response, context.doors.corsOrigin(request.headers.get("origin")));
   }
 

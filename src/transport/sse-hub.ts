@@ -8,6 +8,7 @@ import type { Visit } from "./rest-reply.ts";
 import { EventStream } from "./sse-stream.ts";
 import type { Chunk } from "./sse-text.ts";
 import { chunkOf, COMMENT, eventText } from "./sse-text.ts";
+import type { Turns } from "./turn.ts";
 
 const LOOK_MS = 1_000;
 const COMMENT_LOOKS = 10;
@@ -24,13 +25,15 @@ interface Watched {
 /** The open event streams, the topics they follow, and one timer for all of them. */
 export class Streams implements Listener {
   readonly #context: TransportContext;
+  readonly #turns: Turns;
   readonly #topics = new Map<string, Set<EventStream>>();
   readonly #open = new Map<EventStream, Watched>();
   #looks = 0;
   #cancel: (() => void) | null = null;
 
-  constructor(context: TransportContext) {
+  constructor(context: TransportContext, turns: Turns) {
     this.#context = context;
+    this.#turns = turns;
   }
 
   get size(): number {
@@ -77,6 +80,7 @@ export class Streams implements Listener {
       principal,
       now,
       limits: context.limits,
+      turns: this.#turns,
       topics: {
         follow: (topic, follower) => this.#follow(topic, follower),
         unfollow: (topic, follower) => this.#unfollow(topic, follower),
@@ -129,7 +133,7 @@ export class Streams implements Listener {
     const { slow_stuck_bytes, slow_stuck_secs } = this.#context.limits;
     const comment = ++this.#looks % COMMENT_LOOKS === 0;
     for (const [stream, watched] of this.#open) {
-      const waits = stream.buffered();
+      const waits = stream.unsent();
       // A stream that only has to end waits for its last bytes no longer than others for many.
       const enough = stream.closed ? waits > 0 : waits > slow_stuck_bytes;
       watched.stuck = enough && stream.taken === watched.taken ? watched.stuck + 1 : 0;
@@ -143,7 +147,7 @@ export class Streams implements Listener {
     const { count, log } = this.#context;
     count.slowConsumer();
     log.info(
-      { connection_id: stream.id, buffered: stream.buffered() },
+      { connection_id: stream.id, buffered: stream.unsent() },
       "an event stream does not drain: ended",
     );
     stream.close(new GatewayError("SLOW_CONSUMER", "the stream did not drain: reconnect and resume"));

@@ -7,6 +7,7 @@ import type { GatewayError } from "../protocol/errors.ts";
 import { DrainWaiters } from "./connection-port.ts";
 import type { Chunk } from "./sse-text.ts";
 import { chunkOf, eventText } from "./sse-text.ts";
+import type { Turns } from "./turn.ts";
 
 /** What is written at a time: small, so that a slow reader's progress shows. */
 const WRITE_BYTES = 16 * 1024;
@@ -25,6 +26,7 @@ export interface StreamOptions {
   readonly principal: Principal;
   readonly now: number;
   readonly limits: Limits;
+  readonly turns: Turns;
   readonly topics: {
     follow(topic: string, stream: EventStream): void;
     unfollow(topic: string, stream: EventStream): void;
@@ -61,7 +63,7 @@ export class EventStream implements Connection {
   /** Resolves when it is over. */
   readonly over: Promise<void>;
   readonly #options: StreamOptions;
-  readonly #waiters = new DrainWaiters();
+  readonly #waiters: DrainWaiters;
   readonly #resolveOver: () => void;
   #queue: Chunk[] = [];
   /** Bytes of the first chunk that were written already. */
@@ -76,6 +78,7 @@ export class EventStream implements Connection {
 
   constructor(options: StreamOptions) {
     this.#options = options;
+    this.#waiters = new DrainWaiters(options.turns);
     this.id = options.id;
     this.remote = options.remote;
     this.client_id = options.client_id;
@@ -120,11 +123,15 @@ export class EventStream implements Connection {
     this.#schedule();
   }
 
-  buffered(): number {
+  /** Bytes that wait for the peer. */
+  unsent(): number {
     return this.#state === "gone" ? 0 : this.#queued + this.#blocked;
   }
+  buffered(): number {
+    return this.#waiters.count(this.unsent(), this.#options.limits.catch_up_buffer_bytes);
+  }
   drained(below: number): Promise<void> {
-    return this.closed || this.buffered() < below ? Promise.resolve() : this.#waiters.add(below);
+    return this.#waiters.until(below, () => this.unsent());
   }
   follow(topic: string): void {
     this.#options.topics.follow(topic, this);
@@ -146,7 +153,7 @@ export class EventStream implements Connection {
     if (this.#state === "gone") return;
     this.#flush();
     const controller = this.#controller;
-    const waits = this.buffered() > 0;
+    const waits = this.unsent() > 0;
     this.gone();
     // With bytes waiting a peaceful end would wait for a reader that may never read.
     if (waits) controller?.close(new Error("the stream was ended"));
@@ -213,7 +220,7 @@ export class EventStream implements Connection {
   /** What follows from how much is left. */
   #settle(): void {
     if (this.#state === "gone") return;
-    const left = this.buffered();
+    const left = this.unsent();
     this.#waiters.wake(left);
     if (this.#state === "finishing" && left === 0 && this.#controller !== null) {
       const controller = this.#controller;

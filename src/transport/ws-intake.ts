@@ -1,4 +1,4 @@
-import { Turns } from "./turn.ts";
+import type { Turns } from "./turn.ts";
 
 /** A socket and who handles its frames, as Bun's ServerWebSocket has it. */
 export interface IntakeSocket {
@@ -9,8 +9,7 @@ export interface IntakeSocket {
 }
 
 export interface IntakeOptions<S> {
-  /** A clock in milliseconds. */
-  readonly monotonic: () => number;
+  readonly turns: Turns;
   /** A frame that had to wait could not be handled; of one that had not, `take` throws. */
   readonly failed: (error: unknown, socket: S) => void;
 }
@@ -34,9 +33,9 @@ export class Intake<S extends IntakeSocket> {
   readonly #waiting = new Map<S, Waiting>();
   #scheduled = false;
 
-  constructor({ monotonic, failed }: IntakeOptions<S>) {
+  constructor({ turns, failed }: IntakeOptions<S>) {
     this.#failed = failed;
-    this.#turns = new Turns(monotonic);
+    this.#turns = turns;
   }
 
   /** A frame came. */

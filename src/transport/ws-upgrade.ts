@@ -3,6 +3,7 @@ import { GatewayError } from "../protocol/errors.ts";
 import { SocketConnection } from "./connection.ts";
 import { authenticate } from "./connection-handshake.ts";
 import type { TransportContext } from "./context.ts";
+import type { Turns } from "./turn.ts";
 import type { UpgradeRequest } from "./ws-request.ts";
 import { CHALLENGE_SUBPROTOCOL, readUpgrade, refusal } from "./ws-request.ts";
 
@@ -24,7 +25,11 @@ export type Upgrade = (
 const RETRY_MS = 2_000;
 
 /** `sockets` are those that are open, read anew at every request. */
-export function createUpgrade(context: TransportContext, sockets: Iterable<SocketConnection>): Upgrade {
+export function createUpgrade(
+  context: TransportContext,
+  sockets: Iterable<SocketConnection>,
+  turns: Turns,
+): Upgrade {
   function upgrade(
     request: Request,
     server: SocketServer,
@@ -57,7 +62,7 @@ export function createUpgrade(context: TransportContext, sockets: Iterable<Socke
       // Once more: others may have come while the credential was checked.
       checkRoom(context);
       const challenge = protocol === CHALLENGE_SUBPROTOCOL;
-      const data = new SocketConnection(context, { remote, principal, challenge });
+      const data = new SocketConnection(context, { remote, principal, challenge, turns });
       // Without the header Bun selects what the client offered first, a ticket included.
       const headers = protocol === null ? {} : { "sec-websocket-protocol": protocol };
       if (server.upgrade(request, { data, headers })) return undefined;

@@ -5,6 +5,7 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { SocketConnection } from "./connection.ts";
 import type { TransportContext } from "./context.ts";
 import { Heartbeat } from "./heartbeat.ts";
+import { Turns } from "./turn.ts";
 import { Intake } from "./ws-intake.ts";
 import type { SocketServer, Upgrade } from "./ws-upgrade.ts";
 import { createUpgrade } from "./ws-upgrade.ts";
@@ -30,6 +31,7 @@ const CONTROL_RETRY_MS = 1_000;
 
 export function createSockets(context: TransportContext): Sockets {
   const sockets = new Set<SocketConnection>();
+  const turns = new Turns(() => context.clock.monotonic());
   const heartbeat = new Heartbeat(context, sockets);
 
   function listenerFor(server: SocketServer): Listener {
@@ -38,7 +40,7 @@ export function createSockets(context: TransportContext): Sockets {
         if (server.publish(topic, frame.text, false) !== 0 || server.subscriberCount(topic) === 0) return;
         // Somebody's frame was dropped, and only the sum is told: they are those with a full buffer.
         for (const socket of sockets) {
-          if (socket.buffered() > context.limits.backpressure_bytes) socket.overrun = true;
+          if (socket.unsent() > context.limits.backpressure_bytes) socket.overrun = true;
         }
       },
     };
@@ -52,8 +54,8 @@ export function createSockets(context: TransportContext): Sockets {
   }
 
   return {
-    upgrade: createUpgrade(context, sockets),
-    websocket: handlers(context, sockets),
+    upgrade: createUpgrade(context, sockets, turns),
+    websocket: handlers(context, sockets, turns),
     listenerFor,
     closeAll,
     start: () => heartbeat.start(),
@@ -64,6 +66,7 @@ export function createSockets(context: TransportContext): Sockets {
 function handlers(
   context: TransportContext,
   sockets: Set<SocketConnection>,
+  turns: Turns,
 ): WebSocketHandler<SocketConnection> {
   const failed = (error: unknown, ws: ServerWebSocket<SocketConnection>): void => {
     const id = newId("req", context.clock.now());
@@ -74,8 +77,7 @@ function handlers(
     const message = `something went wrong; the log has it under ${id}`;
     ws.data.close(new GatewayError("INTERNAL_ERROR", message, { details: { id } }));
   };
-  const monotonic = (): number => context.clock.monotonic();
-  const intake = new Intake<ServerWebSocket<SocketConnection>>({ monotonic, failed });
+  const intake = new Intake<ServerWebSocket<SocketConnection>>({ turns, failed });
   /** Pings are answered below us, as fast as they come: only an end ends that. */
   const control = (ws: ServerWebSocket<SocketConnection>, tooMany: boolean): void => {
     if (!tooMany) return;
