@@ -7,6 +7,8 @@ import type { PulseRules } from "./connection-pulse.ts";
 import type { TransportContext } from "./context.ts";
 
 const LOOK_EVERY_MS = 1_000;
+/** How soon it is looked whose buffer is too full, after something had to wait in one. */
+const HURRY_MS = 50;
 
 /** Looks at every socket once a second, with one timer for all of them: who is silent, slow, expired, or due a heartbeat. */
 export class Heartbeat {
@@ -14,6 +16,9 @@ export class Heartbeat {
   readonly #connections: Iterable<SocketConnection>;
   readonly #rules: PulseRules;
   #cancel: (() => void) | null = null;
+  #cancelHurry: (() => void) | null = null;
+  /** Bytes that waited at the last hurried look, of those who had too many. */
+  #full = new Map<SocketConnection, number>();
 
   /** `connections` is read anew at every look. */
   constructor(context: TransportContext, connections: Iterable<SocketConnection>) {
@@ -35,6 +40,32 @@ export class Heartbeat {
   stop(): void {
     this.#cancel?.();
     this.#cancel = null;
+    this.#cancelHurry?.();
+    this.#cancelHurry = null;
+  }
+
+  /**
+   * Something has to wait in somebody's buffer. One that has too much in it and takes nothing is not kept up to the next
+   * look: in a second it can grow by megabytes, for each of those who do not read.
+   */
+  hurry(): void {
+    this.#cancelHurry ??= this.#context.clock.after(HURRY_MS, () => {
+      this.#cancelHurry = null;
+      this.#lookForFull();
+    });
+  }
+
+  #lookForFull(): void {
+    const before = this.#full;
+    this.#full = new Map();
+    for (const connection of this.#connections) {
+      const unsent = connection.unsent();
+      if (unsent <= this.#context.limits.slow_soft_bytes) continue;
+      const shrinks = unsent < (before.get(connection) ?? Number.POSITIVE_INFINITY);
+      if (shrinks) this.#full.set(connection, unsent);
+      else this.#closeFor("slow", connection);
+    }
+    if (this.#full.size > 0) this.hurry();
   }
 
   #look(): void {

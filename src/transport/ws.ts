@@ -37,7 +37,9 @@ export function createSockets(context: TransportContext): Sockets {
   function listenerFor(server: SocketServer): Listener {
     return {
       publish(topic, frame) {
-        if (server.publish(topic, frame.text, false) !== 0 || server.subscriberCount(topic) === 0) return;
+        const status = server.publish(topic, frame.text, false);
+        if (status === -1) heartbeat.hurry();
+        if (status !== 0 || server.subscriberCount(topic) === 0) return;
         // Somebody's frame was dropped, and only the sum is told: they are those with a full buffer.
         for (const socket of sockets) {
           if (socket.unsent() > context.limits.backpressure_bytes) socket.overrun = true;
