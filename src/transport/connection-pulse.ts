@@ -26,6 +26,8 @@ export class Pulse {
   #unanswered = 0;
   #controls = 0;
   #buffered = 0;
+  /** The largest single frame that waits, as far as it was noted. */
+  #frame = 0;
   #stuckSecs = 0;
 
   constructor(now: number) {
@@ -54,6 +56,20 @@ export class Pulse {
   /** The handshake begins now: a socket that was authenticated at its upgrade may say `connect` later. */
   shakesHands(now: number): void {
     this.#handshakeAt = now;
+  }
+
+  /** A frame of so many bytes was sent that would fill much of what may wait. */
+  sent(bytes: number): void {
+    this.#frame = Math.max(this.#frame, bytes);
+  }
+
+  /**
+   * Whether more waits than may. A single frame, a snapshot with a long answer in it, may be larger than all that may
+   * wait: who is taking it is not slow by that.
+   */
+  isOver(buffered: number, limits: Limits): boolean {
+    this.#frame = Math.min(this.#frame, buffered);
+    return buffered > limits.slow_soft_bytes + this.#frame;
   }
 
   /** Bytes that waited for the peer at the last look. */
@@ -86,6 +102,6 @@ export class Pulse {
     const stuck =
       before > limits.slow_stuck_bytes && buffered > limits.slow_stuck_bytes && buffered >= before;
     this.#stuckSecs = stuck ? this.#stuckSecs + 1 : 0;
-    return buffered > limits.slow_soft_bytes || this.#stuckSecs >= limits.slow_stuck_secs;
+    return this.isOver(buffered, limits) || this.#stuckSecs >= limits.slow_stuck_secs;
   }
 }

@@ -274,7 +274,9 @@ export class SocketConnection implements Connection {
   }
 
   #write(text: string): void {
-    if (!this.closed && this.#port?.send(text) === 0) this.overrun = true;
+    if (this.closed) return;
+    if (text.length > this.#context.limits.slow_soft_bytes / 2) this.pulse.sent(Buffer.byteLength(text));
+    if (this.#port?.send(text) === 0) this.overrun = true;
   }
 
   /** The refusal first, then the close. */

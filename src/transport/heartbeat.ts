@@ -60,7 +60,7 @@ export class Heartbeat {
     this.#full = new Map();
     for (const connection of this.#connections) {
       const unsent = connection.unsent();
-      if (unsent <= this.#context.limits.slow_soft_bytes) continue;
+      if (!connection.pulse.isOver(unsent, this.#context.limits)) continue;
       const shrinks = unsent < (before.get(connection) ?? Number.POSITIVE_INFINITY);
       if (shrinks) this.#full.set(connection, unsent);
       else this.#closeFor("slow", connection);

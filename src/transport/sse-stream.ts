@@ -226,7 +226,18 @@ export class EventStream implements Connection {
       const controller = this.#controller;
       this.gone();
       void controller.end();
-    } else if (left > this.#options.limits.slow_soft_bytes) this.#options.onSlow(this);
+    } else if (this.#isOver(left)) this.#options.onSlow(this);
+  }
+
+  /**
+   * Whether more waits than may. A single frame, a snapshot with a long answer in it, may be larger than all that may
+   * wait: who is taking it is not slow by that.
+   */
+  #isOver(left: number): boolean {
+    const { slow_soft_bytes } = this.#options.limits;
+    if (left <= slow_soft_bytes) return false;
+    const frame = this.#queue.reduce((largest, { size }) => Math.max(largest, size), 0);
+    return left > slow_soft_bytes + frame;
   }
 
   #unblocked(size: number): void {

@@ -2,6 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { manualClock } from "../support/clock.ts";
+import { startCutProxy } from "../support/cut-proxy.ts";
+import type { Script } from "../support/engine.ts";
 import { until } from "../support/engine.ts";
 import { openEvents } from "../support/sse-client.ts";
 import type { TestHttp } from "./http.fixture.ts";
@@ -110,7 +112,33 @@ describe("a reader that does not read", () => {
   });
 });
 
+/** An answer of 500 KiB that does not end; as JSON every character of it is two. */
+const endless: Script = async function* (_request, signal) {
+  for (let i = 0; i < 10; i++) yield { type: "text", text: "\n".repeat(50 * KIB) };
+  await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+  yield { type: "aborted" };
+};
+
 describe("a reader that takes its time", () => {
+  test("gets a snapshot that is larger than all that may wait", async () => {
+    await using at = await startHttp({ script: endless });
+    const { run_id } = await at.send("s1");
+    const written = async (): Promise<number> =>
+      (await at.ask("GET", "/api/v1/sessions/s1/messages")).body.messages.at(-1).content.length;
+    while ((await written()) < 500 * KIB);
+    const proxy = startCutProxy({ target: () => new URL(at.url).host, narrow: true });
+    const reader = await openEvents(`http://${proxy.address}/api/v1/sessions/s1/events`, {
+      headers: { ...bearer("owner"), host: new URL(at.url).host },
+    });
+    const snapshot = await reader.next((event) => event.event === "session.snapshot");
+    expect(snapshot.data.length).toBeGreaterThan(2_000 * KIB);
+    await reader.next((event) => event.event === "session.synced");
+    expect(at.counted.slow).toBe(0);
+    await at.ask("POST", "/api/v1/rpc/chat.abort", { body: { run_id } });
+    reader.close();
+    proxy.stop();
+  });
+
   test("gets a long log page by page, and is there in the end", async () => {
     await using at = await startHttp();
     await at.ask("POST", "/api/v1/sessions", { body: { session_id: "s1" } });

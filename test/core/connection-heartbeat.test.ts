@@ -149,6 +149,23 @@ describe("slow readers", () => {
     expect(stub.counted.slow).toBe(1);
   });
 
+  test("one large frame does not count, as long as it waits", () => {
+    const { stub, connection, port } = setup();
+    connection.send({ text: JSON.stringify("x".repeat(2 * MIB)), type: "t", epoch: null, seq: null });
+    port.waiting = 3 * MIB;
+    stub.clock.advance(1_000);
+    expect(port.closed).toBeNull();
+    // Of that frame 512 KiB can be left at the most.
+    port.waiting = 512 * KIB;
+    stub.clock.advance(1_000);
+    port.waiting = 1.5 * MIB;
+    stub.clock.advance(1_000);
+    expect(port.closed).toBeNull();
+    port.waiting = 1.5 * MIB + 1;
+    stub.clock.advance(1_000);
+    expect(port.closed?.code).toBe(4030);
+  });
+
   test("more than 64 KiB that does not shrink for 15 s closes 4030", () => {
     const { stub, port } = setup();
     port.waiting = 64 * KIB + 1;
