@@ -29,6 +29,12 @@ async function pages(person: Person, params: Record<string, unknown>, bound = 50
   throw new Error(`more than ${bound} pages`);
 }
 
+/** What follows is newer: two changes of one millisecond have no order. */
+async function later(): Promise<void> {
+  const now = Date.now();
+  while (Date.now() === now) await Bun.sleep(1);
+}
+
 function ids(sessions: readonly Listed[]): string[] {
   return sessions.map(({ session_id }) => session_id);
 }
@@ -61,6 +67,7 @@ describe("session.list", () => {
     }
     // What changes goes to the front, and pages that follow lose nothing of the rest.
     const first = await bea.call("session.list", { limit: 5 });
+    await later();
     await bea.call("session.update", { session_id: whole[20]?.session_id, title: "changed" });
     const rest = await pages(bea, { limit: 50, cursor: first.next });
     const missing = new Set(ids(whole).slice(5)).difference(new Set(ids(rest.flat())));
@@ -96,6 +103,7 @@ describe("session.list", () => {
     const fay = await stack.guest({ user: "fay", role: "user" });
     await fay.call("session.create", { session_id: "a" });
     const b = await fay.call("session.create", { session_id: "b" });
+    await later();
     await fay.call("session.update", { session_id: "a", archived: true });
     const list = async (params: Record<string, unknown>): Promise<string[]> =>
       ids((await fay.call("session.list", params)).sessions);
