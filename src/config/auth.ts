@@ -11,8 +11,8 @@ const SHORT_TOKEN_CHARS = 16;
 const MAX_PASSWORD_CHARS = 1_024;
 const SHORT_PASSWORD_CHARS = 12;
 /** What `multi` can be made of, and what later versions add. */
-const MODES = ["token", "password"];
-const MODES_LATER = ["device", "tailscale"];
+const MODES = ["token", "password", "device"];
+const MODES_LATER = ["tailscale"];
 
 /** `$argon2id$v=19$m=<KiB>,t=<passes>,p=<lanes>$<salt>$<hash>` */
 const PHC =
@@ -44,7 +44,7 @@ function checkModes({ mode, modes }: Config["auth"], where: Where): string[] {
     const what = MODES_LATER.includes(each)
       ? `"${each}" is not available in this version`
       : `"${each.slice(0, 60)}" is no mode that can be one of several`;
-    throw new ConfigError(`${where("auth.modes")}: ${what}: use ${MODES.join(" and ")}`);
+    throw new ConfigError(`${where("auth.modes")}: ${what}: use ${MODES.join(", ")}`);
   }
   if (mode === "multi" || modes.length === 0) return [];
   return [`${where("auth.modes")}: not used, because auth.mode is "${mode}": set that to "multi"`];

@@ -101,12 +101,12 @@ export const ConfigSchema = Type.Object({
   }),
   auth: Type.Object({
     mode: choice(
-      ["token", "password", "multi", "none"],
+      ["token", "password", "device", "multi", "none"],
       "token",
-      "Who may come in besides tokens: `password`, what `modes` lists, or (`none`) everybody, on loopback only.",
-      ["device", "tailscale"],
+      "Who may come in besides tokens: the `password`, a paired `device`, what `modes` lists, or (`none`) everybody, on loopback only.",
+      ["tailscale"],
     ),
-    modes: list("For `multi`: some of `token` and `password`."),
+    modes: list("For `multi`: some of `token`, `password` and `device`."),
     token: secret("", "An administrator's token. Without one, a token is generated into `<data_dir>/token`."),
     password: secret("", "The owner's password, for the modes that take one."),
     password_hash: secret("", "The same as a hash, which `agentbus password` makes."),

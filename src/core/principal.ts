@@ -11,8 +11,8 @@ import type { RowChange } from "./operation.ts";
 export interface Principal {
   readonly user: string;
   readonly scopes: ReadonlySet<Scope>;
-  readonly method: "none" | "token" | "auth_session" | "password";
-  /** Id of the credential behind it (token, auth session, "password"), so that revoking it reaches open connections; null: none. */
+  readonly method: "none" | "token" | "auth_session" | "password" | "device";
+  /** Id of the credential behind it (token, auth session, device, "password"), so that revoking it reaches open connections; null: none. */
   readonly credential: string | null;
   /** When the credential ends, milliseconds since 1970; null: never. */
   readonly expires_at: number | null;

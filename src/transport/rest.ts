@@ -5,6 +5,7 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
 import { Params, validate } from "../protocol/schema.ts";
 import { authSessionCreate } from "../protocol/api/auth.ts";
+import { DeviceProof } from "../protocol/api/device.ts";
 import type { TransportContext } from "./context.ts";
 import { errorResponse } from "./error.ts";
 import { admit, authenticate, callerOf, headerCredential, nobody, tooManyCredentials } from "./rest-guard.ts";
@@ -150,10 +151,12 @@ async function callAny(context: TransportContext, visit: Visit): Promise<Respons
 
 const SECRET = Type.String({ minLength: 1, maxLength: 1024 });
 const LOGIN = Params({
+  /** What a device signed as its client_id. */
+  client_id: Type.Optional(Type.String({ maxLength: 128 })),
   auth_token: Type.Optional(SECRET),
   password: Type.Optional(SECRET),
   session_token: Type.Optional(SECRET),
-  device: Type.Optional(Type.Object({}, { additionalProperties: true })),
+  device: Type.Optional(DeviceProof),
 });
 
 async function logIn(context: TransportContext, visit: Visit): Promise<Response> {

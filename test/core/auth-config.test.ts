@@ -16,6 +16,8 @@ describe("passwords", () => {
       ["token", "password"],
     ],
     ['mode = "multi"\nmodes = ["token"]', "multi", ["token"]],
+    ['mode = "multi"\nmodes = ["device", "token"]', "multi", ["device", "token"]],
+    ['mode = "device"', "device", []],
   ])("%s", (toml, mode, modes) => {
     const files = { secret: "correct horse battery\n", hash: `${HASH}\n` };
     const { config, warnings } = load({ toml: `[auth]\n${toml}`, files });
@@ -52,12 +54,12 @@ describe("passwords", () => {
     ['mode = "multi"\nmodes = ["token", "password"]', `auth.modes: "password" needs one: ${ONE}`],
     ['mode = "multi"', 'auth.mode: "multi" needs a list: set auth.modes to ["token", "password"]'],
     [
-      'mode = "multi"\nmodes = ["device"]',
-      'auth.modes: "device" is not available in this version: use token and password',
+      'mode = "multi"\nmodes = ["tailscale"]',
+      'auth.modes: "tailscale" is not available in this version: use token, password, device',
     ],
     [
       'mode = "multi"\nmodes = ["none"]',
-      'auth.modes: "none" is no mode that can be one of several: use token and password',
+      'auth.modes: "none" is no mode that can be one of several: use token, password, device',
     ],
     [
       `mode = "password"\npassword = "a"\npassword_hash = "${HASH}"`,

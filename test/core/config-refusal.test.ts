@@ -65,12 +65,12 @@ describe("refusals say where, what and what to do", () => {
       "agentbus.toml: auth.token: a token is visible ASCII characters without spaces: choose another",
     ],
     [
-      '[auth]\nmode = "Device"',
-      'agentbus.toml: auth.mode: "device" is not available in this version: use token, password, multi or none',
+      '[auth]\nmode = "Tailscale"',
+      'agentbus.toml: auth.mode: "tailscale" is not available in this version: use token, password, device, multi or none',
     ],
     [
       '[auth]\nmode = "nome"',
-      'agentbus.toml: auth.mode: it must be token, password, multi or none, not "nome"',
+      'agentbus.toml: auth.mode: it must be token, password, device, multi or none, not "nome"',
     ],
     [
       '[auth]\nmode = "none"\n[server]\nhost = "0.0.0.0"',

@@ -1,6 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { defineMethod } from "../methods.ts";
 import { Empty, Params, Timestamp } from "../schema.ts";
+import { DeviceProof } from "./device.ts";
 
 const connectParams = Type.Object(
   {
@@ -11,7 +12,7 @@ const connectParams = Type.Object(
     capabilities: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 64 })),
     auth_token: Type.Optional(Type.String({ minLength: 1, maxLength: 1024 })),
     password: Type.Optional(Type.String({ minLength: 1, maxLength: 1024 })),
-    device: Type.Optional(Type.Object({}, { additionalProperties: true })),
+    device: Type.Optional(DeviceProof),
     session_token: Type.Optional(Type.String({ minLength: 1, maxLength: 1024 })),
     protocol: Type.Optional(
       Type.Object({ min: Type.Integer({ minimum: 0 }), max: Type.Integer({ minimum: 0 }) }),
