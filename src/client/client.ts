@@ -1,5 +1,7 @@
 import type { EventFrame } from "../protocol/frames.ts";
+import type { DeviceCredential } from "./device.ts";
 import { ClientError } from "./error.ts";
+import { greetingOf, socketUrl } from "./greeting.ts";
 import type { Link, LinkEnd } from "./link.ts";
 import { openLink } from "./link.ts";
 import type { Hello, MethodName, ParamsFor, ResultFor } from "./methods.ts";
@@ -7,6 +9,8 @@ import { ask } from "./request.ts";
 import type { RequestOptions } from "./request.ts";
 import type { Answered } from "./outbox.ts";
 import { Outbox } from "./outbox.ts";
+import type { Admission } from "./pairing.ts";
+import { createAdmission } from "./pairing.ts";
 import { comesBack, createReconnect, meaningOf } from "./reconnect.ts";
 import type { SubscribeOptions, Subscription, SubscriptionHandlers } from "./subscription.ts";
 import { Follow } from "./subscription.ts";
@@ -17,6 +21,8 @@ export interface ClientOptions {
   readonly auth_token?: string;
   readonly session_token?: string;
   readonly password?: string;
+  /** A key of this installation: `deviceOf` makes it of a pair of WebCrypto's. */
+  readonly device?: DeviceCredential;
   /** Default: random, the same for the life of the client. */
   readonly client_id?: string;
   readonly client_name?: string;
@@ -31,7 +37,7 @@ export interface ClientOptions {
   readonly random?: () => number;
 }
 
-/** `retry_in_ms` is there while a lost connection waits for its next attempt. */
+/** `retry_in_ms` is there while the next attempt is waited for: of a lost connection, or of a device that asks to be let in. */
 export interface ClientState {
   readonly state: "idle" | "connecting" | "connected" | "reconnecting" | "closed";
   readonly error?: ClientError;
@@ -43,7 +49,8 @@ export interface Client {
   /** What the gateway said at the last handshake. */
   readonly hello: Hello | null;
   /**
-   * Resolves with the first handshake; later losses are repaired without a word but "state".
+   * Resolves with the first handshake; later losses are repaired without a word but "state". A device with `onPairing`
+   * waits here until somebody approves it; FORBIDDEN: somebody refused, UNAUTHORIZED: nobody did in time.
    * @throws ClientError UNREACHABLE, or the gateway's refusal
    */
   connect(): Promise<Hello>;
@@ -79,6 +86,8 @@ class SocketClient implements Client {
   readonly #options: ClientOptions;
   readonly #url: string;
   readonly #greeting: Record<string, unknown>;
+  /** Null: no device asks to be let in. */
+  readonly #admission: Admission | null;
   readonly #random: () => number;
   readonly #outbox = new Outbox();
   readonly #follows = new Map<string, Follow>();
@@ -100,19 +109,9 @@ class SocketClient implements Client {
     this.#url = socketUrl(options.url);
     this.#random = options.random ?? Math.random;
     this.#reconnect = createReconnect(this.#random);
-    const { auth_token, session_token, password, client_name, version, platform, capabilities } = options;
-    const client_id = options.client_id ?? randomId();
-    const given = {
-      client_id,
-      client_name,
-      version,
-      platform,
-      capabilities,
-      auth_token,
-      session_token,
-      password,
-    };
-    this.#greeting = { ...given, protocol: { min: 1, max: 1 } };
+    const greeting = greetingOf(options);
+    this.#greeting = greeting;
+    this.#admission = options.device ? createAdmission(options.device, greeting.client_id) : null;
   }
 
   get state(): ClientState["state"] {
@@ -169,11 +168,13 @@ class SocketClient implements Client {
 
   #open(): void {
     this.#shutdown = false;
+    const admission = this.#admission;
     const link = openLink(
       {
         url: this.#url,
         WebSocket: this.#options.WebSocket ?? globalThis.WebSocket,
         greeting: this.#greeting,
+        prove: admission === null ? null : (challenge) => admission.prove(challenge),
         timeout_ms: this.#options.connect_timeout_ms ?? CONNECT_TIMEOUT_MS,
       },
       {
@@ -190,6 +191,7 @@ class SocketClient implements Client {
     this.#hello = hello;
     this.#state = { state: "connected" };
     this.#reconnect.connected(performance.now());
+    this.#admission?.admitted();
     const allowed = hello.policy["max_in_flight"];
     this.#outbox.attach((text) => link.send(text), typeof allowed === "number" ? allowed : IN_FLIGHT);
     for (const follow of this.#follows.values()) follow.open();
@@ -221,15 +223,21 @@ class SocketClient implements Client {
     this.#link = null;
     if (this.state === "closed") return;
     const error = this.#whyLost(end);
+    const now = performance.now();
+    const verdict = this.#admission?.lost(error, now) ?? null;
+    // Whoever was told the code may have left.
+    if (this.#state.state === "closed") return;
+    if (verdict?.kind === "over") return this.#close(verdict.error);
     // Before the first handshake the caller decides whether to try again.
-    if (this.#first !== null || !comesBack(end.code)) return this.#close(error);
+    const comes_back = verdict !== null || (this.#first === null && comesBack(end.code));
+    if (!comes_back) return this.#close(error);
     this.#outbox.detach();
     for (const follow of this.#follows.values()) follow.suspend();
-    const now = performance.now();
     this.#reconnect.lost(now, end.code === 1012 || this.#shutdown);
-    const wait = this.#reconnect.next(now);
+    const wait = verdict?.wait_ms ?? this.#reconnect.next(now);
     this.#timer = setTimeout(() => this.#open(), wait);
-    this.#state = { state: "reconnecting", error, retry_in_ms: Math.round(wait) };
+    const state = this.#first === null ? "reconnecting" : "connecting";
+    this.#state = { state, error, retry_in_ms: Math.round(wait) };
     this.#emit("state", this.#state);
     return undefined;
   }
@@ -261,24 +269,6 @@ class SocketClient implements Client {
   #emit(event: string, value: unknown): void {
     for (const listener of this.#listeners.get(event) ?? []) listener(value as never);
   }
-}
-
-/** @throws TypeError where it is no URL, or carries a credential. */
-function socketUrl(given: string): string {
-  const url = new URL(given);
-  if (url.username !== "" || url.password !== "")
-    throw new TypeError("a credential does not belong in the URL");
-  const is_socket = url.protocol === "ws:" || url.protocol === "wss:";
-  if (!is_socket) url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  const path = url.pathname.replace(/\/+$/, "");
-  if (!path.endsWith("/ws") && !(is_socket && path !== "")) url.pathname = `${path}/ws`;
-  return url.href;
-}
-
-/** Pages that came over plain HTTP have no crypto.randomUUID. */
-function randomId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function closedError(why: ClientError | undefined): ClientError {

@@ -1,6 +1,7 @@
 import type { EventFrame, ResponseFrame } from "../protocol/frames.ts";
-import type { ClientError } from "./error.ts";
-import { toClientError } from "./error.ts";
+import type { Challenge } from "./device.ts";
+import { CHALLENGE_SUBPROTOCOL, readChallenge } from "./device.ts";
+import { ClientError, toClientError } from "./error.ts";
 import type { Hello } from "./methods.ts";
 
 export interface LinkOptions {
@@ -8,6 +9,8 @@ export interface LinkOptions {
   readonly WebSocket: typeof WebSocket;
   /** Params of `connect`. */
   readonly greeting: Record<string, unknown>;
+  /** The field `device` of `connect`, once the gateway has asked; null: it need not ask. */
+  readonly prove: ((challenge: Challenge) => Promise<Record<string, unknown>>) | null;
   /** Longest from the first byte to the answer of `connect`. */
   readonly timeout_ms: number;
 }
@@ -39,74 +42,118 @@ const GREETING_ID = "connect";
 const REFUSED_MS = 1_000;
 
 export function openLink(options: LinkOptions, events: LinkEvents): Link {
-  let state: "greeting" | "refused" | "ready" | "closed" = "greeting";
-  let refusal: ClientError | null = null;
-  let failure = "";
-  let seen_at = Date.now();
-  let silence: ReturnType<typeof setInterval> | undefined;
-  let timer = setTimeout(
-    () => end(1006, `no answer within ${options.timeout_ms / 1_000} s`),
-    options.timeout_ms,
-  );
-  const socket = new options.WebSocket(options.url);
+  return new SocketLink(options, events);
+}
 
-  function end(code: number, reason: string): void {
-    if (state === "closed") return;
-    const was_ready = state === "ready";
-    state = "closed";
-    clearTimeout(timer);
-    clearInterval(silence);
-    if (socket.readyState < 2) socket.close();
-    events.closed({ code, reason, refusal, was_ready });
+class SocketLink implements Link {
+  readonly #options: LinkOptions;
+  readonly #events: LinkEvents;
+  readonly #socket: WebSocket;
+  #state: "opening" | "greeting" | "refused" | "ready" | "closed" = "opening";
+  #refusal: ClientError | null = null;
+  #failure = "";
+  #seen_at = Date.now();
+  #timer: ReturnType<typeof setTimeout>;
+  #silence: ReturnType<typeof setInterval> | undefined;
+
+  constructor(options: LinkOptions, events: LinkEvents) {
+    this.#options = options;
+    this.#events = events;
+    const { url, prove, timeout_ms } = options;
+    this.#timer = setTimeout(() => this.#end(1006, `no answer within ${timeout_ms / 1_000} s`), timeout_ms);
+    const socket =
+      prove === null ? new options.WebSocket(url) : new options.WebSocket(url, CHALLENGE_SUBPROTOCOL);
+    this.#socket = socket;
+    // A device waits for the challenge.
+    socket.addEventListener("open", () => prove === null && this.#greet({}));
+    socket.addEventListener("message", ({ data }) => this.#receive(data));
+    // Browsers keep the cause to themselves; the others tell it here, right before the close.
+    socket.addEventListener(
+      "error",
+      (event) => (this.#failure = "message" in event ? causeOf(event.message) : ""),
+    );
+    socket.addEventListener("close", ({ code, reason }) =>
+      this.#end(code, reason === "" ? this.#failure : reason),
+    );
   }
 
-  function greeted(frame: ResponseFrame): void {
-    clearTimeout(timer);
+  send(text: string): void {
+    this.#socket.send(text);
+  }
+
+  close(code: number): void {
+    this.#socket.close(code);
+    this.#end(code, "");
+  }
+
+  #receive(data: unknown): void {
+    this.#seen_at = Date.now();
+    const frame = parse(data);
+    if (frame === null || this.#state === "closed") return;
+    if (frame.type === "event" && frame.event === "connect.challenge") void this.#challenged(frame);
+    else if (frame.type === "event") this.#events.event(frame);
+    else if (this.#state === "ready") this.#events.answer(frame);
+    else if (frame.id === GREETING_ID) this.#greeted(frame);
+  }
+
+  /** Only the first counts: a device signs once per socket. */
+  async #challenged(frame: EventFrame): Promise<void> {
+    const { prove } = this.#options;
+    if (prove === null || this.#state !== "opening") return;
+    this.#state = "greeting";
+    const challenge = readChallenge(frame);
+    if (challenge === null) return this.#end(1002, "the gateway asks for what cannot be signed");
+    try {
+      this.#greet({ device: await prove(challenge) });
+    } catch (error) {
+      this.#refusal = new ClientError("UNAUTHORIZED", `the device's key does not sign: ${String(error)}`);
+      this.#end(4001, this.#refusal.message);
+    }
+    return undefined;
+  }
+
+  #greet(more: Record<string, unknown>): void {
+    // It may have been closed while the device signed.
+    if (this.#state === "closed" || this.#socket.readyState !== 1) return;
+    this.#state = "greeting";
+    const params = { ...this.#options.greeting, ...more };
+    this.send(JSON.stringify({ type: "req", id: GREETING_ID, method: "connect", params }));
+  }
+
+  #greeted(frame: ResponseFrame): void {
+    clearTimeout(this.#timer);
     if (!frame.ok || frame.payload === undefined) {
-      state = "refused";
-      refusal = frame.error === undefined ? null : toClientError(frame.error);
+      this.#state = "refused";
+      const refusal = frame.error === undefined ? null : toClientError(frame.error);
+      this.#refusal = refusal;
       const code = refusal?.retryable === true ? 1013 : 4000;
-      timer = setTimeout(() => end(code, refusal?.message ?? "refused"), REFUSED_MS);
+      this.#timer = setTimeout(() => this.#end(code, refusal?.message ?? "refused"), REFUSED_MS);
       return;
     }
-    state = "ready";
+    this.#state = "ready";
     const hello = frame.payload as Hello;
-    watch(hello);
-    events.ready(hello);
+    this.#watch(hello);
+    this.#events.ready(hello);
   }
 
   /** A peer that vanished without a word leaves an open socket; the gateway's heartbeat tells them apart. */
-  function watch(hello: Hello): void {
+  #watch(hello: Hello): void {
     const interval = hello.policy["heartbeat_interval"];
     if (typeof interval !== "number" || interval <= 0) return;
-    silence = setInterval(() => {
-      if (Date.now() - seen_at > interval * 2_500) end(1006, "silence");
+    this.#silence = setInterval(() => {
+      if (Date.now() - this.#seen_at > interval * 2_500) this.#end(1006, "silence");
     }, interval * 1_000);
   }
 
-  socket.addEventListener("open", () => {
-    const frame = { type: "req", id: GREETING_ID, method: "connect", params: options.greeting };
-    socket.send(JSON.stringify(frame));
-  });
-  socket.addEventListener("message", ({ data }) => {
-    seen_at = Date.now();
-    const frame = parse(data);
-    if (frame === null || state === "closed") return;
-    if (frame.type === "event") events.event(frame);
-    else if (state === "ready") events.answer(frame);
-    else if (frame.id === GREETING_ID) greeted(frame);
-  });
-  // Browsers keep the cause to themselves; the others tell it here, right before the close.
-  socket.addEventListener("error", (event) => (failure = "message" in event ? causeOf(event.message) : ""));
-  socket.addEventListener("close", ({ code, reason }) => end(code, reason === "" ? failure : reason));
-
-  return {
-    send: (text) => socket.send(text),
-    close: (code) => {
-      socket.close(code);
-      end(code, "");
-    },
-  };
+  #end(code: number, reason: string): void {
+    if (this.#state === "closed") return;
+    const was_ready = this.#state === "ready";
+    this.#state = "closed";
+    clearTimeout(this.#timer);
+    clearInterval(this.#silence);
+    if (this.#socket.readyState < 2) this.#socket.close();
+    this.#events.closed({ code, reason, refusal: this.#refusal, was_ready });
+  }
 }
 
 /** Bun says the URL first, which whoever reads it knows. */

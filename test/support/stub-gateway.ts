@@ -23,6 +23,10 @@ export interface StubGateway {
   readonly url: string;
   /** Every socket so far, oldest first. */
   readonly peers: StubPeer[];
+  /** The subprotocols each of them offered. */
+  readonly offered: (string | null)[];
+  /** Said first on every socket, unless it is null. */
+  challenge: (() => Record<string, unknown>) | null;
   /** Answers of methods; `connect` has one. What has none stays unanswered. */
   readonly answers: Record<string, (request: StubRequest) => void>;
   /** Refuses upgrades with 503 while it is true. */
@@ -46,6 +50,7 @@ const HELLO = {
 
 export function startStub(policy: Record<string, unknown> = {}): StubGateway {
   const peers: StubPeer[] = [];
+  const offered: StubGateway["offered"] = [];
   const answers: StubGateway["answers"] = {
     connect: (request) => request.ok({ ...HELLO, policy: { ...HELLO.policy, ...policy } }),
   };
@@ -54,6 +59,7 @@ export function startStub(policy: Record<string, unknown> = {}): StubGateway {
     port: 0,
     fetch(request, listener) {
       if (stub.refusing) return new Response("draining", { status: 503 });
+      offered.push(request.headers.get("sec-websocket-protocol"));
       return listener.upgrade(request, { data: null })
         ? undefined
         : new Response("no socket", { status: 426 });
@@ -62,6 +68,7 @@ export function startStub(policy: Record<string, unknown> = {}): StubGateway {
       open(socket) {
         socket.data = peerOf(socket);
         peers.push(socket.data);
+        if (stub.challenge !== null) socket.data.event("connect.challenge", {}, stub.challenge());
       },
       message(socket, text) {
         const peer = socket.data;
@@ -75,6 +82,8 @@ export function startStub(policy: Record<string, unknown> = {}): StubGateway {
   const stub: StubGateway = {
     url: `http://127.0.0.1:${server.port}`,
     peers,
+    offered,
+    challenge: null,
     answers,
     refusing: false,
     stop: () => server.stop(true),

@@ -1,0 +1,59 @@
+import type { Challenge, DeviceCredential } from "./device.ts";
+import { prove } from "./device.ts";
+import { ClientError } from "./error.ts";
+
+const RETRY_MS = 2_000;
+const RETRY_MIN_MS = 100;
+const RETRY_MAX_MS = 60_000;
+
+/** What a lost connection means for a device that is not in: it asks again, after the usual wait or a given one, or it is over. */
+export type Verdict =
+  | { readonly kind: "again"; readonly wait_ms: number | null }
+  | { readonly kind: "over"; readonly error: ClientError };
+
+/** A device on its way in, over the life of a client. Times are milliseconds of one clock. */
+export interface Admission {
+  /** What `connect` says of the device. */
+  prove(challenge: Challenge): Promise<Record<string, unknown>>;
+  /** It is in. */
+  admitted(): void;
+  /** Null: the loss has nothing to do with pairing. Tells the code where it is a new one. */
+  lost(error: ClientError, now: number): Verdict | null;
+}
+
+export function createAdmission(device: DeviceCredential, client_id: string): Admission {
+  /** The gateway's clock when it asked. */
+  let asked_at = 0;
+  let request: { readonly code: string; readonly until: number } | null = null;
+
+  function ask(error: ClientError, now: number): Verdict {
+    const { code, expires_at } = error.details;
+    if (device.onPairing === undefined || typeof code !== "string" || typeof expires_at !== "number") {
+      return { kind: "over", error };
+    }
+    const known = request?.code === code;
+    const expires_in_ms = Math.max(0, expires_at - asked_at);
+    request = { code, until: now + expires_in_ms };
+    if (!known) device.onPairing({ code, expires_at, expires_in_ms });
+    const wait_ms = Math.min(RETRY_MAX_MS, Math.max(RETRY_MIN_MS, error.retry_after_ms ?? RETRY_MS));
+    return { kind: "again", wait_ms };
+  }
+
+  return {
+    prove(challenge) {
+      asked_at = challenge.ts;
+      return prove(device, client_id, challenge);
+    },
+    admitted() {
+      request = null;
+    },
+    lost(error, now) {
+      if (error.code === "UNAUTHORIZED" && error.details["kind"] === "pairing") return ask(error, now);
+      if (request === null || !error.retryable) return null;
+      // The gateway went away meanwhile: when it is back the request may have been decided.
+      if (now < request.until) return { kind: "again", wait_ms: null };
+      const late = "the pairing request expired before the gateway could be reached again";
+      return { kind: "over", error: new ClientError("UNAUTHORIZED", late, { details: { kind: "expired" } }) };
+    },
+  };
+}
