@@ -8,15 +8,17 @@ export interface SnapshotText {
 }
 
 interface Entry {
-  readonly tail: Tail;
+  /** Weak: a tail that is dropped has to go, with the events it holds. */
+  readonly tail: WeakRef<Tail>;
   readonly made: Promise<SnapshotText | null>;
   size: number;
 }
 
 /** Characters of all snapshots that are kept: a storm of readers asks for few at a time. */
 const MAX_CHARS = 16 * 1024 * 1024;
+const MAX_SNAPSHOTS = 1_000;
 
-/** Snapshots by what they are called, the least recently used first; they weigh only so much in all. */
+/** Snapshots by what they are called, the least recently used first: only so many, and so much in all. */
 export class SnapshotCache {
   readonly #entries = new Map<string, Entry>();
   #chars = 0;
@@ -33,7 +35,7 @@ export class SnapshotCache {
   ): Promise<SnapshotText | null> {
     for (;;) {
       const known = this.#entries.get(key);
-      if (known === undefined || known.tail !== tail) return this.#add(key, tail, make());
+      if (known === undefined || known.tail.deref() !== tail) return this.#add(key, tail, make());
       const snapshot = await known.made;
       if (snapshot !== null && isFresh(snapshot)) {
         this.#touch(key, known);
@@ -47,7 +49,7 @@ export class SnapshotCache {
   #add(key: string, tail: Tail, made: Promise<SnapshotText | null>): Promise<SnapshotText | null> {
     const before = this.#entries.get(key);
     if (before !== undefined) this.#drop(key, before);
-    const entry: Entry = { tail, made, size: 0 };
+    const entry: Entry = { tail: new WeakRef(tail), made, size: 0 };
     this.#entries.set(key, entry);
     made.then(
       (snapshot) => this.#made(key, entry, snapshot),
@@ -62,7 +64,7 @@ export class SnapshotCache {
     entry.size = snapshot.text.length;
     this.#chars += entry.size;
     for (const [oldest, each] of this.#entries) {
-      if (this.#chars <= MAX_CHARS) return;
+      if (this.#chars <= MAX_CHARS && this.#entries.size <= MAX_SNAPSHOTS) return;
       if (each !== entry) this.#drop(oldest, each);
     }
   }

@@ -3,7 +3,7 @@ import { systemClock } from "../../src/clock.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Store } from "../../src/core/store.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
-import { startEngine } from "../support/engine.ts";
+import { startEngine, until } from "../support/engine.ts";
 
 /** Snapshots that are read from the store are counted, and how many at once. */
 async function stage(gate: Promise<void> | null = null) {
@@ -80,5 +80,26 @@ test("only so many store reads are made for readers at once", async () => {
   gate.resolve();
   await Promise.all(opened);
   expect([scene.reads.all, scene.reads.most]).toEqual([10, 3]);
+  await scene.close();
+});
+
+test("a snapshot that is kept does not keep the tail it was made of", async () => {
+  const scene = await stage();
+  const owner = scene.connect();
+  const tails: WeakRef<object>[] = [];
+  for (let i = 0; i < 100; i++) {
+    await owner.request("session.create", { session_id: `s${i}` });
+    await owner.request("session.subscribe", { session_id: `s${i}` });
+    await owner.request("session.unsubscribe", { session_id: `s${i}` });
+    const row = (await scene.store.named("owner", `s${i}`)) as { id: string };
+    tails.push(new WeakRef(scene.engine.journal.tails.peek(row.id) as object));
+    scene.engine.journal.tails.forget(row.id);
+  }
+  const alive = (): number => tails.filter((tail) => tail.deref() !== undefined).length;
+  // What a stack or a register still names is not collected: a few may stay.
+  await until(() => {
+    Bun.gc(true);
+    return alive() < 20;
+  }, "tails that were dropped are collected");
   await scene.close();
 });
