@@ -3,17 +3,19 @@ import type { CredentialBook } from "./auth/credentials.ts";
 import { createCredentials } from "./auth/credentials.ts";
 import { createDoors } from "./auth/doors.ts";
 import { createPasswords, hashPassword } from "./auth/passwords.ts";
+import { expandScopes, listScopes } from "./auth/scopes.ts";
 import { Throttle } from "./auth/throttle.ts";
 import { createTickets } from "./auth/tickets.ts";
 import type { Config } from "./config.ts";
 import { configured } from "./config/error.ts";
 import type { Clock, Logger } from "./core/ports.ts";
-import type { Principal } from "./core/principal.ts";
+import type { Principal, TokenGrant } from "./core/principal.ts";
 import type { Engine } from "./engine.ts";
 import { listenersOf } from "./listeners.ts";
 import { authSessionMethods } from "./method/auth-session.ts";
 import { tokenMethods } from "./method/token.ts";
 import { GatewayError } from "./protocol/errors.ts";
+import type { Scope } from "./protocol/schema.ts";
 
 /** Who may come in: constructs the auth ring over an engine and adds its methods. */
 export function createAccess(engine: Engine, config: Config, clock: Clock, log: Logger) {
@@ -86,6 +88,11 @@ function acceptsPassword({ mode, modes }: Config["auth"]): boolean {
 /** What `auth.password_hash` takes for a password, a PHC string. */
 export function passwordHash(password: string): Promise<string> {
   return hashPassword(password);
+}
+
+/** What a role and scopes allow together; without either, what the role `user` does. */
+export function scopesOf(grant: Pick<TokenGrant, "role" | "scopes">): Scope[] {
+  return listScopes(expandScopes(grant.role, grant.scopes));
 }
 
 /** What a connection reads whose credential ended. */

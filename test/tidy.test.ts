@@ -31,6 +31,7 @@ const PLACES: Record<string, readonly string[]> = {
   pino: ["log"],
   "pino-pretty": ["log"],
   "bun:sqlite": ["store"],
+  uqr: ["cli"],
 };
 
 /** Entry points: whatever these reach is in use. */

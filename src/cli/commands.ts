@@ -2,6 +2,8 @@ import type { Command } from "./args.ts";
 import { call } from "./call.ts";
 import { chat } from "./chat.ts";
 import { configCommands } from "./config.ts";
+import { deviceCommands } from "./device.ts";
+import { deviceKey, devicePair } from "./device-pair.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { init } from "./init.ts";
@@ -23,6 +25,9 @@ export const commands: readonly Command[] = [
   call,
   ...configCommands,
   ...tokenCommands,
+  devicePair,
+  deviceKey,
+  ...deviceCommands,
   password,
   doctor,
   version,

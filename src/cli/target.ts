@@ -7,15 +7,24 @@ import type { Input, OptionSpecs } from "./args.ts";
 import { VERSION } from "./about.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
 import type { Config } from "./configuration.ts";
+import type { DeviceKey } from "./device-key.ts";
+import { credentialOf, gatewayOrigin, readDeviceKey } from "./device-key.ts";
 import { CommandError, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
 
+const URL_OPTION: OptionSpecs = {
+  url: { value: "URL", summary: "the gateway; else AGENTBUS_URL, else the local one" },
+};
+
+/** Flags that say which gateway is meant. */
+export const GATEWAY_OPTIONS: OptionSpecs = { ...URL_OPTION, ...CONFIG_OPTIONS };
+
 /** Flags of every command that talks to a gateway. */
 export const TARGET_OPTIONS: OptionSpecs = {
-  url: { value: "URL", summary: "the gateway; else AGENTBUS_URL, else the local one" },
+  ...URL_OPTION,
   "token-file": {
     value: "FILE",
-    summary: "a file with the token; else AGENTBUS_TOKEN, else the local gateway's own",
+    summary: "a file with the token; else AGENTBUS_TOKEN, the local gateway's own, or this machine's pairing",
   },
   ...CONFIG_OPTIONS,
 };
@@ -24,26 +33,35 @@ export const TARGET_OPTIONS: OptionSpecs = {
 export interface Target {
   readonly url: string;
   readonly token: string | null;
+  /** The key this machine has for that gateway, where there is no token. */
+  readonly device: DeviceKey | null;
   /** The configuration of the gateway on this machine; null where the target was named by its URL. */
   readonly config: Config | null;
 }
 
 /** The gateway a command means. A local gateway's own token is never sent anywhere else. */
 export function findTarget(input: Input, io: Io): Target {
-  const named = input.text("url") ?? (io.env["AGENTBUS_URL"] || undefined);
+  const { url, config } = findGateway(input, io);
   const given = givenToken(input, io);
+  const token = given ?? (config === null ? tokenIfLocal(url, input, io) : localToken(config));
+  return { url, config, token, device: token === null ? readDeviceKey(url, io) : null };
+}
+
+/** Where the gateway is that a command means. */
+export function findGateway(input: Input, io: Io): Pick<Target, "url" | "config"> {
+  const named = input.text("url") ?? (io.env["AGENTBUS_URL"] || undefined);
   if (named === undefined) {
-    const target = localTarget(readConfig(input, io).config);
-    return given === null ? target : { ...target, token: given };
+    const { config } = readConfig(input, io);
+    return { url: localUrl(config), config };
   }
-  if (!URL.canParse(named))
+  if (!/^(?:https?|wss?):\/\//i.test(named) || !URL.canParse(named))
     throw new UsageError(`"${named}" is no URL: write it like http://127.0.0.1:18789`);
-  return { url: named, token: given ?? tokenIfLocal(named, input, io), config: null };
+  return { url: named, config: null };
 }
 
 /** The gateway of a configuration, with its own token. */
 export function localTarget(config: Config): Target {
-  return { url: localUrl(config), token: localToken(config), config };
+  return { url: localUrl(config), token: localToken(config), device: null, config };
 }
 
 /** A client of the target; connects. @throws ClientError */
@@ -54,6 +72,7 @@ export async function connectTo(target: Target, options: Partial<ClientOptions> 
     version: VERSION,
     platform: "cli",
     ...(target.token !== null && { auth_token: target.token }),
+    ...(target.device !== null && { device: await credentialOf(target.device) }),
     ...options,
   });
   try {
@@ -64,17 +83,19 @@ export async function connectTo(target: Target, options: Partial<ClientOptions> 
   return client;
 }
 
-function withAdvice(error: ClientError, { token, config }: Target): ClientError {
+function withAdvice(error: ClientError, target: Target): ClientError {
   const { code, message, details, retryable, retry_after_ms } = error;
-  const advice = adviceFor(code, token, config);
+  const advice = adviceFor(error, target);
   return new ClientError(code, message + advice, { details, retryable, retry_after_ms });
 }
 
-function adviceFor(code: string, token: string | null, config: Config | null): string {
+function adviceFor({ code, details }: ClientError, { url, token, device, config }: Target): string {
   if (code === "UNREACHABLE" && config !== null)
     return '; start it with "agentbus serve", or say where it is with --url';
   if (code !== "UNAUTHORIZED" || token !== null) return "";
-  return "; no token was found: give one with --token-file or AGENTBUS_TOKEN";
+  const pair = `agentbus device pair${config === null ? ` --url ${url}` : ""}`;
+  if (device !== null) return details["kind"] === "pairing" ? `; "${pair}" waits for that` : "";
+  return `; no token was found: give one with --token-file or AGENTBUS_TOKEN, or pair this machine with "${pair}"`;
 }
 
 function givenToken(input: Input, io: Io): string | null {
@@ -90,12 +111,7 @@ function givenToken(input: Input, io: Io): string | null {
 
 function tokenIfLocal(url: string, input: Input, io: Io): string | null {
   const { config } = readConfig(input, io);
-  return originOf(url) === originOf(localUrl(config)) ? localToken(config) : null;
-}
-
-function originOf(url: string): string {
-  const { host } = new URL(url);
-  return host.replace(/^localhost(?=:|$)/, "127.0.0.1");
+  return gatewayOrigin(url) === gatewayOrigin(localUrl(config)) ? localToken(config) : null;
 }
 
 /** Where the gateway of this configuration listens: what it wrote down while it runs, else what is configured. */

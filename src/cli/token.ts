@@ -1,10 +1,11 @@
 import type { ResultFor } from "../client/methods.ts";
-import { SCOPES } from "../protocol/schema.ts";
 import type { Command, OptionSpecs } from "./args.ts";
 import { EXIT, UsageError } from "./exit.ts";
+import { GRANT_OPTIONS, grantOf } from "./grant.ts";
 import type { Io } from "./io.ts";
 import { outJson } from "./io.ts";
 import { administer } from "./administer.ts";
+import { moment, table } from "./table.ts";
 import { TARGET_OPTIONS } from "./target.ts";
 
 const OPTIONS: OptionSpecs = { json: { summary: "as JSON" }, ...TARGET_OPTIONS };
@@ -18,23 +19,18 @@ export const tokenCommands: readonly Command[] = [
     details: DETAILS,
     args: [1, 1],
     options: {
-      user: { value: "USER", summary: "whose data it reaches; default: yours" },
-      role: { value: "ROLE", summary: "viewer, user, operator or admin" },
-      scopes: { value: "A,B", summary: `instead of a role: some of ${SCOPES.join(", ")}` },
+      ...GRANT_OPTIONS,
       "expires-in": { value: "SECONDS", summary: "default: never" },
       ...OPTIONS,
     },
     run: async (input, io) => {
-      const [user, role, scopes] = [input.text("user"), input.text("role"), input.text("scopes")];
       const expires_in = input.text("expires-in");
       const params = {
-        name: input.args[0],
-        ...(user !== undefined && { user }),
-        ...(role !== undefined && { role: role.toLowerCase() }),
-        ...(scopes !== undefined && { scopes: scopes.split(",").map((scope) => scope.trim()) }),
+        name: input.args[0] ?? "",
+        ...grantOf(input),
         ...(expires_in !== undefined && { expires_in_secs: parseSeconds(expires_in) }),
       };
-      const issued = (await administer(input, io, "token.create", params)) as ResultFor<"token.create">;
+      const issued = await administer(input, io, "token.create", params);
       if (input.on("json")) outJson(io, issued);
       else tellIssued(issued, io);
       return EXIT.ok;
@@ -48,9 +44,9 @@ export const tokenCommands: readonly Command[] = [
     args: [0, 0],
     options: OPTIONS,
     run: async (input, io) => {
-      const answer = (await administer(input, io, "token.list", {})) as ResultFor<"token.list">;
+      const answer = await administer(input, io, "token.list", {});
       if (input.on("json")) outJson(io, answer);
-      else for (const line of table(answer.tokens)) io.out(line);
+      else for (const line of tableOf(answer.tokens)) io.out(line);
       return EXIT.ok;
     },
   },
@@ -62,8 +58,8 @@ export const tokenCommands: readonly Command[] = [
     args: [1, 1],
     options: OPTIONS,
     run: async (input, io) => {
-      const params = { token_id: input.args[0] };
-      const issued = (await administer(input, io, "token.rotate", params)) as ResultFor<"token.rotate">;
+      const params = { token_id: input.args[0] ?? "" };
+      const issued = await administer(input, io, "token.rotate", params);
       if (input.on("json")) outJson(io, issued);
       else tellIssued(issued, io);
       return EXIT.ok;
@@ -77,8 +73,8 @@ export const tokenCommands: readonly Command[] = [
     args: [1, 1],
     options: OPTIONS,
     run: async (input, io) => {
-      const params = { token_id: input.args[0] };
-      const answer = (await administer(input, io, "token.revoke", params)) as ResultFor<"token.revoke">;
+      const params = { token_id: input.args[0] ?? "" };
+      const answer = await administer(input, io, "token.revoke", params);
       if (input.on("json")) outJson(io, answer);
       else io.out(answer.revoked ? "revoked" : "it was revoked before");
       return EXIT.ok;
@@ -91,22 +87,17 @@ function tellIssued({ token, token_id, user, scopes }: ResultFor<"token.create">
   io.err(`${token_id}: user ${user}, ${scopes.join(" ")}. This is the only time it is shown.`);
 }
 
-function table(tokens: ResultFor<"token.list">["tokens"]): string[] {
-  const rows = tokens.map(({ token_id, name, user, scopes, last_used_at, expires_at }) => [
-    token_id,
-    name,
-    user,
-    expires_at === undefined ? "never" : new Date(expires_at).toISOString(),
-    last_used_at === undefined ? "never" : new Date(last_used_at).toISOString(),
-    scopes.join(" "),
-  ]);
-  const all = [["id", "name", "user", "expires", "last used", "scopes"], ...rows];
-  const widths = all[0]?.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? [];
-  return all.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd(),
+function tableOf(tokens: ResultFor<"token.list">["tokens"]): string[] {
+  return table(
+    ["id", "name", "user", "expires", "last used", "scopes"],
+    tokens.map(({ token_id, name, user, scopes, last_used_at, expires_at }) => [
+      token_id,
+      name,
+      user,
+      moment(expires_at),
+      moment(last_used_at),
+      scopes.join(" "),
+    ]),
   );
 }
 

@@ -84,7 +84,7 @@ export async function prove(
   { nonce, server_id, ts }: Challenge,
 ): Promise<Record<string, unknown>> {
   const { device_id, public_key } = device;
-  const scopes = [...(device.scopes ?? [])].sort();
+  const scopes = [...new Set(device.scopes)].sort();
   // The gateway's own time: a device whose clock is wrong is not locked out.
   const fields = [server_id, device_id, client_id, device.origin ?? ownOrigin(), scopes.join(","), nonce, ts];
   const signature = await device.sign(`agentbus-device-v1|${fields.join("|")}`);

@@ -6,6 +6,14 @@ import type {
 } from "../protocol/api/auth.ts";
 import type { ticketCreate, tokenCreate, tokenList, tokenRevoke, tokenRotate } from "../protocol/api/auth.ts";
 import type { chatAbort, chatHistory, chatInject, chatSend } from "../protocol/api/chat.ts";
+import type {
+  deviceApprove,
+  deviceList,
+  deviceRegister,
+  deviceReject,
+  deviceRename,
+  deviceRevoke,
+} from "../protocol/api/device.ts";
 import type { eventBroadcast, eventSend } from "../protocol/api/event.ts";
 import type { modelList, runGet, runList, runWait } from "../protocol/api/run.ts";
 import type {
@@ -55,6 +63,12 @@ export interface Methods {
   "token.list": typeof tokenList;
   "token.rotate": typeof tokenRotate;
   "token.revoke": typeof tokenRevoke;
+  "device.register": typeof deviceRegister;
+  "device.list": typeof deviceList;
+  "device.approve": typeof deviceApprove;
+  "device.reject": typeof deviceReject;
+  "device.revoke": typeof deviceRevoke;
+  "device.rename": typeof deviceRename;
   "auth_session.create": typeof authSessionCreate;
   "auth_session.validate": typeof authSessionValidate;
   "auth_session.list": typeof authSessionList;

@@ -53,7 +53,10 @@ export function createAdmission(device: DeviceCredential, client_id: string): Ad
       // The gateway went away meanwhile: when it is back the request may have been decided.
       if (now < request.until) return { kind: "again", wait_ms: null };
       const late = "the pairing request expired before the gateway could be reached again";
-      return { kind: "over", error: new ClientError("UNAUTHORIZED", late, { details: { kind: "expired" } }) };
+      return {
+        kind: "over",
+        error: new ClientError("UNAUTHORIZED", late, { details: { kind: "pairing_expired" } }),
+      };
     },
   };
 }

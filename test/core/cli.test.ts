@@ -120,7 +120,7 @@ The first line says where the events start: session.resumed, session.snapshot or
 
   --after EPOCH.SEQ             start after this event; 0: from the beginning of the log
   --url URL                     the gateway; else AGENTBUS_URL, else the local one
-  --token-file FILE             a file with the token; else AGENTBUS_TOKEN, else the local gateway's own
+  --token-file FILE             a file with the token; else AGENTBUS_TOKEN, the local gateway's own, or this machine's pairing
   --config FILE                 default: AGENTBUS_CONFIG, else agentbus.toml here
   --host HOST                   server.host
   --port PORT                   server.port; 0 picks a free one

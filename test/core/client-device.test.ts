@@ -219,7 +219,7 @@ describe("a device that is not known yet", () => {
     };
     const client = await make({ onPairing: () => undefined });
     const error = await failure(client.connect());
-    expect([error.code, error.details]).toEqual(["UNAUTHORIZED", { kind: "expired" }]);
+    expect([error.code, error.details]).toEqual(["UNAUTHORIZED", { kind: "pairing_expired" }]);
   });
 
   test("is refused where nobody listens for the code, at first and when it comes back", async () => {
