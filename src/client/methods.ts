@@ -18,6 +18,7 @@ import type { eventBroadcast, eventSend } from "../protocol/api/event.ts";
 import type { modelList, runGet, runList, runWait } from "../protocol/api/run.ts";
 import type {
   presenceList,
+  sessionCompact,
   sessionCreate,
   sessionDelete,
   sessionFork,
@@ -44,6 +45,7 @@ export interface Methods {
   "session.get": typeof sessionGet;
   "session.update": typeof sessionUpdate;
   "session.fork": typeof sessionFork;
+  "session.compact": typeof sessionCompact;
   "session.delete": typeof sessionDelete;
   "session.share": typeof sessionShare;
   "session.unshare": typeof sessionUnshare;

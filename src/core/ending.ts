@@ -1,7 +1,7 @@
 import type { EventMessage, EventRun, TerminalStatus, Usage } from "../protocol/entities.ts";
 import type { ErrorBody } from "../protocol/errors.ts";
 import { contentOf } from "./message.ts";
-import type { NewEvent, RowChange } from "./operation.ts";
+import type { Covers, NewEvent, RowChange } from "./operation.ts";
 
 /** How a run ends. */
 export interface Ending {
@@ -22,6 +22,8 @@ export interface EndContext {
   /** Deltas that were not appended yet. */
   readonly deltas: readonly NewEvent[];
   readonly usage?: Usage;
+  /** What the message is a summary of, where it is one and becomes complete. */
+  readonly covers?: Covers;
   readonly sha256: (text: string) => string;
   readonly inline_bytes: number;
   readonly lengthUtf8: (text: string) => number;
@@ -84,6 +86,7 @@ function completed(message: EventMessage, context: EndContext): { event: NewEven
       message_id: message.message_id,
       status: message.status === "complete" ? "complete" : "partial",
       data,
+      ...(message.status === "complete" && context.covers !== undefined && { covers: context.covers }),
     },
   };
 }

@@ -40,6 +40,13 @@ export interface MessageRow {
   readonly data: string;
 }
 
+/** What a summary stands for, by ids, which a copy of the session keeps: every message up to and with `through`. */
+export interface Covers {
+  readonly through: string;
+  /** Those before it that waited for their runs, and so were not summarised. */
+  readonly except: readonly string[];
+}
+
 /** A run as stored. `data` is the JSON text of an EventRun (without session_id). */
 export interface RunRow {
   readonly run_id: string;
@@ -97,12 +104,13 @@ export type RowChange =
       readonly run_id: string | null;
       readonly data: string;
     }
-  /** Fills a message that was streaming. */
+  /** Fills a message that was streaming. `covers` makes it a summary. */
   | {
       readonly kind: "message.done";
       readonly message_id: string;
       readonly status: "complete" | "partial";
       readonly data: string;
+      readonly covers?: Covers;
     }
   | { readonly kind: "message.drop"; readonly message_id: string }
   /** Makes or replaces a run. `event`: index of the run's first event, given when it is made. Statuses running and

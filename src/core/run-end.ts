@@ -4,7 +4,7 @@ import type { Ending } from "./ending.ts";
 import { endOf } from "./ending.ts";
 import type { Journal } from "./journal.ts";
 import type { Limits } from "./limits.ts";
-import type { NewEvent, RowChange } from "./operation.ts";
+import type { Covers, NewEvent, RowChange } from "./operation.ts";
 import type { Clock } from "./ports.ts";
 import type { RunLog } from "./run-log.ts";
 import type { SessionRef } from "./session.ts";
@@ -25,6 +25,8 @@ export interface RunState {
   readonly ending: Ending;
   readonly usage: Usage | undefined;
   readonly writer: MessageWriter | null;
+  /** What its message is a summary of, where it is one. */
+  readonly covers: Covers | undefined;
 }
 
 export interface EndOptions {
@@ -91,13 +93,14 @@ export class RunEnd {
   ): void {
     const { clock, limits, sha256 } = this.#deps;
     const { log, state } = this.#options;
-    const { ending, usage } = state();
+    const { ending, usage, covers } = state();
     const end = endOf(ending, {
       at: clock.now(),
       run,
       open,
       deltas,
       ...(usage !== undefined && { usage }),
+      ...(covers !== undefined && { covers }),
       sha256,
       inline_bytes: limits.completed_inline_bytes,
       lengthUtf8,

@@ -1,8 +1,10 @@
-import type { EventMessage, EventRun, Usage } from "../protocol/entities.ts";
+import type { EventRun, Usage } from "../protocol/entities.ts";
 import { GatewayError } from "../protocol/errors.ts";
-import { contextOf } from "./context.ts";
+import type { Asking, RunKind } from "./asking.ts";
+import { asks, unfinished } from "./asking.ts";
 import type { Ending } from "./ending.ts";
 import { newId } from "./id.ts";
+import { nothingToCompact } from "./summary.ts";
 import type { Appended } from "./append.ts";
 import type { LaneRun } from "./lane.ts";
 import type { Logger, ModelEvent, ModelRouter } from "./ports.ts";
@@ -27,22 +29,20 @@ export interface RunnerDeps extends EndDeps {
   readonly onEnded: (run: EventRun) => void;
 }
 
-/** History a model is shown at the most; what is older stays readable, it is only not sent. */
-const CONTEXT_MESSAGES = 1_000;
-const CONTEXT_BYTES = 4 * 1024 * 1024;
-
 /**
  * One run: asks the model and writes what it says into the log. Ends exactly once, by one operation, after which it
  * appends nothing.
  */
 export class Runner implements LaneRun {
   readonly session: SessionRef;
+  readonly kind: RunKind;
   readonly ended: Promise<void>;
   readonly #deps: RunnerDeps;
   readonly #log: RunLog;
   readonly #abort = new AbortController();
   #run: EventRun;
   #usage: Usage | undefined;
+  #asking: Asking | null = null;
   #writer: MessageWriter | null = null;
   #bytes = 0;
   /** Set by whatever decides first how the run ends. */
@@ -54,9 +54,10 @@ export class Runner implements LaneRun {
   /** Lets go of what the model is waited for. */
   #wake: () => void = () => undefined;
 
-  constructor(deps: RunnerDeps, session: SessionRef, run: EventRun) {
+  constructor(deps: RunnerDeps, session: SessionRef, run: EventRun, kind: RunKind) {
     this.#deps = deps;
     this.session = session;
+    this.kind = kind;
     this.#run = run;
     const { journal, limits } = deps;
     const onRefused = (outcome: Extract<Appended, { ok: false }>): void => this.#onRefused(outcome);
@@ -74,6 +75,7 @@ export class Runner implements LaneRun {
         ending: this.#ending ?? { status: "failed", error: silent().toBody() },
         usage: this.#usage,
         writer: this.#writer,
+        covers: this.#asking?.covers,
       }),
       refused: onRefused,
       done: (ended) => this.#done(ended),
@@ -120,7 +122,9 @@ export class Runner implements LaneRun {
     });
     try {
       this.#begin();
-      await this.#turn(await this.#context());
+      this.#asking = await asks(this.kind, this.#deps, this.session, this.run_id);
+      if (this.#asking === null) this.#fail(nothingToCompact());
+      else await this.#turn(this.#asking);
     } catch (error) {
       log.error({ run_id: this.run_id, err: error }, "a run failed unexpectedly");
       this.#fail(
@@ -142,19 +146,11 @@ export class Runner implements LaneRun {
     );
   }
 
-  async #context(): Promise<Parameters<typeof contextOf>> {
-    const { store, system_prompt, waiting } = this.#deps;
-    const rows = await store.history(this.session.id, { limit: CONTEXT_MESSAGES, max_bytes: CONTEXT_BYTES });
-    const history = (rows?.messages ?? []).map((row) => JSON.parse(row.data) as EventMessage);
-    const prompt = rows?.session.system_prompt ?? system_prompt;
-    return [history, { run_id: this.run_id, waiting: waiting(this.session.id), system_prompt: prompt }];
-  }
-
-  async #turn(context: Parameters<typeof contextOf>): Promise<void> {
+  async #turn({ messages }: Asking): Promise<void> {
     if (this.#abort.signal.aborted) return;
     const request = {
       model: this.#run.model,
-      messages: contextOf(...context),
+      messages,
       session_id: this.session.id,
       run_id: this.run_id,
     };
@@ -198,8 +194,7 @@ export class Runner implements LaneRun {
         this.#note("run.retrying", { run_id: this.run_id, attempt: event.attempt, reason: event.reason });
         return;
       case "done":
-        this.#writer ??= this.#newWriter();
-        this.#ending = { status: "completed", finish_reason: event.finish_reason };
+        this.#complete(event.finish_reason);
         return;
       case "error":
         this.#fail(event.error);
@@ -208,6 +203,14 @@ export class Runner implements LaneRun {
         this.#ending ??= { status: "aborted" };
         return;
     }
+  }
+
+  #complete(finish_reason: string): void {
+    const error = this.kind === "summary" ? unfinished(this.#writer?.message, finish_reason) : null;
+    if (error !== null) return this.#fail(error);
+    this.#writer ??= this.#newWriter();
+    this.#ending = { status: "completed", finish_reason };
+    return undefined;
   }
 
   #write(kind: "text" | "reasoning", text: string): void {
@@ -237,6 +240,7 @@ export class Runner implements LaneRun {
       limits,
       run_id,
       message_id,
+      role: this.kind === "summary" ? "system" : "assistant",
       model,
       busy: () => this.#log.isBusy,
       append: (events, rows) => this.#log.append(events, rows),

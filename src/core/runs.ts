@@ -1,5 +1,6 @@
 import type { EventRun } from "../protocol/entities.ts";
 import { GatewayError } from "../protocol/errors.ts";
+import type { RunKind } from "./asking.ts";
 import { endOf } from "./ending.ts";
 import type { Ending } from "./ending.ts";
 import type { Appended } from "./append.ts";
@@ -50,9 +51,9 @@ export class Runs {
     return this.lanes.of(session).flatMap((run) => this.#active.get(run.run_id) ?? []);
   }
 
-  /** A committed message's run: goes when its turn comes. */
-  accept(reservation: Reservation, session: SessionRef, run: EventRun): Runner {
-    const runner = new Runner(this.#deps, session, run);
+  /** A run that is committed, with the message it answers where there is one: goes when its turn comes. */
+  accept(reservation: Reservation, session: SessionRef, run: EventRun, kind: RunKind = "answer"): Runner {
+    const runner = new Runner(this.#deps, session, run, kind);
     this.#active.set(run.run_id, runner);
     reservation.commit(runner);
     // Accepted while the gateway stops: it is ended like those that waited.

@@ -1,6 +1,7 @@
 import type { RunStatus } from "../protocol/entities.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
 import type {
+  Covers,
   GroupResult,
   IdempotencyRow,
   MessageRow,
@@ -45,6 +46,18 @@ export interface HistoryRows {
   readonly found: boolean;
   /** What `after` and `before` stand for: messages with a seq between the two were asked for. */
   readonly range: { readonly after: number; readonly before: number };
+}
+
+/** What a model may be shown of a session, read in one transaction. */
+export interface ContextRows {
+  readonly session: SessionRow;
+  /** The newest summary. */
+  readonly summary: (MessageRow & { readonly covers: Covers }) | null;
+  /**
+   * The newest complete and partial messages that fit, oldest first, from the first one the summary does not cover. Some
+   * that it does cover, and the summary itself, may be among them.
+   */
+  readonly messages: readonly MessageRow[];
 }
 
 export interface SessionQuery {
@@ -107,6 +120,8 @@ export interface Store {
   page(session: string, after: number, upto: number): Promise<Page | null>;
   snapshot(session: string, max_bytes: number, max_messages: number): Promise<SnapshotRows | null>;
   history(session: string, query: HistoryQuery): Promise<HistoryRows | null>;
+  /** At most `limit` messages and `max_bytes`, the summary not counted; null: no such session. */
+  context(session: string, limit: number, max_bytes: number): Promise<ContextRows | null>;
   /** By gateway id. Sessions being made (copy) or deleted are not found. */
   session(id: string): Promise<SessionRow | null>;
   /** By the owner's name. "gone": deleted within 30 days and not made again. */

@@ -15,6 +15,7 @@ export interface WriterOptions {
   readonly limits: Limits;
   readonly run_id: string;
   readonly message_id: string;
+  readonly role: "assistant" | "system";
   readonly model: string;
   /** Whether something of the run is not committed yet; `committed` is called when that is over. */
   readonly busy: () => boolean;
@@ -23,7 +24,7 @@ export interface WriterOptions {
 }
 
 /**
- * Writes one assistant message: gathers what the model says into deltas. A delta that comes a window or more after the
+ * Writes one message of the model's: gathers what the model says into deltas. A delta that comes a window or more after the
  * last flush of its part leaves at once, others at the end of the window or when there are 4 KB.
  */
 export class MessageWriter {
@@ -38,7 +39,7 @@ export class MessageWriter {
     this.#options = options;
     this.message = {
       message_id: options.message_id,
-      role: "assistant",
+      role: options.role,
       status: "streaming",
       content: "",
       parts: [],

@@ -68,14 +68,6 @@ function commitSend(
   const reservation = runs.lanes.reserve(session.id, policy);
   const run_id = newId("run", now);
   const message_id = newId("msg", now);
-  const { transport, client_id } = call.caller;
-  const run: EventRun = {
-    run_id,
-    status: "queued",
-    model,
-    origin: { transport, client_id: wellFormed(client_id) },
-    created_at: now,
-  };
   const events: NewEvent[] = [];
   const rows: RowChange[] = [];
   if (created) addSession(session, params, content, now, events, rows);
@@ -85,9 +77,7 @@ function commitSend(
     events,
     rows,
   );
-  const data = JSON.stringify(run);
-  events.push({ type: "run.queued", ts: now, run_id, payload: `{"run":${data}}` });
-  rows.push({ kind: "run.put", event: events.length - 1, run_id, status: "queued", created_at: now, data });
+  const run = addRun({ run_id, model, created_at: now }, call, events, rows);
   const { status } = reservation;
   append(call, deps.journal, now, {
     session,
@@ -194,6 +184,22 @@ function addSession(
     run_id: null,
     payload: sessionPayload({ ...row, archived: false }),
   });
+}
+
+/** A run that is accepted: its event and its row. */
+export function addRun(
+  made: Pick<EventRun, "run_id" | "model" | "created_at">,
+  { caller }: Call,
+  events: NewEvent[],
+  rows: RowChange[],
+): EventRun {
+  const { run_id, created_at } = made;
+  const origin = { transport: caller.transport, client_id: wellFormed(caller.client_id) };
+  const run: EventRun = { run_id, status: "queued", model: made.model, origin, created_at };
+  const data = JSON.stringify(run);
+  events.push({ type: "run.queued", ts: created_at, run_id, payload: `{"run":${data}}` });
+  rows.push({ kind: "run.put", event: events.length - 1, run_id, status: "queued", created_at, data });
+  return run;
 }
 
 export interface WholeMessage {

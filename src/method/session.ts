@@ -8,6 +8,7 @@ import { gone, nameFor, noSession, sessionPayload, sessionView } from "../core/s
 import { lengthUtf8, wellFormed } from "../core/text.ts";
 import type { Session } from "../protocol/entities.ts";
 import {
+  sessionCompact,
   sessionCreate,
   sessionFork,
   sessionGet,
@@ -16,6 +17,7 @@ import {
 } from "../protocol/api/session.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { append, appendAndWait } from "./append.ts";
+import { compact } from "./compact.ts";
 import type { MethodDeps } from "./deps.ts";
 import { published, withTail } from "./deps.ts";
 import { findOrMake } from "./name.ts";
@@ -53,6 +55,7 @@ export function sessionMethods(deps: MethodDeps): MethodHandler[] {
         return storedSession(deps, await priorSession(deps, prior, call.user), call.user);
       },
     ),
+    handle(sessionCompact, async (params, call) => compact(deps, params, call)),
     handle(sessionList, async (params, call) => list(deps, params, call)),
   ];
 }

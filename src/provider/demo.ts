@@ -1,4 +1,5 @@
 import type { Clock, ModelEvent, ModelMessage, ModelRequest, Provider } from "../core/ports.ts";
+import { linesOf, SUMMARY_PROMPT } from "../core/summary.ts";
 import { wellFormed } from "../core/text.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { pause } from "./pause.ts";
@@ -10,6 +11,9 @@ const SLOW_MS = 300;
 const LONG_MS = 5;
 const MAX_LONG = 10_000;
 const QUOTE_CHARS = 400;
+const SUMMARY_LINES = 20;
+const LINE_CHARS = 100;
+const SUMMARY_CHARS = 2_000;
 
 interface Plan {
   /** One delta each. */
@@ -27,7 +31,9 @@ export function createDemoProvider({ clock }: { readonly clock: Clock }): Provid
     request: ModelRequest,
     { signal }: { signal: AbortSignal },
   ): AsyncGenerator<ModelEvent> {
-    const { pieces, every_ms, fails } = planFor(lastOf(request.messages));
+    const summarises = request.messages[0]?.content === SUMMARY_PROMPT;
+    const asked = lastOf(request.messages);
+    const { pieces, every_ms, fails } = summarises ? planForSummary(asked) : planFor(asked);
     for (const text of pieces) {
       await pause(clock, every_ms, signal);
       if (signal.aborted) break;
@@ -59,6 +65,26 @@ export function createDemoProvider({ clock }: { readonly clock: Clock }): Provid
   };
 }
 
+/** What was said, in a line each: the newest of it, and what an earlier summary says. */
+function planForSummary(conversation: string): Plan {
+  const lines = linesOf(conversation);
+  const told = lines.filter(({ role }) => role !== "summary");
+  const earlier = lines.find(({ role }) => role === "summary")?.content;
+  const text = [
+    ...(earlier === undefined ? [] : [clip(earlier, SUMMARY_CHARS)]),
+    `${told.length} messages, as the demo model sums them up:`,
+    ...told
+      .slice(-SUMMARY_LINES)
+      .map(({ role, content }) => `- ${role}: ${clip(content.replaceAll(/\s+/g, " ").trim(), LINE_CHARS)}`),
+  ].join("\n");
+  const pieces = text.match(/\s*\S+/g) ?? [];
+  return { pieces, every_ms: Math.round(ANSWER_MS / pieces.length), fails: false };
+}
+
+function clip(text: string, chars: number): string {
+  return text.length <= chars ? text : `${wellFormed(text.slice(0, chars))}…`;
+}
+
 function planFor(message: string): Plan {
   const slow = has(message, "slow");
   const fails = has(message, "fail");
@@ -79,10 +105,8 @@ function count(upto: number): string[] {
 }
 
 function answerTo(message: string): string {
-  const line = message.trim();
-  const quote = line.length <= QUOTE_CHARS ? line : `${wellFormed(line.slice(0, QUOTE_CHARS))}…`;
   return [
-    `You said: “${quote}”`,
+    `You said: “${clip(message.trim(), QUOTE_CHARS)}”`,
     "",
     "I am the demo model inside agentbus. I need no network and no key, cost nothing and know nothing, but everything " +
       "around me is real: this answer is streamed word by word, can be stopped, and is there again after a reconnect.",

@@ -38,6 +38,7 @@ export function createMemoryStore({ clock, limits }: MemoryStoreOptions): Store 
     page: async (session, after, upto) => reads.page(live(), limits, session, after, upto),
     snapshot: async (session, bytes, messages) => reads.snapshot(live(), session, bytes, messages),
     history: async (session, query) => reads.history(live(), session, query),
+    context: async (session, limit, bytes) => reads.context(live(), session, limit, bytes),
     session: async (id) => liveSession(live(), id)?.row ?? null,
     named: async (owner, name) => reads.named(live(), limits, clock.now(), owner, name),
     async deleted(id, owner) {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import type { Clock } from "../../src/core/ports.ts";
+import { SUMMARY_PROMPT } from "../../src/core/summary.ts";
 import { createDemoProvider } from "../../src/provider/demo.ts";
 import { createOpenAiProvider } from "../../src/provider/openai.ts";
 import { createLogbook } from "../support/logbook.ts";
@@ -87,6 +88,26 @@ describe("the demo model", () => {
     const error = errorOf(await collect(provider, requestOf("demo", "/fail")));
     expect(error.message).toBe("the demo model failed, as /fail asked it to");
     const events = await collect(provider, requestOf("demo", "/failure and /longish 5"));
+    expect(events.at(-1)).toEqual({ type: "done", finish_reason: "stop" });
+  });
+
+  test("sums up a conversation it is given to summarise, and carries an earlier summary on", async () => {
+    const lines = [
+      { role: "summary", content: "they met" },
+      { role: "user", content: "what is\na lane? /fail /long 9" },
+      { role: "assistant", content: `a queue ${"😀".repeat(500)}` },
+    ];
+    const conversation = `${lines.map((line) => JSON.stringify(line)).join("\n")}\n\nThe end.`;
+    const { messages, ...request } = requestOf("demo", conversation);
+    const prompt = { role: "system", content: SUMMARY_PROMPT } as const;
+    const events = await collect(provider, { ...request, messages: [prompt, ...messages] });
+    const text = textOf(events);
+    expect(text.split("\n").slice(0, 3)).toEqual([
+      "they met",
+      "2 messages, as the demo model sums them up:",
+      "- user: what is a lane? /fail /long 9",
+    ]);
+    expect(text).toMatch(/\n- assistant: a queue (😀)+…$/u);
     expect(events.at(-1)).toEqual({ type: "done", finish_reason: "stop" });
   });
 

@@ -1,6 +1,7 @@
 import { describe } from "bun:test";
 import { appendConformance } from "./store.append.ts";
 import type { MakeStore } from "./store.builders.ts";
+import { contextConformance } from "./store.context.ts";
 import { copyConformance } from "./store.copy.ts";
 import { deletionConformance } from "./store.deletion.ts";
 import { keysConformance } from "./store.keys.ts";
@@ -15,6 +16,7 @@ export function storeConformance(name: string, make: MakeStore): void {
     describe("idempotency and quotas", () => keysConformance(make));
     describe("deletion", () => deletionConformance(make));
     describe("messages and runs", () => messagesConformance(make));
+    describe("context", () => contextConformance(make));
     describe("log", () => logConformance(make));
     describe("copy", () => copyConformance(make));
     describe("lists and records", () => listConformance(make));

@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
+import { SCHEMA_VERSION } from "../../src/store/sqlite/schema.ts";
 import {
   close,
   append,
@@ -67,11 +68,28 @@ describe("data directory", () => {
     expect(error.message).toContain("written by a newer agentbus (schema 7,");
     const again = new Database(path);
     expect(again.query("SELECT COUNT(*) AS n FROM sessions").get()).toEqual({ n: 1 });
-    again.run("PRAGMA user_version = 1");
+    again.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
     again.close(true);
     await withStore(directory.path, async (store, { last_stop }) => {
       expect(last_stop).toBe("clean");
       expect(await store.session("ses_a")).not.toBeNull();
+    });
+  });
+});
+
+test("a database of the first version is brought up to date, with what it holds", async () => {
+  await using directory = await temporaryDirectory();
+  await withStore(directory.path, async (store) => commitAll(store, create("ses_a"), say("ses_a", "msg_1")));
+  const db = new Database(join(directory.path, "agentbus.db"));
+  db.run("DROP INDEX messages_summary");
+  db.run("ALTER TABLE messages DROP COLUMN covers");
+  db.run("PRAGMA user_version = 1");
+  db.close(true);
+  await withStore(directory.path, async (store, { last_stop }) => {
+    expect(last_stop).toBe("clean");
+    expect(await store.context("ses_a", 9, 1_000)).toMatchObject({
+      summary: null,
+      messages: [{ message_id: "msg_1" }],
     });
   });
 });

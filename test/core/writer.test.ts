@@ -11,6 +11,7 @@ function start() {
     clock,
     limits: DEFAULT_LIMITS,
     run_id: "run_1",
+    role: "assistant",
     message_id: "msg_1",
     model: "m",
     busy: () => state.busy,

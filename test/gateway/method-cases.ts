@@ -102,6 +102,14 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
     answer: () => ({ title: "new", archived: true, head: 2 }),
   },
   "session.fork": { params: session, answer: () => ({ message_count: 2, owner: "owner" }) },
+  "session.compact": {
+    params: async (world) => {
+      const { session_id } = await fresh(world);
+      await world.stack.owner.call("chat.inject", { session_id, role: "user", content: "remember me" });
+      return { session_id };
+    },
+    answer: () => ({ status: "started", seq: 3 }),
+  },
   "session.list": { params: () => ({ limit: 3, archived: false, query: "wor", updated_after: 0 }) },
   "session.subscribe": {
     params: session,

@@ -1,11 +1,12 @@
 import { expect, test } from "bun:test";
 import { resolve } from "node:path";
 import { startGateway } from "../support/gateway-process.ts";
+import { chat } from "./golden.chat.ts";
 import { oneshot, rest, sse } from "./golden.http.ts";
 import { startGatedModel } from "./golden.model.ts";
 import { Recorder } from "./golden.recorder.ts";
 import type { Stage } from "./golden.sockets.ts";
-import { chat, errors, handshake, restart, resume, signals } from "./golden.sockets.ts";
+import { errors, handshake, restart, resume, signals } from "./golden.sockets.ts";
 
 const FOLDER = resolve(import.meta.dir, "../../docs/golden");
 /** `AGENTBUS_GOLDEN=write bun test test/protocol/golden.test.ts` records anew instead of comparing. */

@@ -77,6 +77,24 @@ export const sessionFork = defineMethod({
   result: Session,
 });
 
+export const sessionCompact = defineMethod({
+  name: "session.compact",
+  scope: "chat.write",
+  mutates: true,
+  aliases: ["sessions.compact"],
+  doc:
+    "Starts (or queues) a run in which the model summarises the conversation so far. Once its message, of role system, " +
+    "is complete, later runs are asked with it instead of what it covers; the history stays as it is.",
+  params: Params(one),
+  result: Type.Object({
+    session_id: SessionId,
+    run_id: Id,
+    status: Type.Union([Type.Literal("started"), Type.Literal("queued")]),
+    epoch: Epoch,
+    seq: Seq,
+  }),
+});
+
 export const sessionDelete = defineMethod({
   name: "session.delete",
   scope: "sessions.manage",

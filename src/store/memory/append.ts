@@ -196,7 +196,8 @@ function changeMessage(
   if (row.kind === "message.done") {
     if (before.row.status !== "streaming") return { ok: false, reason: "unknown" };
     const after = { ...before.row, status: row.status, data: row.data };
-    session.messages.set(row.message_id, { ...before, row: after });
+    const covers = row.covers === undefined ? {} : { covers: row.covers };
+    session.messages.set(row.message_id, { ...before, row: after, ...covers });
   } else {
     session.messages.delete(row.message_id);
     setRow(session, { message_count: session.row.message_count - 1 });

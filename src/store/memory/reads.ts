@@ -1,5 +1,6 @@
 import type { RunRow, SessionRow } from "../../core/operation.ts";
 import type {
+  ContextRows,
   HistoryQuery,
   HistoryRows,
   Page,
@@ -76,6 +77,25 @@ export function history(state: MemoryState, id: string, query: HistoryQuery): Hi
   });
   const messages = after === null ? taken.toReversed() : taken;
   return { ...answer, messages, has_more: more, found: true, range };
+}
+
+export function context(
+  state: MemoryState,
+  id: string,
+  limit: number,
+  max_bytes: number,
+): ContextRows | null {
+  const session = liveSession(state, id);
+  if (session === null) return null;
+  const all = messagesBySeq(session);
+  const found = all.findLast(({ covers }) => covers !== undefined);
+  const uncovered = found?.covers === undefined ? [] : [found.covers.through, ...found.covers.except];
+  const seqs = uncovered.flatMap((message) => session.messages.get(message)?.row.seq ?? []);
+  const first = seqs.length === 0 ? 0 : Math.min(...seqs);
+  const asked = all.map(({ row }) => row).filter(({ seq, status }) => status !== "streaming" && seq >= first);
+  const { taken } = takeWithin(asked.toReversed(), messageBytes, { count: limit, bytes: max_bytes });
+  const summary = found?.covers === undefined ? null : { ...found.row, covers: found.covers };
+  return { session: session.row, summary, messages: taken.toReversed() };
 }
 
 export function named(

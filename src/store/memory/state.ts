@@ -1,9 +1,18 @@
-import type { IdempotencyRow, MessageRow, RecordRow, RunRow, SessionRow } from "../../core/operation.ts";
+import type {
+  Covers,
+  IdempotencyRow,
+  MessageRow,
+  RecordRow,
+  RunRow,
+  SessionRow,
+} from "../../core/operation.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
 
 export interface MemoryMessage {
   readonly row: MessageRow;
   readonly run_id: string | null;
+  /** It is a summary, of these. */
+  readonly covers?: Covers;
 }
 
 export interface MemoryRun {

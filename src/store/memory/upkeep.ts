@@ -72,11 +72,12 @@ export function copy(state: MemoryState, limits: Limits, item: CopyItem): ItemRe
     count: item.max_rows,
     bytes: limits.group_bytes,
   });
-  for (const { row } of copied) {
+  for (const { row, covers } of copied) {
     const seq = into.messages.size + 1;
     into.messages.set(row.message_id, {
       row: { ...row, seq, data: withoutRun(row.data) },
       run_id: null,
+      ...(covers !== undefined && { covers }),
     });
   }
   const count = into.messages.size;

@@ -22,6 +22,7 @@ interface CopiedMessage {
   readonly role: string;
   readonly status: string;
   readonly data: string;
+  readonly covers: string | null;
 }
 
 export type Copy = (item: CopyItem) => ItemResult;
@@ -42,13 +43,14 @@ export function createCopy(
   const finish = hold(db, "DELETE FROM copies WHERE session_key = ?");
   const next = hold<CopiedMessage>(
     db,
-    `SELECT message_id, seq, role, status, data FROM messages
+    `SELECT message_id, seq, role, status, data, covers FROM messages
      WHERE session_key = ? AND seq > ? AND seq <= ? AND status <> 'streaming'
        AND message_id NOT IN (SELECT value FROM json_each(?)) ORDER BY seq`,
   );
   const insert = hold(
     db,
-    "INSERT INTO messages (session_key, message_id, seq, role, status, run_id, data) VALUES (?, ?, ?, ?, ?, NULL, ?)",
+    `INSERT INTO messages (session_key, message_id, seq, role, status, run_id, data, covers)
+     VALUES (?, ?, ?, ?, ?, NULL, ?, ?)`,
   );
 
   return (item) => {
@@ -68,8 +70,8 @@ export function createCopy(
       bytes: limits.group_bytes,
     });
     let seq = into.head;
-    for (const { message_id, role, status, data } of taken) {
-      insert.run(into.session_key, message_id, ++seq, role, status, withoutRun(data));
+    for (const { message_id, role, status, data, covers } of taken) {
+      insert.run(into.session_key, message_id, ++seq, role, status, withoutRun(data), covers);
     }
     sessions.change(into, { floor: seq, head: seq, message_count: seq });
     advance.run(taken.at(-1)?.seq ?? copied_seq, into.session_key);

@@ -1,6 +1,13 @@
 import type { Database } from "bun:sqlite";
-import type { IdempotencyRow, MessageRow, RecordRow, RunRow, SessionRow } from "../../core/operation.ts";
-import type { HistoryQuery, HistoryRows, SnapshotRows, StoreTotals } from "../../core/store.ts";
+import type {
+  Covers,
+  IdempotencyRow,
+  MessageRow,
+  RecordRow,
+  RunRow,
+  SessionRow,
+} from "../../core/operation.ts";
+import type { ContextRows, HistoryQuery, HistoryRows, SnapshotRows, StoreTotals } from "../../core/store.ts";
 import { messageBytes, takeWithin } from "../rules.ts";
 import type { Held } from "./database.ts";
 import { hold } from "./database.ts";
@@ -23,6 +30,7 @@ export function createReads(db: Database) {
   return {
     session,
     ...createMessageReads(db, session),
+    ...createContextRead(db, session),
     ...createNameReads(db),
     ...createListReads(db),
     ...createOtherReads(db),
@@ -33,12 +41,12 @@ type FindSession = (id: string) => SessionRow | null;
 type MessageColumns = MessageRow & { readonly run_id: string | null };
 
 const KEY = "(SELECT session_key FROM sessions WHERE id = ?)";
+const SETTLED = `SELECT message_id, seq, role, status, data, run_id FROM messages
+  WHERE session_key = ${KEY} AND status <> 'streaming' AND seq > ? AND seq < ? ORDER BY seq`;
 
 function createMessageReads(db: Database, session: FindSession) {
-  const settled = `SELECT message_id, seq, role, status, data, run_id FROM messages
-    WHERE session_key = ${KEY} AND status <> 'streaming' AND seq > ? AND seq < ? ORDER BY seq`;
-  const newest = hold<MessageColumns>(db, `${settled} DESC`);
-  const oldest = hold<MessageColumns>(db, settled);
+  const newest = hold<MessageColumns>(db, `${SETTLED} DESC`);
+  const oldest = hold<MessageColumns>(db, SETTLED);
   const seqOf = hold<{ seq: number }>(
     db,
     `SELECT seq FROM messages WHERE session_key = ${KEY} AND message_id = ?`,
@@ -88,6 +96,34 @@ function createMessageReads(db: Database, session: FindSession) {
       });
       const messages = (forwards ? taken : taken.toReversed()).map(toMessage);
       return { ...answer, messages, has_more: more, found: true, range };
+    },
+  };
+}
+
+function createContextRead(db: Database, session: FindSession) {
+  const newest = hold<MessageColumns>(db, `${SETTLED} DESC`);
+  const summaryOf = hold<MessageRow & { readonly covers: string }>(
+    db,
+    `SELECT message_id, seq, role, status, data, covers FROM messages INDEXED BY messages_summary
+     WHERE session_key = ${KEY} AND covers IS NOT NULL ORDER BY seq DESC LIMIT 1`,
+  );
+  const firstOf = hold<{ seq: number | null }>(
+    db,
+    `SELECT MIN(seq) AS seq FROM messages
+     WHERE session_key = ${KEY} AND message_id IN (SELECT value FROM json_each(?))`,
+  );
+
+  return {
+    context(id: string, limit: number, max_bytes: number): ContextRows | null {
+      const row = session(id);
+      if (row === null) return null;
+      const found = summaryOf.get(id);
+      const summary = found === null ? null : { ...found, covers: JSON.parse(found.covers) as Covers };
+      const ends = summary === null ? [] : [summary.covers.through, ...summary.covers.except];
+      const first = firstOf.get(id, JSON.stringify(ends))?.seq ?? 1;
+      const rows = newest.iterate(id, first - 1, Number.MAX_SAFE_INTEGER);
+      const { taken } = takeWithin(rows, messageBytes, { count: limit, bytes: max_bytes });
+      return { session: row, summary, messages: taken.toReversed().map(toMessage) };
     },
   };
 }

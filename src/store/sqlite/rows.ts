@@ -100,7 +100,8 @@ function createMessageWriter(db: Database, limits: Limits, sessions: WorkingSess
   );
   const fill = hold(
     db,
-    "UPDATE messages SET status = ?, data = ? WHERE session_key = ? AND message_id = ? AND status = 'streaming'",
+    `UPDATE messages SET status = ?, data = ?, covers = ?
+     WHERE session_key = ? AND message_id = ? AND status = 'streaming'`,
   );
   const remove = hold(db, "DELETE FROM messages WHERE session_key = ? AND message_id = ?");
 
@@ -125,9 +126,10 @@ function createMessageWriter(db: Database, limits: Limits, sessions: WorkingSess
       return null;
     },
     done(session: WorkingSession, row: Change<"message.done">): Refused | null {
-      return fill.run(row.status, row.data, session.session_key, row.message_id).changes === 0
-        ? UNKNOWN
-        : null;
+      const { status, data, message_id } = row;
+      const covers = row.covers === undefined ? null : JSON.stringify(row.covers);
+      const { changes } = fill.run(status, data, covers, session.session_key, message_id);
+      return changes === 0 ? UNKNOWN : null;
     },
     drop(session: WorkingSession, row: Change<"message.drop">): Refused | null {
       if (remove.run(session.session_key, row.message_id).changes === 0) return UNKNOWN;

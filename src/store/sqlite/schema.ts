@@ -123,6 +123,10 @@ const MIGRATIONS = [
   CREATE INDEX records_owner ON records (collection, owner);
   CREATE INDEX records_expiry ON records (expires_at) WHERE expires_at IS NOT NULL;
   `,
+  `
+  ALTER TABLE messages ADD COLUMN covers TEXT;
+  CREATE INDEX messages_summary ON messages (session_key, seq) WHERE covers IS NOT NULL;
+  `,
 ] as const;
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -1,0 +1,71 @@
+import type { EventMessage } from "../protocol/entities.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import { contextOf } from "./context.ts";
+import type { Journal } from "./journal.ts";
+import { contentOf } from "./message.ts";
+import type { Covers } from "./operation.ts";
+import type { ModelMessage } from "./ports.ts";
+import type { SessionRef } from "./session.ts";
+import type { Store } from "./store.ts";
+import { summaryOf } from "./summary.ts";
+
+/** What a run is for: to answer a message, or to put a summary in the place of what was said. */
+export type RunKind = "answer" | "summary";
+
+/** What a run asks the model with. */
+export interface Asking {
+  readonly messages: readonly ModelMessage[];
+  /** What the answer is a summary of, once it is complete. */
+  readonly covers?: Covers;
+}
+
+export interface AskingDeps {
+  readonly store: Store;
+  readonly journal: Journal;
+  readonly system_prompt: string;
+  readonly waiting: (session: string) => ReadonlySet<string>;
+}
+
+/** What a model is shown at the most; what is older stays readable, it is only not sent. */
+const CONTEXT_MESSAGES = 1_000;
+const CONTEXT_BYTES = 4 * 1024 * 1024;
+
+/** What a run that begins now asks; null: there is nothing to summarise. */
+export async function asks(
+  kind: RunKind,
+  deps: AskingDeps,
+  session: SessionRef,
+  run_id: string,
+): Promise<Asking | null> {
+  const { store, journal, waiting, system_prompt } = deps;
+  const rows = await store.context(session.id, CONTEXT_MESSAGES, CONTEXT_BYTES);
+  // The store may be ahead: of a message that is not published yet nobody knows whether its run waits.
+  const head = journal.tails.peek(session.id)?.head ?? Infinity;
+  const known = (rows?.messages ?? []).filter(({ seq }) => seq <= head);
+  const summary = rows?.summary ?? null;
+  const context = {
+    summary: summary === null ? null : { content: messageOf(summary).content, covers: summary.covers },
+    history: known.map((row) => messageOf(row)),
+  };
+  const run = { run_id, waiting: waiting(session.id) };
+  if (kind === "summary") return summaryOf(context, run);
+  const prompt = rows?.session.system_prompt ?? system_prompt;
+  return { messages: contextOf(context, { ...run, system_prompt: prompt }) };
+}
+
+function messageOf({ data }: { readonly data: string }): EventMessage {
+  return JSON.parse(data) as EventMessage;
+}
+
+/** Why what the model wrote is no summary of everything; null: it is one. */
+export function unfinished(
+  message: Pick<EventMessage, "parts"> | undefined,
+  finish_reason: string,
+): GatewayError | null {
+  const cut = finish_reason === "length" || finish_reason === "content_filter";
+  if (!cut && contentOf(message?.parts ?? []).trim() !== "") return null;
+  const what = cut ? `broke its summary off (${finish_reason})` : "gave no summary";
+  return new GatewayError("UPSTREAM_ERROR", `the model ${what}; the conversation stays as it is`, {
+    retryable: true,
+  });
+}
