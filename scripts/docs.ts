@@ -81,20 +81,14 @@ function methodTable(): string {
   return table(["method", "scope", "key", "what it does"], rows);
 }
 
-function methodSection({
-  name,
-  scope,
-  doc,
-  idempotent,
-  aliases = [],
-  params,
-  result,
-}: MethodDefinition): string {
+function methodSection(definition: MethodDefinition): string {
+  const { name, scope, doc, idempotent, aliases = [], params, result } = definition;
   const routes = METHOD_ROUTES.filter((route) => route.method === name);
   const facts = [
     doc,
     scope === null ? "Any credential." : `Scope \`${scope}\`.`,
     idempotent === true ? "Heeds `idempotency_key`." : "",
+    definition.audit === undefined ? "" : "In the [audit trail](#the-audit-trail).",
     routes.length > 0 ? `REST: ${list(routes.map(({ verb, path }) => `${verb} ${path}`))}.` : "",
     aliases.length > 0 ? `Also called ${list(aliases)}.` : "",
   ];

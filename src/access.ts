@@ -8,8 +8,9 @@ import { Throttle } from "./auth/throttle.ts";
 import { createTickets } from "./auth/tickets.ts";
 import type { Config } from "./config.ts";
 import { configured } from "./config/error.ts";
+import type { Audit } from "./core/audit.ts";
 import type { Clock, Logger } from "./core/ports.ts";
-import type { Principal, TokenGrant } from "./core/principal.ts";
+import type { Authenticator, Principal, TokenGrant } from "./core/principal.ts";
 import type { Engine } from "./engine.ts";
 import { listenersOf } from "./listeners.ts";
 import { authSessionMethods } from "./method/auth-session.ts";
@@ -19,7 +20,7 @@ import type { Scope } from "./protocol/schema.ts";
 
 /** Who may come in: constructs the auth ring over an engine and adds its methods. */
 export function createAccess(engine: Engine, config: Config, clock: Clock, log: Logger) {
-  const { journal, store, stats } = engine;
+  const { journal, store, stats, audit } = engine;
   const { mode, token, session_ttl_secs, password, password_hash } = config.auth;
   const { data_dir, public_url, allowed_origins, trusted_proxies } = config.server;
   const isLive = (principal: Principal): boolean => credentials.isLive(principal);
@@ -28,6 +29,7 @@ export function createAccess(engine: Engine, config: Config, clock: Clock, log: 
     journal,
     clock,
     log,
+    audit,
     config: { mode, token, session_ttl_secs, data_dir },
     onRevoked: (id) => closeRevoked(engine, id, isLive),
   });
@@ -37,16 +39,19 @@ export function createAccess(engine: Engine, config: Config, clock: Clock, log: 
     ? createPasswords({ store, journal, throttle, clock, config: { password, password_hash } })
     : null;
   const onThrottled = (): void => void stats.throttled++;
-  const authenticator = createAuthenticator({
-    credentials,
-    tickets,
-    throttle,
-    passwords,
-    mode,
-    clock,
-    log,
-    onThrottled,
-  });
+  const authenticator = audited(
+    createAuthenticator({
+      credentials,
+      tickets,
+      throttle,
+      passwords,
+      mode,
+      clock,
+      log,
+      onThrottled,
+    }),
+    audit,
+  );
   const methods = { journal, clock, credentials };
   for (const method of [...tokenMethods(methods), ...authSessionMethods({ ...methods, tickets })]) {
     engine.registry.add(method);
@@ -83,6 +88,24 @@ export type Access = ReturnType<typeof createAccess>;
 
 function acceptsPassword({ mode, modes }: Config["auth"]): boolean {
   return mode === "password" || (mode === "multi" && modes.includes("password"));
+}
+
+/** Every login goes into the audit trail, right or wrong; who presents nothing where something is needed tries none. */
+function audited(authenticator: Authenticator, audit: Audit): Authenticator {
+  return {
+    async authenticate(credential, from) {
+      const result = await authenticator.authenticate(credential, from);
+      const { transport, remote } = from;
+      const where = { action: "login", transport, remote };
+      if (result.ok) {
+        const { user, method, credential: id } = result.principal;
+        audit.tally({ ...where, user, method, credential: id });
+      } else if (credential.kind !== "none") {
+        audit.tally({ ...where, method: credential.kind, outcome: result.error.reason });
+      }
+      return result;
+    },
+  };
 }
 
 /** What `auth.password_hash` takes for a password, a PHC string. */

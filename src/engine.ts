@@ -1,3 +1,4 @@
+import { Audit } from "./core/audit.ts";
 import { Changes } from "./core/changes.ts";
 import { Connections } from "./core/connections.ts";
 import { Followers } from "./core/follow.ts";
@@ -15,6 +16,7 @@ import { Directory, nameOf, namingsOf, topicOf } from "./core/session.ts";
 import { Slots } from "./core/slots.ts";
 import { Stats } from "./core/stats.ts";
 import type { Tail } from "./core/tail.ts";
+import { auditMethods } from "./method/audit.ts";
 import { chatMethods } from "./method/chat.ts";
 import { eventMethods } from "./method/event.ts";
 import { Registry } from "./method/registry.ts";
@@ -55,7 +57,7 @@ export function createEngine(options: EngineOptions) {
   const started = clock.monotonic();
   const state = { draining: false };
   const core = createCore(options);
-  const { journal, runs, maintenance, directory, stats } = core;
+  const { journal, runs, maintenance, directory, stats, audit } = core;
   const uptime = (): number => (clock.monotonic() - started) / 1_000;
   const status = (): "healthy" | "degraded" | "draining" => {
     if (state.draining) return "draining";
@@ -66,7 +68,7 @@ export function createEngine(options: EngineOptions) {
   const count = (code: string | null): void => stats.request(code);
   const draining = (): boolean => state.draining;
   const sessionOf = (user: string, id: string): string | null => directory.known(user, id)?.id ?? null;
-  const registry = new Registry({ store, clock, log, count, draining, sessionOf }, []);
+  const registry = new Registry({ store, clock, log, audit, count, draining, sessionOf }, []);
   for (const method of methodsOf(options, core, registry, { uptime, status })) registry.add(method);
 
   return {
@@ -90,6 +92,7 @@ export function createEngine(options: EngineOptions) {
       cancel();
       await runs.close();
       await maintenance.close();
+      audit.close();
       await journal.drained();
     },
   };
@@ -118,6 +121,7 @@ function createCore(options: EngineOptions) {
     if (reason === null) log.info({}, "storage takes writes again");
   };
   const journal = new Journal({ store, clock, limits, log, publish, onStorage, fatal: options.fatal });
+  const audit = new Audit({ journal, clock, log });
   const base = { journal, store, clock, limits, log };
   const reads = new Slots(limits.store_reads);
   const followers = new Followers({
@@ -133,7 +137,7 @@ function createCore(options: EngineOptions) {
   const runs = new Runs({ ...base, router, sha256, ...bounds });
   const maintenance = new Maintenance({ ...base, event_grace_ms });
   const readers = { followers, connections, changes, hub, presence, reads };
-  return { store, journal, directory, maintenance, runs, router, stats, ...readers };
+  return { store, journal, audit, directory, maintenance, runs, router, stats, ...readers };
 }
 
 function methodsOf(
@@ -152,5 +156,6 @@ function methodsOf(
     ...sharingMethods(deps),
     ...runMethods(deps),
     ...eventMethods(deps),
+    ...auditMethods(deps),
   ];
 }

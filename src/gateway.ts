@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { createAccess } from "./access.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
+import { noteConfiguration } from "./config-change.ts";
 import { configured } from "./config/error.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
-import type { Store } from "./core/store.ts";
+import type { OpenedStore, Store } from "./core/store.ts";
 import type { Engine } from "./engine.ts";
 import { createEngine } from "./engine.ts";
 import { listenersOf } from "./listeners.ts";
@@ -64,13 +65,9 @@ export function createGateway(options: GatewayOptions): Gateway {
   async function start(): Promise<Started> {
     const opened = await store.open();
     try {
-      if (opened.last_stop !== "clean") {
-        log.warn(
-          { last_stop: opened.last_stop, runs: opened.unended.length },
-          "the last process did not stop cleanly",
-        );
-      }
+      tellLastStop(opened, log);
       await engine.recover(opened);
+      await noteConfiguration(engine, config, clock);
       const token = await credentials.start();
       const urls: string[] = [];
       for (const { host, port, option } of listenersOf(config)) {
@@ -124,6 +121,11 @@ export function createGateway(options: GatewayOptions): Gateway {
       connections: engine.connections.size,
     }),
   };
+}
+
+function tellLastStop({ last_stop, unended }: OpenedStore, log: Logger): void {
+  if (last_stop === "clean") return;
+  log.warn({ last_stop, runs: unended.length }, "the last process did not stop cleanly");
 }
 
 /** Everything a gateway is made of, put together and still: nothing is opened and nothing listens. */

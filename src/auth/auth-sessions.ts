@@ -54,6 +54,7 @@ export class AuthSessions {
       bond,
     };
     return {
+      id,
       rows: [{ kind: "record.put", record: authSessionRecord(entry) }],
       commit: () => {
         // What it was made with may have ended on the way; its row no longer fits then, and is not loaded again.
@@ -96,6 +97,7 @@ export class AuthSessions {
     const entry = book.get(auth_session_id);
     if (entry?.kind !== "auth_session") return null;
     return {
+      id: auth_session_id,
       rows: [{ kind: "record.drop", collection: AUTH_SESSIONS, id: auth_session_id }],
       commit: () => {
         book.end(auth_session_id);

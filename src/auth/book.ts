@@ -21,6 +21,8 @@ export interface BookOptions {
   readonly configured: Configured | null;
   /** Told of every credential that ended, one turn of the event loop later: what answers the request goes first. */
   readonly onRevoked: (credential_id: string) => void;
+  /** Told of every credential that ended by itself. */
+  readonly onExpired: (entry: Entry) => void;
 }
 
 /** How late an end by expiry may be noticed when the wall clock jumps. */
@@ -158,6 +160,7 @@ export class Book {
 
   #expire(entry: Entry): void {
     this.end(entry.id);
+    this.#options.onExpired(entry);
     this.#expired.add(keyOf(entry.digest));
     if (this.#expired.size <= EXPIRED_KEPT) return;
     for (const oldest of this.#expired) {

@@ -1,3 +1,4 @@
+import type { Audit } from "../core/audit.ts";
 import type { Journal } from "../core/journal.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Store } from "../core/store.ts";
@@ -28,6 +29,7 @@ export interface CredentialsOptions {
   readonly journal: Journal;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly audit: Audit;
   readonly config: CredentialsConfig;
   /**
    * A credential was revoked or rotated, or expired: connections whose principal carries its id and is not live
@@ -54,10 +56,17 @@ export interface CredentialBook extends Credentials {
 
 /** The credentials of this gateway: all of them in memory, every change of them in the journal. */
 export function createCredentials(options: CredentialsOptions): CredentialBook {
-  const { store, journal, clock, log, config, onRevoked } = options;
+  const { store, journal, clock, log, audit, config, onRevoked } = options;
   const principal = ownerPrincipal("token", CONFIGURED);
   const configured = config.token === "" ? null : { digest: digestOf(config.token), principal };
-  const book = new Book({ clock, configured, onRevoked });
+  const book = new Book({
+    clock,
+    configured,
+    onRevoked,
+    onExpired: ({ kind, id, principal: { user } }) => {
+      audit.record({ action: `${kind}.expire`, user, target: id });
+    },
+  });
   const tokens = new Tokens({ book, journal, clock, log, data_dir: config.data_dir });
   const authSessions = new AuthSessions({
     book,

@@ -58,6 +58,7 @@ export class Tokens {
     const expires_at = expires_in_secs === undefined ? null : clock.now() + expires_in_secs * 1_000;
     const { secret, entry } = this.#make({ name, user, scopes, expires_at, local: false });
     return {
+      id: entry.id,
       rows: [{ kind: "record.put", record: tokenRecord(entry) }],
       commit: () => {
         book.add(entry);
@@ -241,5 +242,5 @@ const LOCAL: NewToken = {
 /** A change that keeps every other one of the same token away until it is settled. */
 function changing<T>(entry: TokenEntry, rows: readonly RowChange[], commit: () => T): CredentialChange<T> {
   entry.changing = true;
-  return { rows, commit, undo: () => (entry.changing = false) };
+  return { id: entry.id, rows, commit, undo: () => (entry.changing = false) };
 }

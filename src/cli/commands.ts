@@ -1,4 +1,5 @@
 import type { Command } from "./args.ts";
+import { audit } from "./audit.ts";
 import { call } from "./call.ts";
 import { chat } from "./chat.ts";
 import { configCommands } from "./config.ts";
@@ -29,6 +30,7 @@ export const commands: readonly Command[] = [
   deviceKey,
   ...deviceCommands,
   password,
+  audit,
   doctor,
   version,
 ];

@@ -1,3 +1,4 @@
+import type { auditList } from "../protocol/api/audit.ts";
 import type {
   authSessionCreate,
   authSessionList,
@@ -76,6 +77,7 @@ export interface Methods {
   "auth_session.list": typeof authSessionList;
   "auth_session.revoke": typeof authSessionRevoke;
   "ticket.create": typeof ticketCreate;
+  "audit.list": typeof auditList;
 }
 
 export type MethodName = keyof Methods | (string & {});

@@ -26,6 +26,8 @@ const MEANING = {
   keys_per_user: "Idempotency keys remembered for one user.",
   key_ttl_secs: "How long an idempotency key is remembered.",
   tombstone_ttl_secs: "How long the name of a deleted session is remembered.",
+  audit_rows: "Entries of the audit trail; past it the oldest of the user who has the most go.",
+  audit_ttl_secs: "How long an entry of the audit trail is kept.",
   tickets: "Unused tickets at once.",
   ticket_ttl_ms: "How long a ticket can be used.",
   tail_events: "Recent events of one session kept in memory.",

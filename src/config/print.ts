@@ -8,22 +8,36 @@ const PROVIDER = "llm.providers.NAME";
 
 /** The configuration as a file would have it, secrets masked, with where each value came from. */
 export function showConfig(config: Config, sources: ReadonlyMap<string, Source>): string {
+  return `${tablesOf(config)
+    .map((table) => showTable(table, config, sources))
+    .join("\n\n")}\n`;
+}
+
+/** Every value as it is printed, by the path of its option. */
+export function printedValues(config: Config): Map<string, string> {
+  const all = tablesOf(config).flatMap((table) =>
+    valuesOf(table, config).map(({ key, value }) => [`${table}.${key}`, value] as const),
+  );
+  return new Map(all);
+}
+
+function tablesOf(config: Config): string[] {
   const providers = Object.keys(config.llm.providers).map((name) => `llm.providers.${name}`);
-  const tables = SECTIONS.flatMap((section) => (section === "llm" ? [section, ...providers] : [section]));
-  return `${tables.map((table) => showTable(table, config, sources)).join("\n\n")}\n`;
+  return SECTIONS.flatMap((section) => (section === "llm" ? [section, ...providers] : [section]));
+}
+
+function valuesOf(table: string, config: Config): { key: string; value: string }[] {
+  const prefix = table.startsWith("llm.providers.") ? PROVIDER : table;
+  return optionsOf(prefix).map(({ path, schema }) => {
+    const key = path.slice(prefix.length + 1);
+    return { key, value: literal(masked(schema, valueAt(config, `${table}.${key}`))) };
+  });
 }
 
 function showTable(table: string, config: Config, sources: ReadonlyMap<string, Source>): string {
-  const provider = table.startsWith("llm.providers.");
-  const prefix = provider ? PROVIDER : table;
-  const lines = optionsOf(prefix).map(({ path, schema }) => {
-    const key = path.slice(prefix.length + 1);
-    const full = `${table}.${key}`;
-    return [
-      `${key} = ${literal(masked(schema, valueAt(config, full)))}`,
-      sources.get(full) ?? "default",
-    ] as const;
-  });
+  const lines = valuesOf(table, config).map(
+    ({ key, value }) => [`${key} = ${value}`, sources.get(`${table}.${key}`) ?? "default"] as const,
+  );
   const width = Math.min(60, Math.max(...lines.map(([line]) => line.length)));
   return [`[${table}]`, ...lines.map(([line, source]) => `${line.padEnd(width)}  # ${source}`)].join("\n");
 }

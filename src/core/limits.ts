@@ -34,6 +34,8 @@ export const DEFAULT_LIMITS = {
   keys_per_user: 100_000,
   key_ttl_secs: 86_400,
   tombstone_ttl_secs: 30 * 86_400,
+  audit_rows: 100_000,
+  audit_ttl_secs: 90 * 86_400,
   tickets: 10_000,
   ticket_ttl_ms: 30_000,
   // the log

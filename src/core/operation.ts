@@ -67,6 +67,36 @@ export interface RecordRow {
   readonly expires_at: number | null;
 }
 
+/**
+ * An entry of the audit trail: what somebody did, or tried to. It holds no secret and no text of a message. Texts are
+ * "" and ids null where there is nothing to say.
+ */
+export interface AuditEntry {
+  readonly ts: number;
+  /** The name of a method, or what happened without one: login, token.expire, config.change … */
+  readonly action: string;
+  /** "ok", or the code of the error it was refused with. */
+  readonly outcome: string;
+  readonly user: string;
+  /** How the user had come in: token, password …; of a refused login what was presented. */
+  readonly method: string;
+  /** Id of the credential. */
+  readonly credential: string | null;
+  readonly transport: string;
+  readonly remote: string;
+  readonly client_id: string;
+  /** Id of what it concerned. */
+  readonly target: string | null;
+  /** JSON text of an object: what else there is to know of it. */
+  readonly details: string | null;
+  /** How often it happened since the entry like it before. */
+  readonly count: number;
+}
+export interface AuditRow extends AuditEntry {
+  /** Grows with every entry; never used again. */
+  readonly id: number;
+}
+
 /** A change written in the same transaction as the events of its operation. */
 export type RowChange =
   /** Makes the session; the operation fails "exists" when `id` or (owner, name) is taken, "gone" when (owner, name)
@@ -135,7 +165,8 @@ export type RowChange =
       readonly created_at: number;
     }
   | { readonly kind: "record.put"; readonly record: RecordRow }
-  | { readonly kind: "record.drop"; readonly collection: string; readonly id: string };
+  | { readonly kind: "record.drop"; readonly collection: string; readonly id: string }
+  | { readonly kind: "audit"; readonly entry: AuditEntry };
 
 export interface IdempotencyRow {
   readonly fingerprint: string;

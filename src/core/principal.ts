@@ -47,6 +47,8 @@ export type AuthSessionView = ResultOf<typeof authSessionList>["auth_sessions"][
  * the block that learns that `rows` are committed, where the change takes effect; `undo` when nothing was written.
  */
 export interface CredentialChange<T> {
+  /** The credential it is about. */
+  readonly id: string;
   readonly rows: readonly RowChange[];
   readonly commit: () => T;
   readonly undo: () => void;

@@ -2,6 +2,7 @@ import type { RunStatus } from "../protocol/entities.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
 import type {
   Covers,
+  AuditRow,
   GroupResult,
   IdempotencyRow,
   MessageRow,
@@ -81,6 +82,19 @@ export interface RunQuery {
   readonly after?: { readonly created_at: number; readonly id: string };
 }
 
+export interface AuditQuery {
+  readonly limit: number;
+  /** Entries with a smaller id. */
+  readonly before?: number;
+  readonly user?: string;
+  /** A whole name, or its first part: "token" finds token.create too. */
+  readonly action?: string;
+  /** "ok", an error code, or "refused" for every one of them. */
+  readonly outcome?: string;
+  /** Not older than this, milliseconds since 1970. */
+  readonly since?: number;
+}
+
 /** A run that had not ended when the process stopped, with what is needed to write the end it is owed. */
 export interface UnendedRun {
   readonly run: RunRow;
@@ -134,9 +148,15 @@ export interface Store {
   idempotency(user: string, key: string): Promise<IdempotencyRow | null>;
   /** Records of a collection, oldest first; with `owner` only that owner's. Expired ones are left out. */
   records(collection: string, owner?: string): Promise<RecordRow[]>;
+  /** The audit trail, newest first. */
+  audit(query: AuditQuery): Promise<AuditRow[]>;
   /** Up to `limit` sessions whose log has events older than `before` above their floor. */
   trimmable(before: number, limit: number): Promise<string[]>;
-  /** Erases what has expired (idempotency keys, tombstones, records), at most `max_rows` of each; the number erased. */
+  /**
+   * Erases what has expired (idempotency keys, tombstones, records, audit entries), at most `max_rows` of each, and of the
+   * audit trail what is over its bound: the oldest of the user who has the most, so that nobody pushes out what others
+   * did. The number erased.
+   */
   expire(now: number, max_rows: number): Promise<number>;
   totals(): Promise<StoreTotals>;
   /** Resolves when a trivial durable write works; rejects with the reason otherwise. Never called with a group in flight. */

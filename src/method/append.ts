@@ -22,13 +22,14 @@ export interface CommandAppend {
   readonly undo?: () => void;
 }
 
-/** Appends the effect of a command: the answer leaves after the commit, and with the effect goes its key. */
+/** Appends the effect of a command: the answer leaves after the commit, and with the effect go its key and its entry in the audit trail. */
 export function append(call: Call, journal: Journal, now: number, command: CommandAppend): void {
   const rows = [...command.rows];
   if (call.keyed !== null) {
     const answer = JSON.stringify(command.remember);
     rows.push({ kind: "idempotency", ...call.keyed, answer, created_at: now });
   }
+  if (call.audited !== null) rows.push(call.audited.row());
   journal.append({
     session: command.session,
     run: null,
@@ -37,6 +38,7 @@ export function append(call: Call, journal: Journal, now: number, command: Comma
     rows,
     settle: (outcome) => {
       if (outcome.ok) {
+        call.audited?.written();
         try {
           const payload = command.committed(outcome);
           if (payload !== undefined) call.ok(payload);

@@ -1,4 +1,5 @@
 import type { Static, TObject, TSchema } from "@sinclair/typebox";
+import type { Audit } from "../core/audit.ts";
 import type { Caller, Dispatch, Outcome } from "../core/call.ts";
 import { newId } from "../core/id.ts";
 import type { IdempotencyRow } from "../core/operation.ts";
@@ -8,6 +9,7 @@ import { wellFormed } from "../core/text.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
 import { validate } from "../protocol/schema.ts";
+import { Audited } from "./audited.ts";
 import { fingerprint } from "./idempotency.ts";
 import type { KeyedRequest } from "./idempotency.ts";
 import { InFlight } from "./idempotency.ts";
@@ -20,6 +22,8 @@ export interface Call {
   readonly user: string;
   /** Set when the request carries an idempotency key: the handler writes it with its effect (see append.ts). */
   readonly keyed: KeyedRequest | null;
+  /** Set when the request goes into the audit trail. */
+  readonly audited: Audited | null;
   /** Answers. The first answer counts, and it leaves at once. */
   ok(payload: unknown): void;
   /** As ok, with JSON text. */
@@ -53,6 +57,7 @@ export interface RegistryDeps {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly audit: Audit;
   /** Counts every request and every error code. */
   readonly count: (code: string | null) => void;
   /** The gateway stops: nothing new is begun, chat.abort still works. */
@@ -108,6 +113,9 @@ export class Registry {
         );
       }
       const { definition } = handler;
+      if (definition.audit !== undefined) {
+        call.audited = new Audited(this.#deps.audit, this.#deps.clock, caller, definition);
+      }
       if (definition.scope !== null && !caller.principal.scopes.has(definition.scope)) {
         throw new GatewayError("FORBIDDEN", `${definition.name} needs the scope ${definition.scope}`, {
           details: { kind: "scope", scope: definition.scope },
@@ -120,6 +128,7 @@ export class Registry {
         });
       }
       const params = validate(definition.params, request.params) as Record<string, unknown>;
+      call.audited?.read(params);
       this.#admit(handler, params, call);
     } catch (error) {
       call.fail(error);
@@ -232,6 +241,7 @@ export class Registry {
 class OpenCall implements Call {
   readonly caller: Caller;
   keyed: KeyedRequest | null = null;
+  audited: Audited | null = null;
   answered = false;
   /** Set by the registry: what to do when the store finds the key taken after all. */
   onPrior: (prior: IdempotencyRow) => void = () => undefined;
@@ -280,6 +290,7 @@ class OpenCall implements Call {
     if (this.answered) return;
     this.answered = true;
     this.#count(code);
+    this.audited?.answered(code);
     try {
       this.#answer(outcome);
     } finally {

@@ -25,6 +25,7 @@ export function sharingMethods(deps: MethodDeps): MethodHandler[] {
   const changes = new Serial();
   const owned = async (id: string, call: Call, work: (session: SessionRef) => Promise<void>) => {
     const session = await directory.find(call.user, id, "own");
+    call.audited?.concerns(session.id);
     await changes.run(session.id, () => {
       directory.require(session, call.user, "own");
       return work(session);

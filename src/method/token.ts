@@ -39,6 +39,7 @@ export function settle<T>(
   change: CredentialChange<T>,
   answer: (value: T) => unknown,
 ): undefined {
+  call.audited?.concerns(change.id);
   append(call, journal, clock.now(), {
     session: null,
     events: [],

@@ -4,6 +4,7 @@ import type { OpenedStore, Store } from "../core/store.ts";
 import type { Limits } from "../core/limits.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { append } from "./memory/append.ts";
+import { auditRows } from "./memory/audit.ts";
 import * as reads from "./memory/reads.ts";
 import type { MemoryState } from "./memory/state.ts";
 import { liveSession, newState, pair, unendedRuns } from "./memory/state.ts";
@@ -64,6 +65,7 @@ export function createMemoryStore({ clock, limits }: MemoryStoreOptions): Store 
         .filter((row) => row.collection === collection && (owner === undefined || row.owner === owner))
         .filter((row) => row.expires_at === null || row.expires_at > now);
     },
+    audit: async (query) => auditRows(live().audit, query),
     trimmable: async (before, limit) => reads.trimmable(live(), before, limit),
     expire: async (now, max_rows) => expire(live(), limits, now, max_rows),
     totals: async () => reads.totals(live()),

@@ -49,7 +49,12 @@ export function endsRun(item: AppendItem): boolean {
 
 /** Changes that need the session of their operation. */
 export function needsSession(row: RowChange): boolean {
-  return row.kind !== "idempotency" && row.kind !== "record.put" && row.kind !== "record.drop";
+  return !["idempotency", "record.put", "record.drop", "audit"].includes(row.kind);
+}
+
+/** Whether an action is the one that is asked for, or begins with it and a dot. */
+export function isAction(action: string, asked: string): boolean {
+  return action === asked || action.startsWith(`${asked}.`);
 }
 
 /** A message's data as a copy of it has it: of no run. */

@@ -64,6 +64,25 @@ describe("what ends a credential", () => {
     expect(auth.credentials.tokens()).toHaveLength(1);
   });
 
+  test("its end by itself is in the audit trail, and what was revoked before is not", async () => {
+    const auth = await startAuth(home);
+    const by = await withToken(auth, (await auth.token({ user: "ann", expires_in_secs: 10 })).token);
+    const { auth_session_id } = await openLogin(auth, by);
+    const revoked = await auth.token({ user: "ann", expires_in_secs: 10 });
+    await auth.request(await admin(auth), "token.revoke", { token_id: revoked.token_id });
+    home.clock.advance(10_000);
+    await auth.journal.drained();
+    const entries = (await home.store.audit({ limit: 10 })).filter(({ action }) =>
+      action.endsWith(".expire"),
+    );
+    expect(
+      entries.map(({ action, user, target, outcome }) => [action, user, target, outcome]).sort(),
+    ).toEqual([
+      ["auth_session.expire", "ann", auth_session_id, "ok"],
+      ["token.expire", "ann", by.credential, "ok"],
+    ]);
+  });
+
   test("a credential that ends sooner than those before it is not overlooked", async () => {
     const auth = await startAuth(home);
     const ids: string[] = [];

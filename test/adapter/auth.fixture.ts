@@ -8,6 +8,7 @@ import { Throttle } from "../../src/auth/throttle.ts";
 import { createPasswords } from "../../src/auth/passwords.ts";
 import type { Tickets } from "../../src/auth/tickets.ts";
 import { createTickets } from "../../src/auth/tickets.ts";
+import { Audit } from "../../src/core/audit.ts";
 import { Journal } from "../../src/core/journal.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { GroupResult, StoreItem } from "../../src/core/operation.ts";
@@ -134,9 +135,10 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
   };
   const nothing = (): void => undefined;
   const journal = new Journal({ store, clock, limits, log, publish: nothing, onStorage: nothing, fatal });
+  const audit = new Audit({ journal, clock, log });
   const config = { mode: "token", token: "", session_ttl_secs: 86_400, data_dir, ...PASSWORD, ...changes };
   const onRevoked = (id: string): void => void revoked.push(id);
-  const credentials = createCredentials({ store, journal, clock, log, config, onRevoked });
+  const credentials = createCredentials({ store, journal, clock, log, audit, config, onRevoked });
   const throttle = new Throttle({ store, journal, clock });
   await throttle.start();
   const { mode, password, password_hash } = config;
@@ -162,7 +164,7 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
     onThrottled,
   });
   const deps = { journal, clock, credentials, tickets };
-  const registry = new Registry({ store, clock, log, count: nothing, draining: () => false }, [
+  const registry = new Registry({ store, clock, log, audit, count: nothing, draining: () => false }, [
     ...tokenMethods(deps),
     ...authSessionMethods(deps),
   ]);

@@ -1,5 +1,6 @@
 import type {
   AppendItem,
+  AuditEntry,
   CopyItem,
   ItemResult,
   NewEvent,
@@ -175,6 +176,25 @@ export function key(
     created_at: START,
     ...more,
   };
+}
+
+export function auditRow(more: Partial<AuditEntry> = {}): Extract<RowChange, { kind: "audit" }> {
+  const entry = {
+    ts: START,
+    action: "token.create",
+    outcome: "ok",
+    user: "ada",
+    method: "token",
+    credential: "tok_1",
+    transport: "ws",
+    remote: "127.0.0.1",
+    client_id: "laptop",
+    target: "tok_2",
+    details: null,
+    count: 1,
+    ...more,
+  };
+  return { kind: "audit", entry };
 }
 
 export function copyOf(from: string, into: string, more: Partial<CopyItem> = {}): CopyItem {

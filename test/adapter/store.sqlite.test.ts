@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { SCHEMA_VERSION } from "../../src/store/sqlite/schema.ts";
 import {
+  auditRow,
   close,
   append,
   commit,
@@ -83,6 +84,7 @@ test("a database of the first version is brought up to date, with what it holds"
   const db = new Database(join(directory.path, "agentbus.db"));
   db.run("DROP INDEX messages_summary");
   db.run("ALTER TABLE messages DROP COLUMN covers");
+  db.run("DROP TABLE audit");
   db.run("PRAGMA user_version = 1");
   db.close(true);
   await withStore(directory.path, async (store, { last_stop }) => {
@@ -91,6 +93,8 @@ test("a database of the first version is brought up to date, with what it holds"
       summary: null,
       messages: [{ message_id: "msg_1" }],
     });
+    await commitAll(store, append(null, [], [auditRow({ action: "login" })]));
+    expect(await store.audit({ limit: 10 })).toMatchObject([{ action: "login" }]);
   });
 });
 

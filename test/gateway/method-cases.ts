@@ -174,6 +174,7 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
     answer: () => ({ revoked: true }),
   },
   "ticket.create": { params: nothing },
+  "audit.list": { params: () => ({ limit: 3, user: "owner", action: "login", outcome: "ok", since: 0 }) },
 };
 
 export async function createWorld(stack: Stack): Promise<World> {

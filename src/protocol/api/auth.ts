@@ -26,6 +26,9 @@ export const tokenCreate = defineMethod({
   scope: "admin",
   mutates: true,
   doc: "Makes a token; the answer is the only time it is shown.",
+  audit: ({ name, user, role, scopes, expires_in_secs }) => ({
+    details: { name, user, role, scopes, expires_in_secs },
+  }),
   params: Params({
     name: Type.String({ minLength: 1, maxLength: 64 }),
     user: Type.Optional(User),
@@ -49,6 +52,7 @@ export const tokenRotate = defineMethod({
   scope: "admin",
   mutates: true,
   doc: "A new secret for a token; the old one stops working at once.",
+  audit: ({ token_id }) => ({ target: token_id }),
   params: Params({ token_id: Id }),
   result: issued,
 });
@@ -58,6 +62,7 @@ export const tokenRevoke = defineMethod({
   scope: "admin",
   mutates: true,
   doc: "Ends a token and every connection that used it.",
+  audit: ({ token_id }) => ({ target: token_id }),
   params: Params({ token_id: Id }),
   result: Type.Object({ revoked: Type.Boolean() }),
 });
@@ -76,6 +81,7 @@ export const authSessionCreate = defineMethod({
   scope: null,
   mutates: true,
   doc: "A login with an expiry, with the caller's own user and scopes.",
+  audit: () => ({}),
   params: Empty,
   result: Type.Object({
     auth_session_id: Id,
@@ -112,6 +118,7 @@ export const authSessionRevoke = defineMethod({
   scope: null,
   mutates: true,
   doc: "Ends an auth session and its connections: the caller's own, or anybody's for an administrator. Without an id, the one this request came with.",
+  audit: ({ auth_session_id }) => (auth_session_id === undefined ? {} : { target: auth_session_id }),
   params: Params({ auth_session_id: Type.Optional(Id) }),
   result: Type.Object({ revoked: Type.Boolean() }),
 });

@@ -101,6 +101,7 @@ export const sessionDelete = defineMethod({
   mutates: true,
   aliases: ["sessions.delete", "chat.sessions.delete"],
   doc: "Ends its runs and erases it for good.",
+  audit: ({ session_id }) => ({ target: session_id }),
   params: Params(one),
   result: Empty,
 });
@@ -111,6 +112,7 @@ export const sessionShare = defineMethod({
   mutates: true,
   aliases: ["sessions.share"],
   doc: "Lets another user read it (viewer) or also send, abort and approve (editor).",
+  audit: ({ session_id, user, role }) => ({ target: session_id, details: { user, role } }),
   params: Params({
     ...one,
     user: User,
@@ -125,6 +127,7 @@ export const sessionUnshare = defineMethod({
   mutates: true,
   aliases: ["sessions.unshare"],
   doc: "Takes a share back; that user's subscriptions end at once.",
+  audit: ({ session_id, user }) => ({ target: session_id, details: { user } }),
   params: Params({ ...one, user: User }),
   result: Empty,
 });

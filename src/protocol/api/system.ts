@@ -178,6 +178,7 @@ export const clientDisconnect = defineMethod({
   scope: "clients.manage",
   mutates: true,
   doc: "Closes a connection (4003: it does not come back by itself).",
+  audit: ({ connection_id }) => ({ target: connection_id }),
   params: Params({
     connection_id: Type.String({ maxLength: 128 }),
     reason: Type.Optional(Type.String({ maxLength: 100 })),

@@ -1,6 +1,7 @@
 import type { AppendItem, ItemResult, RowChange, SessionRow } from "../../core/operation.ts";
 import type { Limits } from "../../core/limits.ts";
 import { endsRun, hasEnded, needsSession, withinTtl } from "../rules.ts";
+import { keepAudit } from "./audit.ts";
 import type { MemoryKey, MemorySession, MemoryState } from "./state.ts";
 import { countSessions, pair } from "./state.ts";
 
@@ -274,6 +275,7 @@ function changeRecord(
     if (value === null) map.delete(key);
     else map.set(key, value);
   };
+  if (row.kind === "audit") undo.push(keepAudit(state.audit, row.entry));
   if (row.kind === "record.drop") put(state.records, pair(row.collection, row.id), null);
   if (row.kind === "record.put") {
     const id = pair(row.record.collection, row.record.id);

@@ -1,5 +1,6 @@
 import type {
   Covers,
+  AuditRow,
   IdempotencyRow,
   MessageRow,
   RecordRow,
@@ -57,6 +58,12 @@ export interface MemoryRecord {
   readonly place: number;
 }
 
+export interface MemoryAudit {
+  /** Oldest first. */
+  rows: AuditRow[];
+  last_id: number;
+}
+
 export interface MemoryState {
   readonly server_id: string;
   readonly sessions: Map<string, MemorySession>;
@@ -65,6 +72,7 @@ export interface MemoryState {
   /** By the session's gateway id. */
   readonly tombstones: Map<string, MemoryTombstone>;
   readonly records: Map<string, MemoryRecord>;
+  readonly audit: MemoryAudit;
 }
 
 export function newState(): MemoryState {
@@ -75,6 +83,7 @@ export function newState(): MemoryState {
     keys: new Map(),
     tombstones: new Map(),
     records: new Map(),
+    audit: { rows: [], last_id: 0 },
   };
 }
 

@@ -2,6 +2,7 @@ import type { CopyItem, EraseItem, ItemResult, LoadItem, TrimItem } from "../../
 import type { Limits } from "../../core/limits.ts";
 import { messageBytes, takeWithin, withinTtl, withoutRun, writesMessage } from "../rules.ts";
 import { checkKey, keyOf } from "./append.ts";
+import { expireAudit } from "./audit.ts";
 import type { MemoryCopy, MemorySession, MemoryState } from "./state.ts";
 import { countSessions, messagesBySeq, pair, unendedRuns } from "./state.ts";
 
@@ -147,6 +148,7 @@ export function expire(state: MemoryState, limits: Limits, now: number, max_rows
     return ids.length;
   };
   return (
+    expireAudit(state.audit, limits, now, max_rows) +
     drop(state.keys, ({ created_at }) => !withinTtl(created_at, limits.key_ttl_secs, now)) +
     drop(state.tombstones, ({ deleted_at }) => !withinTtl(deleted_at, limits.tombstone_ttl_secs, now)) +
     drop(state.records, ({ row }) => row.expires_at !== null && row.expires_at <= now)

@@ -9,6 +9,7 @@ import type {
 } from "../../core/operation.ts";
 import type { ContextRows, HistoryQuery, HistoryRows, SnapshotRows, StoreTotals } from "../../core/store.ts";
 import { messageBytes, takeWithin } from "../rules.ts";
+import { createAuditReads } from "./audit.ts";
 import type { Held } from "./database.ts";
 import { hold } from "./database.ts";
 import { createListReads } from "./list-reads.ts";
@@ -34,6 +35,7 @@ export function createReads(db: Database) {
     ...createNameReads(db),
     ...createListReads(db),
     ...createOtherReads(db),
+    ...createAuditReads(db),
   };
 }
 

@@ -2,6 +2,7 @@ import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
 import type { RowChange } from "../../core/operation.ts";
 import { hasEnded } from "../rules.ts";
+import { createAuditWriter } from "./audit.ts";
 import { hold } from "./database.ts";
 import type { Quotas, Refused } from "./quotas.ts";
 import { folded } from "./session-row.ts";
@@ -26,20 +27,13 @@ export function createRowWriter(
 ): RowWriter {
   const messages = createMessageWriter(db, limits, sessions);
   const putRun = createRunWriter(db, sessions);
+  const writeRecord = createRecordWriter(db);
   const settings = hold(
     db,
     `UPDATE sessions SET title = ?, title_folded = ?, model = ?, system_prompt = ?, metadata = ?, archived = ?
      WHERE session_key = ?`,
   );
   const bury = hold(db, "INSERT INTO tombstones (id, owner, name, epoch, deleted_at) VALUES (?, ?, ?, ?, ?)");
-  const putRecord = hold(
-    db,
-    `INSERT INTO records (collection, id, owner, data, expires_at) VALUES (?, ?, ?, ?, ?)
-     ON CONFLICT (collection, id) DO UPDATE
-     SET owner = excluded.owner, data = excluded.data, expires_at = excluded.expires_at`,
-  );
-  const dropRecord = hold(db, "DELETE FROM records WHERE collection = ? AND id = ?");
-
   function close(session: WorkingSession, at: number): null {
     if (session.state === "deleting") return null;
     bury.run(session.id, session.owner, session.name, session.epoch, at);
@@ -48,13 +42,6 @@ export function createRowWriter(
     // At once: the next operation may take the name.
     sessions.flush(session);
     return null;
-  }
-
-  function writeRecord(row: RowChange): void {
-    if (row.kind === "record.drop") dropRecord.run(row.collection, row.id);
-    if (row.kind !== "record.put") return;
-    const { collection, id, owner, data, expires_at } = row.record;
-    putRecord.run(collection, id, owner, data, expires_at);
   }
 
   return {
@@ -89,6 +76,26 @@ export function createRowWriter(
       }
     },
     writeRecord,
+  };
+}
+
+/** Writes the rows that belong to no session. */
+function createRecordWriter(db: Database): (row: RowChange) => void {
+  const putAudit = createAuditWriter(db);
+  const putRecord = hold(
+    db,
+    `INSERT INTO records (collection, id, owner, data, expires_at) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT (collection, id) DO UPDATE
+     SET owner = excluded.owner, data = excluded.data, expires_at = excluded.expires_at`,
+  );
+  const dropRecord = hold(db, "DELETE FROM records WHERE collection = ? AND id = ?");
+
+  return (row) => {
+    if (row.kind === "audit") putAudit(row.entry);
+    if (row.kind === "record.drop") dropRecord.run(row.collection, row.id);
+    if (row.kind !== "record.put") return;
+    const { collection, id, owner, data, expires_at } = row.record;
+    putRecord.run(collection, id, owner, data, expires_at);
   };
 }
 

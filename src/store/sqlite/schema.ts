@@ -127,6 +127,25 @@ const MIGRATIONS = [
   ALTER TABLE messages ADD COLUMN covers TEXT;
   CREATE INDEX messages_summary ON messages (session_key, seq) WHERE covers IS NOT NULL;
   `,
+  `
+  CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    ts INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    user TEXT NOT NULL,
+    method TEXT NOT NULL,
+    credential TEXT,
+    transport TEXT NOT NULL,
+    remote TEXT NOT NULL,
+    client_id TEXT NOT NULL,
+    target TEXT,
+    details TEXT,
+    count INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX audit_user ON audit (user);
+  CREATE INDEX audit_age ON audit (ts);
+  `,
 ] as const;
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -2,6 +2,7 @@ import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
 import type { EraseItem, ItemResult, LoadItem, MessageRow, TrimItem } from "../../core/operation.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
+import { createAuditExpire } from "./audit.ts";
 import { hold } from "./database.ts";
 import type { Quotas } from "./quotas.ts";
 import type { SessionColumns } from "./session-row.ts";
@@ -127,7 +128,9 @@ export function createExpire(db: Database, limits: Limits, quotas: Quotas): Expi
     `DELETE FROM records WHERE place IN
        (SELECT place FROM records WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`,
   );
+  const audit = createAuditExpire(db, limits);
   return (now, max_rows) =>
+    audit(now, max_rows) +
     quotas.expireKeys(now - limits.key_ttl_secs * 1000, max_rows) +
     tombstones.run(now - limits.tombstone_ttl_secs * 1000, max_rows).changes +
     records.run(now, max_rows).changes;

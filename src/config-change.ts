@@ -1,0 +1,48 @@
+import type { Config } from "./config.ts";
+import { printedValues } from "./config/print.ts";
+import { entryOf } from "./core/audit.ts";
+import type { Clock } from "./core/ports.ts";
+import type { Engine } from "./engine.ts";
+
+const COLLECTION = "config";
+const ID = "values";
+/** Options that are named; of more only the number. */
+const NAMED = 40;
+const DIGEST_CHARS = 16;
+
+/**
+ * Once at a start: whether the configuration is still that of the start before goes into the audit trail, with the
+ * names of the options that are not. Secrets are masked before they are looked at: one that only changed does not show.
+ */
+export async function noteConfiguration(engine: Engine, config: Config, clock: Clock): Promise<void> {
+  const { store, journal } = engine;
+  const now = digests(config);
+  const [kept] = await store.records(COLLECTION);
+  const before = kept === undefined ? null : (JSON.parse(kept.data) as Record<string, string>);
+  const changed = before === null ? [] : changedOptions(before, now);
+  if (before !== null && changed.length === 0) return;
+  const record = { collection: COLLECTION, id: ID, owner: "", data: JSON.stringify(now), expires_at: null };
+  const details = JSON.stringify({ options: changed.slice(0, NAMED), count: changed.length });
+  const entry = entryOf({ action: "config.change", transport: "local", details }, clock.now());
+  journal.append({
+    session: null,
+    run: null,
+    ack: false,
+    events: [],
+    rows: [{ kind: "record.put", record }, ...(before === null ? [] : [{ kind: "audit", entry } as const])],
+    // Where storage refuses it, the next start notices.
+    settle: () => undefined,
+  });
+}
+
+function digests(config: Config): Record<string, string> {
+  const digest = (text: string): string => new Bun.CryptoHasher("sha256").update(text).digest("hex");
+  return Object.fromEntries(
+    [...printedValues(config)].map(([path, value]) => [path, digest(value).slice(0, DIGEST_CHARS)]),
+  );
+}
+
+function changedOptions(before: Record<string, string>, now: Record<string, string>): string[] {
+  const paths = new Set([...Object.keys(before), ...Object.keys(now)]);
+  return [...paths].filter((path) => before[path] !== now[path]);
+}
