@@ -13,6 +13,7 @@ import { Audited } from "./audited.ts";
 import { fingerprint } from "./idempotency.ts";
 import type { KeyedRequest } from "./idempotency.ts";
 import { InFlight } from "./idempotency.ts";
+import { OpenCall } from "./open-call.ts";
 import { Turns } from "./turns.ts";
 
 /** One request on its way through a handler. */
@@ -234,69 +235,6 @@ export class Registry {
     return new GatewayError("INTERNAL_ERROR", `something went wrong; the log has it under ${id}`, {
       details: { id },
     });
-  }
-}
-
-/** A call until it is answered; its callbacks run once. */
-class OpenCall implements Call {
-  readonly caller: Caller;
-  keyed: KeyedRequest | null = null;
-  audited: Audited | null = null;
-  answered = false;
-  /** Set by the registry: what to do when the store finds the key taken after all. */
-  onPrior: (prior: IdempotencyRow) => void = () => undefined;
-  onEntered: () => void = () => undefined;
-  readonly #answer: (outcome: Outcome) => void;
-  readonly #publicError: (error: unknown) => GatewayError;
-  readonly #count: (code: string | null) => void;
-  readonly #after: (() => void)[] = [];
-
-  constructor(
-    caller: Caller,
-    answer: (outcome: Outcome) => void,
-    publicError: (error: unknown) => GatewayError,
-    count: (code: string | null) => void,
-  ) {
-    this.caller = caller;
-    this.#answer = answer;
-    this.#publicError = publicError;
-    this.#count = count;
-  }
-
-  get user(): string {
-    return this.caller.principal.user;
-  }
-
-  ok(payload: unknown): void {
-    this.#settle({ ok: true, payload }, null);
-  }
-  okText(text: string): void {
-    this.#settle({ ok: true, text }, null);
-  }
-  fail(error: unknown): void {
-    // Also where it is too late to tell the caller: what is a bug is in the log.
-    const known = this.#publicError(error);
-    this.#settle({ ok: false, error: known }, known.reason);
-  }
-  entered(): void {
-    this.onEntered();
-  }
-  onAnswer(task: () => void): void {
-    if (this.answered) task();
-    else this.#after.push(task);
-  }
-
-  #settle(outcome: Outcome, code: string | null): void {
-    if (this.answered) return;
-    this.answered = true;
-    this.#count(code);
-    this.audited?.answered(code);
-    try {
-      this.#answer(outcome);
-    } finally {
-      this.entered();
-      for (const task of this.#after) task();
-    }
   }
 }
 

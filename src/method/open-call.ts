@@ -1,0 +1,69 @@
+import type { Caller, Outcome } from "../core/call.ts";
+import type { IdempotencyRow } from "../core/operation.ts";
+import type { GatewayError } from "../protocol/errors.ts";
+import type { Audited } from "./audited.ts";
+import type { KeyedRequest } from "./idempotency.ts";
+import type { Call } from "./registry.ts";
+
+/** A call until it is answered; its callbacks run once. */
+export class OpenCall implements Call {
+  readonly caller: Caller;
+  keyed: KeyedRequest | null = null;
+  audited: Audited | null = null;
+  answered = false;
+  /** Set by the registry: what to do when the store finds the key taken after all. */
+  onPrior: (prior: IdempotencyRow) => void = () => undefined;
+  onEntered: () => void = () => undefined;
+  readonly #answer: (outcome: Outcome) => void;
+  readonly #publicError: (error: unknown) => GatewayError;
+  readonly #count: (code: string | null) => void;
+  readonly #after: (() => void)[] = [];
+
+  constructor(
+    caller: Caller,
+    answer: (outcome: Outcome) => void,
+    publicError: (error: unknown) => GatewayError,
+    count: (code: string | null) => void,
+  ) {
+    this.caller = caller;
+    this.#answer = answer;
+    this.#publicError = publicError;
+    this.#count = count;
+  }
+
+  get user(): string {
+    return this.caller.principal.user;
+  }
+
+  ok(payload: unknown): void {
+    this.#settle({ ok: true, payload }, null);
+  }
+  okText(text: string): void {
+    this.#settle({ ok: true, text }, null);
+  }
+  fail(error: unknown): void {
+    // Also where it is too late to tell the caller: what is a bug is in the log.
+    const known = this.#publicError(error);
+    this.#settle({ ok: false, error: known }, known.reason);
+  }
+  entered(): void {
+    this.onEntered();
+  }
+  onAnswer(task: () => void): void {
+    if (this.answered) task();
+    else this.#after.push(task);
+  }
+
+  #settle(outcome: Outcome, code: string | null): void {
+    if (this.answered) return;
+    this.answered = true;
+    this.#count(code);
+    this.audited?.answered(code);
+    try {
+      this.#answer(outcome);
+    } finally {
+      this.entered();
+      for (const task of this.#after) task();
+    }
+  }
+}
