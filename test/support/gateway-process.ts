@@ -16,6 +16,8 @@ export interface GatewayProcessOptions {
   readonly data_dir?: string;
   /** The executable; default AGENTBUS_BINARY, else the sources with the Bun that runs the test. */
   readonly binary?: string;
+  /** Is told every line it says, also those that `log` has no room for. */
+  readonly heard?: (line: LogLine) => void;
 }
 
 export interface LogLine {
@@ -70,7 +72,9 @@ export async function startGateway(options: GatewayProcessOptions = {}): Promise
     AGENTBUS_SERVER_DATA_DIR: data_dir,
     ...options.env,
   };
-  const launch = (): Launched => new Launched([...command, "serve", "--config", file], { cwd: home, env });
+  const { heard = () => undefined } = options;
+  const launch = (): Launched =>
+    new Launched([...command, "serve", "--config", file], { cwd: home, env }, heard);
   let current = launch();
   try {
     await current.listens();
@@ -131,12 +135,17 @@ class Launched {
   startup_ms = Number.NaN;
   readonly #listening = Promise.withResolvers<void>();
 
-  constructor(command: string[], place: { readonly cwd: string; readonly env: Record<string, string> }) {
+  constructor(
+    command: string[],
+    place: { readonly cwd: string; readonly env: Record<string, string> },
+    heard: (line: LogLine) => void,
+  ) {
     const began = performance.now();
     this.child = Bun.spawn(command, { ...place, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
     const read = (line: LogLine): void => {
       this.log.push(line);
       if (this.log.length > LOG_LINES) this.log.shift();
+      heard(line);
       if (line.msg !== "listening") return;
       this.url = String(line["url"]);
       this.startup_ms = performance.now() - began;
