@@ -19,11 +19,12 @@ export const WHEN: Readonly<Record<ErrorCode, string>> = {
     "a frame, body, message or payload over its limit. Closes for frames, and for too much before `connect`",
   IDEMPOTENCY_MISMATCH: "the key belongs to another request",
   RATE_LIMITED:
-    "too much at once, or too many wrong credentials; nothing was done, `retry_after_ms` says when to try again",
+    "too much at once, too fast, or too many wrong credentials; nothing was done, `retry_after_ms` says when to try again. Closes who does not heed it",
   SLOW_CONSUMER: "the reader does not keep up. Closes; come back and resume",
   INTERNAL_ERROR: "a bug; `details.id` is in the gateway's log. The outcome is open",
   UPSTREAM_ERROR: "the model failed",
-  UNAVAILABLE: "stopping, full, or storage refuses; nothing was done",
+  UNAVAILABLE:
+    "stopping, full, or storage refuses; nothing was done. Closes where a user or a device has too many connections",
 };
 
 /** Errors that can end a connection. */
@@ -83,10 +84,24 @@ export const LIMITS: readonly (readonly [key: keyof Limits, what: string, past: 
   ["body_bytes", "a REST body", "TOO_LARGE"],
   ["in_flight", "requests of one connection that are not answered", "RATE_LIMITED `in_flight`"],
   ["waits_in_flight", "`run.wait` requests of one connection", "RATE_LIMITED `in_flight`"],
+  ["json_depth", "levels of JSON in a frame or a body", "INVALID_REQUEST `depth`"],
   ["bad_frames_per_minute", "frames that are no requests", "closed 4000"],
+  [
+    "control_frames_per_second",
+    "pings and pongs of one socket",
+    "RATE_LIMITED `control_frames`, closed 4029",
+  ],
+  [
+    "mutations_per_second",
+    "requests that change something, on one socket; over REST by one credential at one address",
+    "RATE_LIMITED `rate`",
+  ],
+  ["mutations_burst", "so many of them at once", "the same"],
+  ["mutations_over_ms", "too fast without heeding `retry_after_ms`", "RATE_LIMITED `rate`, closed 4029"],
   ["message_bytes", "a user's message", "TOO_LARGE"],
   ["assistant_bytes", "a model's answer", "the run fails with TOO_LARGE; what was said stays, partial"],
   ["completed_inline_bytes", "a message inside `message.completed`", "it comes with `content_omitted`"],
+  ["title_chars", "a title, in UTF-16 code units", "TOO_LARGE"],
   ["metadata_bytes", "metadata, as JSON", "TOO_LARGE"],
   ["system_prompt_bytes", "a system prompt", "TOO_LARGE"],
   ["broadcast_bytes", "the payload of `event.broadcast` and `event.send`", "TOO_LARGE"],
@@ -105,10 +120,17 @@ export const LIMITS: readonly (readonly [key: keyof Limits, what: string, past: 
   ["history_bytes", "a page of the history", "fewer messages than `limit`: `has_more`"],
   ["slow_soft_bytes", "bytes that wait for a live reader", "SLOW_CONSUMER, closed 4030"],
   ["backpressure_bytes", "the same, at any moment", "closed 1006"],
-  ["max_connections", "connections in all", "HTTP 503 before the upgrade"],
+  ["max_connections", "connections in all: sockets and event streams", "HTTP 503 before the upgrade"],
+  [
+    "max_connections_per_user",
+    "those of one user, but for those with the scope `admin`",
+    "UNAVAILABLE `connections`, closed 1013; HTTP 503",
+  ],
+  ["max_connections_per_device", "those of one device", "the same"],
+  ["max_unauthenticated", "sockets before `connect`", "HTTP 503 before the upgrade"],
   [
     "max_unauthenticated_per_address",
-    "sockets of one address before `connect`",
+    "those of one address (of a /64 in IPv6)",
     "HTTP 503 before the upgrade",
   ],
 ];

@@ -20,7 +20,7 @@ import type { Scope } from "./protocol/schema.ts";
 
 /** Who may come in: constructs the auth ring over an engine and adds its methods. */
 export function createAccess(engine: Engine, config: Config, clock: Clock, log: Logger) {
-  const { journal, store, stats, audit } = engine;
+  const { journal, store, stats, audit, sampled } = engine;
   const { mode, token, session_ttl_secs, password, password_hash } = config.auth;
   const { data_dir, public_url, allowed_origins, trusted_proxies } = config.server;
   const isLive = (principal: Principal): boolean => credentials.isLive(principal);
@@ -46,8 +46,7 @@ export function createAccess(engine: Engine, config: Config, clock: Clock, log: 
       throttle,
       passwords,
       mode,
-      clock,
-      log,
+      log: sampled,
       onThrottled,
     }),
     audit,

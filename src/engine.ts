@@ -1,3 +1,5 @@
+import { networkOf } from "./auth/address.ts";
+import type { Caller } from "./core/call.ts";
 import { Audit } from "./core/audit.ts";
 import { Changes } from "./core/changes.ts";
 import { Connections } from "./core/connections.ts";
@@ -10,9 +12,11 @@ import { Maintenance } from "./core/maintenance.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
 import type { OpenedStore, Store } from "./core/store.ts";
 import { Presence } from "./core/presence.ts";
+import { Rates } from "./core/rates.ts";
 import { Runs } from "./core/runs.ts";
 import type { SessionRef } from "./core/session.ts";
 import { Directory, nameOf, namingsOf, topicOf } from "./core/session.ts";
+import { SampledLog } from "./core/sampled-log.ts";
 import { Slots } from "./core/slots.ts";
 import { Stats } from "./core/stats.ts";
 import type { Tail } from "./core/tail.ts";
@@ -26,6 +30,7 @@ import { sessionMethods } from "./method/session.ts";
 import { sharingMethods } from "./method/sharing.ts";
 import type { SystemDeps } from "./method/system.ts";
 import { systemMethods } from "./method/system.ts";
+import type { GatewayError } from "./protocol/errors.ts";
 import type { StoredEvent } from "./protocol/frames.ts";
 import { encodeEvent } from "./protocol/frames.ts";
 
@@ -65,10 +70,12 @@ export function createEngine(options: EngineOptions) {
     const ready = router.states().some((each) => each.name === provider && each.ready);
     return journal.refused === null && ready ? "healthy" : "degraded";
   };
-  const count = (code: string | null): void => stats.request(code);
+  const count = (error: GatewayError | null, { principal, remote }: Caller): void =>
+    stats.request(error, { user: principal.user, remote });
+  const rates = new Rates({ limits: options.limits, clock, networkOf });
   const draining = (): boolean => state.draining;
   const sessionOf = (user: string, id: string): string | null => directory.known(user, id)?.id ?? null;
-  const registry = new Registry({ store, clock, log, audit, count, draining, sessionOf }, []);
+  const registry = new Registry({ store, clock, log, audit, count, rates, draining, sessionOf }, []);
   for (const method of methodsOf(options, core, registry, { uptime, status })) registry.add(method);
 
   return {
@@ -101,9 +108,10 @@ export function createEngine(options: EngineOptions) {
 /** The log, who follows it, and what writes it. */
 function createCore(options: EngineOptions) {
   const { store, clock, limits, log, router, event_grace_ms } = options;
-  const stats = new Stats();
+  const sampled = new SampledLog(clock, log);
+  const stats = new Stats(sampled);
   const hub = new Hub();
-  const connections = new Connections();
+  const connections = new Connections({ limits, networkOf });
   const directory = new Directory(store, clock);
   const changes = new Changes(clock, connections, directory);
   const presence = new Presence(clock, connections, hub);
@@ -132,12 +140,13 @@ function createCore(options: EngineOptions) {
     onChange: (connection, { session }, what) => presence.watcher(connection, session, what),
   });
   const sha256 = (text: string): string => new Bun.CryptoHasher("sha256").update(text).digest("hex");
+  const limited = (option: string, user: string): void => stats.limit(option, { user });
   const { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt } = options;
   const bounds = { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt };
-  const runs = new Runs({ ...base, router, sha256, ...bounds });
+  const runs = new Runs({ ...base, router, sha256, ...bounds, limited });
   const maintenance = new Maintenance({ ...base, event_grace_ms });
   const readers = { followers, connections, changes, hub, presence, reads };
-  return { store, journal, audit, directory, maintenance, runs, router, stats, ...readers };
+  return { store, journal, audit, directory, maintenance, runs, router, stats, sampled, ...readers };
 }
 
 function methodsOf(

@@ -59,8 +59,8 @@ export function surfaceOf({
     status,
     ready: readiness(engine, router, config.server.data_dir, clock),
     count: {
-      limit: (option) => stats.limit(option),
-      error: (code) => stats.error(code),
+      limit: (option, asker) => stats.limit(option, asker),
+      error: (error, asker) => stats.error(error, asker),
       slowConsumer: () => void stats.slow_consumers++,
     },
     onConnection: (connection, state) => {

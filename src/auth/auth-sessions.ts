@@ -36,7 +36,8 @@ export class AuthSessions {
         "CONFLICT",
         `full: ${by.user} has ${MAX_PER_USER} auth sessions already; revoke some first`,
         {
-          details: { kind: "full", limit: MAX_PER_USER, what: "auth_sessions_per_user" },
+          details: { kind: "full" },
+          limit: { what: "auth_sessions_per_user", limit: MAX_PER_USER },
         },
       );
     }

@@ -1,6 +1,6 @@
-import type { Clock, Logger } from "../core/ports.ts";
 import type { Authenticated, Authenticator, Credential, Principal } from "../core/principal.ts";
 import { looksIssued } from "../core/principal.ts";
+import type { SampledLog } from "../core/sampled-log.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { Found } from "./book.ts";
 import type { CredentialBook } from "./credentials.ts";
@@ -19,14 +19,10 @@ export interface AuthenticatorOptions {
   readonly passwords: Passwords | null;
   /** auth.mode */
   readonly mode: string;
-  readonly clock: Clock;
-  readonly log: Logger;
+  readonly log: SampledLog;
   /** Somebody was told to wait. */
   readonly onThrottled: () => void;
 }
-
-/** Refused logins are logged this seldom, with the number of those in between. */
-const LOG_EVERY_MS = 10_000;
 
 /** `guess`: what was shown is none of ours and is still to be counted; null: it says nothing about our secrets. */
 type Verdict = Admitted | { readonly ok: false; readonly error: GatewayError; readonly guess: string | null };
@@ -38,10 +34,9 @@ type Admitted = Extract<Authenticated, { ok: true }>;
  * RATE_LIMITED in place of UNAUTHORIZED once its address has guessed too often.
  */
 export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
-  const { throttle, clock, log, onThrottled } = options;
+  const { throttle, log, onThrottled } = options;
   const judge = createJudge(options);
   const mark = createMark();
-  const tell = sampledLog(clock, log);
 
   /** What a guess reads. One that was answered before tells no more than it did then. */
   function count(error: GatewayError, secret: string, address: string): GatewayError {
@@ -62,7 +57,8 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
       const throttled = error.reason === "RATE_LIMITED";
       if (throttled) onThrottled();
       if (credential.kind !== "none") {
-        tell({ ...from, credential: credential.kind, ...(throttled && { throttled }) });
+        const fields = { ...from, credential: credential.kind, ...(throttled && { throttled }) };
+        log.warn("login", fields, "a login was refused");
       }
       return { ok: false, error };
     },
@@ -150,19 +146,4 @@ function refuse(message: string, guess: string | null = null): Verdict {
 /** What comes off the wire is not what its type says before it was looked at. */
 function isText(value: unknown): value is string {
   return typeof value === "string" && value !== "";
-}
-
-function sampledLog(clock: Clock, log: Logger): (fields: Record<string, unknown>) => void {
-  let last = Number.NEGATIVE_INFINITY;
-  let unsaid = 0;
-  return (fields) => {
-    const now = clock.monotonic();
-    if (now - last < LOG_EVERY_MS) {
-      unsaid++;
-      return;
-    }
-    log.warn({ ...fields, ...(unsaid > 0 && { unsaid }) }, "a login was refused");
-    last = now;
-    unsaid = 0;
-  };
 }

@@ -51,7 +51,8 @@ export class Tokens {
     }
     if (this.#all().length >= MAX_TOKENS) {
       throw new GatewayError("CONFLICT", `full: there are ${MAX_TOKENS} tokens already; revoke some first`, {
-        details: { kind: "full", limit: MAX_TOKENS, what: "tokens" },
+        details: { kind: "full" },
+        limit: { what: "tokens", limit: MAX_TOKENS },
       });
     }
     const { name, user = by.user, expires_in_secs } = grant;

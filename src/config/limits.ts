@@ -4,6 +4,9 @@ import { DEFAULT_LIMITS } from "../core/limits.ts";
 
 /** The bounds a deployment may change; the others of DEFAULT_LIMITS are part of how delivery works. */
 const MEANING = {
+  max_connections_per_user:
+    "Connections of one user; those with the scope `admin` are bound by the total only.",
+  max_connections_per_device: "Connections of one device.",
   max_unauthenticated: "Connections that have not said who they are.",
   max_unauthenticated_per_address: "The same, per address.",
   connect_deadline_ms: "Time for a connection to say who it is.",
@@ -12,9 +15,16 @@ const MEANING = {
   body_bytes: "Largest body of a REST call.",
   in_flight: "Requests at once on one connection.",
   waits_in_flight: "`run.wait` requests at once on one connection.",
+  json_depth: "Levels of JSON in a frame or a body.",
   bad_frames_per_minute: "Frames that cannot be read, before the connection is closed.",
+  control_frames_per_second: "Pings and pongs of one connection, before it is closed.",
+  mutations_per_second:
+    "Requests that change something, on one connection; over REST by one credential at one address.",
+  mutations_burst: "So many at once; they are earned back at that rate.",
+  mutations_over_ms: "Who is too fast for so long without heeding `retry_after_ms` is closed.",
   message_bytes: "Largest message of a user.",
   assistant_bytes: "Largest answer of a model; a longer one ends its run.",
+  title_chars: "Longest title of a session.",
   metadata_bytes: "Largest metadata of a session or message.",
   system_prompt_bytes: "Largest system prompt.",
   broadcast_bytes: "Largest payload of a broadcast.",
@@ -29,6 +39,7 @@ const MEANING = {
   audit_rows: "Entries of the audit trail; past it the oldest of the user who has the most go.",
   audit_ttl_secs: "How long an entry of the audit trail is kept.",
   tickets: "Unused tickets at once.",
+  tickets_per_user: "The same, of one user.",
   ticket_ttl_ms: "How long a ticket can be used.",
   tail_events: "Recent events of one session kept in memory.",
   tail_bytes: "The same, in bytes.",
@@ -51,6 +62,9 @@ const MEANING = {
 
 type LimitKey = keyof typeof MEANING;
 
+/** Where more than this would break something: what reads JSON goes down as deep as it nests. */
+const MOST: { readonly [K in LimitKey]?: number } = { json_depth: 256 };
+
 const properties = Object.fromEntries(
   Object.entries(MEANING).map(([key, description]) => [
     key,
@@ -58,7 +72,7 @@ const properties = Object.fromEntries(
       default: DEFAULT_LIMITS[key as LimitKey],
       description,
       minimum: 1,
-      maximum: Number.MAX_SAFE_INTEGER,
+      maximum: MOST[key as LimitKey] ?? Number.MAX_SAFE_INTEGER,
     }),
   ]),
 ) as Record<LimitKey, ReturnType<typeof Type.Integer>>;

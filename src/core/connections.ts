@@ -1,7 +1,9 @@
-import type { GatewayError } from "../protocol/errors.ts";
+import { GatewayError } from "../protocol/errors.ts";
 import type { Scope } from "../protocol/schema.ts";
+import type { Limits } from "./limits.ts";
 import type { Principal } from "./principal.ts";
 import type { Reader, Subscription } from "./subscription.ts";
+import { Tally } from "./tally.ts";
 
 export type ConnectionState = "connecting" | "authenticating" | "connected" | "closing";
 
@@ -26,29 +28,91 @@ export interface Connection extends Reader {
   close(error: GatewayError): void;
 }
 
-/** The open connections of this process. */
-export class Connections {
-  readonly #all = new Map<string, Connection>();
-  readonly #byUser = new Map<string, Set<Connection>>();
+export interface ConnectionsOptions {
+  readonly limits: Pick<
+    Limits,
+    | "max_connections"
+    | "max_connections_per_user"
+    | "max_connections_per_device"
+    | "max_unauthenticated"
+    | "max_unauthenticated_per_address"
+  >;
+  /** What of an address counts as one: an attacker has a whole /64 of IPv6. */
+  readonly networkOf: (address: string) => string;
+}
 
-  add(connection: Connection): void {
-    this.#all.set(connection.id, connection);
+/** What a connection is counted as. */
+interface Seat {
+  readonly user: string | null;
+  /** Unauthenticated, from this network. */
+  readonly stranger: string | null;
+  /** The user whose connections are bounded. */
+  readonly bound: string | null;
+  readonly device: string | null;
+}
+
+/** How soon somebody may come again for whom there was no room. */
+const RETRY_MS = 2_000;
+
+/**
+ * The open connections of this process, and whether there is room for one more: one question and one count, so that a
+ * place is given back with its connection and by nothing else.
+ */
+export class Connections {
+  readonly #options: ConnectionsOptions;
+  readonly #all = new Map<string, Connection>();
+  readonly #seats = new Map<Connection, Seat>();
+  readonly #byUser = new Map<string, Set<Connection>>();
+  readonly #strangers = new Tally();
+  readonly #bound = new Tally();
+  readonly #devices = new Tally();
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
   }
 
-  /** Once the handshake is done: it now counts as its user's. */
-  authenticated(connection: Connection, user: string): void {
-    const set = this.#byUser.get(user) ?? new Set();
-    set.add(connection);
-    this.#byUser.set(user, set);
+  /** It is open, as whoever it is by now. */
+  add(connection: Connection): void {
+    this.#all.set(connection.id, connection);
+    this.#sit(connection, this.#seatOf(connection, connection.principal));
+  }
+
+  /**
+   * It turns out whose it is: it counts as that one's from now on, and is about to have that principal. The error,
+   * where there is no room for it: then it counts as before.
+   */
+  become(connection: Connection, principal: Principal): GatewayError | null {
+    const before = this.#leave(connection);
+    const full = this.fullFor(principal);
+    const next = full === null ? this.#seatOf(connection, principal) : before;
+    if (next !== null) this.#sit(connection, next);
+    return full;
   }
 
   remove(connection: Connection): void {
-    this.#all.delete(connection.id);
-    const user = connection.principal?.user;
-    if (user === undefined) return;
-    const set = this.#byUser.get(user);
-    set?.delete(connection);
-    if (set?.size === 0) this.#byUser.delete(user);
+    if (this.#all.delete(connection.id)) this.#leave(connection);
+  }
+
+  /** Why nobody at all can come in; null: there is room. */
+  full(): GatewayError | null {
+    return this.#check("max_connections", this.#all.size);
+  }
+
+  /** Why nobody can come in from there who does not say who it is; null: there is room. */
+  fullForStranger(address: string): GatewayError | null {
+    return (
+      this.#check("max_unauthenticated", this.#strangers.total) ??
+      this.#check("max_unauthenticated_per_address", this.#strangers.of(this.#options.networkOf(address)))
+    );
+  }
+
+  /** Why this one has to stay outside; null: there is room. An administrator is bound by the total only. */
+  fullFor(principal: Principal): GatewayError | null {
+    const { bound, device } = boundsOf(principal);
+    return (
+      (device === null ? null : this.#check("max_connections_per_device", this.#devices.of(device))) ??
+      (bound === null ? null : this.#check("max_connections_per_user", this.#bound.of(bound)))
+    );
   }
 
   get size(): number {
@@ -84,4 +148,49 @@ export class Connections {
     }
     return sent;
   }
+
+  #check(what: keyof ConnectionsOptions["limits"], count: number): GatewayError | null {
+    const limit = this.#options.limits[what];
+    if (count < limit) return null;
+    return new GatewayError("UNAVAILABLE", `too many connections (${what} = ${limit}): try again later`, {
+      details: { kind: "connections" },
+      limit: { what, limit },
+      retry_after_ms: RETRY_MS,
+    });
+  }
+
+  #seatOf({ remote }: Connection, principal: Principal | null): Seat {
+    if (principal !== null) return { user: principal.user, stranger: null, ...boundsOf(principal) };
+    return { user: null, stranger: this.#options.networkOf(remote), bound: null, device: null };
+  }
+
+  #sit(connection: Connection, seat: Seat): void {
+    this.#seats.set(connection, seat);
+    this.#count(seat, 1);
+    if (seat.user === null) return;
+    const set = this.#byUser.get(seat.user) ?? new Set();
+    this.#byUser.set(seat.user, set.add(connection));
+  }
+
+  #leave(connection: Connection): Seat | null {
+    const seat = this.#seats.get(connection);
+    if (seat === undefined) return null;
+    this.#seats.delete(connection);
+    this.#count(seat, -1);
+    if (seat.user === null) return seat;
+    const set = this.#byUser.get(seat.user);
+    set?.delete(connection);
+    if (set?.size === 0) this.#byUser.delete(seat.user);
+    return seat;
+  }
+
+  #count({ stranger, bound, device }: Seat, by: 1 | -1): void {
+    if (stranger !== null) this.#strangers.count(stranger, by);
+    if (bound !== null) this.#bound.count(bound, by);
+    if (device !== null) this.#devices.count(device, by);
+  }
+}
+
+function boundsOf({ user, scopes, method, credential }: Principal): Pick<Seat, "bound" | "device"> {
+  return { bound: scopes.has("admin") ? null : user, device: method === "device" ? credential : null };
 }

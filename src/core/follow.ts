@@ -219,9 +219,9 @@ export class Followers {
 
   #full(): GatewayError {
     const limit = this.#limits.subscriptions;
-    const details = { kind: "full", what: "subscriptions", limit };
     return new GatewayError("CONFLICT", `at most ${limit} subscriptions: unsubscribe from one first`, {
-      details,
+      details: { kind: "full" },
+      limit: { what: "subscriptions", limit },
     });
   }
 }

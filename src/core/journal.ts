@@ -50,6 +50,9 @@ export class Journal {
   get refused(): { readonly reason: string; readonly since: number } | null {
     return this.#outage;
   }
+  get limits(): Limits {
+    return this.#options.limits;
+  }
   get queue_bytes(): number {
     return this.#queue.bytes;
   }

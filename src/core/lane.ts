@@ -114,9 +114,7 @@ export class Lanes {
       throw new GatewayError(
         "CONFLICT",
         `the session has ${this.#max_queued} messages waiting: let some be answered first`,
-        {
-          details: { kind: "full", what: "queued_runs", limit: this.#max_queued },
-        },
+        { details: { kind: "full" }, limit: { what: "queued_runs", limit: this.#max_queued } },
       );
     }
     this.#lanes.set(session, lane);

@@ -8,6 +8,8 @@ const MIB = 1024 * KIB;
 export const DEFAULT_LIMITS = {
   // doors
   max_connections: 1_000,
+  max_connections_per_user: 200,
+  max_connections_per_device: 20,
   max_unauthenticated: 256,
   max_unauthenticated_per_address: 8,
   connect_deadline_ms: 5_000,
@@ -16,7 +18,12 @@ export const DEFAULT_LIMITS = {
   body_bytes: 1 * MIB,
   in_flight: 16,
   waits_in_flight: 32,
+  json_depth: 32,
   bad_frames_per_minute: 30,
+  control_frames_per_second: 500,
+  mutations_per_second: 50,
+  mutations_burst: 100,
+  mutations_over_ms: 10_000,
   // what may be said
   message_bytes: 128 * KIB,
   assistant_bytes: 512 * KIB,
@@ -37,6 +44,7 @@ export const DEFAULT_LIMITS = {
   audit_rows: 100_000,
   audit_ttl_secs: 90 * 86_400,
   tickets: 10_000,
+  tickets_per_user: 1_000,
   ticket_ttl_ms: 30_000,
   // the log
   tail_events: 2_000,

@@ -59,3 +59,22 @@ export function gatewayStops(): GatewayError {
     details: { kind: "draining" },
   });
 }
+
+/** A user or a session has as many of something as it may; nothing is evicted to make room. */
+export function quotaReached(what: string, limits: Limits): GatewayError {
+  const limit = limits[what as keyof Limits];
+  return new GatewayError(
+    "CONFLICT",
+    `full: limits.${what} = ${limit} is reached; delete some, or raise it`,
+    { details: { kind: "full" }, limit: { what, limit } },
+  );
+}
+
+/** More waits to be written than may. */
+export function tooMuchWaits({ journal_queue_bytes }: Limits): GatewayError {
+  return new GatewayError("UNAVAILABLE", "too much is waiting to be written; nothing was done", {
+    details: { kind: "journal" },
+    limit: { what: "journal_queue_bytes", limit: journal_queue_bytes },
+    retry_after_ms: 1_000,
+  });
+}

@@ -7,6 +7,7 @@ import { newId } from "./id.ts";
 import { nothingToCompact } from "./summary.ts";
 import type { Appended } from "./append.ts";
 import type { LaneRun } from "./lane.ts";
+import { quotaReached } from "./outage.ts";
 import type { Logger, ModelEvent, ModelRouter } from "./ports.ts";
 import type { Store } from "./store.ts";
 import type { EndDeps } from "./run-end.ts";
@@ -27,6 +28,8 @@ export interface RunnerDeps extends EndDeps {
   readonly waiting: (session: string) => ReadonlySet<string>;
   /** Tokens a run used, once it ended. */
   readonly onEnded: (run: EventRun) => void;
+  /** A run of that user fails because it reached the bound of an option. */
+  readonly limited: (option: string, user: string) => void;
 }
 
 /**
@@ -222,6 +225,7 @@ export class Runner implements LaneRun {
         new GatewayError(
           "TOO_LARGE",
           `the answer is longer than ${assistant_bytes} bytes; what came so far is kept`,
+          { limit: { what: "assistant_bytes", limit: assistant_bytes } },
         ),
       );
       return;
@@ -256,20 +260,21 @@ export class Runner implements LaneRun {
   }
 
   #fail(error: GatewayError): void {
+    if (this.#ending === null && error.limit !== undefined)
+      this.#deps.limited(error.limit, this.session.owner);
     this.#ending ??= { status: "failed", error: error.toBody() };
     this.#stopAsking();
   }
 
   #onRefused(outcome: Extract<Appended, { ok: false }>): void {
-    const full = outcome.reason === "full";
-    const message = full
-      ? `the session is full (${outcome.what ?? "quota"})`
-      : "the log did not take the answer";
+    const { reason, what = "" } = outcome;
+    const error =
+      reason === "full"
+        ? quotaReached(what, this.#deps.limits)
+        : new GatewayError("UNAVAILABLE", "the log did not take the answer", { details: { kind: reason } });
     // An answer that is not whole in the log did not complete, whatever the model said meanwhile.
     if (this.#ending?.status === "completed") this.#ending = null;
-    this.#fail(
-      new GatewayError(full ? "CONFLICT" : "UNAVAILABLE", message, { details: { kind: outcome.reason } }),
-    );
+    this.#fail(error);
   }
 
   #done(run: EventRun): void {

@@ -1,7 +1,8 @@
 import type { Appended } from "../core/append.ts";
 import type { Journal } from "../core/journal.ts";
+import type { Limits } from "../core/limits.ts";
 import type { NewEvent, RowChange } from "../core/operation.ts";
-import { gatewayStops, storageRefuses } from "../core/outage.ts";
+import { gatewayStops, quotaReached, storageRefuses, tooMuchWaits } from "../core/outage.ts";
 import type { SessionRef } from "../core/session.ts";
 import { gone, noSession } from "../core/session.ts";
 import { GatewayError } from "../protocol/errors.ts";
@@ -50,7 +51,7 @@ export function append(call: Call, journal: Journal, now: number, command: Comma
       command.undo?.();
       if (outcome.reason === "idempotent" && outcome.prior !== undefined)
         answerFromPrior(call, outcome.prior);
-      else call.fail(appendError(outcome, command.session, call.user));
+      else call.fail(appendError(outcome, command.session, call.user, journal.limits));
     },
   });
   call.entered();
@@ -83,23 +84,15 @@ export function appendError(
   outcome: Extract<Appended, { ok: false }>,
   session: SessionRef | null,
   user: string,
+  limits: Limits,
 ): GatewayError {
   switch (outcome.reason) {
     case "storage":
       return storageRefuses();
     case "overloaded":
-      return new GatewayError("UNAVAILABLE", "too much is waiting to be written; nothing was done", {
-        details: { kind: "journal" },
-        retry_after_ms: 1_000,
-      });
+      return tooMuchWaits(limits);
     case "full":
-      return new GatewayError(
-        "CONFLICT",
-        `full: the bound ${outcome.what ?? ""} is reached; delete some, or raise it in [limits]`,
-        {
-          details: { kind: "full", what: outcome.what ?? "" },
-        },
-      );
+      return quotaReached(outcome.what ?? "", limits);
     case "exists":
       return new GatewayError("CONFLICT", "a session with this id exists already", {
         details: { kind: "exists" },

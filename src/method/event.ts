@@ -7,7 +7,8 @@ import { encodeSignal } from "../protocol/frames.ts";
 import type { Scope } from "../protocol/schema.ts";
 import { append } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
-import type { Call, MethodHandler } from "./registry.ts";
+import type { Call } from "./registry.ts";
+import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
 import { boundedJson } from "./text.ts";
 

@@ -16,14 +16,14 @@ export class OpenCall implements Call {
   onEntered: () => void = () => undefined;
   readonly #answer: (outcome: Outcome) => void;
   readonly #publicError: (error: unknown) => GatewayError;
-  readonly #count: (code: string | null) => void;
+  readonly #count: (error: GatewayError | null) => void;
   readonly #after: (() => void)[] = [];
 
   constructor(
     caller: Caller,
     answer: (outcome: Outcome) => void,
     publicError: (error: unknown) => GatewayError,
-    count: (code: string | null) => void,
+    count: (error: GatewayError | null) => void,
   ) {
     this.caller = caller;
     this.#answer = answer;
@@ -44,7 +44,7 @@ export class OpenCall implements Call {
   fail(error: unknown): void {
     // Also where it is too late to tell the caller: what is a bug is in the log.
     const known = this.#publicError(error);
-    this.#settle({ ok: false, error: known }, known.reason);
+    this.#settle({ ok: false, error: known }, known);
   }
   entered(): void {
     this.onEntered();
@@ -54,11 +54,11 @@ export class OpenCall implements Call {
     else this.#after.push(task);
   }
 
-  #settle(outcome: Outcome, code: string | null): void {
+  #settle(outcome: Outcome, error: GatewayError | null): void {
     if (this.answered) return;
     this.answered = true;
-    this.#count(code);
-    this.audited?.answered(code);
+    this.#count(error);
+    this.audited?.answered(error?.reason ?? null);
     try {
       this.#answer(outcome);
     } finally {

@@ -4,6 +4,7 @@ import type { Caller, Dispatch, Outcome } from "../core/call.ts";
 import { newId } from "../core/id.ts";
 import type { IdempotencyRow } from "../core/operation.ts";
 import type { Clock, Logger } from "../core/ports.ts";
+import type { Rates } from "../core/rates.ts";
 import type { Store } from "../core/store.ts";
 import { wellFormed } from "../core/text.ts";
 import { GatewayError } from "../protocol/errors.ts";
@@ -59,8 +60,10 @@ export interface RegistryDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly audit: Audit;
-  /** Counts every request and every error code. */
-  readonly count: (code: string | null) => void;
+  /** Counts every request, with the error it was answered with. */
+  readonly count: (error: GatewayError | null, caller: Caller) => void;
+  /** Bounds how fast a caller changes things. */
+  readonly rates: Pick<Rates, "count">;
   /** The gateway stops: nothing new is begun, chat.abort still works. */
   readonly draining: () => boolean;
   /** The gateway's id of a session by the id a user calls it, where it is known without a read. */
@@ -114,6 +117,7 @@ export class Registry {
         );
       }
       const { definition } = handler;
+      if (definition.mutates === true && this.#isTooFast(caller, call)) return;
       if (definition.audit !== undefined) {
         call.audited = new Audited(this.#deps.audit, this.#deps.clock, caller, definition);
       }
@@ -135,6 +139,15 @@ export class Registry {
       call.fail(error);
     }
   };
+
+  /** Whether a request that changes something comes too soon: then it was answered. */
+  #isTooFast(caller: Caller, call: OpenCall): boolean {
+    const found = this.#deps.rates.count(caller);
+    if (found === null) return false;
+    call.fail(found.refused);
+    if (found.over !== null) caller.connection?.close(found.over);
+    return true;
+  }
 
   /** Waits for the turn of the session and for the first use of the key, where there is either. */
   #admit(handler: MethodHandler, params: Record<string, unknown>, call: OpenCall): void {
@@ -224,7 +237,8 @@ export class Registry {
   }
 
   #call(caller: Caller, method: string, answer: (outcome: Outcome) => void): OpenCall {
-    return new OpenCall(caller, answer, (error) => this.#publicError(method, error), this.#deps.count);
+    const count = (error: GatewayError | null): void => this.#deps.count(error, caller);
+    return new OpenCall(caller, answer, (error) => this.#publicError(method, error), count);
   }
 
   /** What the caller may know of an error: everything of ours, of anything else only an id that is in the log. */

@@ -6,7 +6,8 @@ import type { SessionRef } from "../core/session.ts";
 import { nameFor } from "../core/session.ts";
 import type { MethodDeps } from "./deps.ts";
 import { published } from "./deps.ts";
-import type { Call, MethodHandler } from "./registry.ts";
+import type { Call } from "./registry.ts";
+import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
 
 const WAIT_MS = 30_000;

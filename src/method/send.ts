@@ -13,7 +13,8 @@ import { append } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
 import { withTail } from "./deps.ts";
 import { findOrMake } from "./name.ts";
-import type { Call, MethodHandler } from "./registry.ts";
+import type { Call } from "./registry.ts";
+import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
 import { bounded, boundedJson } from "./text.ts";
 

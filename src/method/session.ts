@@ -21,10 +21,14 @@ import { compact } from "./compact.ts";
 import type { MethodDeps } from "./deps.ts";
 import { published, withTail } from "./deps.ts";
 import { findOrMake } from "./name.ts";
-import type { Call, MethodHandler } from "./registry.ts";
-import { answerFromPrior, handle } from "./registry.ts";
+import type { Call } from "./registry.ts";
+import type { MethodHandler } from "./registry.ts";
+import { answerFromPrior } from "./registry.ts";
+import { handle } from "./registry.ts";
 import { priorSession } from "./send.ts";
-import { bounded, boundedJson } from "./text.ts";
+import type { Limits } from "../core/limits.ts";
+import { quotaReached } from "../core/outage.ts";
+import { bounded, boundedJson, boundedTitle } from "./text.ts";
 
 const LIST_BYTES = 256 * 1024;
 
@@ -85,7 +89,7 @@ async function create(
   }
   const settings = {
     owner: call.user,
-    title: wellFormed(title ?? ""),
+    title: boundedTitle(title ?? "", limits),
     model: model === undefined ? null : router.resolve(wellFormed(model)),
     system_prompt: prompt === undefined ? null : bounded(prompt, "system_prompt_bytes", limits),
     metadata: boundedJson(params.metadata, "metadata_bytes", limits),
@@ -136,7 +140,7 @@ async function update(
     const { row } = tail;
     const next = {
       owner: row.owner,
-      title: params.title === undefined ? row.title : wellFormed(params.title),
+      title: params.title === undefined ? row.title : boundedTitle(params.title, limits),
       model:
         params.model === undefined
           ? row.model
@@ -206,7 +210,7 @@ async function fork(
       answerFromPrior(call, result.prior);
       return undefined;
     }
-    throw forkError(result, from, call.user);
+    throw forkError(result, from, call.user, deps.limits);
   }
   directory.adopt(into);
   const made = await storedSession(deps, into, call.user);
@@ -227,12 +231,9 @@ function forkError(
   { reason, what }: Extract<ItemResult, { ok: false }>,
   from: SessionRef,
   user: string,
+  limits: Limits,
 ): GatewayError {
-  if (reason === "full") {
-    return new GatewayError("CONFLICT", `full: the bound ${what ?? ""} is reached`, {
-      details: { kind: "full", what },
-    });
-  }
+  if (reason === "full") return quotaReached(what ?? "", limits);
   if (reason === "gone") return gone(from, user);
   return new GatewayError("NOT_FOUND", "no such message in this session", { details: { kind: "message" } });
 }

@@ -15,7 +15,8 @@ import {
 import { GatewayError } from "../protocol/errors.ts";
 import { appendAndWait } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
-import type { Call, MethodHandler } from "./registry.ts";
+import type { Call } from "./registry.ts";
+import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
 
 /** Who follows a session, who may, and its end. */

@@ -3,7 +3,8 @@ import type { Clock } from "../core/ports.ts";
 import type { CredentialChange, Credentials } from "../core/principal.ts";
 import { tokenCreate, tokenList, tokenRevoke, tokenRotate } from "../protocol/api/auth.ts";
 import { append } from "./append.ts";
-import type { Call, MethodHandler } from "./registry.ts";
+import type { Call } from "./registry.ts";
+import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
 
 export interface CredentialDeps {

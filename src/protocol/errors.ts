@@ -39,6 +39,8 @@ export interface ErrorOptions {
   details?: Record<string, unknown>;
   retryable?: boolean;
   retry_after_ms?: number;
+  /** The bound that was reached: told as `details.what` and `details.limit`, and counted under its name. */
+  limit?: { what: string; limit: number };
   /** Overrides the table's HTTP status, where one code has two (schema failures are 422, a refused Host is 421). */
   http?: number;
   cause?: unknown;
@@ -52,12 +54,15 @@ export class GatewayError extends Error {
   readonly retryable: boolean;
   readonly retry_after_ms: number | undefined;
   readonly http: number;
+  /** The option whose bound was reached; undefined: none was. */
+  readonly limit: string | undefined;
 
   constructor(reason: ErrorCode, message: string, options: ErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "GatewayError";
     this.reason = reason;
-    this.details = options.details;
+    this.details = options.limit === undefined ? options.details : { ...options.details, ...options.limit };
+    this.limit = options.limit?.what;
     this.retryable = options.retryable ?? ERRORS[reason].retryable;
     this.retry_after_ms = options.retry_after_ms;
     this.http = options.http ?? ERRORS[reason].http;

@@ -29,15 +29,17 @@ export type Decoded =
   | { ok: true; frame: RequestFrame }
   | { ok: false; id: string | null; error: GatewayError; json: boolean };
 
-export const MAX_JSON_DEPTH = 32;
 const MAX_ID = 64;
 
-/** Reads one client frame. Total: never throws; `json` says whether the text was JSON at all. */
-export function decode(raw: string | Uint8Array): Decoded {
+/**
+ * Reads one client frame that nests at most `json_depth` levels. Total: never throws; `json` says whether the text was
+ * JSON at all.
+ */
+export function decode(raw: string | Uint8Array, json_depth: number): Decoded {
   if (typeof raw !== "string") {
     return refuse(null, false, "send text frames: binary ones are not part of the protocol", "binary");
   }
-  if (tooDeep(raw)) return refuse(null, true, `JSON deeper than ${MAX_JSON_DEPTH} levels`, "depth");
+  if (isTooDeep(raw, json_depth)) return { ok: false, id: null, json: true, error: tooDeep(json_depth) };
   let value: unknown;
   try {
     value = JSON.parse(raw);
@@ -63,8 +65,16 @@ function refuse(id: string | null, json: boolean, message: string, kind: string)
   return { ok: false, id, json, error: new GatewayError("INVALID_REQUEST", message, { details: { kind } }) };
 }
 
+/** What JSON reads that nests deeper than allowed. */
+export function tooDeep(json_depth: number): GatewayError {
+  return new GatewayError("INVALID_REQUEST", `JSON deeper than ${json_depth} levels`, {
+    details: { kind: "depth" },
+    limit: { what: "json_depth", limit: json_depth },
+  });
+}
+
 /** Whether JSON text nests deeper than allowed; looks at brackets outside strings only, before any parse. */
-export function tooDeep(text: string, limit = MAX_JSON_DEPTH): boolean {
+export function isTooDeep(text: string, limit: number): boolean {
   let depth = 0;
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i);

@@ -35,7 +35,8 @@ export function createAnswer(max_message_bytes: number): Answer {
     bytes += lengthUtf8(text);
     if (bytes > max_message_bytes) {
       throw new GatewayError("TOO_LARGE", `the model's answer is longer than ${max_message_bytes} bytes`, {
-        details: { kind: "message", limit: max_message_bytes },
+        details: { kind: "message" },
+        limit: { what: "assistant_bytes", limit: max_message_bytes },
       });
     }
     return [{ type, text }];

@@ -13,14 +13,11 @@ const RETRY_MS = 100;
 export class InFlight {
   readonly #limits: Limits;
   readonly #lanes = new Map<string, Lane>();
-  readonly #limited: (option: string) => void;
   #plain = 0;
   #waits = 0;
 
-  /** `limited` is told the name of a limit that was reached. */
-  constructor(limits: Limits, limited: (option: string) => void) {
+  constructor(limits: Limits) {
     this.#limits = limits;
-    this.#limited = limited;
   }
 
   /** Takes a place until `leave`; the error, where the id is in use or there is none. */
@@ -53,10 +50,10 @@ export class InFlight {
     this.#lanes.delete(id);
   }
 
-  full(option: "in_flight" | "waits_in_flight"): GatewayError {
-    this.#limited(option);
+  full(what: "in_flight" | "waits_in_flight"): GatewayError {
     return new GatewayError("RATE_LIMITED", "too many requests in flight: wait for an answer first", {
-      details: { kind: "in_flight", limit: this.#limits[option] },
+      details: { kind: "in_flight" },
+      limit: { what, limit: this.#limits[what] },
       retry_after_ms: RETRY_MS,
     });
   }

@@ -95,6 +95,12 @@ export function notConnected(): GatewayError {
   return new GatewayError("UNAUTHORIZED", "connect first: nobody is authenticated on this socket");
 }
 
+export function tooEarly(connect_bytes: number): GatewayError {
+  return new GatewayError("TOO_LARGE", `more than ${connect_bytes} bytes before connect`, {
+    limit: { what: "connect_bytes", limit: connect_bytes },
+  });
+}
+
 export function connectedTwice(): GatewayError {
   const message = "connect was sent already: it is sent once per socket";
   return new GatewayError("CONFLICT", message, { details: { kind: "state" } });

@@ -11,8 +11,6 @@ export interface PulseRules {
 
 /** Pings that may stay unanswered. */
 const MAX_UNANSWERED = 3;
-/** Pings and pongs of a peer between two looks. */
-const MAX_CONTROLS = 500;
 
 /**
  * Whether one connection lives and keeps up. It is looked at once a second; between looks it only notes that something
@@ -25,12 +23,14 @@ export class Pulse {
   #heard = false;
   #unanswered = 0;
   #controls = 0;
+  readonly #maxControls: number;
   #buffered = 0;
   /** The largest single frame that waits, as far as it was noted. */
   #frame = 0;
   #stuckSecs = 0;
 
-  constructor(now: number) {
+  constructor(now: number, { control_frames_per_second }: Pick<Limits, "control_frames_per_second">) {
+    this.#maxControls = control_frames_per_second;
     this.#handshakeAt = now;
     this.#heardAt = now;
     this.#beatAt = now;
@@ -44,7 +44,7 @@ export class Pulse {
   /** As ponged. */
   pinged(): boolean {
     this.#heard = true;
-    return ++this.#controls > MAX_CONTROLS;
+    return ++this.#controls > this.#maxControls;
   }
 
   /** True: that was one too many since the last look. */

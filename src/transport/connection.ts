@@ -3,6 +3,7 @@ import type { Connection, ConnectionState } from "../core/connections.ts";
 import type { Frame } from "../core/hub.ts";
 import { newId } from "../core/id.ts";
 import type { Credential, Principal } from "../core/principal.ts";
+import type { Asker } from "../core/stats.ts";
 import type { Subscription } from "../core/subscription.ts";
 import { ERRORS, GatewayError } from "../protocol/errors.ts";
 import type { Decoded, RequestFrame } from "../protocol/frames.ts";
@@ -47,16 +48,16 @@ export class SocketConnection implements Connection {
   #earlyBytes = 0;
 
   constructor(context: TransportContext, options: SocketOptions) {
-    const { clock, limits, count } = context;
+    const { clock, limits } = context;
     this.connected_at = this.last_activity = clock.now();
     this.id = this.client_id = newId("con", this.connected_at);
     this.remote = options.remote;
-    this.pulse = new Pulse(clock.monotonic());
+    this.pulse = new Pulse(clock.monotonic(), limits);
     this.#context = context;
     this.#challenge = options.challenge;
     this.#waiters = new DrainWaiters(options.turns ?? null);
     this.principal = options.principal;
-    this.#flight = new InFlight(limits, (option) => count.limit(option));
+    this.#flight = new InFlight(limits);
     this.#held = new Held(limits.frame_bytes);
     this.#bad = new BadFrames(limits.bad_frames_per_minute);
   }
@@ -79,7 +80,7 @@ export class SocketConnection implements Connection {
     this.last_activity = this.#context.clock.now();
     this.pulse.heard();
     if (this.state === "connecting" && !this.#fitsBeforeConnect(raw)) return;
-    const decoded = decode(raw);
+    const decoded = decode(raw, this.#context.limits.json_depth);
     if (!decoded.ok) return this.#badFrame(decoded);
     const { frame } = decoded;
     if (frame.method === "connect") return this.#connect(frame);
@@ -142,8 +143,7 @@ export class SocketConnection implements Connection {
     const { connect_bytes } = this.#context.limits;
     this.#earlyBytes += Buffer.byteLength(raw);
     if (this.#earlyBytes <= connect_bytes) return true;
-    this.#context.count.limit("connect_bytes");
-    this.#end(new GatewayError("TOO_LARGE", `more than ${connect_bytes} bytes before connect`), null);
+    this.#end(handshake.tooEarly(connect_bytes), null);
     return false;
   }
 
@@ -179,6 +179,8 @@ export class SocketConnection implements Connection {
     if (!this.#mayBecome(result.principal)) {
       return this.#end(handshake.tooManyCredentials(), id);
     }
+    const full = this.#context.connections.become(this, result.principal);
+    if (full !== null) return this.#end(full, id);
     this.#greet(id, hello, result.principal);
     for (const frame of this.#held.take()) {
       if (!this.closed) this.#run(frame);
@@ -208,10 +210,6 @@ export class SocketConnection implements Connection {
 
   /** From here on it is known who is calling. */
   #enter(principal: Principal): void {
-    const { connections } = this.#context;
-    // The index by user reads the principal: out under the old one, in under the new one.
-    connections.remove(this);
-    connections.add(this);
     this.principal = principal;
     const gone = this.#gone;
     this.#caller = {
@@ -225,7 +223,6 @@ export class SocketConnection implements Connection {
       },
     };
     this.state = "connected";
-    connections.authenticated(this, principal.user);
     this.#context.onConnection(this, "joined");
   }
 
@@ -264,13 +261,17 @@ export class SocketConnection implements Connection {
 
   #strike(): void {
     if (!this.#bad.add(this.#context.clock.monotonic())) return;
-    this.#context.count.limit("bad_frames_per_minute");
+    this.#context.count.limit("bad_frames_per_minute", this.#asker());
     this.end(ERRORS.INVALID_REQUEST.close, "INVALID_REQUEST: too many bad frames within a minute");
   }
 
   #refuse(id: string | null, error: GatewayError): void {
-    this.#context.count.error(error.reason);
+    this.#context.count.error(error, this.#asker());
     this.#write(encodeError(id, error));
+  }
+
+  #asker(): Asker {
+    return { user: this.principal?.user, remote: this.remote };
   }
 
   #write(text: string): void {

@@ -6,6 +6,7 @@ import type { Limits } from "../core/limits.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Authenticator, Credential } from "../core/principal.ts";
 import type { Directory } from "../core/session.ts";
+import type { Asker } from "../core/stats.ts";
 import type { GatewayError } from "../protocol/errors.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
 
@@ -61,10 +62,10 @@ export interface TransportContext {
   readonly ready: () => Readonly<
     Record<"store" | "disk" | "draining" | "provider", { ok: boolean; reason?: string }>
   >;
-  /** Counted in stats: a limit that was reached, an error code, a reader that was too slow, a REST request. */
+  /** Counted in stats: an error with the limit it tells of, a limit that no error tells of, a reader that was too slow. */
   readonly count: {
-    limit(option: string): void;
-    error(code: string): void;
+    limit(option: string, asker: Asker): void;
+    error(error: GatewayError, asker: Asker): void;
     slowConsumer(): void;
   };
   /**

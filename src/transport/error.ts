@@ -1,12 +1,13 @@
 import { NotFoundError, ParseError, ValidationError } from "elysia";
 import { newId } from "../core/id.ts";
 import type { Clock, Logger } from "../core/ports.ts";
+import type { Asker } from "../core/stats.ts";
 import { GatewayError } from "../protocol/errors.ts";
 
 export interface ErrorDeps {
   readonly clock: Clock;
   readonly log: Logger;
-  readonly count: { error(code: string): void };
+  readonly count: { error(error: GatewayError, asker: Asker): void };
 }
 
 /** A method's refusal on its way out: counted where it was made. */
@@ -23,7 +24,7 @@ export class MethodRefusal extends Error {
 export function publicError(deps: ErrorDeps, error: unknown): GatewayError {
   if (error instanceof MethodRefusal) return error.error;
   const known = knownError(error) ?? bug(deps, error);
-  deps.count.error(known.reason);
+  deps.count.error(known, {});
   return known;
 }
 

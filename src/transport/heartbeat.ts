@@ -94,20 +94,29 @@ export class Heartbeat {
     const { count, limits, options } = this.#context;
     switch (verdict) {
       case "deadline":
-        count.limit("connect_deadline_ms");
         return connection.close(
-          new GatewayError(
-            "TIMEOUT",
+          timeout(
             `no connect within ${limits.connect_deadline_ms / 1000} s: send it first`,
+            "connect_deadline_ms",
+            limits.connect_deadline_ms,
           ),
         );
       case "silent":
-        count.limit("connection_timeout_secs");
         return connection.close(
-          new GatewayError("TIMEOUT", `nothing was heard for ${options.connection_timeout_secs} s`),
+          timeout(
+            `nothing was heard for ${options.connection_timeout_secs} s`,
+            "connection_timeout_secs",
+            options.connection_timeout_secs,
+          ),
         );
       case "unanswered":
-        return connection.close(new GatewayError("TIMEOUT", "three pings stayed unanswered"));
+        return connection.close(
+          timeout(
+            "three pings stayed unanswered",
+            "heartbeat_interval_secs",
+            options.heartbeat_interval_secs,
+          ),
+        );
       case "slow":
         count.slowConsumer();
         return connection.close(
@@ -118,6 +127,10 @@ export class Heartbeat {
         );
     }
   }
+}
+
+function timeout(message: string, what: string, limit: number): GatewayError {
+  return new GatewayError("TIMEOUT", message, { limit: { what, limit } });
 }
 
 function beat(connection: SocketConnection, ts: number): void {

@@ -2,7 +2,7 @@ import type { TObject, TSchema } from "@sinclair/typebox";
 import type { Limits } from "../core/limits.ts";
 import type { Clock } from "../core/ports.ts";
 import { GatewayError } from "../protocol/errors.ts";
-import { MAX_JSON_DEPTH, tooDeep } from "../protocol/frames.ts";
+import { isTooDeep, tooDeep } from "../protocol/frames.ts";
 
 /** How long a body of at most body_bytes may take to arrive. */
 const BODY_DEADLINE_MS = 30_000;
@@ -10,7 +10,6 @@ const BODY_DEADLINE_MS = 30_000;
 export interface InputDeps {
   readonly limits: Limits;
   readonly clock: Clock;
-  readonly count: { limit(option: string): void };
 }
 
 /** The JSON object a request carries; `{}` without a body. @throws GatewayError INVALID_REQUEST, TOO_LARGE, TIMEOUT */
@@ -21,7 +20,7 @@ export async function readObject(deps: InputDeps, request: Request): Promise<Rec
   const bytes = await readBytes(deps, request.body);
   if (bytes.length === 0) return {};
   checkType(request.headers);
-  return parseObject(bytes);
+  return parseObject(bytes, deps.limits.json_depth);
 }
 
 function checkType(headers: Headers): void {
@@ -66,22 +65,18 @@ async function readBytes(deps: InputDeps, body: ReadableStream<Uint8Array>): Pro
   return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size);
 }
 
-function tooLarge(deps: InputDeps): GatewayError {
-  deps.count.limit("body_bytes");
-  return new GatewayError(
-    "TOO_LARGE",
-    `the body may have ${deps.limits.body_bytes} bytes (limits.body_bytes)`,
-    {
-      details: { kind: "body", limit: deps.limits.body_bytes },
-    },
-  );
+function tooLarge({ limits: { body_bytes } }: InputDeps): GatewayError {
+  return new GatewayError("TOO_LARGE", `the body may have ${body_bytes} bytes (limits.body_bytes)`, {
+    details: { kind: "body" },
+    limit: { what: "body_bytes", limit: body_bytes },
+  });
 }
 
-function parseObject(bytes: Uint8Array): Record<string, unknown> {
+function parseObject(bytes: Uint8Array, json_depth: number): Record<string, unknown> {
   let value: unknown;
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    if (tooDeep(text)) throw notAnObject("depth", `JSON deeper than ${MAX_JSON_DEPTH} levels`);
+    if (isTooDeep(text, json_depth)) throw tooDeep(json_depth);
     value = JSON.parse(text);
   } catch (error) {
     if (error instanceof GatewayError) throw error;

@@ -48,29 +48,25 @@ export class Streams implements Listener {
     for (const stream of streams) stream.publish(frame, shared);
   }
 
-  /** Whether there is room for one more. @throws GatewayError UNAVAILABLE */
+  /** Whether anybody can come in. @throws GatewayError UNAVAILABLE */
   checkRoom(): void {
-    const { connections, limits, count, status } = this.#context;
+    const { connections, status } = this.#context;
     if (status() === "draining") {
       throw new GatewayError("UNAVAILABLE", "the gateway is stopping: come again later", {
         details: { kind: "draining" },
         retry_after_ms: RETRY_MS,
       });
     }
-    if (connections.size < limits.max_connections) return;
-    count.limit("max_connections");
-    const { max_connections } = limits;
-    const message = `too many connections (max_connections = ${max_connections}): try again later`;
-    throw new GatewayError("UNAVAILABLE", message, {
-      details: { kind: "connections", limit: max_connections, what: "max_connections" },
-      retry_after_ms: RETRY_MS,
-    });
+    const full = connections.full();
+    if (full !== null) throw full;
   }
 
   /** A stream for a request; it counts as a connection from now until it is gone. @throws GatewayError UNAVAILABLE */
   open(visit: Visit, principal: Principal): EventStream {
     const { context, request, remote } = { context: this.#context, ...visit };
     this.checkRoom();
+    const full = context.connections.fullFor(principal);
+    if (full !== null) throw full;
     const now = context.clock.now();
     const id = newId("con", now);
     const stream = new EventStream({
@@ -91,7 +87,6 @@ export class Streams implements Listener {
     this.#open.set(stream, { taken: 0, stuck: 0 });
     this.#cancel ??= context.clock.every(LOOK_MS, () => this.#look());
     context.connections.add(stream);
-    context.connections.authenticated(stream, principal.user);
     context.onConnection(stream, "joined");
     // Quiet streams are not idle, and a client that leaves is known of by its signal alone.
     visit.server.timeout(request, 0);

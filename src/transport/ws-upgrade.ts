@@ -24,12 +24,9 @@ export type Upgrade = (
 /** How soon a refused connection may come again. */
 const RETRY_MS = 2_000;
 
-/** `sockets` are those that are open, read anew at every request. */
-export function createUpgrade(
-  context: TransportContext,
-  sockets: Iterable<SocketConnection>,
-  turns: Turns,
-): Upgrade {
+export function createUpgrade(context: TransportContext, turns: Turns): Upgrade {
+  const { connections } = context;
+
   function upgrade(
     request: Request,
     server: SocketServer,
@@ -38,16 +35,16 @@ export function createUpgrade(
     let asked: UpgradeRequest;
     try {
       checkDoors(context, request);
-      checkRoom(context);
+      refuseFull(connections.full());
       asked = readUpgrade(context, request);
-      if (asked.credential === null) checkStrangers(context, sockets, remote);
+      if (asked.credential === null) refuseFull(connections.fullForStranger(remote));
     } catch (error) {
-      return refuse(error);
+      return refuse(error, remote);
     }
     const { protocol, credential } = asked;
     if (credential === null) return open(request, server, protocol, remote, null);
     return authenticate(context, credential, remote).then((result) =>
-      result.ok ? open(request, server, protocol, remote, result.principal) : refuse(result.error),
+      result.ok ? open(request, server, protocol, remote, result.principal) : refuse(result.error, remote),
     );
   }
 
@@ -59,8 +56,8 @@ export function createUpgrade(
     principal: Principal | null,
   ): Response | undefined {
     try {
-      // Once more: others may have come while the credential was checked.
-      checkRoom(context);
+      // Once more: others may have come while the credential was checked. From here to the socket nothing is waited for.
+      refuseFull(connections.full() ?? (principal === null ? null : connections.fullFor(principal)));
       const challenge = protocol === CHALLENGE_SUBPROTOCOL;
       const data = new SocketConnection(context, { remote, principal, challenge, turns });
       // Without the header Bun selects what the client offered first, a ticket included.
@@ -70,14 +67,14 @@ export function createUpgrade(
         details: { kind: "upgrade" },
       });
     } catch (error) {
-      return refuse(error);
+      return refuse(error, remote);
     }
   }
 
   /** @throws what is not a refusal */
-  function refuse(error: unknown): Response {
+  function refuse(error: unknown, remote: string): Response {
     if (!(error instanceof GatewayError)) throw error;
-    context.count.error(error.reason);
+    context.count.error(error, { remote });
     return refusal(error);
   }
 
@@ -96,39 +93,6 @@ function checkDoors(context: TransportContext, request: Request): void {
 }
 
 /** @throws GatewayError UNAVAILABLE */
-function checkRoom(context: TransportContext): void {
-  if (context.connections.size >= context.limits.max_connections) throw full(context, "max_connections");
-}
-
-/** Sockets that have not authenticated are fewer, in all and from one address. @throws GatewayError UNAVAILABLE */
-function checkStrangers(
-  context: TransportContext,
-  sockets: Iterable<SocketConnection>,
-  remote: string,
-): void {
-  let all = 0;
-  let here = 0;
-  for (const socket of sockets) {
-    if (socket.principal !== null) continue;
-    all++;
-    if (socket.remote === remote) here++;
-  }
-  if (all >= context.limits.max_unauthenticated) throw full(context, "max_unauthenticated");
-  if (here >= context.limits.max_unauthenticated_per_address) {
-    throw full(context, "max_unauthenticated_per_address");
-  }
-}
-
-type ConnectionLimit = "max_connections" | "max_unauthenticated" | "max_unauthenticated_per_address";
-
-function full(context: TransportContext, option: ConnectionLimit): GatewayError {
-  context.count.limit(option);
-  return new GatewayError(
-    "UNAVAILABLE",
-    `too many connections (${option} = ${context.limits[option]}): try again later`,
-    {
-      details: { kind: "connections", limit: context.limits[option], what: option },
-      retry_after_ms: RETRY_MS,
-    },
-  );
+function refuseFull(full: GatewayError | null): void {
+  if (full !== null) throw full;
 }

@@ -56,7 +56,7 @@ export function createSockets(context: TransportContext): Sockets {
   }
 
   return {
-    upgrade: createUpgrade(context, sockets, turns),
+    upgrade: createUpgrade(context, turns),
     websocket: handlers(context, sockets, turns),
     listenerFor,
     closeAll,
@@ -84,7 +84,11 @@ function handlers(
   const control = (ws: ServerWebSocket<SocketConnection>, tooMany: boolean): void => {
     if (!tooMany) return;
     ws.data.close(
-      new GatewayError("RATE_LIMITED", "too many pings and pongs", { retry_after_ms: CONTROL_RETRY_MS }),
+      new GatewayError("RATE_LIMITED", "too many pings and pongs", {
+        details: { kind: "control_frames" },
+        limit: { what: "control_frames_per_second", limit: context.limits.control_frames_per_second },
+        retry_after_ms: CONTROL_RETRY_MS,
+      }),
     );
   };
   return {
@@ -115,8 +119,10 @@ function handlers(
       sockets.delete(ws.data);
       intake.forget(ws);
       if (reason === TOO_BIG) {
-        context.count.limit("frame_bytes");
-        context.count.error("TOO_LARGE");
+        const { frame_bytes } = context.limits;
+        const limit = { what: "frame_bytes", limit: frame_bytes };
+        const error = new GatewayError("TOO_LARGE", `more than ${frame_bytes} bytes in a frame`, { limit });
+        context.count.error(error, { user: ws.data.principal?.user, remote: ws.data.remote });
       }
       ws.data.ended(code);
     },

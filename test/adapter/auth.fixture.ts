@@ -15,6 +15,7 @@ import type { GroupResult, StoreItem } from "../../src/core/operation.ts";
 import type { Logger } from "../../src/core/ports.ts";
 import type { Store } from "../../src/core/store.ts";
 import type { Authenticator, Credential, Principal, TokenGrant } from "../../src/core/principal.ts";
+import { SampledLog } from "../../src/core/sampled-log.ts";
 import { authSessionMethods } from "../../src/method/auth-session.ts";
 import { Registry } from "../../src/method/registry.ts";
 import { tokenMethods } from "../../src/method/token.ts";
@@ -159,12 +160,12 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
     throttle,
     passwords,
     mode,
-    clock,
-    log,
+    log: new SampledLog(clock, log),
     onThrottled,
   });
   const deps = { journal, clock, credentials, tickets };
-  const registry = new Registry({ store, clock, log, audit, count: nothing, draining: () => false }, [
+  const rates = { count: () => null };
+  const registry = new Registry({ store, clock, log, audit, count: nothing, rates, draining: () => false }, [
     ...tokenMethods(deps),
     ...authSessionMethods(deps),
   ]);

@@ -217,7 +217,7 @@ describe("what is asked for", () => {
     ]);
     expect(await status("{}", { "content-encoding": "gzip" })).toEqual([415, "content_type"]);
     expect(await status(`{"title":"${"x".repeat(5_000)}"}`)).toEqual([413, "body"]);
-    expect(at.counted.limits).toEqual(["body_bytes"]);
+    expect(at.counted.limits).toEqual(["json_depth", "body_bytes"]);
     const broken = await fetch(`${at.url}${path}`, {
       method: "POST",
       headers: { authorization: "Bearer owner", "content-type": "application/json" },

@@ -195,7 +195,10 @@ function contextOf(
     }),
     count: {
       limit: (option) => void state.counted.limits.push(option),
-      error: (code) => void state.counted.errors.push(code),
+      error: (error) => {
+        state.counted.errors.push(error.reason);
+        if (error.limit !== undefined) state.counted.limits.push(error.limit);
+      },
       slowConsumer: () => void state.counted.slow++,
     },
     onConnection: (connection, what) => void state.presence.push({ connection, state: what }),

@@ -188,7 +188,7 @@ describe("handshake", () => {
     connection.receive(req("connect", { auth_token: "right" }, "h"));
     for (let n = 0; n < 17; n++) connection.receive(req("echo", {}, `n${n}`));
     expect(port.sent).toEqual([
-      refusal("n16", { code: "RATE_LIMITED", details: { kind: "in_flight", limit: 16 } }),
+      refusal("n16", { code: "RATE_LIMITED", details: { kind: "in_flight", what: "in_flight", limit: 16 } }),
     ]);
     connection.receive(req("chat.abort", { pad: "x".repeat(8_900) }, "big"));
     expect(port.sent[1]).toEqual(refusal("big", { code: "RATE_LIMITED" }));

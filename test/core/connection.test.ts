@@ -32,12 +32,16 @@ describe("requests", () => {
     expect(port.sent).toEqual([]);
     connection.receive(req("hold", {}, "over"));
     const limited = { code: "RATE_LIMITED", retryable: true, retry_after_ms: expect.any(Number) };
-    expect(port.sent).toEqual([refusal("over", { ...limited, details: { kind: "in_flight", limit: 16 } })]);
+    expect(port.sent).toEqual([
+      refusal("over", { ...limited, details: { kind: "in_flight", what: "in_flight", limit: 16 } }),
+    ]);
 
     for (let n = 0; n < 32; n++) connection.receive(req("run.wait", {}, `w${n}`));
     expect(port.sent).toHaveLength(1);
     connection.receive(req("run.wait", {}, "over"));
-    expect(port.sent[1]).toEqual(refusal("over", { ...limited, details: { kind: "in_flight", limit: 32 } }));
+    expect(port.sent[1]).toEqual(
+      refusal("over", { ...limited, details: { kind: "in_flight", what: "waits_in_flight", limit: 32 } }),
+    );
     expect(stub.counted.limits).toEqual(["in_flight", "waits_in_flight"]);
 
     connection.receive(req("chat.abort", {}, "abort"));

@@ -82,7 +82,7 @@ describe("sizes", () => {
     const url = `${stack.gateway.url}/api/v1/sessions`;
     const most = await ask(url, "POST", { body: body(1_024 * KIB), headers: owner.bearer });
     // Read whole, and then its title is too long.
-    expect([most.status, most.json.error.details]).toEqual([422, { kind: "schema", path: "title" }]);
+    expect([most.status, most.json.error.details]).toMatchObject([413, { what: "title_chars" }]);
     const more = await ask(url, "POST", { body: body(1_024 * KIB + 1), headers: owner.bearer });
     expect([more.status, more.json.error]).toMatchObject([
       413,

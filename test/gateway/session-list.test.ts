@@ -250,7 +250,7 @@ describe("session.update", () => {
   });
 
   const bounds: [string, unknown, unknown, Record<string, unknown>][] = [
-    ["title", "x".repeat(200), "x".repeat(201), { code: "INVALID_REQUEST", details: { path: "title" } }],
+    ["title", "x".repeat(200), "x".repeat(201), { code: "TOO_LARGE", details: { kind: "title_chars" } }],
     [
       "system_prompt",
       "x".repeat(64 * KIB),

@@ -53,14 +53,19 @@ export interface Stack extends AsyncDisposable {
   person(token: string): Person;
 }
 
+/** How fast a test makes what it needs is of no concern to it. */
+const UNHURRIED = { mutations_per_second: 100_000, mutations_burst: 100_000 };
+
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const model = await startModelServer();
   const provider = { base_url: model.url(), ...options.provider };
   const llm = { default_provider: "test", default_model: "fake-1", providers: { test: provider } };
-  const { server = {}, ...sections } = options.config ?? {};
+  const { server = {}, limits = {}, ...sections } = options.config ?? {};
   // What still runs at the end of a test is not waited for.
   const stops = { shutdown_grace_secs: 0, ...(server as ConfigTable) };
-  const gateway = await startGateway({ config: { llm, server: stops, ...sections } });
+  const gateway = await startGateway({
+    config: { llm, server: stops, limits: { ...UNHURRIED, ...(limits as ConfigTable) }, ...sections },
+  });
   const person = (token: string): Person => createPerson(gateway, token);
   const owner = person(gateway.token);
   return {

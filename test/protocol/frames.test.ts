@@ -1,14 +1,19 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { GatewayError } from "../../src/protocol/errors.ts";
+import type { Decoded } from "../../src/protocol/frames.ts";
 import {
-  decode,
+  decode as decodeTo,
   encodeError,
   encodeEvent,
   encodeOk,
   encodeSignal,
-  tooDeep,
+  isTooDeep,
 } from "../../src/protocol/frames.ts";
+
+const DEPTH = 32;
+const decode = (raw: string | Uint8Array): Decoded => decodeTo(raw, DEPTH);
+const tooDeep = (text: string, depth = DEPTH): boolean => isTooDeep(text, depth);
 
 test("a request without params is one with none", () => {
   expect(decode('{"type":"req","id":"1","method":"system.status"}')).toEqual({
@@ -46,7 +51,10 @@ test.each(refused)("refuses %p", (raw, kind, id) => {
   expect(decoded.ok).toBe(false);
   if (decoded.ok) return;
   expect(decoded.id).toBe(id);
-  expect(decoded.error.details).toEqual({ kind });
+  expect(decoded.error.details).toEqual({
+    kind,
+    ...(kind === "depth" && { what: "json_depth", limit: DEPTH }),
+  });
 });
 
 test("binary frames are refused", () => {

@@ -73,7 +73,7 @@ export interface TestEngineOptions {
 
 /** The real domain over a store (in memory unless another is given) and a scripted model. */
 export async function startEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
-  const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const limits: Limits = { ...DEFAULT_LIMITS, mutations_burst: 100_000, ...options.limits };
   const clock = options.clock ?? systemClock;
   const store = options.store ?? createMemoryStore({ clock, limits });
   const opened = await store.open();
@@ -152,7 +152,6 @@ export class FakeConnection implements Connection {
     this.client_id = this.id;
     this.principal = { user, scopes: new Set(SCOPES), method: "token", credential: null, expires_at: null };
     engine.connections.add(this);
-    engine.connections.authenticated(this, user);
   }
 
   get closed(): boolean {

@@ -91,9 +91,10 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
     refusedHost: null,
     refusedOrigin: null,
   };
+  const limits = { ...DEFAULT_LIMITS, ...setup.limits };
   const context: TransportContext = {
     options,
-    limits: { ...DEFAULT_LIMITS, ...setup.limits },
+    limits,
     clock: clock,
     log: silent,
     dispatch(caller, { method, params }, answer) {
@@ -123,7 +124,7 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
       corsOrigin: () => null,
       remoteOf: (peer, headers) => headers.get("x-real-ip") ?? peer,
     },
-    connections: new Connections(),
+    connections: new Connections({ limits, networkOf: (address) => address }),
     followers: {
       endAll(connection: Connection) {
         stub.unfollowed.push(connection);
@@ -142,7 +143,10 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
     }),
     count: {
       limit: (option) => void stub.counted.limits.push(option),
-      error: (code) => void stub.counted.errors.push(code),
+      error: (error) => {
+        stub.counted.errors.push(error.reason);
+        if (error.limit !== undefined) stub.counted.limits.push(error.limit);
+      },
       slowConsumer: () => void stub.counted.slow++,
     },
     onConnection: (connection, state) => void stub.presence.push({ connection, state }),

@@ -14,7 +14,9 @@ import {
   User,
 } from "../schema.ts";
 
-const title = Type.String({ maxLength: 200 });
+const title = Type.String({
+  description: "200 characters at most, unless limits.title_chars says otherwise",
+});
 const model = Type.String({ minLength: 1, maxLength: 256 });
 const one = { session_id: SessionId };
 

@@ -1,0 +1,125 @@
+import { GatewayError } from "../protocol/errors.ts";
+import type { Caller } from "./call.ts";
+import type { Connection } from "./connections.ts";
+import type { Limits } from "./limits.ts";
+import type { Clock } from "./ports.ts";
+
+type RateLimits = Pick<Limits, "mutations_per_second" | "mutations_burst" | "mutations_over_ms">;
+
+/** Callers without a connection that are remembered; the one that was heard of longest ago goes first. */
+export const MAX_CALLERS = 10_000;
+
+/** How fast one caller may change things: a bucket that fills again, with a burst in it. Times are monotonic. */
+class Rate {
+  readonly #limits: RateLimits;
+  #left: number;
+  #at: number;
+  /** Who was refused was told to come again at this time. */
+  #until = Number.NEGATIVE_INFINITY;
+  /** Since when it has come before its time. */
+  #since = 0;
+
+  constructor(limits: RateLimits, now: number) {
+    this.#limits = limits;
+    this.#left = limits.mutations_burst;
+    this.#at = now;
+  }
+
+  /** Milliseconds to wait; 0: one more was taken. */
+  take(now: number): number {
+    this.#left = this.#leftAt(now);
+    this.#at = now;
+    if (this.#left >= 1) {
+      this.#left--;
+      return 0;
+    }
+    if (now >= this.#until) this.#since = now;
+    const wait = Math.ceil(((1 - this.#left) * 1_000) / this.#limits.mutations_per_second);
+    this.#until = now + wait;
+    return wait;
+  }
+
+  /** Whether it has not heeded a refusal for longer than anybody is let. */
+  isOver(now: number): boolean {
+    return now < this.#until && now - this.#since >= this.#limits.mutations_over_ms;
+  }
+
+  /** Whether it is as good as new. */
+  isFull(now: number): boolean {
+    return this.#leftAt(now) >= this.#limits.mutations_burst;
+  }
+
+  #leftAt(now: number): number {
+    const { mutations_per_second, mutations_burst } = this.#limits;
+    return Math.min(mutations_burst, this.#left + ((now - this.#at) * mutations_per_second) / 1_000);
+  }
+}
+
+export interface RatesOptions {
+  readonly limits: RateLimits;
+  readonly clock: Clock;
+  /** What of an address counts as one. */
+  readonly networkOf: (address: string) => string;
+}
+
+/**
+ * Bounds how fast state is changed: by one socket, or without one by one credential at one address. Who takes no heed
+ * of the refusals for so long loses the socket.
+ */
+export class Rates {
+  readonly #options: RatesOptions;
+  readonly #sockets = new WeakMap<Connection, Rate>();
+  /** In the order they were heard of. */
+  readonly #callers = new Map<string, Rate>();
+
+  constructor(options: RatesOptions) {
+    this.#options = options;
+  }
+
+  get callers(): number {
+    return this.#callers.size;
+  }
+
+  /** Counts a request that changes something. `refused`: it must not; `over`: and its socket has to go. */
+  count(caller: Caller): { readonly refused: GatewayError; readonly over: GatewayError | null } | null {
+    const { limits, clock } = this.#options;
+    const now = clock.monotonic();
+    const rate =
+      caller.connection === null ? this.#ofCaller(caller, now) : this.#ofSocket(caller.connection, now);
+    const wait_ms = rate.take(now);
+    if (wait_ms === 0) return null;
+    const over = rate.isOver(now) ? tooFast(limits, "mutations_over_ms", wait_ms) : null;
+    return { refused: tooFast(limits, "mutations_per_second", wait_ms), over };
+  }
+
+  #ofSocket(connection: Connection, now: number): Rate {
+    const rate = this.#sockets.get(connection) ?? new Rate(this.#options.limits, now);
+    this.#sockets.set(connection, rate);
+    return rate;
+  }
+
+  #ofCaller({ principal, remote }: Caller, now: number): Rate {
+    const key = `${principal.credential ?? principal.user} ${this.#options.networkOf(remote)}`;
+    const rate = this.#callers.get(key) ?? new Rate(this.#options.limits, now);
+    this.#callers.delete(key);
+    for (const [oldest, each] of this.#callers) {
+      if (this.#callers.size < MAX_CALLERS && !each.isFull(now)) break;
+      this.#callers.delete(oldest);
+    }
+    this.#callers.set(key, rate);
+    return rate;
+  }
+}
+
+function tooFast(limits: RateLimits, what: keyof RateLimits, retry_after_ms: number): GatewayError {
+  const { mutations_per_second, mutations_over_ms } = limits;
+  const message =
+    what === "mutations_over_ms"
+      ? `more than ${mutations_per_second} changes a second for ${mutations_over_ms / 1_000} s without a pause`
+      : `more than ${mutations_per_second} changes a second: wait before the next; nothing was done`;
+  return new GatewayError("RATE_LIMITED", message, {
+    details: { kind: "rate" },
+    limit: { what, limit: limits[what] },
+    retry_after_ms,
+  });
+}
