@@ -21,7 +21,7 @@ async function stage(gate: Promise<void> | null = null) {
       return rows;
     },
   };
-  const scene = await startEngine({ store, limits });
+  const scene = await startEngine({ store, limits: { store_reads: limits.store_reads } });
   return { ...scene, reads };
 }
 
