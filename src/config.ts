@@ -50,7 +50,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
   const settings = new Map([...fromFile, ...layer, ...readFlags(options.flags ?? {})]);
   for (const [path, setting] of defaults(settings, options)) settings.set(path, setting);
   shareToken(settings);
-  resolveDataDir(settings, file === null ? cwd : dirname(file), options);
+  resolvePlaces(settings, file === null ? cwd : dirname(file), options);
   const where = (path: string): string => settings.get(path)?.where ?? path;
   const config = freeze(build(settings));
   return {
@@ -125,19 +125,20 @@ function shareToken(settings: Layer): void {
   if (mine.value === "") settings.set("auth.token", shorthand);
 }
 
-function resolveDataDir(
+/** Files and directories as absolute paths: what everybody finds, wherever they stand. */
+function resolvePlaces(
   settings: Layer,
   base: string,
   { env, cwd, platform = process.platform }: LoadOptions,
 ): void {
-  const path = "server.data_dir";
-  const setting = settings.get(path) as Setting;
-  const given = setting.value as string;
-  const value =
-    given === ""
-      ? defaultDataDir(env, platform)
-      : resolvePath(given, setting.source === "file" ? base : cwd, env);
-  settings.set(path, { ...setting, value });
+  for (const { path, schema } of FIXED_OPTIONS) {
+    if (schema.place !== true) continue;
+    const setting = settings.get(path) as Setting;
+    const given = setting.value as string;
+    const fallback = path === "server.data_dir" ? defaultDataDir(env, platform) : "";
+    const value = given === "" ? fallback : resolvePath(given, setting.source === "file" ? base : cwd, env);
+    settings.set(path, { ...setting, value });
+  }
 }
 
 /** One object of all settings, with the limits filled up. */

@@ -1,6 +1,7 @@
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createAccess } from "./access.ts";
+import type { Certificate } from "./certificate.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { noteConfiguration } from "./config-change.ts";
@@ -14,6 +15,9 @@ import { encodeSignal } from "./protocol/frames.ts";
 import { createProviders } from "./provider/from-config.ts";
 import { createSqliteStore } from "./store/sqlite/store.ts";
 import { CAPABILITIES, NAME, surfaceOf } from "./surface.ts";
+import type { Tls } from "./tls.ts";
+import { createTls } from "./tls.ts";
+import type { HttpTransport } from "./transport/http.ts";
 import { createHttp } from "./transport/http.ts";
 import { createSockets } from "./transport/ws.ts";
 
@@ -38,6 +42,8 @@ export interface Started {
   readonly urls: readonly string[];
   /** The administrator's local token; `created`: it was just made. Null in mode none. */
   readonly token: { readonly value: string; readonly created: boolean } | null;
+  /** What it proves itself with; null: no TLS. */
+  readonly certificate: Certificate | null;
 }
 
 export interface Gateway {
@@ -57,6 +63,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const parts = construct(options);
   const { config, log } = options;
   const { engine, store, credentials, context, clock } = parts;
+  const tls = createTls(config, clock, log);
   const sockets = createSockets(context);
   const http = createHttp(context, sockets);
   let stopping: Promise<void> | null = null;
@@ -69,20 +76,12 @@ export function createGateway(options: GatewayOptions): Gateway {
       await engine.recover(opened);
       await noteConfiguration(engine, config, clock);
       const token = await credentials.start();
-      const urls: string[] = [];
-      for (const { host, port, option } of listenersOf(config)) {
-        const { url, port: taken, server } = await http.listen(host, port, option);
-        parts.ports.push(taken);
-        engine.hub.addListener(sockets.listenerFor(server));
-        urls.push(url);
-      }
       engine.hub.addListener(http.listener);
+      const at = await listen(http, tls, parts.ports, options);
       sockets.start();
       listening = true;
-      const url = urls[0] ?? "";
-      writeState(config, url);
       const shown = config.auth.mode === "none" ? null : { value: token.token, created: token.created };
-      return { url, urls, token: shown };
+      return { ...at, token: shown };
     } catch (error) {
       await http.stop();
       await engine.drain(0);
@@ -93,6 +92,7 @@ export function createGateway(options: GatewayOptions): Gateway {
 
   async function stop(grace_ms: number): Promise<void> {
     if (!listening) return;
+    tls?.close();
     const shutdown = { grace_ms, retry_after_ms: RETRY_AFTER_MS };
     engine.connections.signal(encodeSignal("shutdown", clock.now(), shutdown), "shutdown", null);
     await inTime(engine.drain(grace_ms), grace_ms + DRAIN_MS, clock);
@@ -166,6 +166,33 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
   return { engine, store, credentials: access.credentials, context, clock, ports: access.ports };
 }
 
+/** Opens what is listened on, and keeps its certificate up to date. `ports` is told of the ports that were taken. */
+async function listen(
+  http: HttpTransport,
+  tls: Tls | null,
+  ports: number[],
+  { config, log }: GatewayOptions,
+): Promise<Omit<Started, "token">> {
+  const certificate = (await tls?.open()) ?? null;
+  const urls: string[] = [];
+  for (const { host, port, option } of listenersOf(config)) {
+    const { url, port: taken } = await http.listen(host, port, option, certificate);
+    ports.push(taken);
+    urls.push(url);
+  }
+  const url = urls[0] ?? "";
+  writeState(config, url, certificate);
+  tls?.watch((next) => {
+    http.renew(next);
+    try {
+      writeState(config, url, next);
+    } catch (error) {
+      log.warn({ err: error }, "the commands on this machine do not know the new certificate");
+    }
+  });
+  return { url, urls, certificate };
+}
+
 /** Resolves with the work, or after `ms`: a stop has to end, storage that refuses or a reader that does not read or not. */
 async function inTime(work: Promise<unknown>, ms: number, clock: Clock): Promise<void> {
   let cancel: () => void = () => undefined;
@@ -174,10 +201,11 @@ async function inTime(work: Promise<unknown>, ms: number, clock: Clock): Promise
   cancel();
 }
 
-/** Renamed into place, so that a command never reads half of it. */
-function writeState(config: Config, url: string): void {
+/** Renamed into place, so that a command never reads half of it. The certificate is the one it may trust. */
+function writeState(config: Config, url: string, certificate: Certificate | null): void {
   const draft = `${stateFile(config)}.${process.pid}`;
-  writeFileSync(draft, JSON.stringify({ url, pid: process.pid }), { mode: 0o600 });
+  const state = { url, pid: process.pid, ...(certificate !== null && { certificate: certificate.cert }) };
+  writeFileSync(draft, JSON.stringify(state), { mode: 0o600 });
   renameSync(draft, stateFile(config));
 }
 

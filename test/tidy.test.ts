@@ -27,6 +27,8 @@ const PLACES: Record<string, readonly string[]> = {
   elysia: ["transport"],
   "@elysiajs/swagger": ["transport"],
   "swagger-ui-dist": ["transport"],
+  "@peculiar/x509": ["gateway"],
+  "reflect-metadata": ["gateway"],
   openai: ["provider"],
   pino: ["log"],
   "pino-pretty": ["log"],

@@ -15,11 +15,11 @@ export const configCommands: readonly Command[] = [
     run: async (input, io) => {
       const { config, warnings, file } = readConfig(input, io);
       // Some of it only shows when everything is put together, which opens nothing.
-      const [{ construct }, { createLogger }] = await Promise.all([
+      const [{ createGateway }, { createLogger }] = await Promise.all([
         import("../gateway.ts"),
         import("../log.ts"),
       ]);
-      construct({ config, log: createLogger({ ...config.log, level: "silent" }), version: VERSION });
+      createGateway({ config, log: createLogger({ ...config.log, level: "silent" }), version: VERSION });
       for (const warning of warnings) io.err(`warning: ${warning}`);
       io.out(`the configuration is valid (${file ?? "no file: defaults, environment and flags"})`);
       return EXIT.ok;

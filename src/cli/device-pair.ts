@@ -16,6 +16,7 @@ import { qrLines } from "./qr.ts";
 import { dim } from "./style.ts";
 import { visible } from "./table.ts";
 import { GATEWAY_OPTIONS, findGateway } from "./target.ts";
+import { resolveTrust, trustingSocket } from "./trust.ts";
 
 export const devicePair: Command = {
   name: "device pair",
@@ -35,7 +36,8 @@ export const devicePair: Command = {
     ...GATEWAY_OPTIONS,
   },
   run: async (input, io) => {
-    const { url } = findGateway(input, io);
+    const { url, trust } = findGateway(input, io);
+    const known = await resolveTrust(trust, url);
     const scopes = scopesFrom(input.text("scopes") ?? "");
     let asked = false;
     const onPairing = (pairing: Pairing): void => {
@@ -50,6 +52,7 @@ export const devicePair: Command = {
       client_name: input.text("name") ?? hostname(),
       version: VERSION,
       platform: "cli",
+      WebSocket: trustingSocket(known),
     });
     tellAbsence(client, io);
     try {

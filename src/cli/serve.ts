@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { day } from "../certificate.ts";
 import type { Started } from "../gateway.ts";
 import type { Command } from "./args.ts";
 import { VERSION } from "./about.ts";
@@ -32,7 +33,7 @@ export const serve: Command = {
     const stop = waitForStop();
     const started = await gateway.start();
     if (io.tty) greet(started, config.server.data_dir, io);
-    else log.info({ url: started.url, urls: started.urls, version: VERSION, pid: process.pid }, "listening");
+    else log.info(listening(started), "listening");
     await stop.first;
     if (io.tty) io.err("stopping; once more stops at once");
     const stopped = gateway.stop();
@@ -43,10 +44,22 @@ export const serve: Command = {
   },
 };
 
+function listening({ url, urls, certificate }: Started): Record<string, unknown> {
+  const tls = certificate === null ? {} : { fingerprint: certificate.fingerprint };
+  return { url, urls, version: VERSION, pid: process.pid, ...tls };
+}
+
 /** What a person reads at the terminal; the token only when nobody can have seen it before. */
-function greet({ urls, token }: Started, data_dir: string, io: Io): void {
+function greet({ urls, token, certificate }: Started, data_dir: string, io: Io): void {
   io.out(`agentbus ${VERSION}`);
   for (const url of urls) io.out(`  listening  ${url}`);
+  if (certificate !== null) {
+    io.out(`  SHA-256    ${certificate.fingerprint}`);
+    const how = certificate.self_signed
+      ? "nobody vouches for this certificate: elsewhere, compare this, or give it with --fingerprint"
+      : `the certificate, valid until ${day(certificate.expires_at)}`;
+    io.out(dim(io, `             ${how}`));
+  }
   if (token?.created === true) {
     io.out(`  token      ${token.value}`);
     io.out(dim(io, `             shown this once; the commands here find it in ${join(data_dir, "token")}`));

@@ -1,8 +1,10 @@
 import type { ResultFor } from "../client/methods.ts";
+import { day } from "../certificate.ts";
 import type { Command } from "./args.ts";
 import { EXIT } from "./exit.ts";
 import { outJson } from "./io.ts";
 import { TARGET_OPTIONS, connectTo, findTarget } from "./target.ts";
+import type { Shown } from "./trust.ts";
 
 export const status: Command = {
   name: "status",
@@ -12,12 +14,14 @@ export const status: Command = {
   options: { json: { summary: "as JSON" }, ...TARGET_OPTIONS },
   run: async (input, io) => {
     const target = findTarget(input, io);
-    const client = await connectTo(target);
+    let certificate: Shown | null = null;
+    const client = await connectTo(target, { shown: (each) => (certificate = each) });
     try {
       const state = await client.request("system.status", {});
       const version = client.hello?.server_info.version;
-      if (input.on("json")) outJson(io, { url: target.url, version, ...state });
-      else for (const line of describe(state, target.url, version)) io.out(line);
+      if (input.on("json"))
+        outJson(io, { url: target.url, version, ...(certificate !== null && { certificate }), ...state });
+      else for (const line of describe(state, target.url, version, certificate)) io.out(line);
       return state.status === "healthy" ? EXIT.ok : EXIT.failed;
     } finally {
       client.disconnect();
@@ -25,10 +29,20 @@ export const status: Command = {
   },
 };
 
-function describe(state: ResultFor<"system.status">, url: string, version: string | undefined): string[] {
+function describe(
+  state: ResultFor<"system.status">,
+  url: string,
+  version: string | undefined,
+  certificate: Shown | null,
+): string[] {
   const { storage, providers, runs } = state;
+  const tls =
+    certificate === null
+      ? []
+      : [`  certificate   SHA-256 ${certificate.fingerprint}, until ${day(certificate.expires_at)}`];
   return [
     `agentbus ${version} at ${url}: ${state.status}`,
+    ...tls,
     `  up            ${duration(state.uptime)}`,
     `  connections   ${state.connections}`,
     `  runs          ${runs.active} active, ${runs.queued} queued`,

@@ -11,13 +11,15 @@ import type { DeviceKey } from "./device-key.ts";
 import { credentialOf, gatewayOrigin, readDeviceKey } from "./device-key.ts";
 import { CommandError, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
+import type { Shown, Trust } from "./trust.ts";
+import { TRUST_OPTIONS, isSecure, resolveTrust, trustFor, trustingSocket } from "./trust.ts";
 
 const URL_OPTION: OptionSpecs = {
   url: { value: "URL", summary: "the gateway; else AGENTBUS_URL, else the local one" },
 };
 
 /** Flags that say which gateway is meant. */
-export const GATEWAY_OPTIONS: OptionSpecs = { ...URL_OPTION, ...CONFIG_OPTIONS };
+export const GATEWAY_OPTIONS: OptionSpecs = { ...URL_OPTION, ...TRUST_OPTIONS, ...CONFIG_OPTIONS };
 
 /** Flags of every command that talks to a gateway. */
 export const TARGET_OPTIONS: OptionSpecs = {
@@ -26,6 +28,7 @@ export const TARGET_OPTIONS: OptionSpecs = {
     value: "FILE",
     summary: "a file with the token; else AGENTBUS_TOKEN, the local gateway's own, or this machine's pairing",
   },
+  ...TRUST_OPTIONS,
   ...CONFIG_OPTIONS,
 };
 
@@ -35,37 +38,51 @@ export interface Target {
   readonly token: string | null;
   /** The key this machine has for that gateway, where there is no token. */
   readonly device: DeviceKey | null;
+  readonly trust: Trust;
   /** The configuration of the gateway on this machine; null where the target was named by its URL. */
   readonly config: Config | null;
 }
 
 /** The gateway a command means. A local gateway's own token is never sent anywhere else. */
 export function findTarget(input: Input, io: Io): Target {
-  const { url, config } = findGateway(input, io);
+  const { url, config, trust } = findGateway(input, io);
   const given = givenToken(input, io);
   const token = given ?? (config === null ? tokenIfLocal(url, input, io) : localToken(config));
-  return { url, config, token, device: token === null ? readDeviceKey(url, io) : null };
+  return { url, config, trust, token, device: token === null ? readDeviceKey(url, io) : null };
 }
 
-/** Where the gateway is that a command means. */
-export function findGateway(input: Input, io: Io): Pick<Target, "url" | "config"> {
+/** Where the gateway is that a command means, and how it is known. */
+export function findGateway(input: Input, io: Io): Pick<Target, "url" | "config" | "trust"> {
   const named = input.text("url") ?? (io.env["AGENTBUS_URL"] || undefined);
   if (named === undefined) {
     const { config } = readConfig(input, io);
-    return { url: localUrl(config), config };
+    return { url: localUrl(config), config, trust: trustFor(input, io, () => localTrust(config)) };
   }
   if (!/^(?:https?|wss?):\/\//i.test(named) || !URL.canParse(named))
     throw new UsageError(`"${named}" is no URL: write it like http://127.0.0.1:18789`);
-  return { url: named, config: null };
+  return { url: named, config: null, trust: trustFor(input, io, () => trustIfLocal(named, input, io)) };
 }
 
-/** The gateway of a configuration, with its own token. */
+/** The gateway of a configuration, with its own token and certificate. */
 export function localTarget(config: Config): Target {
-  return { url: localUrl(config), token: localToken(config), device: null, config };
+  return {
+    url: localUrl(config),
+    token: localToken(config),
+    device: null,
+    trust: localTrust(config),
+    config,
+  };
 }
 
-/** A client of the target; connects. @throws ClientError */
-export async function connectTo(target: Target, options: Partial<ClientOptions> = {}): Promise<Client> {
+export interface ConnectOptions extends Partial<ClientOptions> {
+  /** Told of the certificate at every handshake. */
+  readonly shown?: (certificate: Shown) => void;
+}
+
+/** A client of the target; connects. @throws ClientError, CommandError */
+export async function connectTo(target: Target, options: ConnectOptions = {}): Promise<Client> {
+  const { shown = () => undefined, ...more } = options;
+  const trust = await resolveTrust(target.trust, target.url);
   const client = createClient({
     url: target.url,
     client_name: "agentbus command line",
@@ -73,7 +90,8 @@ export async function connectTo(target: Target, options: Partial<ClientOptions> 
     platform: "cli",
     ...(target.token !== null && { auth_token: target.token }),
     ...(target.device !== null && { device: await credentialOf(target.device) }),
-    ...options,
+    WebSocket: trustingSocket(trust, shown),
+    ...more,
   });
   try {
     await client.connect();
@@ -85,11 +103,16 @@ export async function connectTo(target: Target, options: Partial<ClientOptions> 
 
 function withAdvice(error: ClientError, target: Target): ClientError {
   const { code, message, details, retryable, retry_after_ms } = error;
-  const advice = adviceFor(error, target);
-  return new ClientError(code, message + advice, { details, retryable, retry_after_ms });
+  return new ClientError(code, message + adviceFor(error, target), { details, retryable, retry_after_ms });
 }
 
-function adviceFor({ code, details }: ClientError, { url, token, device, config }: Target): string {
+function adviceFor({ code, message, details }: ClientError, { url, token, device, config }: Target): string {
+  const secure = isSecure(url);
+  if (code === "UNREACHABLE" && secure && message.includes("TLS handshake failed")) {
+    return "; say how it is known, with --fingerprint or --ca (and --client-cert where it asks for one)";
+  }
+  if (code === "UNREACHABLE" && !secure && message.includes("Connection ended"))
+    return "; if it speaks TLS, write https://";
   if (code === "UNREACHABLE" && config !== null)
     return '; start it with "agentbus serve", or say where it is with --url';
   if (code !== "UNAUTHORIZED" || token !== null) return "";
@@ -114,27 +137,47 @@ function tokenIfLocal(url: string, input: Input, io: Io): string | null {
   return gatewayOrigin(url) === gatewayOrigin(localUrl(config)) ? localToken(config) : null;
 }
 
+/** A local gateway is known by what it wrote down when it began to listen, whatever is in its certificate. */
+function localTrust(config: Config): Trust {
+  return { certificate: () => readRunning(config.server.data_dir)?.certificate ?? null };
+}
+
+function trustIfLocal(url: string, input: Input, io: Io): Trust {
+  if (!isSecure(url)) return {};
+  const { config } = readConfig(input, io);
+  return gatewayOrigin(url) === gatewayOrigin(localUrl(config)) ? localTrust(config) : {};
+}
+
 /** Where the gateway of this configuration listens: what it wrote down while it runs, else what is configured. */
 export function localUrl(config: Config): string {
   const running = readRunning(config.server.data_dir);
   if (running !== null) return running.url;
-  const { host, port } = config.server;
-  return `http://${reachable(host)}:${port}`;
+  const { host, port, tls } = config.server;
+  return `${tls.mode === "auto" || tls.cert !== "" ? "https" : "http"}://${reachable(host)}:${port}`;
+}
+
+/** What a gateway that runs says of itself. */
+export interface Running {
+  readonly url: string;
+  readonly pid: number;
+  /** The certificate it serves, as PEM; null: no TLS. */
+  readonly certificate: string | null;
 }
 
 /** What a gateway that runs keeps in `<data_dir>/gateway.json`; null where none does. */
-export function readRunning(data_dir: string): { url: string; pid: number } | null {
+export function readRunning(data_dir: string): Running | null {
   const text = readText(join(data_dir, "gateway.json"));
   if (text === undefined) return null;
-  let value: { url?: unknown; pid?: unknown };
+  let value: { url?: unknown; pid?: unknown; certificate?: unknown };
   try {
     value = JSON.parse(text) as typeof value;
   } catch {
     // Half a file is one that is just being written, or was when the machine went down.
     return null;
   }
-  const { url, pid } = value;
-  return typeof url === "string" && typeof pid === "number" && isAlive(pid) ? { url, pid } : null;
+  const { url, pid, certificate } = value;
+  if (typeof url !== "string" || typeof pid !== "number" || !isAlive(pid)) return null;
+  return { url, pid, certificate: typeof certificate === "string" ? certificate : null };
 }
 
 function isAlive(pid: number): boolean {

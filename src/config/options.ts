@@ -15,6 +15,8 @@ export interface OptionSchema {
   readonly values?: readonly string[];
   readonly later?: readonly string[];
   readonly secret?: boolean;
+  /** The path of a file or directory. */
+  readonly place?: boolean;
   /** What a table says in place of the default. */
   readonly shown?: string;
 }
@@ -76,10 +78,17 @@ export function optionOfFile(path: string): Option | undefined {
   return option?.schema.secret === true && option.schema.type === "string" ? option : undefined;
 }
 
-/** Whether `path` is a table of options: a section, a provider, or what providers stand in. */
+/** The tables that options stand in directly, in the order of the schema: sections, and tables in sections. */
+export const TABLES: readonly string[] = [...new Set(FIXED_OPTIONS.map(({ path }) => tableOf(path)))];
+
+function tableOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("."));
+}
+
+/** Whether `path` is a table of options: one of the above, a provider, or what providers stand in. */
 export function isTable(path: string): boolean {
-  const [first = "", second, name, ...rest] = path.split(".");
-  if (second === undefined) return SECTIONS.includes(first);
+  if (TABLES.includes(path)) return true;
+  const [first, second, name, ...rest] = path.split(".");
   return first === "llm" && second === "providers" && rest.length === 0 && name !== "";
 }
 
@@ -112,9 +121,10 @@ function suggestSection(key: string): string {
 /** The keys that a table may have. */
 function keysOf(table: string): string[] {
   const wildcard = table.startsWith(PROVIDERS) ? `${PROVIDERS}${NAME}` : table;
-  return OPTIONS.filter(({ path }) => path.startsWith(`${wildcard}.`)).flatMap((option) => {
+  const keys = OPTIONS.filter(({ path }) => path.startsWith(`${wildcard}.`)).flatMap((option) => {
     const [key = "", ...below] = option.path.slice(wildcard.length + 1).split(".");
     if (below.length > 0) return key === "providers" ? [] : [key];
     return optionOfFile(`${option.path}_file`) === undefined ? [key] : [key, `${key}_file`];
   });
+  return [...new Set(keys)];
 }

@@ -1,6 +1,6 @@
 import type { Source } from "./layer.ts";
 import type { Option, OptionSchema } from "./options.ts";
-import { OPTIONS, SECTIONS } from "./options.ts";
+import { OPTIONS, TABLES } from "./options.ts";
 import type { Config } from "./schema.ts";
 
 const MASK = "***";
@@ -23,7 +23,7 @@ export function printedValues(config: Config): Map<string, string> {
 
 function tablesOf(config: Config): string[] {
   const providers = Object.keys(config.llm.providers).map((name) => `llm.providers.${name}`);
-  return SECTIONS.flatMap((section) => (section === "llm" ? [section, ...providers] : [section]));
+  return TABLES.flatMap((table) => (table === "llm" ? [table, ...providers] : [table]));
 }
 
 function valuesOf(table: string, config: Config): { key: string; value: string }[] {
@@ -86,6 +86,7 @@ function standard(schema: OptionSchema): string {
 }
 
 function meaning({ description, values }: OptionSchema): string {
-  const all = values === undefined ? "" : ` One of ${values.map((value) => `\`${value}\``).join(", ")}.`;
+  const all =
+    values === undefined ? "" : ` One of ${values.map((value) => `\`${value || '""'}\``).join(", ")}.`;
   return `${description}${all}`.replaceAll("|", "\\|");
 }

@@ -19,6 +19,11 @@ function text(value: string, description: string, more: { minLength?: number; sh
   return Type.String({ default: value, description, ...more });
 }
 
+/** A file or directory; relative ones begin where they were said: at the file, or at the working directory. */
+function place(description: string, more: { shown?: string } = {}) {
+  return Type.String({ default: "", description, place: true, ...more });
+}
+
 /** Masked where it is printed; may come from a file that the option with `_file` after its name points to. */
 function secret(value: string, description: string) {
   return Type.String({ default: value, description, secret: true });
@@ -79,12 +84,24 @@ export const ConfigSchema = Type.Object({
       "Port of HTTP, SSE and WebSocket together; 0 picks one and prints it.",
       [0, 65_535],
     ),
-    data_dir: text("", "Directory of the database and the local token.", {
+    data_dir: place("Directory of the database and the local token.", {
       shown: "the user's data directory, `agentbus` in it",
     }),
     trusted_proxies: list("Addresses and CIDRs of proxies whose `X-Forwarded-*` headers count."),
     allowed_origins: list("Origins of web pages that may connect, besides our own."),
     public_url: text("", "What clients see behind a proxy, such as `https://bus.example.com`."),
+    tls: Type.Object({
+      mode: choice(
+        ["", "auto"],
+        "",
+        "Empty: TLS is on when `cert` is set. `auto`: a self-signed certificate, kept in `<data_dir>/tls`.",
+      ),
+      cert: place("The certificate, a PEM file; its chain may follow it. Read again when it changes."),
+      key: place("The key of the certificate, a PEM file."),
+      client_ca: place(
+        "Who connects needs a certificate of this authority, besides the credential. A PEM file.",
+      ),
+    }),
     shutdown_grace_secs: integer(20, "How long runs may go on after the signal to stop.", [0, 3_600]),
   }),
   gateway: Type.Object({

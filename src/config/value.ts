@@ -119,5 +119,6 @@ function expected({ type, values, minimum = 0, maximum = Infinity, minLength = 0
 }
 
 function either(values: readonly string[]): string {
-  return values.length < 2 ? values.join("") : `${values.slice(0, -1).join(", ")} or ${values.at(-1)}`;
+  const all = values.map((value) => (value === "" ? '""' : value));
+  return all.length < 2 ? all.join("") : `${all.slice(0, -1).join(", ")} or ${all.at(-1)}`;
 }

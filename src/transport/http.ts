@@ -5,6 +5,8 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { TransportContext } from "./context.ts";
 import { docsRoutes } from "./docs.ts";
 import { errorResponse, publicError } from "./error.ts";
+import type { TlsFiles } from "./listener.ts";
+import { Ports, urlOf } from "./listener.ts";
 import { oneshotRoutes } from "./oneshot.ts";
 import { frontPage } from "./page.ts";
 import { restRoutes } from "./rest.ts";
@@ -21,20 +23,26 @@ export interface SocketUpgrades<D> {
   /** Undefined once the request is a socket, else the refusal. */
   upgrade(request: Request, server: Server<D>): Promise<Response | undefined> | Response | undefined;
   readonly websocket: WebSocketHandler<D>;
+  /** The end of the topics for the sockets of one server. */
+  listenerFor(server: Server<D>): Listener;
 }
 
-export interface Listening<D> {
+export interface Listening {
   readonly url: string;
   readonly port: number;
-  readonly server: Server<D>;
 }
 
-export interface HttpTransport<D> {
+export interface HttpTransport {
   /**
    * Opens a listener; every one has the same surface. Port 0 picks one. `option`: what the user changes to have another
    * address. @throws GatewayError UNAVAILABLE where the address cannot be had
    */
-  listen(hostname: string, port: number, option?: string): Promise<Listening<D>>;
+  listen(hostname: string, port: number, option?: string, tls?: TlsFiles | null): Promise<Listening>;
+  /**
+   * Every listener goes on with another certificate; connections that are open stay as they are.
+   * @throws GatewayError UNAVAILABLE where it cannot be done: nothing has changed
+   */
+  renew(tls: TlsFiles): void;
   /** Ends every event stream; the request that comes next reads why. */
   closeStreams(error: GatewayError): void;
   /** Closes the listeners and whatever is still open on them. Idempotent. */
@@ -43,41 +51,58 @@ export interface HttpTransport<D> {
   readonly listener: Listener;
 }
 
-/** Idle sockets are closed after this; streams and slow methods say otherwise. */
-const IDLE_SECS = 30;
-
-export function createHttp<D>(context: TransportContext, sockets: SocketUpgrades<D>): HttpTransport<D> {
+export function createHttp<D>(context: TransportContext, sockets: SocketUpgrades<D>): HttpTransport {
   const turns = new Turns(() => context.clock.monotonic());
   const streams = new Streams(context, turns);
-  const servers = new Set<Server<D>>();
   /** Which listener a request came in on; Elysia knows of one at the most. */
   const cameBy = new WeakMap<Request, Server<D>>();
-  const app = createApp(context, streams, sockets, cameBy);
+  const apps: { http?: App; https?: App } = {};
+  const appFor = (scheme: "http" | "https"): App =>
+    (apps[scheme] ??= createApp(context, streams, sockets, cameBy, scheme));
 
   async function answer(request: Request, server: Server<D>): Promise<Response> {
     cameBy.set(request, server);
     // HTTP lets a peer send thousands without waiting for an answer. Bun ends a connection on which a second request
     // comes while one waits, so what waits here is at most one of each.
     if (turns.over || turns.crowded) await turns.another();
-    const response = await app.fetch(request);
+    const response = await appFor(schemeOf(request.url)).fetch(request);
     return seal(response, context.doors.corsOrigin(request.headers.get("origin")));
   }
 
+  const ports = new Ports<D>(
+    {
+      websocket: sockets.websocket,
+      fetch: answer,
+      error: (error) => seal(errorResponse(publicError(context, error)), null),
+    },
+    (server) => context.hub.addListener(sockets.listenerFor(server)),
+  );
+
   return {
     listener: streams,
-    listen: async (hostname, port, option = "server.port") => {
-      const server = serve(context, sockets, answer, { hostname, port, option });
-      servers.add(server);
-      return { url: urlOf(hostname, server.port ?? port), port: server.port ?? port, server };
+    listen: async (hostname, port, option = "server.port", tls = null) => {
+      appFor(tls === null ? "http" : "https");
+      const taken = ports.open({ hostname, port, option }, tls);
+      return { url: urlOf(hostname, taken, tls !== null), port: taken };
     },
+    renew: (tls) => ports.renew(tls),
     closeStreams: (error) => streams.closeAll(error),
     stop: async () => {
       streams.closeAll(new GatewayError("UNAVAILABLE", "the gateway is stopping"));
-      const all = [...servers];
-      servers.clear();
-      await Promise.all(all.map((server) => server.stop(true)));
+      await ports.close();
     },
   };
+}
+
+type App = ReturnType<typeof createApp>;
+
+function schemeOf(url: string): "http" | "https" {
+  return url.startsWith("https:") ? "https" : "http";
+}
+
+/** Elysia looks for the path from a fixed place of the URL on: for https behind a host of three characters. */
+function hasPlainHost(url: string): boolean {
+  return url.indexOf("/", "https://".length) >= "https://abc".length;
 }
 
 function createApp<D>(
@@ -85,6 +110,7 @@ function createApp<D>(
   streams: Streams,
   sockets: SocketUpgrades<D>,
   cameBy: WeakMap<Request, Server<D>>,
+  scheme: "http" | "https",
 ) {
   const routes: HttpRoute[] = [
     ...openRoutes(context),
@@ -100,9 +126,10 @@ function createApp<D>(
     return { request, url: new URL(request.url), params, server, remote };
   }
 
-  const app = new Elysia({ name: "agentbus", handler: { standardHostname: false } })
+  const app = new Elysia({ name: "agentbus", handler: { standardHostname: scheme === "https" } })
     .onRequest(({ request }) => {
       guardRequest(context, request);
+      if (scheme === "https" && !hasPlainHost(request.url)) throw shortHost();
       if (request.method === "OPTIONS") return preflight();
       return undefined;
     })
@@ -137,59 +164,10 @@ function createApp<D>(
   return app;
 }
 
-function serve<D>(
-  context: TransportContext,
-  sockets: SocketUpgrades<D>,
-  answer: (request: Request, server: Server<D>) => Promise<Response>,
-  where: { hostname: string; port: number; option: string },
-): Server<D> {
-  const { hostname, port } = where;
-  try {
-    return Bun.serve<D>({
-      hostname,
-      port,
-      // Else a second process may bind the same port, and neither is told.
-      reusePort: false,
-      development: false,
-      idleTimeout: IDLE_SECS,
-      // Bodies are bounded where they are read, with an answer in our own words.
-      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-      websocket: sockets.websocket,
-      fetch: answer,
-      error: (error) => errorResponse(publicError(context, error)),
-    });
-  } catch (error) {
-    throw cannotListen(error, where);
-  }
-}
-
-function cannotListen(
-  error: unknown,
-  where: { hostname: string; port: number; option: string },
-): GatewayError {
-  const { hostname, port, option } = where;
-  const at = `${bracketed(hostname)}:${port}`;
-  const said: Record<string, string> = {
-    EADDRINUSE: `${at} is in use: stop what listens there, or set ${option} to a free port`,
-    EACCES: `no permission to listen on ${at}: set ${option} to a port above 1023`,
-    EADDRNOTAVAIL: `${hostname} is no address of this machine: set server.host (or gateway.bind) to one that is`,
-  };
-  const code = (error as { code?: string }).code ?? "";
+function shortHost(): GatewayError {
   return new GatewayError(
-    "UNAVAILABLE",
-    said[code] ?? `cannot listen on ${at} (${code}): set ${option} to another`,
-    {
-      details: { kind: "listen" },
-      cause: error,
-    },
+    "INVALID_REQUEST",
+    "a host name of one or two letters does not work with TLS: use a longer one, or the address",
+    { details: { kind: "host" } },
   );
-}
-
-function urlOf(hostname: string, port: number): string {
-  const anywhere = hostname === "0.0.0.0" || hostname === "";
-  return `http://${anywhere ? "127.0.0.1" : hostname === "::" ? "[::1]" : bracketed(hostname)}:${port}`;
-}
-
-function bracketed(hostname: string): string {
-  return hostname.includes(":") ? `[${hostname}]` : hostname;
 }

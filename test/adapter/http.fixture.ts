@@ -44,7 +44,7 @@ export interface HttpSetup {
 export interface TestHttp extends AsyncDisposable {
   readonly url: string;
   readonly core: TestEngine;
-  readonly http: HttpTransport<unknown>;
+  readonly http: HttpTransport;
   readonly context: TransportContext;
   readonly presence: { readonly connection: Connection; readonly state: "joined" | "left" }[];
   readonly counted: { readonly limits: string[]; readonly errors: string[]; slow: number };
@@ -226,6 +226,7 @@ async function ask(verb: string, url: string, options: AskOptions): Promise<Answ
 const noSockets: SocketUpgrades<unknown> = {
   upgrade: () => new Response("upgrade", { status: 418 }),
   websocket: { message: () => undefined },
+  listenerFor: () => ({ publish: () => undefined }),
 };
 
 function whose(credential: Credential, tickets: Set<string>, open: boolean): Principal | null {

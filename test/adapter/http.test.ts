@@ -200,8 +200,7 @@ describe("the socket's paths", () => {
     await using at = await startHttp();
     const sockets = createSockets(at.context);
     const http = createHttp(at.context, sockets);
-    const { url, server } = await http.listen("127.0.0.1", 0);
-    at.context.hub.addListener(sockets.listenerFor(server));
+    const { url } = await http.listen("127.0.0.1", 0);
     at.context.doors.checkHost = () => null;
     const socket = new WebSocket(`${url.replace("http", "ws")}/ws`, { headers: bearer("owner") } as never);
     const read = Promise.withResolvers<string>();

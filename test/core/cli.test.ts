@@ -121,6 +121,9 @@ The first line says where the events start: session.resumed, session.snapshot or
   --after EPOCH.SEQ             start after this event; 0: from the beginning of the log
   --url URL                     the gateway; else AGENTBUS_URL, else the local one
   --token-file FILE             a file with the token; else AGENTBUS_TOKEN, the local gateway's own, or this machine's pairing
+  --ca FILE                     PEM of the gateway's certificate or its authority; else AGENTBUS_CA
+  --fingerprint SHA256          the gateway's certificate, as the gateway shows it; else AGENTBUS_FINGERPRINT
+  --client-cert FILE            PEM with a certificate and its key, for a gateway that asks; else AGENTBUS_CLIENT_CERT
   --config FILE                 default: AGENTBUS_CONFIG, else agentbus.toml here
   --host HOST                   server.host
   --port PORT                   server.port; 0 picks a free one

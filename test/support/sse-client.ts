@@ -15,6 +15,7 @@ export interface OpenOptions {
   readonly method?: "GET" | "POST";
   /** Sent as JSON. */
   readonly body?: unknown;
+  readonly tls?: Bun.TLSOptions;
 }
 
 export interface EventReader extends AsyncIterable<ServerEvent> {
@@ -42,6 +43,7 @@ export async function openEvents(url: string, options: OpenOptions = {}): Promis
     headers,
     ...(options.body !== undefined && { body: JSON.stringify(options.body) }),
     signal: abort.signal,
+    ...(options.tls !== undefined && { tls: options.tls }),
   });
   const silent: string[] = [];
   const events = readEvents(response, silent);

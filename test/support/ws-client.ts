@@ -46,6 +46,7 @@ export interface TestSocket extends AsyncDisposable {
 export interface SocketSetup {
   readonly headers?: Record<string, string>;
   readonly protocols?: readonly string[];
+  readonly tls?: Bun.TLSOptions;
 }
 
 // With the DOM's types loaded, the constructor has lost Bun's options.
@@ -56,6 +57,7 @@ export async function openSocket(url: string, setup: SocketSetup = {}): Promise<
   const socket = new BunWebSocket(url.replace(/^http/, "ws"), {
     headers: setup.headers ?? {},
     protocols: [...(setup.protocols ?? [])],
+    ...(setup.tls !== undefined && { tls: setup.tls }),
   });
   const inbox = new Inbox();
   const closing = Promise.withResolvers<{ code: number; reason: string }>();

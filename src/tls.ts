@@ -1,0 +1,152 @@
+import { readFileSync } from "node:fs";
+import type { Certificate, PemFile } from "./certificate.ts";
+import { checkAuthority, day, readCertificate } from "./certificate.ts";
+import type { Config } from "./config.ts";
+import { configured } from "./config/error.ts";
+import { reasonOf } from "./config/layer.ts";
+import type { Clock, Logger } from "./core/ports.ts";
+import { makeSelfSigned, selfSignedFiles } from "./self-signed.ts";
+
+/** How often the files are looked at: a look sees links out of the folder and network drives, which a watch does not. */
+const LOOK_MS = 2_000;
+const DAY_MS = 86_400_000;
+/** So long before its end the gateway's own certificate is made anew. */
+const RENEW_MS = 30 * DAY_MS;
+/** So long before its end a certificate that others renew is spoken of, once a day. */
+const WARN_MS = 7 * DAY_MS;
+
+/** What the listeners speak TLS with. */
+export interface Serving extends Certificate {
+  /** Who connects needs a certificate of one of these, as PEM; null: nobody is asked for one. */
+  readonly client_ca: string | null;
+}
+
+/** Null: no TLS. @throws ConfigError where files that others made cannot be used */
+export function createTls(config: Config, clock: Clock, log: Logger): Tls | null {
+  const { mode, cert } = config.server.tls;
+  return mode === "auto" || cert !== "" ? new Tls(config, clock, log) : null;
+}
+
+/** The certificate of the listeners, and the ones that take its place. */
+export class Tls {
+  readonly #config: Config;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #own: boolean;
+  #serving: Serving | null = null;
+  #cancel: (() => void) | null = null;
+  #closed = false;
+  /** What the last look found wrong: told at the second, since files are written one after the other. */
+  #wrong = { what: "", told: false };
+  #reminded_at = Number.NEGATIVE_INFINITY;
+
+  constructor(config: Config, clock: Clock, log: Logger) {
+    this.#config = config;
+    this.#clock = clock;
+    this.#log = log;
+    this.#own = config.server.tls.mode === "auto";
+    configured(() => (this.#own ? this.#authority() : this.#find()));
+  }
+
+  /** The one to begin with. @throws ConfigError; the file system's error where one of our own cannot be kept */
+  async open(): Promise<Serving> {
+    if (this.#own) await this.#keepOwn();
+    const serving = configured(() => this.#find());
+    this.#serving = serving;
+    if (serving.valid_from > this.#clock.now()) {
+      const from = day(serving.valid_from);
+      this.#log.warn({ valid_from: from }, "the certificate is not valid yet: is the clock right?");
+    }
+    return serving;
+  }
+
+  /** Tells of every one that takes its place. What cannot be used is logged, and the last good one stays. */
+  watch(changed: (serving: Serving) => void): void {
+    this.#cancel = this.#clock.after(LOOK_MS, () => {
+      void this.#look(changed).then(() => {
+        if (!this.#closed) this.watch(changed);
+      });
+    });
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#closed = true;
+    this.#cancel?.();
+  }
+
+  /** Never rejects. */
+  async #look(changed: (serving: Serving) => void): Promise<void> {
+    try {
+      if (this.#own && this.#isEnding()) await makeSelfSigned(this.#config, this.#clock.now());
+      const found = this.#find();
+      this.#remind(found);
+      if (found.cert !== this.#serving?.cert || found.client_ca !== this.#serving.client_ca) {
+        changed(found);
+        this.#serving = found;
+        const { fingerprint, expires_at } = found;
+        this.#log.info(
+          { fingerprint, expires: day(expires_at) },
+          "a new certificate: new connections see it",
+        );
+      }
+      this.#wrong = { what: "", told: false };
+    } catch (error) {
+      const what = (error as Error).message;
+      const again = what === this.#wrong.what;
+      if (again && !this.#wrong.told) {
+        this.#log.warn({ reason: what }, "the certificate cannot be used: the last one stays");
+      }
+      this.#wrong = { what, told: again };
+    }
+  }
+
+  /** Makes one where there is none that will do for a while. */
+  async #keepOwn(): Promise<void> {
+    try {
+      this.#serving = this.#find();
+      if (!this.#isEnding()) return;
+    } catch {
+      // None yet, or half of one.
+    }
+    await makeSelfSigned(this.#config, this.#clock.now());
+  }
+
+  #isEnding(): boolean {
+    return this.#serving !== null && this.#serving.expires_at - this.#clock.now() < RENEW_MS;
+  }
+
+  #remind({ expires_at }: Serving): void {
+    const now = this.#clock.now();
+    if (this.#own || expires_at - now > WARN_MS || now - this.#reminded_at < DAY_MS) return;
+    this.#reminded_at = now;
+    this.#log.warn({ expires: day(expires_at) }, "the certificate is about to expire: renew it");
+  }
+
+  /** @throws Error */
+  #find(): Serving {
+    const { tls, data_dir } = this.#config.server;
+    const { cert, key } = this.#own ? selfSignedFiles(data_dir) : tls;
+    const pair = readCertificate(
+      read("server.tls.cert", cert),
+      read("server.tls.key", key),
+      this.#clock.now(),
+    );
+    return { ...pair, client_ca: this.#authority() };
+  }
+
+  /** @throws Error */
+  #authority(): string | null {
+    const { client_ca } = this.#config.server.tls;
+    return client_ca === "" ? null : checkAuthority(read("server.tls.client_ca", client_ca));
+  }
+}
+
+/** @throws Error */
+function read(option: string, path: string): PemFile {
+  try {
+    return { name: `${option}: ${path}`, text: readFileSync(path, "utf8") };
+  } catch (cause) {
+    throw new Error(`${option}: cannot read ${path} (${reasonOf(cause)}): it must be a PEM file`, { cause });
+  }
+}
