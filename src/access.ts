@@ -1,12 +1,19 @@
 import { createAuthenticator } from "./auth/authenticate.ts";
 import type { CredentialBook } from "./auth/credentials.ts";
 import { createCredentials } from "./auth/credentials.ts";
+import { isLocalAddress } from "./auth/address.ts";
+import type { Doors } from "./auth/doors.ts";
 import { createDoors } from "./auth/doors.ts";
+import type { Passwords } from "./auth/passwords.ts";
 import { createPasswords, hashPassword } from "./auth/passwords.ts";
 import { expandScopes, listScopes } from "./auth/scopes.ts";
+import { Tailnet } from "./auth/tailnet.ts";
+import { watchTailnet } from "./auth/tailnet-watch.ts";
+import { NoAnswer, whois } from "./auth/tailscaled.ts";
 import { Throttle } from "./auth/throttle.ts";
 import { createTickets } from "./auth/tickets.ts";
 import type { Config } from "./config.ts";
+import { acceptsTailscale } from "./config/auth.ts";
 import { configured } from "./config/error.ts";
 import type { Audit } from "./core/audit.ts";
 import type { Clock, Logger } from "./core/ports.ts";
@@ -18,11 +25,20 @@ import { tokenMethods } from "./method/token.ts";
 import { GatewayError } from "./protocol/errors.ts";
 import type { Scope } from "./protocol/schema.ts";
 
-/** Who may come in: constructs the auth ring over an engine and adds its methods. */
-export function createAccess(engine: Engine, config: Config, clock: Clock, log: Logger) {
+/**
+ * Who may come in: constructs the auth ring over an engine and adds its methods.
+ * @param isLocal whether an address is this machine's own
+ */
+export function createAccess(
+  engine: Engine,
+  config: Config,
+  clock: Clock,
+  log: Logger,
+  isLocal: (address: string) => boolean = isLocalAddress,
+) {
   const { journal, store, stats, audit, sampled } = engine;
   const { mode, token, session_ttl_secs, password, password_hash } = config.auth;
-  const { data_dir, public_url, allowed_origins, trusted_proxies } = config.server;
+  const { data_dir } = config.server;
   const isLive = (principal: Principal): boolean => credentials.isLive(principal);
   const credentials = createCredentials({
     store,
@@ -38,6 +54,9 @@ export function createAccess(engine: Engine, config: Config, clock: Clock, log: 
   const passwords = acceptsPassword(config.auth)
     ? createPasswords({ store, journal, throttle, clock, config: { password, password_hash } })
     : null;
+  const tailnet = acceptsTailscale(config.auth)
+    ? new Tailnet({ ...config.auth.tailscale, clock, log: sampled })
+    : null;
   const onThrottled = (): void => void stats.throttled++;
   const authenticator = audited(
     createAuthenticator({
@@ -45,6 +64,7 @@ export function createAccess(engine: Engine, config: Config, clock: Clock, log: 
       tickets,
       throttle,
       passwords,
+      tailnet,
       mode,
       log: sampled,
       onThrottled,
@@ -57,33 +77,55 @@ export function createAccess(engine: Engine, config: Config, clock: Clock, log: 
   }
   /** Filled once the listeners have theirs. */
   const ports: number[] = [];
-  const hosts = listenersOf(config).map((listener) => listener.host);
-  const doors = configured(() =>
-    createDoors({ hosts, ports: () => ports, public_url, allowed_origins, trusted_proxies }),
-  );
+  const doors = doorsOf(config, ports, isLocal);
+  /** Until the answer is called. */
+  const watch = (): (() => void) =>
+    tailnet === null
+      ? () => undefined
+      : watchTailnet({ tailnet, connections: () => engine.connections.all(), clock });
   return {
-    /** With everything that is opened and closed along with them. */
-    credentials: {
-      ...credentials,
-      async start() {
-        await throttle.start();
-        if (passwords !== null) {
-          credentials.stand({ digest: await passwords.start(), principal: passwords.principal });
-        }
-        return credentials.start();
-      },
-      close() {
-        throttle.close();
-        credentials.close();
-      },
-    } satisfies CredentialBook,
+    credentials: withLifetimes(credentials, { throttle, passwords, watch }),
     authenticator,
     doors,
     ports,
   };
 }
 
+/** The credentials with everything that is opened and closed along with them. */
+function withLifetimes(
+  credentials: CredentialBook,
+  parts: { throttle: Throttle; passwords: Passwords | null; watch: () => () => void },
+): CredentialBook {
+  const { throttle, passwords, watch } = parts;
+  let unwatch = (): void => undefined;
+  return {
+    ...credentials,
+    async start() {
+      await throttle.start();
+      if (passwords !== null) {
+        credentials.stand({ digest: await passwords.start(), principal: passwords.principal });
+      }
+      unwatch = watch();
+      return credentials.start();
+    },
+    close() {
+      unwatch();
+      throttle.close();
+      credentials.close();
+    },
+  };
+}
+
 export type Access = ReturnType<typeof createAccess>;
+
+/** `ports` is read at every request. */
+function doorsOf(config: Config, ports: readonly number[], isLocal: (address: string) => boolean): Doors {
+  const { public_url, allowed_origins, trusted_proxies } = config.server;
+  const hosts = listenersOf(config).map((listener) => listener.host);
+  return configured(() =>
+    createDoors({ hosts, ports: () => ports, public_url, allowed_origins, trusted_proxies, isLocal }),
+  );
+}
 
 function acceptsPassword({ mode, modes }: Config["auth"]): boolean {
   return mode === "password" || (mode === "multi" && modes.includes("password"));
@@ -115,6 +157,18 @@ export function passwordHash(password: string): Promise<string> {
 /** What a role and scopes allow together; without either, what the role `user` does. */
 export function scopesOf(grant: Pick<TokenGrant, "role" | "scopes">): Scope[] {
   return listScopes(expandScopes(grant.role, grant.scopes));
+}
+
+/** Why tailscaled behind a socket cannot say who a peer is; null: it can. */
+export async function tailscaledFailure(socket: string, clock: Clock): Promise<string | null> {
+  try {
+    // Of nobody it says that there is no such peer, which is an answer.
+    await whois(socket, "127.0.0.1:1", clock);
+    return null;
+  } catch (error) {
+    if (error instanceof NoAnswer) return error.message;
+    throw error;
+  }
 }
 
 /** What a connection reads whose credential ended. */

@@ -31,7 +31,13 @@ export interface GatewayOptions {
   readonly config: Config;
   readonly log: Logger;
   readonly version: string;
-  readonly overrides?: { readonly store?: Store; readonly router?: ModelRouter; readonly clock?: Clock };
+  readonly overrides?: {
+    readonly store?: Store;
+    readonly router?: ModelRouter;
+    readonly clock?: Clock;
+    /** Whether an address is this machine's own: nobody on the tailnet has it. */
+    readonly isLocal?: (address: string) => boolean;
+  };
   /** The outcome of a write is unknown, so nothing may go on: the process has to end. Default: exit 1. */
   readonly onFatal?: (error: unknown) => void;
 }
@@ -161,7 +167,7 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     capabilities: CAPABILITIES,
     fatal,
   });
-  const access = createAccess(engine, config, clock, log);
+  const access = createAccess(engine, config, clock, log, overrides.isLocal);
   const context = surfaceOf({ engine, access, config, clock, log, version, router });
   return { engine, store, credentials: access.credentials, context, clock, ports: access.ports };
 }

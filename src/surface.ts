@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import type { Access } from "./access.ts";
 import { revoked } from "./access.ts";
 import type { Config } from "./config.ts";
+import { acceptsTailscale } from "./config/auth.ts";
 import { newId } from "./core/id.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
 import { credentialFromHeader } from "./core/principal.ts";
@@ -80,6 +81,7 @@ function optionsOf(config: Config, version: string, clock: Clock): TransportCont
     node_id: `${hostname()}-${newId("nod", clock.now()).slice(-6)}`,
     sockets: config.gateway.enabled,
     open: config.auth.mode === "none",
+    tailnet: acceptsTailscale(config.auth),
     heartbeat_interval_secs: config.gateway.heartbeat_interval_secs,
     connection_timeout_secs: config.gateway.connection_timeout_secs,
     capabilities: CAPABILITIES,

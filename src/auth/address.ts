@@ -1,4 +1,5 @@
 import { BlockList, isIP } from "node:net";
+import { networkInterfaces } from "node:os";
 
 /**
  * An address as it is compared and logged: IPv4-mapped ones as IPv4, IPv6 in its short lowercase form, without zone,
@@ -14,6 +15,17 @@ export function normalAddress(text: string): string | null {
   if (mapped === null) return short;
   const [high, low] = [Number.parseInt(mapped[1] ?? "", 16), Number.parseInt(mapped[2] ?? "", 16)];
   return [high >> 8, high & 255, low >> 8, low & 255].join(".");
+}
+
+const isLoopback = addressMatcher(["127.0.0.0/8", "::1"], "loopback");
+
+/** Whether an address is one of this machine, as its interfaces are now. */
+export function isLocalAddress(address: string): boolean {
+  if (isLoopback(address)) return true;
+  const normal = normalAddress(address);
+  return Object.values(networkInterfaces()).some((all) =>
+    all?.some((own) => normalAddress(own.address) === normal),
+  );
 }
 
 /** What counts as one visitor: an IPv4 address, or the /64 of an IPv6 one. What is no address stands for itself. */

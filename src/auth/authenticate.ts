@@ -1,4 +1,4 @@
-import type { Authenticated, Authenticator, Credential, Principal } from "../core/principal.ts";
+import type { Authenticated, Authenticator, Credential, Principal, TailnetPeer } from "../core/principal.ts";
 import { looksIssued } from "../core/principal.ts";
 import type { SampledLog } from "../core/sampled-log.ts";
 import { GatewayError } from "../protocol/errors.ts";
@@ -7,6 +7,7 @@ import type { CredentialBook } from "./credentials.ts";
 import { ownerPrincipal } from "./owner.ts";
 import type { Passwords } from "./passwords.ts";
 import { createMark } from "./secret.ts";
+import type { Tailnet } from "./tailnet.ts";
 import type { Throttle } from "./throttle.ts";
 import { tooManyGuesses } from "./throttle.ts";
 import type { Tickets } from "./tickets.ts";
@@ -17,6 +18,8 @@ export interface AuthenticatorOptions {
   readonly throttle: Throttle;
   /** Null: passwords are not accepted. */
   readonly passwords: Passwords | null;
+  /** Null: who comes without a credential is nobody, on the tailnet too. */
+  readonly tailnet: Tailnet | null;
   /** auth.mode */
   readonly mode: string;
   readonly log: SampledLog;
@@ -66,7 +69,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
 }
 
 /** Compares what was presented with what the gateway issued, and with the password. */
-function createJudge({ credentials, tickets, passwords, mode }: AuthenticatorOptions) {
+function createJudge({ credentials, tickets, passwords, tailnet, mode }: AuthenticatorOptions) {
   const anybody: Admitted = admit(ownerPrincipal("none", null));
 
   function fromSecret(secret: string, kind: "token" | "session_token"): Verdict {
@@ -100,6 +103,12 @@ function createJudge({ credentials, tickets, passwords, mode }: AuthenticatorOpt
     return error === null ? admit(passwords.principal) : { ok: false, error, guess: null };
   }
 
+  async function fromPeer(tailnet: Tailnet, peer: TailnetPeer): Promise<Verdict> {
+    const found = await tailnet.identify(peer);
+    if (typeof found === "object") return admit(found);
+    return refuse(found === "stranger" ? `${MISSING}, ${NOT_LISTED}` : `${MISSING}: ${NOT_KNOWN}`);
+  }
+
   function look(secret: string): Found {
     return isText(secret) ? credentials.find(secret) : { state: "unknown" };
   }
@@ -107,7 +116,9 @@ function createJudge({ credentials, tickets, passwords, mode }: AuthenticatorOpt
   return (credential: Credential, address: string): Verdict | Promise<Verdict> => {
     switch (credential.kind) {
       case "none":
-        return mode === "none" ? anybody : refuse(MISSING);
+        if (mode === "none") return anybody;
+        if (tailnet === null || credential.peer === undefined) return refuse(MISSING);
+        return fromPeer(tailnet, credential.peer);
       case "token":
         return fromSecret(credential.token, "token");
       case "session_token":
@@ -124,6 +135,8 @@ function createJudge({ credentials, tickets, passwords, mode }: AuthenticatorOpt
 
 const MISSING =
   'a credential is needed: "Authorization: Bearer TOKEN", or auth_token in connect ("agentbus token create" makes one)';
+const NOT_LISTED = "or a login of the tailnet that auth.tailscale.users lists";
+const NOT_KNOWN = "tailscaled does not say who you are, agentbus doctor on the gateway's machine tells why";
 const WRONG = {
   token: 'this token is wrong, or was rotated or revoked: "agentbus token create" makes one',
   session_token: "this session_token is wrong, or was revoked: log in again",

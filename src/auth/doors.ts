@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import type { TailnetPeer } from "../core/principal.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { addressMatcher, normalAddress } from "./address.ts";
 import { hostOfBind, readHost, readOrigin } from "./origin.ts";
@@ -13,6 +14,8 @@ export interface DoorsOptions {
   readonly allowed_origins: readonly string[];
   /** Addresses and CIDRs. */
   readonly trusted_proxies: readonly string[];
+  /** Whether an address is this machine's own. */
+  readonly isLocal: (address: string) => boolean;
 }
 
 /** What is said of a request before anybody is authenticated; null: come in. */
@@ -25,6 +28,14 @@ export interface Doors {
   corsOrigin(origin: string | null): string | null;
   /** The client's address: the peer's, or what a trusted proxy says it is. */
   remoteOf(peer: string, headers: Headers): string;
+  /** Who to ask tailscaled about; null: somebody who has no identity on the tailnet, whatever headers say. */
+  tailnetOf(peer: PeerAddress | null, headers: Headers): TailnetPeer | null;
+}
+
+/** The other end of a socket. */
+interface PeerAddress {
+  readonly address: string;
+  readonly port: number;
 }
 
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
@@ -66,6 +77,17 @@ export function createDoors(options: DoorsOptions): Doors {
     return new URL(`${scheme}://${host}`).origin === origin;
   }
 
+  /** What a proxy that we trust says of the tailnet, in the headers that `tailscale serve` sets. */
+  function behindProxy(headers: Headers): TailnetPeer | null {
+    const login = headers.get("tailscale-user-login") ?? "";
+    const client = hopOf(headers.get("x-forwarded-for") ?? "", trusted);
+    if (login === "" || client === null || trusted(client) || options.isLocal(client)) return null;
+    // A proxy that says it in another way may have let the client write this one.
+    const other = headers.get("x-real-ip");
+    if (other !== null && normalAddress(other) !== client) return null;
+    return { addr: withPort(client, 0), login };
+  }
+
   return {
     checkHost,
     checkOrigin(request) {
@@ -84,6 +106,13 @@ export function createDoors(options: DoorsOptions): Doors {
       if (forwarded !== null) return hopOf(forwarded, trusted) ?? address;
       return normalAddress(headers.get("x-real-ip") ?? "") ?? address;
     },
+    tailnetOf(peer, headers) {
+      const address = normalAddress(peer?.address ?? "");
+      if (address === null || peer === null) return null;
+      if (trusted(address)) return behindProxy(headers);
+      // Anybody on this machine, a tool of an agent too, could come from its addresses.
+      return options.isLocal(address) ? null : { addr: withPort(address, peer.port), login: null };
+    },
   };
 }
 
@@ -98,6 +127,10 @@ function hopOf(forwarded: string, trusted: (address: string) => boolean): string
     if (!trusted(address)) return address;
   }
   return last;
+}
+
+function withPort(address: string, port: number): string {
+  return isIP(address) === 6 ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 function publicOrigin(public_url: string): string {

@@ -1,3 +1,5 @@
+import { RoleName } from "../protocol/api/auth.ts";
+import { User, validator } from "../protocol/schema.ts";
 import { isLoopback } from "./address.ts";
 import { ConfigError } from "./error.ts";
 import type { Config } from "./schema.ts";
@@ -7,12 +9,13 @@ export type Where = (path: string) => string;
 
 const TOKEN = /^[\x21-\x7e]+$/;
 const SHORT_TOKEN_CHARS = 16;
+/** The login that tailscaled gives for machines that belong to nobody. */
+const TAGGED = "tagged-devices";
 /** What `connect` takes. */
 const MAX_PASSWORD_CHARS = 1_024;
 const SHORT_PASSWORD_CHARS = 12;
-/** What `multi` can be made of, and what later versions add. */
-const MODES = ["token", "password", "device"];
-const MODES_LATER = ["tailscale"];
+/** What `multi` can be made of. */
+const MODES = ["token", "password", "device", "tailscale"];
 
 /** `$argon2id$v=19$m=<KiB>,t=<passes>,p=<lanes>$<salt>$<hash>` */
 const PHC =
@@ -30,6 +33,7 @@ export function checkAuth(config: Config, bind: string | null, where: Where): st
     ...checkToken(config.auth.token, where),
     ...checkModes(config.auth, where),
     ...checkPassword(config.auth, where),
+    ...checkTailscale(config.auth, where),
   ];
 }
 
@@ -41,10 +45,9 @@ function checkModes({ mode, modes }: Config["auth"], where: Where): string[] {
   }
   for (const each of modes) {
     if (MODES.includes(each)) continue;
-    const what = MODES_LATER.includes(each)
-      ? `"${each}" is not available in this version`
-      : `"${each.slice(0, 60)}" is no mode that can be one of several`;
-    throw new ConfigError(`${where("auth.modes")}: ${what}: use ${MODES.join(", ")}`);
+    throw new ConfigError(
+      `${where("auth.modes")}: "${each.slice(0, 60)}" is no mode that can be one of several: use ${MODES.join(", ")}`,
+    );
   }
   if (mode === "multi" || modes.length === 0) return [];
   return [`${where("auth.modes")}: not used, because auth.mode is "${mode}": set that to "multi"`];
@@ -76,6 +79,47 @@ function checkPassword(auth: Config["auth"], where: Where): string[] {
   return [
     `${plain}: a password of ${password.length} characters can be guessed: use ${SHORT_PASSWORD_CHARS} or more`,
   ];
+}
+
+/** Whether peers of the tailnet come in. */
+export function acceptsTailscale({ mode, modes, allow_tailscale }: Config["auth"]): boolean {
+  if (mode === "none") return false;
+  return allow_tailscale || mode === "tailscale" || (mode === "multi" && modes.includes("tailscale"));
+}
+
+function checkTailscale(auth: Config["auth"], where: Where): string[] {
+  const users = where("auth.tailscale.users");
+  const logins = Object.entries(auth.tailscale.users);
+  for (const [login, { user, role }] of logins) {
+    const named = `${users}: "${login.slice(0, 60)}"`;
+    if (login === "" || login.includes("*")) {
+      throw new ConfigError(`${named} is no login: write each one whole, like "ada@example.com"`);
+    }
+    if (login === TAGGED) {
+      throw new ConfigError(`${named} is what every tagged machine is called: list the logins of people`);
+    }
+    if (!isUser(user)) {
+      throw new ConfigError(`${named}: "${user.slice(0, 60)}" is no user: use letters, digits and ._@+-`);
+    }
+    if (!validator(RoleName).Check(role)) {
+      throw new ConfigError(`${named}: there is no such role: use viewer, user, operator or admin`);
+    }
+  }
+  if (auth.allow_tailscale && auth.mode === "none") {
+    return [`${where("auth.allow_tailscale")}: not used, because auth.mode "none" lets everybody in`];
+  }
+  const wanted = acceptsTailscale(auth);
+  if (wanted && logins.length === 0) {
+    return [
+      `${users}: it is empty, so no login of the tailnet comes in: add "ada@example.com" = { user = "ada", role = "user" }`,
+    ];
+  }
+  if (wanted || logins.length === 0) return [];
+  return [`${users}: not used: set auth.allow_tailscale to true, or auth.mode to "tailscale"`];
+}
+
+function isUser(text: string): boolean {
+  return validator(User).Check(text);
 }
 
 function checkHash(hash: string, where: string): void {

@@ -7,7 +7,7 @@ import type { Layer } from "./layer.ts";
 import { put, readSecret, reasonOf } from "./layer.ts";
 import type { Option, OptionValue } from "./options.ts";
 import { checkProviderName, isTable, optionAt, optionOfFile, suggestion } from "./options.ts";
-import { readText, readValue } from "./value.ts";
+import { isPlain, readText, readValue } from "./value.ts";
 
 type Table = Readonly<Record<string, unknown>>;
 
@@ -93,19 +93,11 @@ function expanded(option: Option, given: unknown, env: Environment, where: strin
     const text = expand(given, env, where);
     return text === given ? readValue(option, given, where) : readText(option, text, where);
   }
-  const each = (value: unknown): unknown => (typeof value === "string" ? expand(value, env, where) : value);
-  if (Array.isArray(given)) return readValue(option, given.map(each), where);
-  if (!isPlain(given)) return readValue(option, given, where);
-  return readValue(
-    option,
-    Object.fromEntries(Object.entries(given).map(([name, value]) => [name, each(value)])),
-    where,
-  );
-}
-
-/** Whether it is a table, which a date is not. */
-function isPlain(value: unknown): value is Table {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
+  const each = (value: unknown): unknown => {
+    if (typeof value === "string") return expand(value, env, where);
+    if (Array.isArray(value)) return value.map(each);
+    if (!isPlain(value)) return value;
+    return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, each(inner)]));
+  };
+  return readValue(option, each(given), where);
 }

@@ -2,7 +2,14 @@ import { closest } from "./closest.ts";
 import { ConfigError } from "./error.ts";
 import { ConfigSchema } from "./schema.ts";
 
-export type OptionValue = string | number | boolean | readonly string[] | Readonly<Record<string, string>>;
+type Texts = Readonly<Record<string, string>>;
+export type OptionValue =
+  | string
+  | number
+  | boolean
+  | readonly string[]
+  | Texts
+  | Readonly<Record<string, Texts>>;
 
 /** What the schema says of one option. */
 export interface OptionSchema {
@@ -17,6 +24,8 @@ export interface OptionSchema {
   readonly secret?: boolean;
   /** The path of a file or directory. */
   readonly place?: boolean;
+  /** Of a table of tables: the keys that each of them has, all text. */
+  readonly entries?: readonly string[];
   /** What a table says in place of the default. */
   readonly shown?: string;
 }
@@ -59,7 +68,8 @@ function flatten(schema: unknown, path: string): Option[] {
     return Object.entries(properties).flatMap(([key, each]) => flatten(each, below(key)));
   }
   const [entry] = Object.values(patternProperties ?? {});
-  if ((entry as Node | undefined)?.properties !== undefined) return flatten(entry, below(NAME));
+  const whole = (schema as OptionSchema).entries !== undefined;
+  if (!whole && (entry as Node | undefined)?.properties !== undefined) return flatten(entry, below(NAME));
   return [{ path, schema: schema as OptionSchema }];
 }
 

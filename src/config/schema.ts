@@ -1,6 +1,7 @@
 import type { Static } from "@sinclair/typebox";
 import { Type } from "@sinclair/typebox";
 import type { Limits } from "../core/limits.ts";
+import { RoleName } from "../protocol/api/auth.ts";
 import { LimitsSection } from "./limits.ts";
 
 /** Seconds in thirty days: the most that a time in seconds may be. */
@@ -43,6 +44,12 @@ function choice<const T extends string>(
   const literals = values.map((each) => Type.Literal(each));
   // Type.Union loses which literals an array holds.
   return Type.Unsafe<T>(Type.Union(literals, { default: value, description, values, later }));
+}
+
+/** Who a login of the tailnet is, by the login. */
+function logins(description: string) {
+  const grant = Type.Object({ user: Type.String(), role: RoleName });
+  return Type.Record(Type.String(), grant, { default: {}, description, entries: ["user", "role"] });
 }
 
 /** `[llm.providers.NAME]`. */
@@ -118,15 +125,27 @@ export const ConfigSchema = Type.Object({
   }),
   auth: Type.Object({
     mode: choice(
-      ["token", "password", "device", "multi", "none"],
+      ["token", "password", "device", "tailscale", "multi", "none"],
       "token",
-      "Who may come in besides tokens: the `password`, a paired `device`, what `modes` lists, or (`none`) everybody, on loopback only.",
-      ["tailscale"],
+      "Who may come in besides tokens: the `password`, a paired `device`, peers of the tailnet (`tailscale`), what `modes` lists, or (`none`) everybody, on loopback only.",
     ),
-    modes: list("For `multi`: some of `token`, `password` and `device`."),
+    modes: list("For `multi`: some of `token`, `password`, `device` and `tailscale`."),
     token: secret("", "An administrator's token. Without one, a token is generated into `<data_dir>/token`."),
     password: secret("", "The owner's password, for the modes that take one."),
     password_hash: secret("", "The same as a hash, which `agentbus password` makes."),
+    allow_tailscale: toggle(false, "Peers of the tailnet come in, whatever `mode` says besides."),
+    tailscale: Type.Object({
+      socket: text(
+        "/var/run/tailscale/tailscaled.sock",
+        "The unix socket of tailscaled, which knows who a peer is.",
+        {
+          minLength: 1,
+        },
+      ),
+      users: logins(
+        'Who a login is: `"ada@example.com" = { user = "ada", role = "user" }`. Others do not come in by it.',
+      ),
+    }),
     session_ttl_secs: integer(86_400, "How long a login lasts.", [60, 365 * 86_400]),
   }),
   limits: LimitsSection,

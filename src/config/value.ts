@@ -15,7 +15,8 @@ export function readValue({ schema }: Option, given: unknown, where: string): Op
 }
 
 /**
- * A value as text, from the environment or a flag: lists are separated by commas, headers are `name=value`.
+ * A value as text, from the environment or a flag: lists are separated by commas, headers are `name=value`, and a table
+ * of tables is `name=one:two`.
  * @throws ConfigError
  */
 export function readText(option: Option, text: string, where: string): OptionValue {
@@ -32,7 +33,7 @@ function parse(schema: OptionSchema, trimmed: string, text: string): unknown {
     case "array":
       return split(text);
     case "object":
-      return pairs(text);
+      return schema.entries === undefined ? pairs(text) : tables(text, schema.entries);
     default:
       return schema.values === undefined ? text : trimmed;
   }
@@ -49,6 +50,17 @@ function pairs(text: string): unknown {
   const entries = split(text).map((each) => [each.split("=", 1)[0]?.trim() ?? "", each] as const);
   if (entries.some(([name, each]) => name === "" || !each.includes("="))) return text;
   return Object.fromEntries(entries.map(([name, each]) => [name, each.slice(each.indexOf("=") + 1).trim()]));
+}
+
+function tables(text: string, keys: readonly string[]): unknown {
+  const found = pairs(text);
+  if (typeof found === "string") return text;
+  return Object.fromEntries(
+    Object.entries(found as Record<string, string>).map(([name, each]) => {
+      const values = each.split(":").map((value) => value.trim());
+      return [name, Object.fromEntries(values.map((value, index) => [keys[index] ?? `${index + 1}`, value]))];
+    }),
+  );
 }
 
 function oneOf(schema: OptionSchema, given: unknown, where: string): string {
@@ -69,15 +81,30 @@ function fits(schema: OptionSchema, value: unknown): boolean {
     case "array":
       return Array.isArray(value) && value.every((each) => typeof each === "string" && each !== "");
     case "object":
-      return isTexts(value);
+      return schema.entries === undefined ? isTexts(value) : isTables(value, schema.entries);
     default:
       return typeof value === "string" && value.length >= (schema.minLength ?? 0);
   }
 }
 
 function isTexts(value: unknown): boolean {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  return Object.values(value).every((each) => typeof each === "string");
+  return isPlain(value) && Object.values(value).every((each) => typeof each === "string");
+}
+
+function isTables(value: unknown, keys: readonly string[]): boolean {
+  const fitsOne = (each: unknown): boolean =>
+    isTexts(each) &&
+    Object.keys(each as object)
+      .toSorted()
+      .join() === keys.toSorted().join();
+  return isPlain(value) && Object.values(value).every(fitsOne);
+}
+
+/** Whether it is a table, which a date is not. */
+export function isPlain(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }
 
 function misfit(schema: OptionSchema, given: unknown, where: string): ConfigError {
@@ -100,7 +127,14 @@ function shorten(text: string): string {
 }
 
 /** What an option takes, in words. */
-function expected({ type, values, minimum = 0, maximum = Infinity, minLength = 0 }: OptionSchema): string {
+function expected({
+  type,
+  values,
+  entries,
+  minimum = 0,
+  maximum = Infinity,
+  minLength = 0,
+}: OptionSchema): string {
   if (values !== undefined) return either(values);
   switch (type) {
     case "integer":
@@ -112,7 +146,9 @@ function expected({ type, values, minimum = 0, maximum = Infinity, minLength = 0
     case "array":
       return "a list of strings";
     case "object":
-      return "a table of strings";
+      return entries === undefined
+        ? "a table of strings"
+        : `a table of tables, each with ${entries.join(" and ")}`;
     default:
       return minLength > 0 ? "a string that is not empty" : "a string";
   }

@@ -11,15 +11,30 @@ import type { RowChange } from "./operation.ts";
 export interface Principal {
   readonly user: string;
   readonly scopes: ReadonlySet<Scope>;
-  readonly method: "none" | "token" | "auth_session" | "password" | "device";
+  readonly method: "none" | "token" | "auth_session" | "password" | "device" | "tailscale";
   /** Id of the credential behind it (token, auth session, device, "password"), so that revoking it reaches open connections; null: none. */
   readonly credential: string | null;
   /** When the credential ends, milliseconds since 1970; null: never. */
   readonly expires_at: number | null;
+  /** With the method "tailscale": the peer, and the login it was let in by. */
+  readonly peer?: TailnetPeer;
+}
+
+/** Somebody on the tailnet, who may be known without a credential. */
+export interface TailnetPeer {
+  /** `ip:port`, `[ipv6]:port`; the port is 0 where only a proxy knows it. */
+  readonly addr: string;
+  /** Who a trusted proxy says it is, which counts only where tailscaled says the same; null: no proxy is between. */
+  readonly login: string | null;
+}
+
+/** Whether nobody showed a credential: it is where the connection comes from that counts, as with a cookie. */
+export function isAmbient({ method }: Principal): boolean {
+  return method === "none" || method === "tailscale";
 }
 
 export type Credential =
-  | { readonly kind: "none" }
+  | { readonly kind: "none"; readonly peer?: TailnetPeer }
   | { readonly kind: "token"; readonly token: string }
   | { readonly kind: "session_token"; readonly token: string }
   | { readonly kind: "ticket"; readonly ticket: string }

@@ -21,6 +21,7 @@ export function authSessionMethods(deps: AuthSessionDeps): MethodHandler[] {
   const { credentials, tickets } = deps;
   return [
     handle(authSessionCreate, (_params, call) => {
+      mayPassOn(call.caller.principal);
       return settle(deps, call, credentials.createAuthSession(call.caller.principal), (issued) => issued);
     }),
     handle(authSessionValidate, ({ session_token }, call) => {
@@ -41,8 +42,21 @@ export function authSessionMethods(deps: AuthSessionDeps): MethodHandler[] {
       if (change === null) return { revoked: false };
       return settle(deps, call, change, () => ({ revoked: true }));
     }),
-    handle(ticketCreate, (_params, call) => tickets.issue(call.caller.principal)),
+    handle(ticketCreate, (_params, call) => {
+      mayPassOn(call.caller.principal);
+      return tickets.issue(call.caller.principal);
+    }),
   ];
+}
+
+/** Who a peer of the tailnet is belongs to its connection, and ends with it. @throws GatewayError FORBIDDEN */
+function mayPassOn({ peer }: Principal): void {
+  if (peer === undefined) return;
+  throw new GatewayError(
+    "FORBIDDEN",
+    "a peer of the tailnet needs neither tickets nor logins, and cannot pass itself on: an administrator makes tokens",
+    { details: { kind: "tailscale" } },
+  );
 }
 
 /** @throws GatewayError INVALID_REQUEST where the request came with something else than an auth session. */

@@ -1,6 +1,7 @@
 import type { Static } from "@sinclair/typebox";
 import { newId } from "../core/id.ts";
 import type { Authenticated, Credential, Principal } from "../core/principal.ts";
+import { isAmbient } from "../core/principal.ts";
 import { connect, disconnect, heartbeat } from "../protocol/api/system.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { RequestFrame } from "../protocol/frames.ts";
@@ -79,6 +80,12 @@ export function tooManyCredentials(): GatewayError {
   return new GatewayError("INVALID_REQUEST", "more than one credential: send exactly one", {
     details: { kind: "credential" },
   });
+}
+
+/** A socket that was somebody at its upgrade stays so; who showed nothing may do so until it follows something. */
+export function mayBecome(before: Principal | null, next: Principal, follows: number): boolean {
+  if (before === null || before.user === next.user) return true;
+  return isAmbient(before) && follows === 0;
 }
 
 const NONCE_BYTES = 32;

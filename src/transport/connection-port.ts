@@ -1,8 +1,10 @@
-import type { Principal } from "../core/principal.ts";
+import type { Credential, Principal } from "../core/principal.ts";
 import type { Turns } from "./turn.ts";
 
 export interface SocketOptions {
   readonly remote: string;
+  /** What a `connect` without a credential is taken for. */
+  readonly unshown?: Credential;
   /** Who authenticated at the upgrade; null: `connect` has to. */
   readonly principal: Principal | null;
   /** The client waits for connect.challenge. */

@@ -36,6 +36,8 @@ export class SocketConnection implements Connection {
   last_activity: number;
   readonly #context: TransportContext;
   readonly #challenge: boolean;
+  /** Who it is when nothing is shown. */
+  readonly #unshown: Credential;
   readonly #flight: InFlight;
   readonly #held: Held;
   readonly #bad: BadFrames;
@@ -55,6 +57,7 @@ export class SocketConnection implements Connection {
     this.pulse = new Pulse(clock.monotonic(), limits);
     this.#context = context;
     this.#challenge = options.challenge;
+    this.#unshown = options.unshown ?? { kind: "none" };
     this.#waiters = new DrainWaiters(options.turns ?? null);
     this.principal = options.principal;
     this.#flight = new InFlight(limits);
@@ -161,7 +164,7 @@ export class SocketConnection implements Connection {
     }
     this.state = "authenticating";
     this.pulse.shakesHands(this.#context.clock.monotonic());
-    void this.#authenticate(frame.id, hello, credential ?? { kind: "none" });
+    void this.#authenticate(frame.id, hello, credential ?? this.#unshown);
     return undefined;
   }
 
@@ -176,7 +179,7 @@ export class SocketConnection implements Connection {
     const result = await handshake.authenticate(this.#context, credential, this.remote);
     if (this.closed) return;
     if (!result.ok) return this.#end(result.error, id);
-    if (!this.#mayBecome(result.principal)) {
+    if (!handshake.mayBecome(this.principal, result.principal, this.subscriptions.size)) {
       return this.#end(handshake.tooManyCredentials(), id);
     }
     const full = this.#context.connections.become(this, result.principal);
@@ -186,13 +189,6 @@ export class SocketConnection implements Connection {
       if (!this.closed) this.#run(frame);
     }
     return undefined;
-  }
-
-  /** A socket that was somebody at its upgrade stays so; in mode none that is the owner, until it does something. */
-  #mayBecome(principal: Principal): boolean {
-    const before = this.principal;
-    if (before === null || before.user === principal.user) return true;
-    return before.method === "none" && this.subscriptions.size === 0;
   }
 
   #greet(id: string, hello: Hello, principal: Principal): void {

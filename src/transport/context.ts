@@ -4,7 +4,7 @@ import type { Followers } from "../core/follow.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Clock, Logger } from "../core/ports.ts";
-import type { Authenticator, Credential } from "../core/principal.ts";
+import type { Authenticator, Credential, TailnetPeer } from "../core/principal.ts";
 import type { Directory } from "../core/session.ts";
 import type { Asker } from "../core/stats.ts";
 import type { GatewayError } from "../protocol/errors.ts";
@@ -20,6 +20,11 @@ export interface Doors {
   corsOrigin(origin: string | null): string | null;
   /** The client's address: the peer's, or what a trusted proxy says it is. */
   remoteOf(peer: string, headers: Headers): string;
+  /** Whom tailscaled may know who comes without a credential as; null: nobody. */
+  tailnetOf(
+    peer: { readonly address: string; readonly port: number } | null,
+    headers: Headers,
+  ): TailnetPeer | null;
 }
 
 export interface TransportOptions {
@@ -30,6 +35,8 @@ export interface TransportOptions {
   readonly sockets: boolean;
   /** auth.mode none: no credential is asked for. */
   readonly open: boolean;
+  /** Peers of the tailnet may come without a credential. */
+  readonly tailnet: boolean;
   readonly heartbeat_interval_secs: number;
   readonly connection_timeout_secs: number;
   readonly capabilities: readonly string[];

@@ -89,7 +89,7 @@ function credentialOf(context: TransportContext, visit: Visit): Credential {
   const ticket = visit.url.searchParams.get("ticket");
   if (named !== null && ticket !== null) throw tooManyCredentials();
   if (ticket !== null) return { kind: "ticket", ticket };
-  return named ?? nobody(context);
+  return named ?? nobody(context, visit);
 }
 
 /** The credential of the Authorization header; null: there is none. @throws GatewayError */
@@ -99,9 +99,17 @@ export function headerCredential(context: TransportContext, visit: Visit): Crede
   return found;
 }
 
-/** Where no credential came. @throws GatewayError UNAUTHORIZED unless the gateway asks for none */
-export function nobody(context: TransportContext): Credential {
+/** Where no credential came. @throws GatewayError UNAUTHORIZED unless the gateway may let somebody in by their address */
+export function nobody(context: TransportContext, { request, server }: Visit): Credential {
   if (context.options.open) return { kind: "none" };
+  const peer = context.options.tailnet
+    ? context.doors.tailnetOf(server.requestIP(request), request.headers)
+    : null;
+  if (peer !== null) {
+    // It would come in whatever page made the browser ask, so a read counts like a change.
+    guardOrigin(context, request);
+    return { kind: "none", peer };
+  }
   throw new GatewayError(
     "UNAUTHORIZED",
     "who is calling? Send Authorization: Bearer TOKEN (see agentbus token create)",

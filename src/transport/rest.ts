@@ -170,7 +170,7 @@ async function logIn(context: TransportContext, visit: Visit): Promise<Response>
   if (body.password !== undefined) found.push({ kind: "password", password: body.password });
   if (body.device !== undefined) found.push({ kind: "device" });
   if (found.length > 1) throw tooManyCredentials();
-  const principal = await admit(context, found[0] ?? nobody(context), "rest", visit.remote);
+  const principal = await admit(context, found[0] ?? nobody(context, visit), "rest", visit.remote);
   return outcomeResponse(
     await ask(context.dispatch, callerOf(visit, principal), authSessionCreate.name, {}),
     201,

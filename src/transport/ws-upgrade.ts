@@ -1,4 +1,4 @@
-import type { Principal } from "../core/principal.ts";
+import type { Credential, Principal } from "../core/principal.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { SocketConnection } from "./connection.ts";
 import { authenticate } from "./connection-handshake.ts";
@@ -10,9 +10,16 @@ import { CHALLENGE_SUBPROTOCOL, readUpgrade, refusal } from "./ws-request.ts";
 /** What is needed of a Bun server, however it was made. */
 export interface SocketServer {
   upgrade(request: Request, options: { data: SocketConnection; headers?: Record<string, string> }): boolean;
-  requestIP(request: Request): { readonly address: string } | null;
+  requestIP(request: Request): { readonly address: string; readonly port: number } | null;
   publish(topic: string, text: string, compress?: boolean): number;
   subscriberCount(topic: string): number;
+}
+
+/** What is known of who asks for an upgrade. */
+interface Who {
+  readonly protocol: UpgradeRequest["protocol"];
+  readonly remote: string;
+  readonly unshown: Credential;
 }
 
 /** Undefined once the request is a socket, else the refusal. Waits only where a credential has to be checked. */
@@ -31,35 +38,42 @@ export function createUpgrade(context: TransportContext, turns: Turns): Upgrade 
     request: Request,
     server: SocketServer,
   ): Promise<Response | undefined> | Response | undefined {
-    const remote = context.doors.remoteOf(server.requestIP(request)?.address ?? "", request.headers);
+    const address = server.requestIP(request);
+    const remote = context.doors.remoteOf(address?.address ?? "", request.headers);
     let asked: UpgradeRequest;
     try {
       checkDoors(context, request);
       refuseFull(connections.full());
       asked = readUpgrade(context, request);
-      if (asked.credential === null) refuseFull(connections.fullForStranger(remote));
     } catch (error) {
       return refuse(error, remote);
     }
     const { protocol, credential } = asked;
-    if (credential === null) return open(request, server, protocol, remote, null);
-    return authenticate(context, credential, remote).then((result) =>
-      result.ok ? open(request, server, protocol, remote, result.principal) : refuse(result.error, remote),
-    );
+    const peer = context.options.tailnet ? context.doors.tailnetOf(address, request.headers) : null;
+    const unshown: Credential = { kind: "none", ...(peer !== null && { peer }) };
+    const who = { protocol, remote, unshown };
+    if (credential === null && peer === null) return open(request, server, who, null);
+    return authenticate(context, credential ?? unshown, remote).then((result) => {
+      if (result.ok) return open(request, server, who, result.principal);
+      // Who showed nothing may still do so in connect.
+      return credential === null ? open(request, server, who, null) : refuse(result.error, remote);
+    });
   }
 
   function open(
     request: Request,
     server: SocketServer,
-    protocol: UpgradeRequest["protocol"],
-    remote: string,
+    { protocol, remote, unshown }: Who,
     principal: Principal | null,
   ): Response | undefined {
     try {
       // Once more: others may have come while the credential was checked. From here to the socket nothing is waited for.
-      refuseFull(connections.full() ?? (principal === null ? null : connections.fullFor(principal)));
+      refuseFull(
+        connections.full() ??
+          (principal === null ? connections.fullForStranger(remote) : connections.fullFor(principal)),
+      );
       const challenge = protocol === CHALLENGE_SUBPROTOCOL;
-      const data = new SocketConnection(context, { remote, principal, challenge, turns });
+      const data = new SocketConnection(context, { remote, unshown, principal, challenge, turns });
       // Without the header Bun selects what the client offered first, a ticket included.
       const headers = protocol === null ? {} : { "sec-websocket-protocol": protocol };
       if (server.upgrade(request, { data, headers })) return undefined;

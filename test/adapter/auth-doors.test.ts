@@ -12,6 +12,7 @@ function doors(changes: Partial<DoorsOptions> = {}): Doors {
     public_url: "",
     allowed_origins: [],
     trusted_proxies: [],
+    isLocal: () => false,
     ...changes,
   });
 }

@@ -159,6 +159,7 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
     tickets,
     throttle,
     passwords,
+    tailnet: null,
     mode,
     log: new SampledLog(clock, log),
     onThrottled,
@@ -230,7 +231,7 @@ export async function refusal(promise: Promise<unknown>): Promise<ReturnType<Gat
   return error.toBody();
 }
 
-function memoryLog(lines: LogLine[]): Logger {
+export function memoryLog(lines: LogLine[]): Logger {
   const at = (level: string) => (fields: Record<string, unknown>, message: string) => {
     lines.push({ ...fields, level, message });
   };

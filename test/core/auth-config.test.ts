@@ -54,12 +54,8 @@ describe("passwords", () => {
     ['mode = "multi"\nmodes = ["token", "password"]', `auth.modes: "password" needs one: ${ONE}`],
     ['mode = "multi"', 'auth.mode: "multi" needs a list: set auth.modes to ["token", "password"]'],
     [
-      'mode = "multi"\nmodes = ["tailscale"]',
-      'auth.modes: "tailscale" is not available in this version: use token, password, device',
-    ],
-    [
       'mode = "multi"\nmodes = ["none"]',
-      'auth.modes: "none" is no mode that can be one of several: use token, password, device',
+      'auth.modes: "none" is no mode that can be one of several: use token, password, device, tailscale',
     ],
     [
       `mode = "password"\npassword = "a"\npassword_hash = "${HASH}"`,

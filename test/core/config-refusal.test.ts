@@ -14,7 +14,7 @@ describe("refusals say where, what and what to do", () => {
     ],
     [
       "[auth]\nzzzzzz = 1",
-      "agentbus.toml: auth.zzzzzz: there is no such option; [auth] has mode, modes, token, token_file, password, password_file, password_hash, password_hash_file, session_ttl_secs",
+      "agentbus.toml: auth.zzzzzz: there is no such option; [auth] has mode, modes, token, token_file, password, password_file, password_hash, password_hash_file, allow_tailscale, tailscale, session_ttl_secs",
     ],
     [
       "[llm.providers.openai]\napi_kye = 1",
@@ -65,12 +65,8 @@ describe("refusals say where, what and what to do", () => {
       "agentbus.toml: auth.token: a token is visible ASCII characters without spaces: choose another",
     ],
     [
-      '[auth]\nmode = "Tailscale"',
-      'agentbus.toml: auth.mode: "tailscale" is not available in this version: use token, password, device, multi or none',
-    ],
-    [
       '[auth]\nmode = "nome"',
-      'agentbus.toml: auth.mode: it must be token, password, device, multi or none, not "nome"',
+      'agentbus.toml: auth.mode: it must be token, password, device, tailscale, multi or none, not "nome"',
     ],
     [
       '[auth]\nmode = "none"\n[server]\nhost = "0.0.0.0"',

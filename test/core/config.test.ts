@@ -165,6 +165,7 @@ describe("environment and flags", () => {
   function sample({ path, schema }: Option): string {
     if (schema.values !== undefined) return (schema.values.find((each) => each !== "") ?? "").toUpperCase();
     if (path === "gateway.bind") return "127.0.0.1:1";
+    if (schema.entries !== undefined) return "ada@example.com=ada:user";
     if (path === "auth.modes") return "token, password";
     if (path === "auth.password_hash")
       return `$argon2id$v=19$m=19456,t=2,p=1$${"A".repeat(22)}$${"A".repeat(43)}`;

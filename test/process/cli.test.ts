@@ -3,6 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { agentbus, inTerminal, serve, workplace } from "../support/executable.ts";
+import { startTailscaled } from "../support/tailscaled.ts";
 
 const LINE = /^agentbus: [^\n]+\n$/;
 
@@ -90,6 +91,38 @@ describe("without a gateway", () => {
     expect(findings.map(({ check }) => check)).toEqual(expected);
     const words = await agentbus(["doctor"], { cwd: place.path });
     for (const check of expected) expect(words.out).toContain(check);
+  });
+
+  test("doctor: whether tailscaled says who a peer is, where that is asked for", async () => {
+    using place = workplace();
+    await using tailscaled = await startTailscaled();
+    const lines = (socket: string): string =>
+      `[server]\nport = 0\ndata_dir = "data"\n[auth]\nallow_tailscale = true\n[auth.tailscale]\nsocket = "${socket}"\nusers = { "ada@example.com" = { user = "ada", role = "user" } }\n`;
+    const tell = async (socket: string): Promise<Record<string, string> | undefined> => {
+      place.file("agentbus.toml", lines(socket));
+      const { out } = await agentbus(["doctor", "--json"], { cwd: place.path });
+      const { findings } = JSON.parse(out) as { findings: Record<string, string>[] };
+      return findings.find(({ check }) => check === "tailscale");
+    };
+    expect(await tell(tailscaled.socket)).toMatchObject({
+      state: "ok",
+      finding: expect.stringContaining(": 1"),
+    });
+    await tailscaled.misbehave({ body: "whois access denied\n", status: 403 });
+    expect(await tell(tailscaled.socket)).toMatchObject({
+      state: "failed",
+      advice: expect.stringContaining("user"),
+    });
+    await tailscaled.misbehave("silent");
+    expect(await tell(tailscaled.socket)).toMatchObject({
+      state: "failed",
+      finding: expect.stringContaining("no answer within"),
+    });
+    expect(await tell(`${tailscaled.socket}.none`)).toMatchObject({
+      state: "failed",
+      finding: expect.stringContaining("ENOENT"),
+      advice: expect.stringContaining("start tailscaled"),
+    });
   });
 
   test("doctor: what is wrong has a way out", async () => {

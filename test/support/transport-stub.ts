@@ -66,6 +66,7 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
     node_id: "nod_1",
     sockets: true,
     open: false,
+    tailnet: false,
     heartbeat_interval_secs: 30,
     connection_timeout_secs: 300,
     capabilities: ["chat", "resume"],
@@ -123,6 +124,7 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
       checkOrigin: () => stub.refusedOrigin,
       corsOrigin: () => null,
       remoteOf: (peer, headers) => headers.get("x-real-ip") ?? peer,
+      tailnetOf: () => null,
     },
     connections: new Connections({ limits, networkOf: (address) => address }),
     followers: {
