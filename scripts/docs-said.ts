@@ -7,10 +7,11 @@ export const WHEN: Readonly<Record<ErrorCode, string>> = {
   INVALID_REQUEST:
     "the request cannot be what was meant; `details.path` names the field. HTTP 422 where the params do not fit their schema, 405, 415 and 426 where HTTP has a word for it. Closes when it is not JSON before `connect`, for no common protocol version, and at the 30th bad frame in a minute",
   UNAUTHORIZED:
-    "no credential, or one that is wrong, expired or revoked. Closes always, at the moment of a revocation too",
+    "no credential, or one that is wrong, expired or revoked; a device that is not paired yet. Closes always, at the moment of a revocation too; with 4008 who waits to be paired",
   FORBIDDEN:
     "known, but not allowed: scope, role in a shared session, Origin; HTTP 421 for a Host that is not this gateway's. Closes when an operator ends the connection",
-  NOT_FOUND: "no such method, path, session, run, message or token; what is not yours looks exactly the same",
+  NOT_FOUND:
+    "no such method, path, session, run, message, token or device; what is not yours looks exactly the same",
   TIMEOUT:
     "too long: a run, a method, a body. Closes when `connect` does not come, and when nothing was heard for `connection_timeout`",
   CONFLICT: "it does not fit what is there: busy, exists, full, an id in flight, a second connect",
@@ -65,7 +66,8 @@ export const FOLDS: Readonly<Record<DurableEvent, string>> = {
 };
 
 export const READERS: Readonly<Record<SignalEvent, string>> = {
-  "connect.challenge": "a socket that offered the subprotocol `agentbus.v1.challenge`, as its first frame",
+  "connect.challenge":
+    "every socket where devices are taken, and one that offered `agentbus.v1.challenge`, as its first frame",
   heartbeat: "every socket, each `policy.heartbeat_interval` seconds",
   notification: "whom `event.broadcast` or `event.send` was meant for",
   "skill.changed": "everyone with `chat.read`, in gateways that have skills",

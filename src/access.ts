@@ -1,16 +1,19 @@
 import { createAuthenticator } from "./auth/authenticate.ts";
+import { createChallenges } from "./auth/challenges.ts";
 import type { CredentialBook } from "./auth/credentials.ts";
 import { createCredentials } from "./auth/credentials.ts";
 import { isLocalAddress } from "./auth/address.ts";
+import { createDeviceLogin } from "./auth/device-login.ts";
 import type { Doors } from "./auth/doors.ts";
 import { createDoors } from "./auth/doors.ts";
-import type { Passwords } from "./auth/passwords.ts";
+import { Pairing } from "./auth/pairing.ts";
 import { createPasswords, hashPassword } from "./auth/passwords.ts";
 import { expandScopes, listScopes } from "./auth/scopes.ts";
 import { Tailnet } from "./auth/tailnet.ts";
 import { watchTailnet } from "./auth/tailnet-watch.ts";
 import { NoAnswer, whois } from "./auth/tailscaled.ts";
 import { Throttle } from "./auth/throttle.ts";
+import type { Tickets } from "./auth/tickets.ts";
 import { createTickets } from "./auth/tickets.ts";
 import type { Config } from "./config.ts";
 import { acceptsTailscale } from "./config/auth.ts";
@@ -21,6 +24,7 @@ import type { Authenticator, Principal, TokenGrant } from "./core/principal.ts";
 import type { Engine } from "./engine.ts";
 import { listenersOf } from "./listeners.ts";
 import { authSessionMethods } from "./method/auth-session.ts";
+import { deviceMethods } from "./method/device.ts";
 import { tokenMethods } from "./method/token.ts";
 import { GatewayError } from "./protocol/errors.ts";
 import type { Scope } from "./protocol/schema.ts";
@@ -36,82 +40,102 @@ export function createAccess(
   log: Logger,
   isLocal: (address: string) => boolean = isLocalAddress,
 ) {
-  const { journal, store, stats, audit, sampled } = engine;
-  const { mode, token, session_ttl_secs, password, password_hash } = config.auth;
+  const { journal, store, audit, server_id } = engine;
+  const { limits } = config;
+  const { mode, token, session_ttl_secs } = config.auth;
   const { data_dir } = config.server;
   const isLive = (principal: Principal): boolean => credentials.isLive(principal);
+  const pairing = new Pairing({ clock, log, limits });
   const credentials = createCredentials({
     store,
     journal,
     clock,
     log,
     audit,
+    pairing,
     config: { mode, token, session_ttl_secs, data_dir },
     onRevoked: (id) => closeRevoked(engine, id, isLive),
   });
-  const tickets = createTickets({ clock, limits: config.limits, isLive });
-  const throttle = new Throttle({ store, journal, clock });
-  const passwords = acceptsPassword(config.auth)
-    ? createPasswords({ store, journal, throttle, clock, config: { password, password_hash } })
-    : null;
-  const tailnet = acceptsTailscale(config.auth)
-    ? new Tailnet({ ...config.auth.tailscale, clock, log: sampled })
-    : null;
-  const onThrottled = (): void => void stats.throttled++;
-  const authenticator = audited(
-    createAuthenticator({
-      credentials,
-      tickets,
-      throttle,
-      passwords,
-      tailnet,
-      mode,
-      log: sampled,
-      onThrottled,
-    }),
-    audit,
-  );
-  const methods = { journal, clock, credentials };
-  for (const method of [...tokenMethods(methods), ...authSessionMethods({ ...methods, tickets })]) {
+  const tickets = createTickets({ clock, limits, isLive });
+  const login = createLogin({ engine, config, clock, credentials, tickets, pairing });
+  const methods = { journal, clock, credentials, devices: credentials.devices, tickets };
+  for (const method of [
+    ...tokenMethods(methods),
+    ...authSessionMethods(methods),
+    ...deviceMethods(methods),
+  ]) {
     engine.registry.add(method);
   }
   /** Filled once the listeners have theirs. */
   const ports: number[] = [];
   const doors = doorsOf(config, ports, isLocal);
-  /** Until the answer is called. */
-  const watch = (): (() => void) =>
-    tailnet === null
-      ? () => undefined
-      : watchTailnet({ tailnet, connections: () => engine.connections.all(), clock });
   return {
-    credentials: withLifetimes(credentials, { throttle, passwords, watch }),
-    authenticator,
+    /** With everything that is opened and closed along with them. */
+    credentials: {
+      ...credentials,
+      async start() {
+        await login.start();
+        return credentials.start();
+      },
+      close() {
+        login.close();
+        credentials.close();
+      },
+    } satisfies CredentialBook,
+    authenticator: audited(login.authenticator, audit),
+    challenger: createChallenges({ clock, limits, server_id }),
     doors,
     ports,
   };
 }
 
-/** The credentials with everything that is opened and closed along with them. */
-function withLifetimes(
-  credentials: CredentialBook,
-  parts: { throttle: Throttle; passwords: Passwords | null; watch: () => () => void },
-): CredentialBook {
-  const { throttle, passwords, watch } = parts;
+interface LoginParts {
+  readonly engine: Engine;
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly credentials: CredentialBook;
+  readonly tickets: Tickets;
+  readonly pairing: Pairing;
+}
+
+/** The authenticator, with what the mode accepts besides the credentials the gateway issues. */
+function createLogin({ engine, config, clock, credentials, tickets, pairing }: LoginParts) {
+  const { journal, store, stats, sampled, server_id } = engine;
+  const { mode, password, password_hash } = config.auth;
+  const throttle = new Throttle({ store, journal, clock });
+  const passwords = accepts(config.auth, "password")
+    ? createPasswords({ store, journal, throttle, clock, config: { password, password_hash } })
+    : null;
+  const devices = accepts(config.auth, "device")
+    ? createDeviceLogin({ devices: credentials.devices, pairing, throttle, clock, server_id })
+    : null;
+  const tailnet = acceptsTailscale(config.auth)
+    ? new Tailnet({ ...config.auth.tailscale, clock, log: sampled })
+    : null;
   let unwatch = (): void => undefined;
   return {
-    ...credentials,
-    async start() {
+    authenticator: createAuthenticator({
+      credentials,
+      tickets,
+      throttle,
+      passwords,
+      devices,
+      tailnet,
+      mode,
+      log: sampled,
+      onThrottled: () => void stats.throttled++,
+    }),
+    async start(): Promise<void> {
       await throttle.start();
       if (passwords !== null) {
         credentials.stand({ digest: await passwords.start(), principal: passwords.principal });
       }
-      unwatch = watch();
-      return credentials.start();
+      if (tailnet === null) return;
+      unwatch = watchTailnet({ tailnet, connections: () => engine.connections.all(), clock });
     },
-    close() {
+    close(): void {
       unwatch();
       throttle.close();
-      credentials.close();
     },
   };
 }
@@ -127,8 +151,9 @@ function doorsOf(config: Config, ports: readonly number[], isLocal: (address: st
   );
 }
 
-function acceptsPassword({ mode, modes }: Config["auth"]): boolean {
-  return mode === "password" || (mode === "multi" && modes.includes("password"));
+/** Whether a kind of credential is accepted besides those the gateway issues. */
+export function accepts({ mode, modes }: Config["auth"], kind: "password" | "device"): boolean {
+  return mode === kind || (mode === "multi" && modes.includes(kind));
 }
 
 /** Every login goes into the audit trail, right or wrong; who presents nothing where something is needed tries none. */

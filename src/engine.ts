@@ -60,7 +60,7 @@ export type Engine = ReturnType<typeof createEngine>;
 export function createEngine(options: EngineOptions) {
   const { store, clock, log, router } = options;
   const started = clock.monotonic();
-  const state = { draining: false };
+  const state = { draining: false, server_id: "" };
   const core = createCore(options);
   const { journal, runs, maintenance, directory, stats, audit } = core;
   const uptime = (): number => (clock.monotonic() - started) / 1_000;
@@ -83,8 +83,11 @@ export function createEngine(options: EngineOptions) {
     registry,
     uptime,
     status,
+    /** The identity this gateway's store was given when it was made; "" before `recover`. */
+    server_id: (): string => state.server_id,
     /** After the store was opened: ends what the last process left. Nothing may be served before it resolves. */
     async recover(opened: OpenedStore): Promise<void> {
+      state.server_id = opened.server_id;
       await directory.load();
       await runs.recover(opened.unended);
       for (const session of opened.deleting) void maintenance.erase(session);

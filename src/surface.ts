@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import type { Access } from "./access.ts";
-import { revoked } from "./access.ts";
+import { accepts, revoked } from "./access.ts";
 import type { Config } from "./config.ts";
 import { acceptsTailscale } from "./config/auth.ts";
 import { newId } from "./core/id.ts";
@@ -35,7 +35,7 @@ export function surfaceOf({
   router,
 }: SurfaceParts): TransportContext {
   const { connections, followers, directory, hub, registry, stats, presence, uptime, status } = engine;
-  const { credentials, authenticator, doors } = access;
+  const { credentials, authenticator, challenger, doors } = access;
   return {
     options: optionsOf(config, version, clock),
     limits: config.limits,
@@ -46,6 +46,7 @@ export function surfaceOf({
     definition: (name) => registry.get(name),
     events: [...Object.keys(DURABLE), ...Object.keys(SIGNALS)],
     authenticator,
+    challenger,
     credential: (header) => {
       if (header === null) return null;
       const read = credentialFromHeader(header);
@@ -82,6 +83,7 @@ function optionsOf(config: Config, version: string, clock: Clock): TransportCont
     sockets: config.gateway.enabled,
     open: config.auth.mode === "none",
     tailnet: acceptsTailscale(config.auth),
+    challenge: accepts(config.auth, "device"),
     heartbeat_interval_secs: config.gateway.heartbeat_interval_secs,
     connection_timeout_secs: config.gateway.connection_timeout_secs,
     capabilities: CAPABILITIES,

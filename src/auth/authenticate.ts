@@ -1,9 +1,10 @@
-import type { Authenticated, Authenticator, Credential, Principal, TailnetPeer } from "../core/principal.ts";
+import type { Authenticator, Credential, TailnetPeer } from "../core/principal.ts";
 import { looksIssued } from "../core/principal.ts";
 import type { SampledLog } from "../core/sampled-log.ts";
-import { GatewayError } from "../protocol/errors.ts";
+import type { GatewayError } from "../protocol/errors.ts";
 import type { Found } from "./book.ts";
 import type { CredentialBook } from "./credentials.ts";
+import type { DeviceLogin } from "./device-login.ts";
 import { ownerPrincipal } from "./owner.ts";
 import type { Passwords } from "./passwords.ts";
 import { createMark } from "./secret.ts";
@@ -11,6 +12,8 @@ import type { Tailnet } from "./tailnet.ts";
 import type { Throttle } from "./throttle.ts";
 import { tooManyGuesses } from "./throttle.ts";
 import type { Tickets } from "./tickets.ts";
+import type { Admitted, Verdict } from "./verdict.ts";
+import { admit, refuse } from "./verdict.ts";
 
 export interface AuthenticatorOptions {
   readonly credentials: CredentialBook;
@@ -20,16 +23,14 @@ export interface AuthenticatorOptions {
   readonly passwords: Passwords | null;
   /** Null: who comes without a credential is nobody, on the tailnet too. */
   readonly tailnet: Tailnet | null;
+  /** Null: device keys are not accepted. */
+  readonly devices: DeviceLogin | null;
   /** auth.mode */
   readonly mode: string;
   readonly log: SampledLog;
   /** Somebody was told to wait. */
   readonly onThrottled: () => void;
 }
-
-/** `guess`: what was shown is none of ours and is still to be counted; null: it says nothing about our secrets. */
-type Verdict = Admitted | { readonly ok: false; readonly error: GatewayError; readonly guess: string | null };
-type Admitted = Extract<Authenticated, { ok: true }>;
 
 /**
  * Decides who somebody is, the same for every transport. What is presented has to be right in every mode: mode none
@@ -69,7 +70,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
 }
 
 /** Compares what was presented with what the gateway issued, and with the password. */
-function createJudge({ credentials, tickets, passwords, tailnet, mode }: AuthenticatorOptions) {
+function createJudge({ credentials, tickets, passwords, tailnet, devices, mode }: AuthenticatorOptions) {
   const anybody: Admitted = admit(ownerPrincipal("none", null));
 
   function fromSecret(secret: string, kind: "token" | "session_token"): Verdict {
@@ -128,7 +129,7 @@ function createJudge({ credentials, tickets, passwords, tailnet, mode }: Authent
       case "password":
         return fromPassword(credential.password, credential.basic === true, address);
       case "device":
-        return refuse(`device keys are not accepted: auth.mode is "${mode}"; give a token`);
+        return devices === null ? refuse(noDevices(mode)) : devices.judge(credential, address);
     }
   };
 }
@@ -145,16 +146,11 @@ const EXPIRED = {
   token: 'this token has expired: "agentbus token create" makes one',
   session_token: "this session_token has expired: log in again",
 } as const;
+function noDevices(mode: string): string {
+  return `device keys are not accepted: auth.mode is "${mode}"; give a token`;
+}
 const WRONG_TICKET =
   "this ticket is wrong, used or too old: ticket.create makes one for a single use within 30 seconds";
-
-function admit(principal: Principal): Admitted {
-  return { ok: true, principal };
-}
-
-function refuse(message: string, guess: string | null = null): Verdict {
-  return { ok: false, error: new GatewayError("UNAUTHORIZED", message), guess };
-}
 
 /** What comes off the wire is not what its type says before it was looked at. */
 function isText(value: unknown): value is string {

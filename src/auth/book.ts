@@ -1,6 +1,7 @@
 import type { Clock } from "../core/ports.ts";
 import type { Principal } from "../core/principal.ts";
-import type { Entry } from "./entry.ts";
+import type { Scope } from "../protocol/schema.ts";
+import type { DeviceEntry, Entry } from "./entry.ts";
 import { bondOf } from "./entry.ts";
 import { digestOf, MAX_SECRET_CHARS, sameDigest } from "./secret.ts";
 
@@ -37,7 +38,12 @@ const EXPIRED: Found = { state: "expired" };
 export class Book {
   readonly #options: BookOptions;
   readonly #byId = new Map<string, Entry>();
+  /** Of those that have a secret. */
   readonly #byDigest = new Map<string, Entry>();
+  /** Devices by the hex of their key. */
+  readonly #byKey = new Map<string, DeviceEntry>();
+  /** Principals with a part of what their credential was granted, and the one with all of it. */
+  readonly #narrowed = new WeakMap<Principal, Principal>();
   /** Ids of the auth sessions made with a credential, by its id. */
   readonly #children = new Map<string, Set<string>>();
   readonly #expired = new Set<string>();
@@ -63,6 +69,16 @@ export class Book {
     return this.#byId.get(id);
   }
 
+  /** The device that has this key. */
+  device(key: Buffer): DeviceEntry | undefined {
+    return this.#byKey.get(keyOf(key));
+  }
+
+  /** Whether a credential goes by this id. */
+  has(id: string): boolean {
+    return this.#byId.has(id) || this.#standing.has(id);
+  }
+
   /** In the order they were added. */
   entries(): IterableIterator<Entry> {
     return this.#byId.values();
@@ -70,7 +86,8 @@ export class Book {
 
   add(entry: Entry): void {
     this.#byId.set(entry.id, entry);
-    this.#byDigest.set(keyOf(entry.digest), entry);
+    if (entry.kind === "device") this.#byKey.set(keyOf(entry.key), entry);
+    else this.#byDigest.set(keyOf(entry.digest), entry);
     if (entry.kind === "auth_session" && entry.parent !== null) {
       const siblings = this.#children.get(entry.parent) ?? new Set();
       this.#children.set(entry.parent, siblings.add(entry.id));
@@ -86,7 +103,8 @@ export class Book {
     const entry = this.#byId.get(id);
     if (entry === undefined) return;
     this.#byId.delete(id);
-    this.#byDigest.delete(keyOf(entry.digest));
+    if (entry.kind === "device") this.#byKey.delete(keyOf(entry.key));
+    else this.#byDigest.delete(keyOf(entry.digest));
     const { clock, onRevoked } = this.#options;
     clock.after(0, () => onRevoked(id));
     if (entry.kind === "auth_session" && entry.parent !== null) this.#leave(entry.parent, id);
@@ -108,8 +126,16 @@ export class Book {
     return { state: "live", principal: entry.principal, entry };
   }
 
+  /** The same caller with those of its scopes that were asked for; live as long as it. */
+  narrow(principal: Principal, asked: ReadonlySet<Scope>): Principal {
+    const narrow = { ...principal, scopes: principal.scopes.intersection(asked) };
+    this.#narrowed.set(narrow, principal);
+    return narrow;
+  }
+
   /** By identity: a principal of a secret that was rotated away is not the one that replaced it. */
-  isLive(principal: Principal): boolean {
+  isLive(shown: Principal): boolean {
+    const principal = this.#narrowed.get(shown) ?? shown;
     const { credential } = principal;
     if (credential === null || this.#standing.get(credential)?.principal === principal) return true;
     const entry = this.#byId.get(credential);

@@ -6,9 +6,11 @@ import type { Credentials, Principal } from "../core/principal.ts";
 import { AuthSessions } from "./auth-sessions.ts";
 import type { Configured, Found } from "./book.ts";
 import { Book } from "./book.ts";
+import { DeviceBook } from "./devices.ts";
 import type { AuthSessionEntry } from "./entry.ts";
 import { AUTH_SESSIONS, authSessionFrom, tokenFrom, TOKENS } from "./entry.ts";
 import { ownerPrincipal } from "./owner.ts";
+import type { Pairing } from "./pairing.ts";
 import { digestOf } from "./secret.ts";
 import { readTokenFile } from "./token-file.ts";
 import { Tokens } from "./tokens.ts";
@@ -30,6 +32,7 @@ export interface CredentialsOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly audit: Audit;
+  readonly pairing: Pairing;
   readonly config: CredentialsConfig;
   /**
    * A credential was revoked or rotated, or expired: connections whose principal carries its id and is not live
@@ -40,6 +43,7 @@ export interface CredentialsOptions {
 
 /** What `createCredentials` makes: the port of the methods, what the authenticator asks, and a lifetime. */
 export interface CredentialBook extends Credentials {
+  readonly devices: DeviceBook;
   /**
    * Loads what the store has and sees to it that `<data_dir>/token` holds an administrator's token. Once, after the
    * store was opened and before anything is served. `created`: the token is new, show it once.
@@ -56,7 +60,7 @@ export interface CredentialBook extends Credentials {
 
 /** The credentials of this gateway: all of them in memory, every change of them in the journal. */
 export function createCredentials(options: CredentialsOptions): CredentialBook {
-  const { store, journal, clock, log, audit, config, onRevoked } = options;
+  const { store, journal, clock, log, audit, pairing, config, onRevoked } = options;
   const principal = ownerPrincipal("token", CONFIGURED);
   const configured = config.token === "" ? null : { digest: digestOf(config.token), principal };
   const book = new Book({
@@ -67,6 +71,7 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
       audit.record({ action: `${kind}.expire`, user, target: id });
     },
   });
+  const devices = new DeviceBook({ book, pairing, journal, clock, log });
   const tokens = new Tokens({ book, journal, clock, log, data_dir: config.data_dir });
   const authSessions = new AuthSessions({
     book,
@@ -82,8 +87,10 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
   }
 
   return {
+    devices,
     async start() {
       for (const row of await store.records(TOKENS)) book.add(tokenFrom(row));
+      await devices.start(store);
       // Oldest first: one that another made comes after it.
       for (const row of await store.records(AUTH_SESSIONS)) {
         const entry = authSessionFrom(row);
@@ -106,6 +113,7 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
     close() {
       book.close();
       tokens.flush();
+      devices.flush();
     },
     createToken: (by, grant) => tokens.create(by, grant),
     tokens: () => tokens.list(),

@@ -1,10 +1,14 @@
-import type { RecordRow } from "../core/operation.ts";
-import type { AuthSessionView, Principal, TokenView } from "../core/principal.ts";
+import type { DeviceView } from "../core/devices.ts";
+import type { RecordRow, RowChange } from "../core/operation.ts";
+import type { AuthSessionView, CredentialChange, Principal, TokenView } from "../core/principal.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { LastUse } from "./last-use.ts";
+import { lastUse } from "./last-use.ts";
 import { listScopes, storedScopes } from "./scopes.ts";
 import { digestOf } from "./secret.ts";
 
 /** A token in memory. */
-export interface TokenEntry {
+export interface TokenEntry extends LastUse {
   readonly kind: "token";
   readonly id: string;
   readonly digest: Buffer;
@@ -13,14 +17,20 @@ export interface TokenEntry {
   /** Whether it is the one whose secret stands in the data directory. */
   readonly local: boolean;
   readonly created_at: number;
-  /** Milliseconds since 1970; null: never. */
-  last_used_at: number | null;
-  /** What the store knows of last_used_at. */
-  stored_used_at: number | null;
-  /** When that was written, by the monotonic clock. */
-  stored_at: number;
-  /** A change of it is on its way to the store: nothing else of it may be written, or one would undo the other. */
-  changing: boolean;
+}
+
+/** A device in memory. */
+export interface DeviceEntry extends LastUse {
+  readonly kind: "device";
+  /** The device_id. */
+  readonly id: string;
+  /** Random, drawn when it was admitted: stands for a secret where logins are tied to one (`bondOf`). */
+  readonly digest: Buffer;
+  /** With everything it was granted. */
+  readonly principal: Principal;
+  readonly key: Buffer;
+  readonly created_at: number;
+  name: string;
 }
 
 /** An auth session in memory. */
@@ -38,7 +48,7 @@ export interface AuthSessionEntry {
   readonly bond: string;
 }
 
-export type Entry = TokenEntry | AuthSessionEntry;
+export type Entry = TokenEntry | AuthSessionEntry | DeviceEntry;
 
 interface StoredToken {
   readonly name: string;
@@ -46,6 +56,15 @@ interface StoredToken {
   readonly scopes: readonly string[];
   readonly digest: string;
   readonly local: boolean;
+  readonly created_at: number;
+  readonly last_used_at: number | null;
+}
+interface StoredDevice {
+  readonly name: string;
+  readonly user: string;
+  readonly scopes: readonly string[];
+  readonly digest: string;
+  readonly public_key: string;
   readonly created_at: number;
   readonly last_used_at: number | null;
 }
@@ -61,6 +80,7 @@ interface StoredAuthSession {
 
 export const TOKENS = "token";
 export const AUTH_SESSIONS = "auth_session";
+export const DEVICES = "device";
 
 /**
  * An auth session stores this, made from its parent's digest: once the parent has another secret it no longer fits,
@@ -97,10 +117,38 @@ export function tokenFrom(row: RecordRow): TokenEntry {
     name,
     local,
     created_at,
+    ...lastUse(last_used_at),
+  };
+}
+
+export function deviceRecord(entry: DeviceEntry): RecordRow {
+  const { id, digest, principal, key, name, created_at, last_used_at } = entry;
+  const { user } = principal;
+  const data: StoredDevice = {
+    name,
+    user,
+    scopes: listScopes(principal.scopes),
+    digest: digest.toString("hex"),
+    public_key: key.toString("base64url"),
+    created_at,
     last_used_at,
-    stored_used_at: last_used_at,
-    stored_at: Number.NEGATIVE_INFINITY,
-    changing: false,
+  };
+  return { collection: DEVICES, id, owner: user, data: JSON.stringify(data), expires_at: null };
+}
+
+export function deviceFrom({ id, data }: RecordRow): DeviceEntry {
+  const { name, user, scopes, digest, public_key, created_at, last_used_at } = JSON.parse(
+    data,
+  ) as StoredDevice;
+  return {
+    kind: "device",
+    id,
+    digest: Buffer.from(digest, "hex"),
+    principal: { user, scopes: storedScopes(scopes), method: "device", credential: id, expires_at: null },
+    key: Buffer.from(public_key, "base64url"),
+    name,
+    created_at,
+    ...lastUse(last_used_at),
   };
 }
 
@@ -157,6 +205,19 @@ export function viewToken(entry: TokenEntry): TokenView {
   };
 }
 
+export function viewDevice(entry: DeviceEntry): DeviceView {
+  const { id, key, name, principal, created_at, last_used_at } = entry;
+  return {
+    device_id: id,
+    public_key: key.toString("base64url"),
+    name,
+    user: principal.user,
+    scopes: listScopes(principal.scopes),
+    created_at,
+    ...(last_used_at !== null && { last_used_at }),
+  };
+}
+
 export function viewAuthSession(entry: AuthSessionEntry): AuthSessionView {
   const { id, principal, method, created_at } = entry;
   return {
@@ -167,4 +228,23 @@ export function viewAuthSession(entry: AuthSessionEntry): AuthSessionView {
     created_at,
     expires_at: principal.expires_at ?? Number.MAX_SAFE_INTEGER,
   };
+}
+
+/** A change that keeps every other one of the same entry away until it is settled. */
+export function changing<T>(
+  entry: TokenEntry | DeviceEntry,
+  rows: readonly RowChange[],
+  commit: () => T,
+): CredentialChange<T> {
+  entry.changing = true;
+  return { id: entry.id, rows, commit, undo: () => (entry.changing = false) };
+}
+
+/** What somebody reads who comes in between. */
+export function isChanging(what: "token" | "device"): GatewayError {
+  return new GatewayError("CONFLICT", `another change of this ${what} is being written: try again`, {
+    details: { kind: "busy" },
+    retryable: true,
+    retry_after_ms: 100,
+  });
 }

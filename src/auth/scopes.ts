@@ -1,4 +1,5 @@
-import type { TokenGrant } from "../core/principal.ts";
+import type { Principal, TokenGrant } from "../core/principal.ts";
+import { GatewayError } from "../protocol/errors.ts";
 import type { Scope } from "../protocol/schema.ts";
 import { SCOPES } from "../protocol/schema.ts";
 
@@ -22,6 +23,16 @@ export function expandScopes(role?: RoleName, scopes?: readonly Scope[]): Readon
   const base = role ?? (scopes === undefined ? DEFAULT_ROLE : undefined);
   const granted = new Set<Scope>([...(base === undefined ? [] : ROLE_SCOPES[base]), ...(scopes ?? [])]);
   return granted.has("admin") ? new Set(SCOPES) : granted;
+}
+
+/** What `by` grants with a role and scopes. @throws GatewayError FORBIDDEN for scopes `by` lacks */
+export function grantedBy(by: Principal, role?: RoleName, scopes?: readonly Scope[]): ReadonlySet<Scope> {
+  const granted = expandScopes(role, scopes);
+  const missing = listScopes(granted).filter((scope) => !by.scopes.has(scope));
+  if (missing.length === 0) return granted;
+  throw new GatewayError("FORBIDDEN", `you cannot grant what you do not have: ${missing.join(", ")}`, {
+    details: { kind: "scope", scope: missing[0] },
+  });
 }
 
 /** A set as it is stored and shown: always in the same order. */

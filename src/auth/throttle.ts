@@ -85,7 +85,12 @@ export class Throttle {
 
   /** Milliseconds until what this address shows is looked at, counting what all others did, too; 0: now. */
   wait(address: string): number {
-    return Math.max(this.#left(this.#places.get(networkOf(address))?.bucket ?? null), this.#left(this.#all));
+    return Math.max(this.waitHere(address), this.#left(this.#all));
+  }
+
+  /** The same by what this address alone did: for what others cannot be kept out of by guesses from everywhere. */
+  waitHere(address: string): number {
+    return this.#left(this.#places.get(networkOf(address))?.bucket ?? null);
   }
 
   /** Whether this address has shown the same wrong secret before: then it is no other guess. */

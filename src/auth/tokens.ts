@@ -6,15 +6,14 @@ import type { CredentialChange, IssuedToken, Principal, TokenGrant, TokenView } 
 import { GatewayError } from "../protocol/errors.ts";
 import type { Book } from "./book.ts";
 import type { TokenEntry } from "./entry.ts";
-import { tokenRecord, TOKENS, viewToken } from "./entry.ts";
+import { changing, isChanging, tokenRecord, TOKENS, viewToken } from "./entry.ts";
+import { lastUse, LastUses } from "./last-use.ts";
 import { OWNER } from "./owner.ts";
-import { expandScopes, listScopes } from "./scopes.ts";
+import { expandScopes, grantedBy } from "./scopes.ts";
 import { digestOf, newSecret } from "./secret.ts";
 import { tokenFile, writeTokenFile } from "./token-file.ts";
 
 const MAX_TOKENS = 10_000;
-/** How often the last use of a token is written, at most. */
-const USED_EVERY_MS = 60_000;
 
 export interface TokensOptions {
   readonly book: Book;
@@ -28,9 +27,11 @@ export interface TokensOptions {
 /** The tokens in the book: made, rotated, revoked; the local one, and the last use of each. */
 export class Tokens {
   readonly #options: TokensOptions;
+  readonly #uses: LastUses<TokenEntry>;
 
   constructor(options: TokensOptions) {
     this.#options = options;
+    this.#uses = new LastUses(options, tokenRecord);
   }
 
   /** Oldest first. */
@@ -42,13 +43,7 @@ export class Tokens {
 
   create(by: Principal, grant: TokenGrant): CredentialChange<IssuedToken> {
     const { book, clock, log } = this.#options;
-    const scopes = expandScopes(grant.role, grant.scopes);
-    const missing = listScopes(scopes).filter((scope) => !by.scopes.has(scope));
-    if (missing.length > 0) {
-      throw new GatewayError("FORBIDDEN", `you cannot grant what you do not have: ${missing.join(", ")}`, {
-        details: { kind: "scope", scope: missing[0] },
-      });
-    }
+    const scopes = grantedBy(by, grant.role, grant.scopes);
     if (this.#all().length >= MAX_TOKENS) {
       throw new GatewayError("CONFLICT", `full: there are ${MAX_TOKENS} tokens already; revoke some first`, {
         details: { kind: "full" },
@@ -127,7 +122,7 @@ export class Tokens {
       id,
     }));
     rows.push({ kind: "record.put", record: tokenRecord(entry) });
-    if (!(await this.#write(rows, true))) {
+    if (!(await this.#write(rows))) {
       throw new GatewayError(
         "UNAVAILABLE",
         "storage refuses writes (is the disk full?): the local token cannot be made",
@@ -142,18 +137,14 @@ export class Tokens {
     return secret;
   }
 
-  /** A request came in with it: kept in memory, written now and then. */
+  /** A request came in with it. */
   used(entry: TokenEntry): void {
-    const { clock } = this.#options;
-    entry.last_used_at = clock.now();
-    if (!entry.changing && clock.monotonic() - entry.stored_at >= USED_EVERY_MS) this.#writeUsed(entry);
+    this.#uses.used(entry);
   }
 
   /** Queues every last use that was not written yet. */
   flush(): void {
-    for (const entry of this.#all()) {
-      if (entry.last_used_at !== entry.stored_used_at && !entry.changing) this.#writeUsed(entry);
-    }
+    this.#uses.flush(this.#all());
   }
 
   #all(): TokenEntry[] {
@@ -165,11 +156,7 @@ export class Tokens {
     const entry = this.#options.book.get(token_id);
     if (entry?.kind !== "token") return null;
     if (!entry.changing) return entry;
-    throw new GatewayError("CONFLICT", "another change of this token is being written: try again", {
-      details: { kind: "busy" },
-      retryable: true,
-      retry_after_ms: 100,
-    });
+    throw isChanging("token");
   }
 
   #make(grant: NewToken): { secret: string; entry: TokenEntry } {
@@ -184,10 +171,7 @@ export class Tokens {
       name,
       local,
       created_at,
-      last_used_at: null,
-      stored_used_at: null,
-      stored_at: Number.NEGATIVE_INFINITY,
-      changing: false,
+      ...lastUse(null),
     };
     return { secret, entry };
   }
@@ -206,18 +190,11 @@ export class Tokens {
     }
   }
 
-  #writeUsed(entry: TokenEntry): void {
-    entry.stored_at = this.#options.clock.monotonic();
-    entry.stored_used_at = entry.last_used_at;
-    // Where storage refuses it, the store's answer is older than the truth until the next use.
-    void this.#write([{ kind: "record.put", record: tokenRecord(entry) }], false);
-  }
-
   /** Resolves whether it was written. */
-  #write(rows: readonly RowChange[], ack: boolean): Promise<boolean> {
+  #write(rows: readonly RowChange[]): Promise<boolean> {
     return new Promise((resolve) => {
       const settle = ({ ok }: { readonly ok: boolean }): void => resolve(ok);
-      this.#options.journal.append({ session: null, run: null, ack, events: [], rows, settle });
+      this.#options.journal.append({ session: null, run: null, ack: true, events: [], rows, settle });
     });
   }
 }
@@ -239,9 +216,3 @@ const LOCAL: NewToken = {
   scopes: expandScopes("admin"),
   expires_at: null,
 };
-
-/** A change that keeps every other one of the same token away until it is settled. */
-function changing<T>(entry: TokenEntry, rows: readonly RowChange[], commit: () => T): CredentialChange<T> {
-  entry.changing = true;
-  return { id: entry.id, rows, commit, undo: () => (entry.changing = false) };
-}

@@ -46,6 +46,12 @@ export const DEFAULT_LIMITS = {
   tickets: 10_000,
   tickets_per_user: 1_000,
   ticket_ttl_ms: 30_000,
+  challenges: 10_000,
+  challenges_per_address: 64,
+  challenge_ttl_ms: 30_000,
+  pairing_requests: 64,
+  pairing_requests_per_address: 4,
+  pairing_ttl_secs: 600,
   // the log
   tail_events: 2_000,
   tail_bytes: 1 * MIB,

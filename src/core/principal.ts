@@ -1,4 +1,5 @@
 import type { authSessionCreate, authSessionList, tokenCreate, tokenList } from "../protocol/api/auth.ts";
+import type { DeviceProof } from "../protocol/api/device.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { ParamsOf, ResultOf } from "../protocol/methods.ts";
 import type { Scope } from "../protocol/schema.ts";
@@ -40,7 +41,21 @@ export type Credential =
   | { readonly kind: "ticket"; readonly ticket: string }
   /** `basic`: it came with HTTP Basic, where a token may stand in the password's place. */
   | { readonly kind: "password"; readonly password: string; readonly basic?: true }
-  | { readonly kind: "device" };
+  | DeviceCredential;
+
+export interface DeviceCredential {
+  readonly kind: "device";
+  /** As it came over the wire. */
+  readonly proof: DeviceProof;
+  /** Signed with it; the Origin header, or "". */
+  readonly client_id: string;
+  readonly origin: string;
+  /** For whoever is asked to pair it. */
+  readonly client_name: string;
+  readonly platform: string;
+  /** Whether the peer was given this nonce, in time, and shows it for the first time. It is used up. */
+  readonly spend: (nonce: string) => boolean;
+}
 
 export type Authenticated =
   | { readonly ok: true; readonly principal: Principal }

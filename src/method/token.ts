@@ -7,9 +7,13 @@ import type { Call } from "./registry.ts";
 import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
 
-export interface CredentialDeps {
+/** What writes a change of the credentials. */
+export interface SettleDeps {
   readonly journal: Journal;
   readonly clock: Clock;
+}
+
+export interface CredentialDeps extends SettleDeps {
   readonly credentials: Credentials;
 }
 
@@ -35,7 +39,7 @@ export function tokenMethods(deps: CredentialDeps): MethodHandler[] {
 
 /** Writes a change of the credentials; it takes effect and is answered once it is committed. */
 export function settle<T>(
-  { journal, clock }: CredentialDeps,
+  { journal, clock }: SettleDeps,
   call: Call,
   change: CredentialChange<T>,
   answer: (value: T) => unknown,

@@ -43,6 +43,8 @@ export interface ErrorOptions {
   limit?: { what: string; limit: number };
   /** Overrides the table's HTTP status, where one code has two (schema failures are 422, a refused Host is 421). */
   http?: number;
+  /** Overrides the table's close code, where a client should come back although the code as such means stop. */
+  close?: number;
   cause?: unknown;
 }
 
@@ -56,6 +58,7 @@ export class GatewayError extends Error {
   readonly http: number;
   /** The option whose bound was reached; undefined: none was. */
   readonly limit: string | undefined;
+  readonly close: number;
 
   constructor(reason: ErrorCode, message: string, options: ErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -66,6 +69,7 @@ export class GatewayError extends Error {
     this.retryable = options.retryable ?? ERRORS[reason].retryable;
     this.retry_after_ms = options.retry_after_ms;
     this.http = options.http ?? ERRORS[reason].http;
+    this.close = options.close ?? ERRORS[reason].close;
   }
 
   /** The body every transport answers with. */

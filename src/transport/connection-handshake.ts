@@ -1,4 +1,4 @@
-import type { Static } from "@sinclair/typebox";
+import type { Challenge } from "../core/challenge.ts";
 import { newId } from "../core/id.ts";
 import type { Authenticated, Credential, Principal } from "../core/principal.ts";
 import { isAmbient } from "../core/principal.ts";
@@ -7,7 +7,9 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { RequestFrame } from "../protocol/frames.ts";
 import { encodeOk, encodeSignal } from "../protocol/frames.ts";
 import { PROTOCOL_VERSION, validate } from "../protocol/schema.ts";
+import type { SocketOptions } from "./connection-port.ts";
 import type { TransportContext } from "./context.ts";
+import { credentialIn } from "./credential.ts";
 
 /** What a valid `connect` says. */
 export interface Hello {
@@ -33,17 +35,19 @@ export function answerOwn(frame: RequestFrame, method: keyof typeof OWN_METHODS,
   return encodeOk(frame.id, method === "heartbeat" ? { ts: now } : {});
 }
 
+type Socket = Pick<SocketOptions, "origin" | "challenge">;
+
 /** Reads the params of `connect`; the error has details `{kind:"protocol", min, max}` where no version is shared. */
-export function readHello(params: unknown): Hello | GatewayError {
+export function readHello(params: unknown, socket: Socket): Hello | GatewayError {
   try {
-    return readParams(params);
+    return readParams(params, socket);
   } catch (error) {
     if (error instanceof GatewayError) return error;
     throw error;
   }
 }
 
-function readParams(params: unknown): Hello {
+function readParams(params: unknown, { origin, challenge }: Socket): Hello {
   const said = validate(connect.params, params);
   const { min, max } = said.protocol ?? { min: PROTOCOL_VERSION, max: PROTOCOL_VERSION };
   if (min > PROTOCOL_VERSION || max < PROTOCOL_VERSION) {
@@ -61,25 +65,8 @@ function readParams(params: unknown): Hello {
     version: said.version ?? "",
     platform: said.platform ?? "",
     capabilities: said.capabilities ?? [],
-    credential: credentialOf(said),
+    credential: credentialIn(said, { origin, spend: (nonce) => challenge?.spend(nonce) === true }),
   };
-}
-
-function credentialOf(said: Static<typeof connect.params>): Credential | null {
-  const { auth_token, session_token, password, device } = said;
-  const found: Credential[] = [];
-  if (auth_token !== undefined) found.push({ kind: "token", token: auth_token });
-  if (session_token !== undefined) found.push({ kind: "session_token", token: session_token });
-  if (password !== undefined) found.push({ kind: "password", password });
-  if (device !== undefined) found.push({ kind: "device" });
-  if (found.length > 1) throw tooManyCredentials();
-  return found[0] ?? null;
-}
-
-export function tooManyCredentials(): GatewayError {
-  return new GatewayError("INVALID_REQUEST", "more than one credential: send exactly one", {
-    details: { kind: "credential" },
-  });
 }
 
 /** A socket that was somebody at its upgrade stays so; who showed nothing may do so until it follows something. */
@@ -88,14 +75,9 @@ export function mayBecome(before: Principal | null, next: Principal, follows: nu
   return isAmbient(before) && follows === 0;
 }
 
-const NONCE_BYTES = 32;
-
-/** The signal a client waits for that offers `agentbus.v1.challenge`. */
-export function challenge(context: TransportContext): string {
-  const ts = context.clock.now();
-  const bytes = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
-  const nonce = bytes.toBase64({ alphabet: "base64url", omitPadding: true });
-  return encodeSignal("connect.challenge", ts, { nonce, server_id: context.options.node_id, ts });
+/** The signal with what a device signs: the first frame where the mode takes devices, or the client asks for it. */
+export function challengeFrame({ nonce, server_id, ts }: Challenge): string {
+  return encodeSignal("connect.challenge", ts, { nonce, server_id, ts });
 }
 
 export function notConnected(): GatewayError {

@@ -1,3 +1,4 @@
+import type { Challenge } from "../core/challenge.ts";
 import type { Credential, Principal } from "../core/principal.ts";
 import type { Turns } from "./turn.ts";
 
@@ -7,8 +8,10 @@ export interface SocketOptions {
   readonly unshown?: Credential;
   /** Who authenticated at the upgrade; null: `connect` has to. */
   readonly principal: Principal | null;
-  /** The client waits for connect.challenge. */
-  readonly challenge: boolean;
+  /** What it is sent first, for a device to sign; null: nothing. */
+  readonly challenge: Challenge | null;
+  /** The Origin header of the upgrade; "": there was none. */
+  readonly origin: string;
   /** Those of the event loop it shares with others; without them it is alone. */
   readonly turns?: Turns;
 }

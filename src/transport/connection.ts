@@ -15,6 +15,7 @@ import type { SocketOptions, SocketPort } from "./connection-port.ts";
 import { closeReason, DrainWaiters, Gone } from "./connection-port.ts";
 import { Pulse } from "./connection-pulse.ts";
 import type { TransportContext } from "./context.ts";
+import { tooManyCredentials } from "./credential.ts";
 
 /** One WebSocket: handshake, requests, answers. What its socket tells it is handled synchronously, in order. */
 export class SocketConnection implements Connection {
@@ -35,9 +36,7 @@ export class SocketConnection implements Connection {
   capabilities: readonly string[] = [];
   last_activity: number;
   readonly #context: TransportContext;
-  readonly #challenge: boolean;
-  /** Who it is when nothing is shown. */
-  readonly #unshown: Credential;
+  readonly #options: SocketOptions;
   readonly #flight: InFlight;
   readonly #held: Held;
   readonly #bad: BadFrames;
@@ -56,8 +55,7 @@ export class SocketConnection implements Connection {
     this.remote = options.remote;
     this.pulse = new Pulse(clock.monotonic(), limits);
     this.#context = context;
-    this.#challenge = options.challenge;
-    this.#unshown = options.unshown ?? { kind: "none" };
+    this.#options = options;
     this.#waiters = new DrainWaiters(options.turns ?? null);
     this.principal = options.principal;
     this.#flight = new InFlight(limits);
@@ -73,7 +71,8 @@ export class SocketConnection implements Connection {
   opened(port: SocketPort): void {
     this.#port = port;
     this.#context.connections.add(this);
-    if (this.#challenge) this.#write(handshake.challenge(this.#context));
+    const { challenge } = this.#options;
+    if (challenge !== null) this.#write(handshake.challengeFrame(challenge));
     if (this.principal !== null) this.#enter(this.principal);
   }
 
@@ -156,7 +155,7 @@ export class SocketConnection implements Connection {
     }
     const refused = this.#flight.enter(frame.id, frame.method);
     if (refused !== null) return this.#refuse(frame.id, refused);
-    const hello = handshake.readHello(frame.params);
+    const hello = handshake.readHello(frame.params, this.#options);
     if (hello instanceof GatewayError) return this.#connectRefused(frame.id, hello);
     const { credential } = hello;
     if (credential === null && this.principal !== null) {
@@ -164,7 +163,7 @@ export class SocketConnection implements Connection {
     }
     this.state = "authenticating";
     this.pulse.shakesHands(this.#context.clock.monotonic());
-    void this.#authenticate(frame.id, hello, credential ?? this.#unshown);
+    void this.#authenticate(frame.id, hello, credential ?? this.#options.unshown ?? { kind: "none" });
     return undefined;
   }
 
@@ -180,7 +179,7 @@ export class SocketConnection implements Connection {
     if (this.closed) return;
     if (!result.ok) return this.#end(result.error, id);
     if (!handshake.mayBecome(this.principal, result.principal, this.subscriptions.size)) {
-      return this.#end(handshake.tooManyCredentials(), id);
+      return this.#end(tooManyCredentials(), id);
     }
     const full = this.#context.connections.become(this, result.principal);
     if (full !== null) return this.#end(full, id);
@@ -280,7 +279,7 @@ export class SocketConnection implements Connection {
   #end(error: GatewayError, id: string | null): void {
     if (this.closed) return;
     this.#refuse(id, error);
-    this.end(ERRORS[error.reason].close, `${error.reason}: ${error.message}`);
+    this.end(error.close, `${error.reason}: ${error.message}`);
   }
 
   #leave(): void {

@@ -1,4 +1,5 @@
 import type { Dispatch } from "../core/call.ts";
+import type { Challenger } from "../core/challenge.ts";
 import type { Connection, Connections } from "../core/connections.ts";
 import type { Followers } from "../core/follow.ts";
 import type { Hub } from "../core/hub.ts";
@@ -37,6 +38,8 @@ export interface TransportOptions {
   readonly open: boolean;
   /** Peers of the tailnet may come without a credential. */
   readonly tailnet: boolean;
+  /** Devices are accepted: every socket is sent connect.challenge first, asked for or not. */
+  readonly challenge: boolean;
   readonly heartbeat_interval_secs: number;
   readonly connection_timeout_secs: number;
   readonly capabilities: readonly string[];
@@ -56,6 +59,7 @@ export interface TransportContext {
   /** Names of all events. */
   readonly events: readonly string[];
   readonly authenticator: Authenticator;
+  readonly challenger: Challenger;
   /** Reads an Authorization header; null: there is none. The error is the answer to one that cannot be read. */
   readonly credential: (authorization: string | null) => Credential | GatewayError | null;
   readonly doors: Doors;

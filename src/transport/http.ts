@@ -11,6 +11,7 @@ import { oneshotRoutes } from "./oneshot.ts";
 import { frontPage } from "./page.ts";
 import { restRoutes } from "./rest.ts";
 import { guardRequest, guardRoute } from "./rest-guard.ts";
+import { loginRoutes } from "./rest-login.ts";
 import { openRoutes } from "./rest-open.ts";
 import type { HttpRoute, Visit } from "./rest-reply.ts";
 import { preflight, seal } from "./rest-reply.ts";
@@ -115,6 +116,7 @@ function createApp<D>(
   const routes: HttpRoute[] = [
     ...openRoutes(context),
     ...restRoutes(context),
+    ...loginRoutes(context),
     eventsRoute(context, streams),
     ...oneshotRoutes(context, streams),
   ];

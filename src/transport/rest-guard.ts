@@ -2,6 +2,7 @@ import type { Caller } from "../core/call.ts";
 import type { Credential, Principal } from "../core/principal.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { TransportContext } from "./context.ts";
+import { tooManyCredentials } from "./credential.ts";
 import type { HttpRoute, Visit } from "./rest-reply.ts";
 
 /** Query parameters that look like a secret; it would end up in logs, histories and referrers. */
@@ -114,12 +115,6 @@ export function nobody(context: TransportContext, { request, server }: Visit): C
     "UNAUTHORIZED",
     "who is calling? Send Authorization: Bearer TOKEN (see agentbus token create)",
   );
-}
-
-export function tooManyCredentials(): GatewayError {
-  return new GatewayError("INVALID_REQUEST", "more than one credential: send exactly one", {
-    details: { kind: "credential" },
-  });
 }
 
 /** The caller of a method over HTTP: nothing can be subscribed for it. */

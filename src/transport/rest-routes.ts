@@ -45,6 +45,7 @@ export const METHOD_ROUTES: readonly MethodRoute[] = [
   get("/stats", "system.stats"),
   get("/models", "model.list"),
   get("/tokens", "token.list"),
+  get("/devices", "device.list"),
   post("/tickets", "ticket.create", 201),
   remove("/auth_sessions/current", "auth_session.revoke"),
   get("/history/:id", "chat.history", SESSION),

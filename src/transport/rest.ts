@@ -1,16 +1,11 @@
-import { Type } from "@sinclair/typebox";
 import type { Caller, Dispatch, Outcome } from "../core/call.ts";
-import type { Credential } from "../core/principal.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
-import { Params, validate } from "../protocol/schema.ts";
-import { authSessionCreate } from "../protocol/api/auth.ts";
-import { DeviceProof } from "../protocol/api/device.ts";
 import type { TransportContext } from "./context.ts";
 import { errorResponse } from "./error.ts";
-import { admit, authenticate, callerOf, headerCredential, nobody, tooManyCredentials } from "./rest-guard.ts";
+import { authenticate, callerOf } from "./rest-guard.ts";
 import { onlyParameters, readObject, readQuery } from "./rest-input.ts";
-import { answers, jsonBody, routeOperation } from "./rest-openapi.ts";
+import { routeOperation } from "./rest-openapi.ts";
 import type { HttpRoute, Visit } from "./rest-reply.ts";
 import { json, jsonText } from "./rest-reply.ts";
 import type { MethodRoute } from "./rest-routes.ts";
@@ -40,17 +35,6 @@ export function restRoutes(context: TransportContext): HttpRoute[] {
       // The docs list one entry per method instead.
       describe: () => null,
       handle: (visit) => callAny(context, visit),
-    },
-    {
-      verb: "POST",
-      path: "/api/v1/auth_sessions",
-      describe: () => ({
-        summary: "Logs in: a session_token for a credential, in the body or in the Authorization header.",
-        tags: ["auth_sessions"],
-        requestBody: jsonBody(LOGIN),
-        responses: answers(201, "The login", authSessionCreate.result),
-      }),
-      handle: (visit) => logIn(context, visit),
     },
   ];
 }
@@ -147,32 +131,4 @@ async function callAny(context: TransportContext, visit: Visit): Promise<Respons
   const params = withKey(await readObject(context, visit.request), definition, visit.request);
   visit.server.timeout(visit.request, QUIET_SECS);
   return outcomeResponse(await ask(context.dispatch, callerOf(visit, principal), method, params), 200);
-}
-
-const SECRET = Type.String({ minLength: 1, maxLength: 1024 });
-const LOGIN = Params({
-  /** What a device signed as its client_id. */
-  client_id: Type.Optional(Type.String({ maxLength: 128 })),
-  auth_token: Type.Optional(SECRET),
-  password: Type.Optional(SECRET),
-  session_token: Type.Optional(SECRET),
-  device: Type.Optional(DeviceProof),
-});
-
-async function logIn(context: TransportContext, visit: Visit): Promise<Response> {
-  onlyParameters(visit.url.searchParams, []);
-  const body = validate(LOGIN, await readObject(context, visit.request));
-  const found: Credential[] = [];
-  const named = headerCredential(context, visit);
-  if (named !== null) found.push(named);
-  if (body.auth_token !== undefined) found.push({ kind: "token", token: body.auth_token });
-  if (body.session_token !== undefined) found.push({ kind: "session_token", token: body.session_token });
-  if (body.password !== undefined) found.push({ kind: "password", password: body.password });
-  if (body.device !== undefined) found.push({ kind: "device" });
-  if (found.length > 1) throw tooManyCredentials();
-  const principal = await admit(context, found[0] ?? nobody(context, visit), "rest", visit.remote);
-  return outcomeResponse(
-    await ask(context.dispatch, callerOf(visit, principal), authSessionCreate.name, {}),
-    201,
-  );
 }

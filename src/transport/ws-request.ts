@@ -1,7 +1,7 @@
 import type { Credential } from "../core/principal.ts";
 import { GatewayError } from "../protocol/errors.ts";
-import { tooManyCredentials } from "./connection-handshake.ts";
 import type { TransportContext } from "./context.ts";
+import { tooManyCredentials } from "./credential.ts";
 
 export const SUBPROTOCOL = "agentbus.v1";
 export const CHALLENGE_SUBPROTOCOL = "agentbus.v1.challenge";

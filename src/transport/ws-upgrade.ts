@@ -72,8 +72,10 @@ export function createUpgrade(context: TransportContext, turns: Turns): Upgrade 
         connections.full() ??
           (principal === null ? connections.fullForStranger(remote) : connections.fullFor(principal)),
       );
-      const challenge = protocol === CHALLENGE_SUBPROTOCOL;
-      const data = new SocketConnection(context, { remote, unshown, principal, challenge, turns });
+      const asks = context.options.challenge || protocol === CHALLENGE_SUBPROTOCOL;
+      const challenge = asks ? context.challenger.forSocket() : null;
+      const origin = request.headers.get("origin") ?? "";
+      const data = new SocketConnection(context, { remote, origin, unshown, principal, challenge, turns });
       // Without the header Bun selects what the client offered first, a ticket included.
       const headers = protocol === null ? {} : { "sec-websocket-protocol": protocol };
       if (server.upgrade(request, { data, headers })) return undefined;

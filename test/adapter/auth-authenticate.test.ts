@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { Credential, Principal } from "../../src/core/principal.ts";
 import { SCOPES } from "../../src/protocol/schema.ts";
+import { deviceCredential } from "../support/device.ts";
 import type { Auth, AuthChanges, Home } from "./auth.fixture.ts";
 import { FROM, newHome, refusal, startAuth } from "./auth.fixture.ts";
 
@@ -136,7 +137,9 @@ describe.each(["token", "none"])("mode %s", (mode) => {
 
   test.each(["password", "device"] as const)("a %s is refused with the mode's name", async (kind) => {
     const auth = await startAuth(home, { mode });
-    const body = await refusal(auth.login(kind === "device" ? { kind } : { kind, password: "secret" }));
+    const body = await refusal(
+      auth.login(kind === "device" ? deviceCredential({}) : { kind, password: "secret" }),
+    );
     expect(body).toMatchObject({ code: "UNAUTHORIZED" });
     expect(body.message).toContain(`auth.mode is "${mode}"`);
   });
@@ -227,7 +230,7 @@ describe("tickets", () => {
   });
 
   test("are bounded, and those too old make room", async () => {
-    const auth = await startAuth(home, { tickets: 2 });
+    const auth = await startAuth(home, { limits: { tickets: 2 } });
     const principal = await admin(auth);
     auth.tickets.issue(principal);
     home.clock.advance(10_000);

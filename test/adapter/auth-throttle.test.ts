@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { networkOf } from "../../src/auth/address.ts";
 import { ADDRESS_RULE, GLOBAL_RULE, MAX_ADDRESSES } from "../../src/auth/throttle.ts";
 import type { Credential } from "../../src/core/principal.ts";
+import { deviceCredential } from "../support/device.ts";
 import type { Auth, Home } from "./auth.fixture.ts";
 import { newHome, refusal, startAuth } from "./auth.fixture.ts";
 
@@ -121,7 +122,7 @@ describe("one address", () => {
         { kind: "none" },
         { kind: "token", token },
         { kind: "token", token: "" },
-        { kind: "device" },
+        deviceCredential({}),
       ] as const) {
         expect((await refusal(auth.login(credential))).code).toBe("UNAUTHORIZED");
       }

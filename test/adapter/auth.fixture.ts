@@ -2,14 +2,19 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createAuthenticator } from "../../src/auth/authenticate.ts";
+import { createChallenges } from "../../src/auth/challenges.ts";
 import type { CredentialBook, CredentialsConfig } from "../../src/auth/credentials.ts";
 import { createCredentials } from "../../src/auth/credentials.ts";
+import { createDeviceLogin } from "../../src/auth/device-login.ts";
+import { Pairing } from "../../src/auth/pairing.ts";
 import { Throttle } from "../../src/auth/throttle.ts";
 import { createPasswords } from "../../src/auth/passwords.ts";
 import type { Tickets } from "../../src/auth/tickets.ts";
 import { createTickets } from "../../src/auth/tickets.ts";
 import { Audit } from "../../src/core/audit.ts";
+import type { Challenger } from "../../src/core/challenge.ts";
 import { Journal } from "../../src/core/journal.ts";
+import type { Limits } from "../../src/core/limits.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { GroupResult, StoreItem } from "../../src/core/operation.ts";
 import type { Logger } from "../../src/core/ports.ts";
@@ -17,6 +22,7 @@ import type { Store } from "../../src/core/store.ts";
 import type { Authenticator, Credential, Principal, TokenGrant } from "../../src/core/principal.ts";
 import { SampledLog } from "../../src/core/sampled-log.ts";
 import { authSessionMethods } from "../../src/method/auth-session.ts";
+import { deviceMethods } from "../../src/method/device.ts";
 import { Registry } from "../../src/method/registry.ts";
 import { tokenMethods } from "../../src/method/token.ts";
 import type { GatewayError } from "../../src/protocol/errors.ts";
@@ -24,6 +30,7 @@ import { createMemoryStore } from "../../src/store/memory.ts";
 import type { ManualClock } from "../support/clock.ts";
 import { manualClock } from "../support/clock.ts";
 
+export const SERVER_ID = "srv_1";
 export const FROM = { transport: "ws", remote: "127.0.0.1" };
 
 export interface LogLine extends Record<string, unknown> {
@@ -104,6 +111,7 @@ export interface Auth {
   readonly revoked: string[];
   readonly lines: LogLine[];
   readonly throttle: Throttle;
+  readonly challenger: Challenger;
   /** How often somebody was told to wait. */
   readonly counted: { readonly throttled: number };
   /** @throws GatewayError as the authenticator answers it */
@@ -120,7 +128,7 @@ export interface AuthChanges extends Partial<CredentialsConfig> {
   /** For mode "password": one of them. */
   readonly password?: string;
   readonly password_hash?: string;
-  readonly tickets?: number;
+  readonly limits?: Partial<Limits>;
 }
 
 const PASSWORD = { password: "", password_hash: "" };
@@ -129,7 +137,7 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
   const { clock, store, data_dir } = home;
   const lines: LogLine[] = [];
   const log = memoryLog(lines);
-  const limits = { ...DEFAULT_LIMITS, tickets: changes.tickets ?? DEFAULT_LIMITS.tickets };
+  const limits = { ...DEFAULT_LIMITS, ...changes.limits };
   const revoked: string[] = [];
   const fatal = (error: unknown): void => {
     throw error;
@@ -139,7 +147,8 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
   const audit = new Audit({ journal, clock, log });
   const config = { mode: "token", token: "", session_ttl_secs: 86_400, data_dir, ...PASSWORD, ...changes };
   const onRevoked = (id: string): void => void revoked.push(id);
-  const credentials = createCredentials({ store, journal, clock, log, audit, config, onRevoked });
+  const pairing = new Pairing({ clock, log, limits });
+  const credentials = createCredentials({ store, journal, clock, log, audit, pairing, config, onRevoked });
   const throttle = new Throttle({ store, journal, clock });
   await throttle.start();
   const { mode, password, password_hash } = config;
@@ -154,21 +163,26 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
   const tickets = createTickets({ clock, limits, isLive: (principal) => credentials.isLive(principal) });
   const counted = { throttled: 0 };
   const onThrottled = (): void => void counted.throttled++;
+  const { devices } = credentials;
+  const server_id = (): string => SERVER_ID;
+  const challenger = createChallenges({ clock, limits, server_id });
   const authenticator = createAuthenticator({
     credentials,
     tickets,
     throttle,
     passwords,
     tailnet: null,
+    devices: mode === "device" ? createDeviceLogin({ devices, pairing, throttle, clock, server_id }) : null,
     mode,
     log: new SampledLog(clock, log),
     onThrottled,
   });
-  const deps = { journal, clock, credentials, tickets };
+  const deps = { journal, clock, credentials, devices, tickets };
   const rates = { count: () => null };
   const registry = new Registry({ store, clock, log, audit, count: nothing, rates, draining: () => false }, [
     ...tokenMethods(deps),
     ...authSessionMethods(deps),
+    ...deviceMethods(deps),
   ]);
 
   async function login(credential: Credential, remote = FROM.remote): Promise<Principal> {
@@ -205,6 +219,7 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
     lines,
     throttle,
     counted,
+    challenger,
     login,
     request,
     async token(grant = {}) {

@@ -1,3 +1,4 @@
+import { createChallenges } from "../../src/auth/challenges.ts";
 import { createDoors } from "../../src/auth/doors.ts";
 import { systemClock } from "../../src/clock.ts";
 import type { Connection } from "../../src/core/connections.ts";
@@ -151,6 +152,7 @@ function contextOf(
       sockets,
       open,
       tailnet: false,
+      challenge: false,
       heartbeat_interval_secs: 30,
       connection_timeout_secs: 300,
       capabilities: [],
@@ -170,6 +172,11 @@ function contextOf(
         return { ok: false, error: new GatewayError("UNAUTHORIZED", "the credential is wrong") };
       },
     },
+    challenger: createChallenges({
+      clock,
+      limits,
+      server_id: () => "srv_1",
+    }),
     credential(header) {
       if (header === null) return null;
       const read = credentialFromHeader(header);

@@ -224,7 +224,7 @@ describe("handshake", () => {
           ts: stub.clock.now(),
           payload: {
             nonce: expect.stringMatching(/^[A-Za-z0-9_-]{43}$/),
-            server_id: "nod_1",
+            server_id: "srv_1",
             ts: stub.clock.now(),
           },
         },

@@ -18,7 +18,12 @@ function setup(options: StubSetup & { principal?: Principal | null } = {}) {
   heartbeat.start();
   function open(principal: Principal | null = options.principal === undefined ? OWNER : options.principal) {
     const port = fakePort();
-    const connection = new SocketConnection(stub.context, { remote: "::1", principal, challenge: false });
+    const connection = new SocketConnection(stub.context, {
+      remote: "::1",
+      origin: "",
+      principal,
+      challenge: null,
+    });
     sockets.add(connection);
     connection.opened(port);
     return { connection, port };

@@ -63,7 +63,12 @@ describe("in mode none", () => {
     const stub = stubTransport({ options: { open: true } });
     const port = fakePort();
     const principal = { ...OWNER, method: "none" as const, credential: null };
-    const connection = new SocketConnection(stub.context, { remote: "::1", principal, challenge: false });
+    const connection = new SocketConnection(stub.context, {
+      remote: "::1",
+      origin: "",
+      principal,
+      challenge: null,
+    });
     connection.opened(port);
     prepare(connection);
     stub.authenticate = async () => ({ ok: true, principal: bob });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { TestSocket } from "../support/ws-client.ts";
 import { openSocket, requestUpgrade } from "../support/ws-client.ts";
 import type { World } from "./method-cases.ts";
-import { createWorld, METHOD_CASES } from "./method-cases.ts";
+import { createWorld, METHOD_CASES, WORLD_CONFIG } from "./method-cases.ts";
 import type { Person, Stack } from "./stack.ts";
 import { ask, ended, eventually, startStack } from "./stack.ts";
 
@@ -28,7 +28,7 @@ let scopes: Map<string, string | null>;
 let expired: string;
 let revoked: string;
 beforeAll(async () => {
-  stack = await startStack();
+  stack = await startStack({ config: WORLD_CONFIG });
   world = await createWorld(stack);
   const { owner } = stack;
   const { methods } = await owner.call("system.describe");
@@ -53,11 +53,12 @@ function holder(granted: readonly string[]): Promise<Person> {
   return stack.guest({ user: "owner", scopes: granted });
 }
 
-/** Sends a request as the first frame after what is given; every frame that came before the socket was closed. */
+/** Sends a request as the first frame after what is given; every answer that came before the socket was closed. */
 async function afterwards(socket: TestSocket, name: string): Promise<{ answers: unknown[]; code: number }> {
   socket.send({ type: "req", id: "m", method: name, params: {} });
   const { code } = await socket.closed;
-  return { answers: socket.frames.map(({ json }) => [json.id, json.ok, json.error?.code]), code };
+  const answers = socket.frames.filter(({ json }) => json.type === "res");
+  return { answers: answers.map(({ json }) => [json.id, json.ok, json.error?.code]), code };
 }
 
 test("the cases cover every method", () => {
@@ -176,7 +177,8 @@ test("who may write and not read is told where the answer is, and none of it", a
   await ended(stack.owner, sent.run_id);
   // What was published before this answer was read before it.
   await socket.request("heartbeat");
-  expect(socket.frames.filter(({ json }) => json.type === "event").map(({ json }) => json.event)).toEqual([]);
+  const events = socket.frames.filter(({ json }) => json.type === "event").map(({ json }) => json.event);
+  expect(events).toEqual(["connect.challenge"]);
 });
 
 test("admin means every scope", async () => {
@@ -199,7 +201,7 @@ test("every REST route asks who is calling, but those that are open", async () =
       else open.push(`${verb.toUpperCase()} ${path}`);
     }
   }
-  expect(open.sort()).toEqual(["GET /health", "GET /ready", "GET /status"]);
+  expect(open.sort()).toEqual(["GET /health", "GET /ready", "GET /status", "POST /api/v1/challenges"]);
 });
 
 test("another user's session is nowhere, in the same words as one that does not exist", async () => {

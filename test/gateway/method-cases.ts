@@ -1,4 +1,5 @@
 import { expect } from "bun:test";
+import { askToPair, newDevice } from "../support/device.ts";
 import type { TestSocket } from "../support/ws-client.ts";
 import type { Person, Stack } from "./stack.ts";
 import { say } from "./stack.ts";
@@ -12,6 +13,10 @@ export interface World {
   /** Made by the owner, nobody's credential meanwhile. */
   freshToken(): Promise<{ token: string; token_id: string }>;
   freshSession(): Promise<string>;
+  /** The id of a device of the owner's. */
+  freshDevice(): Promise<string>;
+  /** The code of a device that asks to be paired. */
+  freshPairing(): Promise<string>;
   freshSocket(): Promise<{ socket: TestSocket; connection_id: string }>;
 }
 
@@ -29,6 +34,9 @@ const session = ({ session_id }: World): Record<string, unknown> => ({ session_i
 const fresh = async (world: World): Promise<Record<string, unknown>> => ({
   session_id: await world.freshSession(),
 });
+
+/** Devices are paired in this mode; many of them ask from here. */
+export const WORLD_CONFIG = { auth: { mode: "device" }, limits: { pairing_requests_per_address: 64 } };
 
 /** A call that succeeds, for every method there is. */
 export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
@@ -175,6 +183,27 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
   },
   "ticket.create": { params: nothing },
   "audit.list": { params: () => ({ limit: 3, user: "owner", action: "login", outcome: "ok", since: 0 }) },
+  "device.register": {
+    params: () => ({ public_key: newDevice().public_key, name: "case", user: "owner", scopes: [] }),
+    answer: () => ({ name: "case", user: "owner", scopes: [] }),
+  },
+  "device.list": { params: nothing },
+  "device.approve": {
+    params: async (world) => ({ code: await world.freshPairing(), scopes: [], name: "case" }),
+    answer: () => ({ name: "case" }),
+  },
+  "device.reject": {
+    params: async (world) => ({ code: await world.freshPairing() }),
+    answer: () => ({ rejected: true }),
+  },
+  "device.revoke": {
+    params: async (world) => ({ device_id: await world.freshDevice() }),
+    answer: () => ({ revoked: true }),
+  },
+  "device.rename": {
+    params: async (world) => ({ device_id: await world.freshDevice(), name: "new" }),
+    answer: () => ({ name: "new" }),
+  },
 };
 
 export async function createWorld(stack: Stack): Promise<World> {
@@ -193,6 +222,12 @@ export async function createWorld(stack: Stack): Promise<World> {
       const { session_id: id } = await owner.call("session.create", { session_id: `fresh-${++made}` });
       return id;
     },
+    async freshDevice() {
+      const { public_key } = newDevice();
+      const { device_id } = await owner.call("device.register", { public_key, user: "owner", scopes: [] });
+      return device_id;
+    },
+    freshPairing: () => askToPair(stack.gateway.ws_url, newDevice()),
     freshSocket: () => openNamed(owner),
   };
 }

@@ -4,7 +4,7 @@ import { openSocket } from "../support/ws-client.ts";
 import { violations } from "./json-schema.ts";
 import type { JsonSchema } from "./json-schema.ts";
 import type { World } from "./method-cases.ts";
-import { createWorld, METHOD_CASES } from "./method-cases.ts";
+import { createWorld, METHOD_CASES, WORLD_CONFIG } from "./method-cases.ts";
 import type { Stack } from "./stack.ts";
 import { ask, idle, startStack } from "./stack.ts";
 
@@ -22,7 +22,7 @@ let world: World;
 let methods: Described[];
 let events: { type: string; durable: boolean; scope: string | null; payload: JsonSchema }[];
 beforeAll(async () => {
-  stack = await startStack();
+  stack = await startStack({ config: WORLD_CONFIG });
   world = await createWorld(stack);
   ({ methods, events } = await stack.owner.call("system.describe"));
 });

@@ -57,7 +57,8 @@ export function open(setup: Setup = {}): {
   const connection = new SocketConnection(stub.context, {
     remote: "127.0.0.1",
     principal: setup.authenticated === true ? OWNER : null,
-    challenge: setup.challenge === true,
+    challenge: setup.challenge === true ? stub.context.challenger.forSocket() : null,
+    origin: "",
   });
   connection.opened(port);
   return { stub, connection, port };

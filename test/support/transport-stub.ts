@@ -1,4 +1,5 @@
 import type { Caller, Outcome } from "../../src/core/call.ts";
+import { createChallenges } from "../../src/auth/challenges.ts";
 import { Connections } from "../../src/core/connections.ts";
 import type { Connection } from "../../src/core/connections.ts";
 import { Hub } from "../../src/core/hub.ts";
@@ -67,6 +68,7 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
     sockets: true,
     open: false,
     tailnet: false,
+    challenge: false,
     heartbeat_interval_secs: 30,
     connection_timeout_secs: 300,
     capabilities: ["chat", "resume"],
@@ -114,6 +116,11 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
         return stub.authenticate(credential);
       },
     },
+    challenger: createChallenges({
+      clock,
+      limits: { ...DEFAULT_LIMITS, ...setup.limits },
+      server_id: () => "srv_1",
+    }),
     credential(authorization) {
       if (authorization === null) return null;
       if (authorization.startsWith("Bearer ")) return { kind: "token", token: authorization.slice(7) };

@@ -1,3 +1,4 @@
+import type { Static } from "@sinclair/typebox";
 import { Type } from "@sinclair/typebox";
 import { defineMethod } from "../methods.ts";
 import { Empty, Params, ScopeSchema, Timestamp, User } from "../schema.ts";
@@ -47,6 +48,7 @@ export const DeviceProof = Type.Object(
   // As in the rest of connect, a newer client may say more.
   { additionalProperties: true },
 );
+export type DeviceProof = Static<typeof DeviceProof>;
 
 function text(description: string) {
   return Type.Optional(Type.String({ maxLength: 256, description }));
@@ -90,6 +92,10 @@ export const deviceRegister = defineMethod({
   scope: "devices.manage",
   mutates: true,
   doc: "Admits a device by its public key, without pairing. Another user than the caller's needs the scope admin.",
+  audit: ({ device_id, name, user, scopes }) => ({
+    ...(device_id !== undefined && { target: device_id }),
+    details: { name, user, scopes },
+  }),
   params: Params({
     public_key: PublicKey,
     device_id: Type.Optional(DeviceId),
@@ -116,6 +122,7 @@ export const deviceApprove = defineMethod({
   scope: "devices.manage",
   mutates: true,
   doc: "Admits the device that shows this code, with a role, scopes or both, from its next connect on. Another user than the caller's needs the scope admin.",
+  audit: ({ user, role, scopes, name }) => ({ details: { name, user, role, scopes } }),
   params: Params({
     code: Code,
     user: Type.Optional(User),
@@ -131,6 +138,7 @@ export const deviceReject = defineMethod({
   scope: "devices.manage",
   mutates: true,
   doc: "Refuses the device that shows this code.",
+  audit: () => ({}),
   params: Params({ code: Code }),
   result: Type.Object({ rejected: Type.Boolean() }),
 });
@@ -140,6 +148,7 @@ export const deviceRevoke = defineMethod({
   scope: "devices.manage",
   mutates: true,
   doc: "Ends a device and every connection that used it.",
+  audit: ({ device_id }) => ({ target: device_id }),
   params: Params({ device_id: DeviceId }),
   result: Type.Object({ revoked: Type.Boolean() }),
 });
@@ -149,6 +158,7 @@ export const deviceRename = defineMethod({
   scope: "devices.manage",
   mutates: true,
   doc: "Gives a device another name.",
+  audit: ({ device_id, name }) => ({ target: device_id, details: { name } }),
   params: Params({ device_id: DeviceId, name: Name }),
   result: Device,
 });
