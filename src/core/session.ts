@@ -89,6 +89,9 @@ function goneSession(): GatewayError {
   });
 }
 
+/** No session has this id: to look for where nothing can be, as long as where something may be. */
+export const NOWHERE = `ses_${"0".repeat(26)}`;
+
 /** What a user reads of a session that was deleted: only its owner learns that it was there. */
 export function gone(session: SessionRef, user: string): GatewayError {
   return session.owner === user ? goneSession() : noSession();
@@ -138,8 +141,11 @@ export class Directory {
       if (found === "gone") throw goneSession();
       return found;
     }
+    const remembered = this.#byId.get(id)?.session ?? null;
     const found = await this.#gateway(id);
-    if (found !== null) return this.roleOf(found, user) === null ? null : found;
+    if (found !== null && this.roleOf(found, user) !== null) return found;
+    // Another's costs the reads of what is not there, so that the time of the answer does not tell which it is.
+    if (remembered !== null) await this.#store.session(NOWHERE);
     if (await this.#store.deleted(id, user)) throw goneSession();
     return null;
   }

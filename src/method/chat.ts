@@ -2,7 +2,7 @@ import type { Static } from "@sinclair/typebox";
 import { newId } from "../core/id.ts";
 import type { NewEvent, RowChange } from "../core/operation.ts";
 import type { Runner } from "../core/runner.ts";
-import { nameFor } from "../core/session.ts";
+import { NOWHERE, nameFor } from "../core/session.ts";
 import { chatAbort, chatHistory, chatInject } from "../protocol/api/chat.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { append } from "./append.ts";
@@ -104,9 +104,10 @@ async function stoppable(
   }
   const run_id = params.run_id ?? "";
   const runner = deps.runs.get(run_id);
-  const session_id = runner?.session.id ?? (await deps.store.run(run_id))?.session;
-  const session =
-    session_id === undefined ? null : await deps.directory.lookup(user, session_id).catch(noneWhereGone);
+  const mine = runner !== undefined && deps.directory.mayRead(runner.session, user);
+  // Another's run is looked for like one that is not there, so that the answer takes as long.
+  const session_id = mine ? runner.session.id : ((await deps.store.run(run_id))?.session ?? NOWHERE);
+  const session = await deps.directory.lookup(user, session_id).catch(noneWhereGone);
   if (session === null) throw new GatewayError("NOT_FOUND", "no such run", { details: { kind: "run" } });
   deps.directory.require(session, user, "write");
   return runner === undefined ? [] : [runner];

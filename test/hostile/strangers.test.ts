@@ -2,11 +2,17 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { TestSocket } from "../support/ws-client.ts";
 import { openSocket, RefusedRequest } from "../support/ws-client.ts";
 import type { Answer, Arena } from "./beside.ts";
-import { openArena } from "./beside.ts";
+import { inTime, openArena } from "./beside.ts";
 
 /** What somebody else's session is to a user who knows its id: nothing, in words and in time. */
 
-const NOWHERE = "ses_0000000000000000000000000";
+const NOWHERE = `ses_${"0".repeat(26)}`;
+/** Look-ups of each kind, taken in turn. */
+const LOOKS = 500;
+/** Medians may differ by so much of the larger one, and by so many microseconds. */
+const NOISE = 0.2;
+const NOISE_US = 10;
+
 interface Theirs {
   readonly session_id: string;
   readonly epoch: string;
@@ -162,4 +168,30 @@ test("what may only be read is not written, shared or deleted by its reader", ()
     expect(await overSocket("chat.history", { session_id })).toMatchObject({ total: 0 });
     await arena.call("session.unshare", { session_id, user: "eve" });
     expect(await overSocket("chat.history", { session_id })).toMatchObject({ code: "NOT_FOUND" });
+  }));
+
+/** Medians of two kinds of look-up, taken in turn, in microseconds. */
+async function compare(method: string, one: Record<string, unknown>, other: Record<string, unknown>) {
+  const times: [number[], number[]] = [[], []];
+  for (let i = 0; i < 2 * LOOKS; i++) {
+    const began = performance.now();
+    await overSocket(method, i % 2 === 0 ? one : other);
+    times[i % 2 === 0 ? 0 : 1].push((performance.now() - began) * 1_000);
+  }
+  return times.map((each) => each.toSorted((a, b) => a - b)[LOOKS / 2] ?? 0);
+}
+
+test("how long an answer takes does not tell whether there is something", () =>
+  arena.beside(async () => {
+    const run = [{ run_id: theirs.run_id }, { run_id: NOWHERE.replace("ses", "run") }] as const;
+    const session = [{ session_id: theirs.session_id }, { session_id: NOWHERE }] as const;
+    for (const [method, [known, unknown]] of [
+      ["session.get", session],
+      ["chat.history", session],
+      ["run.get", run],
+      ["chat.abort", run],
+    ] as const) {
+      const [a = 0, b = 0] = await compare(method, known, unknown);
+      inTime(Math.abs(a - b), NOISE * Math.max(a, b) + NOISE_US, `telling them apart by ${method}, in us:`);
+    }
   }));
