@@ -38,8 +38,10 @@ export const deviceCommands: readonly Command[] = [
     name: "device approve",
     summary: "let the device in that shows this code",
     usage: "CODE",
-    details:
-      "Compare the code with the one the device shows: whoever it belongs to gets what is granted here.",
+    details: [
+      "Compare the code with the one the device shows: whoever it belongs to gets what is granted here. Without --role and",
+      "--scopes that is what the device asks for, as far as the role user has it; if it asks for nothing, that role.",
+    ].join("\n"),
     args: [1, 1],
     options: { ...GRANT_OPTIONS, ...NAME, ...OPTIONS },
     run: async (input, io) => {

@@ -124,12 +124,17 @@ export function trustingSocket(
   shown: (certificate: Shown) => void = () => undefined,
 ): typeof WebSocket {
   // The types of browsers know of no options.
-  const Socket = WebSocket as unknown as new (url: string, options: { tls: Options }) => WebSocket;
+  const Socket = WebSocket as unknown as new (url: string, options: SocketOptions) => WebSocket;
   return class extends Socket {
-    constructor(url: string) {
-      super(url, { tls: tlsOptions(trust, shown) });
+    constructor(url: string, protocols: string | string[] = []) {
+      super(url, { protocols, tls: tlsOptions(trust, shown) });
     }
   } as unknown as typeof WebSocket;
+}
+
+interface SocketOptions {
+  readonly protocols: string | string[];
+  readonly tls: Options;
 }
 
 /** Partial chains: a certificate that is known needs nobody to vouch for it. */

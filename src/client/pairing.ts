@@ -2,6 +2,8 @@ import type { Challenge, DeviceCredential } from "./device.ts";
 import { prove } from "./device.ts";
 import { ClientError } from "./error.ts";
 
+/** The longest that a person could compare. */
+const CODE_CHARS = 64;
 const RETRY_MS = 2_000;
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 60_000;
@@ -28,9 +30,8 @@ export function createAdmission(device: DeviceCredential, client_id: string): Ad
 
   function ask(error: ClientError, now: number): Verdict {
     const { code, expires_at } = error.details;
-    if (device.onPairing === undefined || typeof code !== "string" || typeof expires_at !== "number") {
-      return { kind: "over", error };
-    }
+    const told = typeof code === "string" && code.length <= CODE_CHARS && typeof expires_at === "number";
+    if (device.onPairing === undefined || !told) return { kind: "over", error };
     const known = request?.code === code;
     const expires_in_ms = Math.max(0, expires_at - asked_at);
     request = { code, until: now + expires_in_ms };

@@ -236,6 +236,13 @@ describe("a device that is not known yet", () => {
     expect(stub.peers.length).toBe(3);
   });
 
+  test("is refused where the code is none a person could compare", async () => {
+    stub.answers["connect"] = (request) => pairing(request, "A".repeat(65));
+    const told: string[] = [];
+    const error = await failure((await make({ onPairing: ({ code }) => told.push(code) })).connect());
+    expect([error.code, told]).toEqual(["UNAUTHORIZED", []]);
+  });
+
   test("stops asking when it is told to, even while it is told the code", async () => {
     stub.answers["connect"] = (request) => pairing(request, "A");
     const client = await make({ onPairing: () => client.disconnect() });
