@@ -9,6 +9,9 @@ type RateLimits = Pick<Limits, "mutations_per_second" | "mutations_burst" | "mut
 /** Callers without a connection that are remembered; the one that was heard of longest ago goes first. */
 export const MAX_CALLERS = 10_000;
 
+/** What a request takes out of a bucket; what comes back in a millisecond is then a whole number. */
+const COST = 1_000;
+
 /** How fast one caller may change things: a bucket that fills again, with a burst in it. Times are monotonic. */
 class Rate {
   readonly #limits: RateLimits;
@@ -16,12 +19,14 @@ class Rate {
   #at: number;
   /** Who was refused was told to come again at this time. */
   #until = Number.NEGATIVE_INFINITY;
-  /** Since when it has come before its time. */
+  /** It came before that time. */
+  #heedless = false;
+  /** The first refusal of those since which it has never waited as told. */
   #since = 0;
 
   constructor(limits: RateLimits, now: number) {
     this.#limits = limits;
-    this.#left = limits.mutations_burst;
+    this.#left = limits.mutations_burst * COST;
     this.#at = now;
   }
 
@@ -29,29 +34,34 @@ class Rate {
   take(now: number): number {
     this.#left = this.#leftAt(now);
     this.#at = now;
-    if (this.#left >= 1) {
-      this.#left--;
+    if (this.#left >= this.#limits.mutations_burst * COST) this.#heedless = false;
+    if (this.#left >= COST) {
+      this.#left -= COST;
       return 0;
     }
-    if (now >= this.#until) this.#since = now;
-    const wait = Math.ceil(((1 - this.#left) * 1_000) / this.#limits.mutations_per_second);
+    if (now < this.#until) this.#heedless = true;
+    else {
+      if (!this.#heedless) this.#since = now;
+      this.#heedless = false;
+    }
+    const wait = Math.ceil((COST - this.#left) / this.#limits.mutations_per_second);
     this.#until = now + wait;
     return wait;
   }
 
   /** Whether it has not heeded a refusal for longer than anybody is let. */
   isOver(now: number): boolean {
-    return now < this.#until && now - this.#since >= this.#limits.mutations_over_ms;
+    return this.#heedless && now - this.#since >= this.#limits.mutations_over_ms;
   }
 
   /** Whether it is as good as new. */
   isFull(now: number): boolean {
-    return this.#leftAt(now) >= this.#limits.mutations_burst;
+    return this.#leftAt(now) >= this.#limits.mutations_burst * COST;
   }
 
   #leftAt(now: number): number {
     const { mutations_per_second, mutations_burst } = this.#limits;
-    return Math.min(mutations_burst, this.#left + ((now - this.#at) * mutations_per_second) / 1_000);
+    return Math.min(mutations_burst * COST, this.#left + (now - this.#at) * mutations_per_second);
   }
 }
 

@@ -11,11 +11,15 @@ export interface RawSocket extends AsyncDisposable {
   readonly closed: Promise<number | null>;
   /** Sends all in one piece. */
   write(...frames: unknown[]): void;
+  /** Sends so many pings in one piece. */
+  ping(times: number): void;
 }
 
 const TEXT = 1;
 const CLOSE = 8;
 const PING = 9;
+/** Masked, with nothing in it. */
+const EMPTY_PING = Buffer.from([0x89, 0x80, 0, 0, 0, 0]);
 
 /** Resolves once the upgrade was answered with 101. */
 export async function openRaw(address: string, token: string): Promise<RawSocket> {
@@ -59,6 +63,7 @@ export async function openRaw(address: string, token: string): Promise<RawSocket
     closed: closed.promise,
     write: (...frames) =>
       void socket.write(Buffer.concat(frames.map((frame) => masked(JSON.stringify(frame))))),
+    ping: (times) => void socket.write(Buffer.concat(Array.from({ length: times }, () => EMPTY_PING))),
     async [Symbol.asyncDispose]() {
       socket.destroy();
       await closed.promise;
