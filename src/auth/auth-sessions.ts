@@ -1,6 +1,7 @@
 import { newId } from "../core/id.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { AuthSessionView, CredentialChange, IssuedAuthSession, Principal } from "../core/principal.ts";
+import { deviceOf } from "../core/principal.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { Book } from "./book.ts";
 import type { AuthSessionEntry } from "./entry.ts";
@@ -44,11 +45,19 @@ export class AuthSessions {
     const secret = newSecret("ags_");
     const expires_at = Math.min(now + ttl_ms, by.expires_at ?? Number.POSITIVE_INFINITY);
     const { user, scopes, method, credential: parent } = by;
+    const device = deviceOf(by);
     const entry: AuthSessionEntry = {
       kind: "auth_session",
       id,
       digest: digestOf(secret),
-      principal: { user, scopes, method: "auth_session", credential: id, expires_at },
+      principal: {
+        user,
+        scopes,
+        method: "auth_session",
+        credential: id,
+        expires_at,
+        ...(device !== null && { device }),
+      },
       method,
       created_at: now,
       parent,

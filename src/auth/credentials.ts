@@ -93,7 +93,7 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
       await devices.start(store);
       // Oldest first: one that another made comes after it.
       for (const row of await store.records(AUTH_SESSIONS)) {
-        const entry = authSessionFrom(row);
+        const entry = authSessionFrom(row, (credential) => book.get(credential)?.principal);
         if (holds(entry)) book.add(entry);
       }
       const kept = readTokenFile(config.data_dir, log);

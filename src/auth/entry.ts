@@ -1,6 +1,7 @@
 import type { DeviceView } from "../core/devices.ts";
 import type { RecordRow, RowChange } from "../core/operation.ts";
 import type { AuthSessionView, CredentialChange, Principal, TokenView } from "../core/principal.ts";
+import { deviceOf } from "../core/principal.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { LastUse } from "./last-use.ts";
 import { lastUse } from "./last-use.ts";
@@ -168,11 +169,17 @@ export function authSessionRecord(entry: AuthSessionEntry): RecordRow {
   return { collection: AUTH_SESSIONS, id, owner: user, data: JSON.stringify(data), expires_at };
 }
 
-export function authSessionFrom(row: RecordRow): AuthSessionEntry {
+/** `parentOf`: who is behind a credential that is loaded already. */
+export function authSessionFrom(
+  row: RecordRow,
+  parentOf: (credential: string) => Principal | undefined,
+): AuthSessionEntry {
   const { user, scopes, digest, method, created_at, parent, bond } = JSON.parse(
     row.data,
   ) as StoredAuthSession;
   const { id, expires_at } = row;
+  const by = parent === null ? undefined : parentOf(parent);
+  const device = by === undefined ? null : deviceOf(by);
   return {
     kind: "auth_session",
     id,
@@ -183,6 +190,7 @@ export function authSessionFrom(row: RecordRow): AuthSessionEntry {
       method: "auth_session",
       credential: id,
       expires_at,
+      ...(device !== null && { device }),
     },
     method,
     created_at,

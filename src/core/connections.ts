@@ -2,6 +2,7 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { Scope } from "../protocol/schema.ts";
 import type { Limits } from "./limits.ts";
 import type { Principal } from "./principal.ts";
+import { deviceOf } from "./principal.ts";
 import type { Reader, Subscription } from "./subscription.ts";
 import { Tally } from "./tally.ts";
 
@@ -191,6 +192,7 @@ export class Connections {
   }
 }
 
-function boundsOf({ user, scopes, method, credential }: Principal): Pick<Seat, "bound" | "device"> {
-  return { bound: scopes.has("admin") ? null : user, device: method === "device" ? credential : null };
+function boundsOf(principal: Principal): Pick<Seat, "bound" | "device"> {
+  const { user, scopes } = principal;
+  return { bound: scopes.has("admin") ? null : user, device: deviceOf(principal) };
 }

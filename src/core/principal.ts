@@ -19,6 +19,13 @@ export interface Principal {
   readonly expires_at: number | null;
   /** With the method "tailscale": the peer, and the login it was let in by. */
   readonly peer?: TailnetPeer;
+  /** With the method "auth_session": the device that logged in for it. */
+  readonly device?: string;
+}
+
+/** The device it is in the end, by its key or by a login made with it; null: none. */
+export function deviceOf({ method, credential, device }: Principal): string | null {
+  return method === "device" ? credential : (device ?? null);
 }
 
 /** Somebody on the tailnet, who may be known without a credential. */

@@ -3,6 +3,7 @@ import type { Caller } from "./call.ts";
 import type { Connection } from "./connections.ts";
 import type { Limits } from "./limits.ts";
 import type { Clock } from "./ports.ts";
+import { deviceOf } from "./principal.ts";
 
 type RateLimits = Pick<Limits, "mutations_per_second" | "mutations_burst" | "mutations_over_ms">;
 
@@ -109,7 +110,8 @@ export class Rates {
   }
 
   #ofCaller({ principal, remote }: Caller, now: number): Rate {
-    const key = `${principal.credential ?? principal.user} ${this.#options.networkOf(remote)}`;
+    const who = deviceOf(principal) ?? principal.credential ?? principal.user;
+    const key = `${who} ${this.#options.networkOf(remote)}`;
     const rate = this.#callers.get(key) ?? new Rate(this.#options.limits, now);
     this.#callers.delete(key);
     for (const [oldest, each] of this.#callers) {

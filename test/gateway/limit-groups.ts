@@ -1,7 +1,8 @@
+import { DEVICES } from "./limit-rows-devices.ts";
 import { DOORS, TIMES } from "./limit-rows-doors.ts";
 import { FRAMES } from "./limit-rows-frames.ts";
 import { AMOUNTS, JOURNAL, SAID } from "./limit-rows-said.ts";
 import type { LimitGroup } from "./limit-rows.ts";
 
 /** Every limit that somebody can be refused for. */
-export const GROUPS: readonly LimitGroup[] = [DOORS, TIMES, FRAMES, SAID, AMOUNTS, JOURNAL];
+export const GROUPS: readonly LimitGroup[] = [DOORS, TIMES, DEVICES, FRAMES, SAID, AMOUNTS, JOURNAL];

@@ -1,0 +1,73 @@
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { LimitsSection } from "../../src/config/limits.ts";
+import { GROUPS } from "../gateway/limit-groups.ts";
+
+/** Reached by a test that has a shape of its own: where it is, and what it is called. */
+const NAMED: Readonly<Record<string, readonly [file: string, test: string]>> = {
+  frame_bytes: ["test/gateway/limit-closes.test.ts", "frame_bytes: a larger frame"],
+  bad_frames_per_minute: ["test/gateway/limit-closes.test.ts", "bad_frames_per_minute: answered"],
+  control_frames_per_second: ["test/gateway/limit-closes.test.ts", "control_frames_per_second: a flood"],
+  mutations_per_second: [
+    "test/gateway/limit-rates.test.ts",
+    "so many at once on a socket, and one more a second",
+  ],
+  mutations_burst: ["test/gateway/limit-rates.test.ts", "so many at once on a socket, and one more a second"],
+  mutations_over_ms: ["test/gateway/limit-rates.test.ts", "for mutations_over_ms is closed with 4029"],
+  completed_inline_bytes: ["test/gateway/answers.test.ts", "an answer over 512 KiB"],
+  key_ttl_secs: ["test/adapter/store.keys.ts", "a key is free again after its time"],
+  tombstone_ttl_secs: ["test/adapter/store.deletion.ts", "a tombstone answers for 30 days"],
+  // Those that are out make room once they are too old.
+  challenge_ttl_ms: ["test/gateway/limit-rows-devices.ts", "challenge_ttl_ms: 3_000"],
+  pairing_ttl_secs: ["test/gateway/limit-rows-devices.ts", "pairing_ttl_secs: 2"],
+  audit_rows: ["test/adapter/store.audit.ts", "past the bound the oldest of the user who has the most go"],
+  audit_ttl_secs: ["test/adapter/store.audit.ts", "go after their time"],
+  ticket_ttl_ms: ["test/gateway/doors.test.ts", "too old, it is refused"],
+  tail_events: ["test/core/tails.test.ts", "a session keeps the newest 2,000 events"],
+  tail_bytes: ["test/core/tails.test.ts", "a session keeps the newest 2,000 events and 1 MiB of them"],
+  tails_bytes: ["test/core/tails.test.ts", "tails weigh no more than their bound in all"],
+  store_reads: ["test/core/snapshot-cache.test.ts", "only so many store reads are made"],
+  far_events: ["test/gateway/subscribe.test.ts", "answers what its cursor is worth"],
+  snapshot_bytes: ["test/gateway/limit-shapes.test.ts", "snapshot_bytes: a snapshot has"],
+  snapshot_messages: ["test/gateway/limit-shapes.test.ts", "snapshot_messages: a snapshot has"],
+  history_bytes: ["test/gateway/limit-shapes.test.ts", "history_bytes: a page has"],
+  slow_soft_bytes: ["test/core/connection-heartbeat.test.ts", "more than 1 MiB buffered closes 4030"],
+  slow_stuck_bytes: [
+    "test/core/connection-heartbeat.test.ts",
+    "more than 64 KiB that does not shrink for 15 s",
+  ],
+  slow_stuck_secs: [
+    "test/core/connection-heartbeat.test.ts",
+    "more than 64 KiB that does not shrink for 15 s",
+  ],
+  backpressure_bytes: ["test/process/slow.test.ts", "more at once than the fuse allows"],
+  delta_window_ms: ["test/core/writer.test.ts", "the next ones at the end of the window"],
+  delta_bytes: ["test/core/writer.test.ts", "4 KB do not wait for the window"],
+};
+
+/** Nobody is refused for these, and nothing that a test could see is cut off. */
+const UNREFUSED: Readonly<Record<string, string>> = {
+  catch_up_buffer_bytes:
+    "a page of a replay waits for room in the reader's socket; test/process/slow.test.ts reads slowly",
+};
+
+const rows = GROUPS.flatMap((group) => group.rows.map(({ option }): string => option));
+
+test("every option of [limits] is reached by a test, or stands here with the reason why not", () => {
+  const known = new Set([...rows, ...Object.keys(NAMED), ...Object.keys(UNREFUSED)]);
+  expect(Object.keys(LimitsSection.properties).filter((option) => !known.has(option))).toEqual([]);
+});
+
+test("by one of the three, and by a test that is there", () => {
+  const options = [...new Set(rows), ...Object.keys(NAMED), ...Object.keys(UNREFUSED)];
+  expect(options.toSorted()).toEqual([...new Set(options)].toSorted());
+  const gateway = ["max_connections", "connection_timeout_secs"];
+  expect(
+    options.filter((option) => !(option in LimitsSection.properties) && !gateway.includes(option)),
+  ).toEqual([]);
+  for (const [option, [file, name]] of Object.entries(NAMED)) {
+    const text = readFileSync(resolve(import.meta.dir, "../..", file), "utf8");
+    expect([option, file, text.includes(name)]).toEqual([option, file, true]);
+  }
+});
