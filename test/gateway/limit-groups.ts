@@ -1,7 +1,8 @@
+import { AMOUNTS, JOURNAL } from "./limit-rows-amounts.ts";
 import { DEVICES } from "./limit-rows-devices.ts";
 import { DOORS, TIMES } from "./limit-rows-doors.ts";
 import { FRAMES } from "./limit-rows-frames.ts";
-import { AMOUNTS, JOURNAL, SAID } from "./limit-rows-said.ts";
+import { SAID } from "./limit-rows-said.ts";
 import type { LimitGroup } from "./limit-rows.ts";
 
 /** Every limit that somebody can be refused for. */
