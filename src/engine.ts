@@ -10,6 +10,7 @@ import type { BusyPolicy } from "./core/lane.ts";
 import type { Limits } from "./core/limits.ts";
 import { Maintenance } from "./core/maintenance.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
+import type { Principal } from "./core/principal.ts";
 import type { OpenedStore, Store } from "./core/store.ts";
 import { Presence } from "./core/presence.ts";
 import { Rates } from "./core/rates.ts";
@@ -49,6 +50,8 @@ export interface EngineOptions {
   readonly event_grace_ms: number;
   readonly storage_stall_ms: number;
   readonly capabilities: readonly string[];
+  /** Whether what somebody came in with still counts. */
+  readonly isLive: (principal: Principal) => boolean;
   /** The outcome of a write is unknown: nothing may go on. */
   readonly fatal: (error: unknown) => void;
 }
@@ -58,7 +61,7 @@ export type Engine = ReturnType<typeof createEngine>;
 
 /** Constructs the core around a store that is open, and every method that needs nothing else. */
 export function createEngine(options: EngineOptions) {
-  const { store, clock, log, router } = options;
+  const { store, clock, log, router, isLive } = options;
   const started = clock.monotonic();
   const state = { draining: false, server_id: "" };
   const core = createCore(options);
@@ -75,7 +78,8 @@ export function createEngine(options: EngineOptions) {
   const rates = new Rates({ limits: options.limits, clock, networkOf });
   const draining = (): boolean => state.draining;
   const sessionOf = (user: string, id: string): string | null => directory.known(user, id)?.id ?? null;
-  const registry = new Registry({ store, clock, log, audit, count, rates, draining, sessionOf }, []);
+  const deps = { store, clock, log, audit, isLive, count, rates, draining, sessionOf };
+  const registry = new Registry(deps, []);
   for (const method of methodsOf(options, core, registry, { uptime, status })) registry.add(method);
 
   return {

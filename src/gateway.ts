@@ -20,6 +20,7 @@ import { createTls } from "./tls.ts";
 import type { HttpTransport } from "./transport/http.ts";
 import { createHttp } from "./transport/http.ts";
 import { createSockets } from "./transport/ws.ts";
+import { createRemovals } from "./users.ts";
 
 /** How long the last writes may take at a stop; the ends they lack are written at the next start. */
 const DRAIN_MS = 5_000;
@@ -82,6 +83,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       await engine.recover(opened);
       await noteConfiguration(engine, config, clock);
       const token = await credentials.start();
+      parts.removals.resume();
       engine.hub.addListener(http.listener);
       const at = await listen(http, tls, parts.ports, options);
       sockets.start();
@@ -101,6 +103,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     tls?.close();
     const shutdown = { grace_ms, retry_after_ms: RETRY_AFTER_MS };
     engine.connections.signal(encodeSignal("shutdown", clock.now(), shutdown), "shutdown", null);
+    await inTime(parts.removals.close(), DRAIN_MS, clock);
     await inTime(engine.drain(grace_ms), grace_ms + DRAIN_MS, clock);
     credentials.close();
     await inTime(engine.journal.drained(), DRAIN_MS, clock);
@@ -165,11 +168,14 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     event_grace_ms: config.storage.event_grace_secs * 1_000,
     storage_stall_ms: config.storage.storage_stall_secs * 1_000,
     capabilities: CAPABILITIES,
+    isLive: (principal) => access.credentials.isLive(principal),
     fatal,
   });
   const access = createAccess(engine, config, clock, log, overrides.isLocal);
+  const removals = createRemovals(engine, access.credentials.users, config, clock, log);
   const context = surfaceOf({ engine, access, config, clock, log, version, router });
-  return { engine, store, credentials: access.credentials, context, clock, ports: access.ports };
+  const { credentials, ports } = access;
+  return { engine, store, credentials, removals, context, clock, ports };
 }
 
 /** Opens what is listened on, and keeps its certificate up to date. `ports` is told of the ports that were taken. */

@@ -12,7 +12,7 @@ export interface Offline {
 
 /** The store under its lock, without a listener: for commands while no gateway runs. */
 export async function openOffline(config: Config, log: Logger, version: string): Promise<Offline> {
-  const { engine, store, credentials } = construct({ config, log, version });
+  const { engine, store, credentials, removals } = construct({ config, log, version });
   await engine.recover(await store.open());
   await credentials.start();
   return {
@@ -35,6 +35,7 @@ export async function openOffline(config: Config, log: Logger, version: string):
       });
     },
     async close() {
+      await removals.close();
       credentials.close();
       await engine.drain(0);
       engine.journal.stop();

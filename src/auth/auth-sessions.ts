@@ -90,16 +90,16 @@ export class AuthSessions {
 
   get(auth_session_id: string): AuthSessionView | null {
     const entry = this.#options.book.get(auth_session_id);
-    if (entry?.kind !== "auth_session" || !this.#options.book.isLive(entry.principal)) return null;
+    if (entry?.kind !== "auth_session" || !this.#options.book.holds(entry.principal)) return null;
     return viewAuthSession(entry);
   }
 
   /** By its secret. */
   find(session_token: string): AuthSessionView | null {
-    const found = this.#options.book.find(session_token);
-    return found.state === "live" && found.entry?.kind === "auth_session"
-      ? viewAuthSession(found.entry)
-      : null;
+    const { book } = this.#options;
+    const found = book.find(session_token);
+    if (found.state !== "live" || found.entry?.kind !== "auth_session") return null;
+    return book.isLive(found.principal) ? viewAuthSession(found.entry) : null;
   }
 
   revoke(auth_session_id: string): CredentialChange<void> | null {

@@ -38,7 +38,7 @@ export interface AuthenticatorOptions {
  * RATE_LIMITED in place of UNAUTHORIZED once its address has guessed too often.
  */
 export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
-  const { throttle, log, onThrottled } = options;
+  const { credentials, throttle, log, onThrottled } = options;
   const judge = createJudge(options);
   const mark = createMark();
 
@@ -54,7 +54,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
 
   return {
     async authenticate(credential, from) {
-      const verdict = await judge(credential, from.remote);
+      const verdict = judged(credentials, await judge(credential, from.remote));
       if (verdict.ok) return verdict;
       const { guess } = verdict;
       const error = isText(guess) ? count(verdict.error, guess, from.remote) : verdict.error;
@@ -67,6 +67,12 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
       return { ok: false, error };
     },
   };
+}
+
+/** What is right lets nobody in who was shut out; it says nothing new about the secret. */
+function judged(credentials: CredentialBook, verdict: Verdict): Verdict {
+  if (!verdict.ok || !credentials.users.isShutOut(verdict.principal.user)) return verdict;
+  return refuse("this user is disabled: ask an administrator");
 }
 
 /** Compares what was presented with what the gateway issued, and with the password. */

@@ -1,5 +1,6 @@
 import type { Clock } from "../core/ports.ts";
 import type { Principal } from "../core/principal.ts";
+import { GatewayError } from "../protocol/errors.ts";
 import type { Scope } from "../protocol/schema.ts";
 import type { DeviceEntry, Entry } from "./entry.ts";
 import { bondOf } from "./entry.ts";
@@ -20,6 +21,8 @@ export interface BookOptions {
   readonly clock: Clock;
   /** The token that stands in the configuration; null: none. */
   readonly configured: Configured | null;
+  /** Whether nothing of a user counts. */
+  readonly isShutOut: (user: string) => boolean;
   /** Told of every credential that ended, one turn of the event loop later: what answers the request goes first. */
   readonly onRevoked: (credential_id: string) => void;
   /** Told of every credential that ended by itself. */
@@ -133,8 +136,30 @@ export class Book {
     return narrow;
   }
 
+  /** Those of the configuration. */
+  standing(): Principal[] {
+    return [...this.#standing.values()].map(({ principal }) => principal);
+  }
+
+  /** Before a credential is made for somebody. @throws GatewayError CONFLICT {kind:"state"} */
+  requireOpen(user: string): void {
+    if (!this.#options.isShutOut(user)) return;
+    throw new GatewayError(
+      "CONFLICT",
+      `${user} is disabled: enable them first (user.disable, disabled: false)`,
+      {
+        details: { kind: "state" },
+      },
+    );
+  }
+
+  /** Whether it counts: what it came from does (`holds`), and its user was not shut out. */
+  isLive(principal: Principal): boolean {
+    return !this.#options.isShutOut(principal.user) && this.holds(principal);
+  }
+
   /** By identity: a principal of a secret that was rotated away is not the one that replaced it. */
-  isLive(shown: Principal): boolean {
+  holds(shown: Principal): boolean {
     const principal = this.#narrowed.get(shown) ?? shown;
     const { credential } = principal;
     if (credential === null || this.#standing.get(credential)?.principal === principal) return true;

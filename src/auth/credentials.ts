@@ -14,6 +14,7 @@ import type { Pairing } from "./pairing.ts";
 import { digestOf } from "./secret.ts";
 import { readTokenFile } from "./token-file.ts";
 import { Tokens } from "./tokens.ts";
+import { createUsers, ShutUsers, USERS } from "./users.ts";
 
 /** The credential id of the token in the configuration. */
 const CONFIGURED = "config";
@@ -63,8 +64,10 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
   const { store, journal, clock, log, audit, pairing, config, onRevoked } = options;
   const principal = ownerPrincipal("token", CONFIGURED);
   const configured = config.token === "" ? null : { digest: digestOf(config.token), principal };
+  const shut = new ShutUsers();
   const book = new Book({
     clock,
+    isShutOut: (user) => shut.has(user),
     configured,
     onRevoked,
     onExpired: ({ kind, id, principal: { user } }) => {
@@ -88,7 +91,9 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
 
   return {
     devices,
+    users: createUsers({ book, shut, clock }),
     async start() {
+      shut.load(await store.records(USERS));
       for (const row of await store.records(TOKENS)) book.add(tokenFrom(row));
       await devices.start(store);
       // Oldest first: one that another made comes after it.

@@ -163,6 +163,7 @@ export class DeviceBook implements Devices {
     const { book, clock, log } = this.#options;
     const { id, key, name, user, scopes } = device;
     if (user !== by.user && !by.scopes.has("admin")) throw notYours();
+    book.requireOpen(user);
     const reserved = [id, deviceIdOf(key)];
     if (book.has(id) || book.device(key) !== undefined || reserved.some((each) => this.#coming.has(each))) {
       throw new GatewayError(

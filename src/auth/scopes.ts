@@ -47,3 +47,11 @@ export function storedScopes(names: readonly string[]): ReadonlySet<Scope> {
     SCOPES.filter((scope) => names.includes(scope)),
   );
 }
+
+/** The role that allows just these; null: none does. */
+export function roleWith(scopes: readonly string[]): RoleName | null {
+  const names = Object.keys(ROLE_SCOPES) as RoleName[];
+  const same = (role: RoleName): boolean =>
+    ROLE_SCOPES[role].length === scopes.length && ROLE_SCOPES[role].every((scope) => scopes.includes(scope));
+  return names.find(same) ?? null;
+}

@@ -44,6 +44,7 @@ export class Tokens {
   create(by: Principal, grant: TokenGrant): CredentialChange<IssuedToken> {
     const { book, clock, log } = this.#options;
     const scopes = grantedBy(by, grant.role, grant.scopes);
+    book.requireOpen(grant.user ?? by.user);
     if (this.#all().length >= MAX_TOKENS) {
       throw new GatewayError("CONFLICT", `full: there are ${MAX_TOKENS} tokens already; revoke some first`, {
         details: { kind: "full" },

@@ -29,6 +29,7 @@ import type { sessionList, sessionShare, sessionSubscribe } from "../protocol/ap
 import type { sessionUnshare, sessionUnsubscribe, sessionUpdate } from "../protocol/api/session.ts";
 import type { clientDisconnect, clientList, connect, heartbeat } from "../protocol/api/system.ts";
 import type { systemDescribe, systemInfo, systemStats, systemStatus } from "../protocol/api/system.ts";
+import type { userDelete, userDisable, userList } from "../protocol/api/user.ts";
 import type { ParamsOf, ResultOf } from "../protocol/methods.ts";
 
 /** The methods whose params and results have types here; any other name can be called too. */
@@ -78,6 +79,9 @@ export interface Methods {
   "auth_session.revoke": typeof authSessionRevoke;
   "ticket.create": typeof ticketCreate;
   "audit.list": typeof auditList;
+  "user.list": typeof userList;
+  "user.disable": typeof userDisable;
+  "user.delete": typeof userDelete;
 }
 
 export type MethodName = keyof Methods | (string & {});

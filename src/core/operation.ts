@@ -122,6 +122,8 @@ export type RowChange =
       readonly metadata: string;
       readonly archived: boolean;
     }
+  /** Gives the session to another user, who may have more of them than the quota then; it loses its name. */
+  | { readonly kind: "session.transfer"; readonly owner: string }
   /** Marks the session deleting, frees its name and leaves the tombstone. Content goes with EraseItem. */
   | { readonly kind: "session.close"; readonly at: number }
   /** A new message; its seq is that of `events[event]`. Fails "full" past the session's quota. */
@@ -227,7 +229,13 @@ export interface CopyItem {
     readonly created_at: number;
   } | null;
 }
-export type StoreItem = AppendItem | LoadItem | TrimItem | EraseItem | CopyItem;
+/** Erases what is remembered of a user besides sessions and records, `max_rows` at most; done when nothing is left. */
+export interface ForgetItem {
+  readonly kind: "forget";
+  readonly user: string;
+  readonly max_rows: number;
+}
+export type StoreItem = AppendItem | LoadItem | TrimItem | EraseItem | CopyItem | ForgetItem;
 
 export type Refusal =
   | "exists"

@@ -4,6 +4,7 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { ParamsOf, ResultOf } from "../protocol/methods.ts";
 import type { Scope } from "../protocol/schema.ts";
 import type { RowChange } from "./operation.ts";
+import type { UserBook } from "./users.ts";
 
 /**
  * Who is calling, decided once by authentication. One object per credential and secret: whether it still counts is a
@@ -114,7 +115,8 @@ export interface Credentials {
   authSessionOf(session_token: string): AuthSessionView | null;
   /** Null: no such auth session. */
   revokeAuthSession(auth_session_id: string): CredentialChange<void> | null;
-  /** Whether the credential behind a principal still counts, with the secret it was shown by. */
+  readonly users: UserBook;
+  /** Whether the credential behind a principal still counts, with the secret it was shown by, and its user does. */
   isLive(principal: Principal): boolean;
 }
 

@@ -51,6 +51,11 @@ export class Runs {
     return this.lanes.of(session).flatMap((run) => this.#active.get(run.run_id) ?? []);
   }
 
+  /** Runs in the sessions of a user that have not ended. */
+  ofOwner(user: string): Runner[] {
+    return [...this.#active.values()].filter(({ session }) => session.owner === user);
+  }
+
   /** A run that is committed, with the message it answers where there is one: goes when its turn comes. */
   accept(reservation: Reservation, session: SessionRef, run: EventRun, kind: RunKind = "answer"): Runner {
     const runner = new Runner(this.#deps, session, run, kind);

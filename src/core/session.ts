@@ -5,6 +5,8 @@ import { sessionTopic } from "../protocol/events.ts";
 import { isGatewaySessionId, newId } from "./id.ts";
 import type { SessionRow } from "./operation.ts";
 import type { Clock } from "./ports.ts";
+import type { Cached } from "./session-cache.ts";
+import { CACHED, remember, shareRead } from "./session-cache.ts";
 import type { Store } from "./store.ts";
 
 export type ShareRole = "viewer" | "editor";
@@ -99,15 +101,6 @@ export function gone(session: SessionRef, user: string): GatewayError {
 
 export type Access = "read" | "write" | "own";
 
-const CACHED = 20_000;
-
-/** What a name or an id leads to: read once for all who ask meanwhile. */
-interface Cached<T> {
-  readonly found: Promise<T>;
-  /** The session, once it is known: it exists, or is being made. */
-  session: SessionRef | null;
-}
-
 /**
  * Finds sessions by the ids clients use, and says who may do what with them. Look-ups of one id share one read, so
  * requests that wait for it go on in the order they came.
@@ -120,6 +113,8 @@ export class Directory {
   readonly #shares = new Map<string, Map<string, ShareRole>>();
   /** Ids of sessions that were deleted lately: what was found before must not be used after. */
   readonly #deleted = new Set<string>();
+  /** Owners of sessions that were given to another user lately, by id: what was found before names the one before. */
+  readonly #owners = new Map<string, string>();
 
   constructor(store: Store, clock: Clock) {
     this.#store = store;
@@ -173,7 +168,7 @@ export class Directory {
   }
 
   roleOf(session: SessionRef, user: string): "owner" | ShareRole | null {
-    if (session.owner === user) return "owner";
+    if (this.#ownerOf(session) === user) return "owner";
     return this.#shares.get(session.id)?.get(user) ?? null;
   }
 
@@ -184,7 +179,7 @@ export class Directory {
 
   /** Everyone who may read a session. */
   readersOf(session: SessionRef): string[] {
-    return [session.owner, ...(this.#shares.get(session.id)?.keys() ?? [])];
+    return [this.#ownerOf(session), ...(this.#shares.get(session.id)?.keys() ?? [])];
   }
 
   /** Gateway ids of the sessions shared with a user. */
@@ -248,6 +243,18 @@ export class Directory {
     if (this.#deleted.size > CACHED && oldest !== undefined) this.#deleted.delete(oldest);
   }
 
+  /** It belongs to another user, who calls it by the gateway's id. */
+  transferred(session: SessionRef, owner: string): void {
+    this.forget(session);
+    this.unshare(session.id, owner);
+    remember(this.#owners, session.id, owner);
+    this.adopt({ id: session.id, owner, name: null });
+  }
+
+  #ownerOf(session: SessionRef): string {
+    return this.#owners.get(session.id) ?? session.owner;
+  }
+
   #gateway(id: string): Promise<SessionRef | null> {
     return shareRead(this.#byId, id, () => this.#store.session(id).then(refOf));
   }
@@ -257,34 +264,6 @@ export class Directory {
       this.#store.named(owner, name).then((row) => (row === "gone" ? row : refOf(row))),
     );
   }
-}
-
-/** Only what exists stays remembered; an answer of "no" or an error is asked for again. */
-function shareRead<T extends SessionRef | "gone" | null>(
-  cache: Map<string, Cached<T>>,
-  key: string,
-  read: () => Promise<T>,
-): Promise<T> {
-  const known = cache.get(key);
-  if (known !== undefined) return known.found;
-  const cached: Cached<T> = { found: read(), session: null };
-  remember(cache, key, cached);
-  const forget = (): void => {
-    if (cache.get(key) === cached) cache.delete(key);
-  };
-  cached.found.then((found) => {
-    if (found === null || found === "gone") forget();
-    else cached.session = found;
-  }, forget);
-  return cached.found;
-}
-
-function remember<T>(cache: Map<string, Cached<T>>, key: string, value: Cached<T>): void {
-  cache.delete(key);
-  cache.set(key, value);
-  if (cache.size <= CACHED) return;
-  const oldest = cache.keys().next();
-  if (oldest.done !== true) cache.delete(oldest.value);
 }
 
 function refOf(row: SessionRow | null): SessionRef | null {

@@ -143,6 +143,8 @@ export interface Store {
   /** Whether this gateway id is that of a session `owner` deleted within 30 days. */
   deleted(id: string, owner: string): Promise<boolean>;
   sessions(query: SessionQuery): Promise<SessionRow[]>;
+  /** Every user who owns sessions, by name, and how many (those that are being made count, those being deleted do not). */
+  owners(): Promise<{ user: string; sessions: number }[]>;
   run(run_id: string): Promise<RunRow | null>;
   runs(query: RunQuery): Promise<RunRow[]>;
   idempotency(user: string, key: string): Promise<IdempotencyRow | null>;

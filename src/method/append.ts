@@ -25,6 +25,12 @@ export interface CommandAppend {
 
 /** Appends the effect of a command: the answer leaves after the commit, and with the effect go its key and its entry in the audit trail. */
 export function append(call: Call, journal: Journal, now: number, command: CommandAppend): void {
+  try {
+    call.requireLive();
+  } catch (error) {
+    command.undo?.();
+    return call.fail(error);
+  }
   const rows = [...command.rows];
   if (call.keyed !== null) {
     const answer = JSON.stringify(command.remember);
@@ -54,7 +60,7 @@ export function append(call: Call, journal: Journal, now: number, command: Comma
       else call.fail(appendError(outcome, command.session, call.user, journal.limits));
     },
   });
-  call.entered();
+  return call.entered();
 }
 
 /** As append; resolves when it is answered, for what has to wait until then. */
@@ -74,6 +80,28 @@ export function appendAndWait(
       undo: () => {
         settled();
         command.undo?.();
+      },
+    });
+  });
+}
+
+/** As appendAndWait, for what no request asked for. @throws GatewayError where nothing was written */
+export function appendAlone(journal: Journal, command: CommandAppend): Promise<void> {
+  const { session, events, rows } = command;
+  return new Promise((resolve, reject) => {
+    journal.append({
+      session,
+      run: null,
+      ack: true,
+      events,
+      rows,
+      settle: (outcome) => {
+        if (outcome.ok) {
+          command.committed(outcome);
+          return resolve();
+        }
+        command.undo?.();
+        return reject(appendError(outcome, session, session?.owner ?? "", journal.limits));
       },
     });
   });

@@ -38,7 +38,7 @@ export interface MethodDeps {
 
 /** A session's tail, pinned while `work` uses it. @throws GatewayError NOT_FOUND */
 export async function withTail<T>(
-  deps: MethodDeps,
+  deps: Pick<MethodDeps, "journal">,
   session: SessionRef,
   work: (tail: Tail) => Promise<T> | T,
 ): Promise<T> {

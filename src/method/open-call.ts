@@ -1,9 +1,18 @@
 import type { Caller, Outcome } from "../core/call.ts";
 import type { IdempotencyRow } from "../core/operation.ts";
-import type { GatewayError } from "../protocol/errors.ts";
+import { GatewayError } from "../protocol/errors.ts";
 import type { Audited } from "./audited.ts";
 import type { KeyedRequest } from "./idempotency.ts";
+import type { Principal } from "../core/principal.ts";
 import type { Call } from "./registry.ts";
+
+export interface OpenCallDeps {
+  /** Called once. */
+  readonly answer: (outcome: Outcome) => void;
+  readonly publicError: (error: unknown) => GatewayError;
+  readonly count: (error: GatewayError | null) => void;
+  readonly isLive: (principal: Principal) => boolean;
+}
 
 /** A call until it is answered; its callbacks run once. */
 export class OpenCall implements Call {
@@ -14,21 +23,12 @@ export class OpenCall implements Call {
   /** Set by the registry: what to do when the store finds the key taken after all. */
   onPrior: (prior: IdempotencyRow) => void = () => undefined;
   onEntered: () => void = () => undefined;
-  readonly #answer: (outcome: Outcome) => void;
-  readonly #publicError: (error: unknown) => GatewayError;
-  readonly #count: (error: GatewayError | null) => void;
+  readonly #deps: OpenCallDeps;
   readonly #after: (() => void)[] = [];
 
-  constructor(
-    caller: Caller,
-    answer: (outcome: Outcome) => void,
-    publicError: (error: unknown) => GatewayError,
-    count: (error: GatewayError | null) => void,
-  ) {
+  constructor(caller: Caller, deps: OpenCallDeps) {
     this.caller = caller;
-    this.#answer = answer;
-    this.#publicError = publicError;
-    this.#count = count;
+    this.#deps = deps;
   }
 
   get user(): string {
@@ -43,8 +43,12 @@ export class OpenCall implements Call {
   }
   fail(error: unknown): void {
     // Also where it is too late to tell the caller: what is a bug is in the log.
-    const known = this.#publicError(error);
+    const known = this.#deps.publicError(error);
     this.#settle({ ok: false, error: known }, known);
+  }
+  requireLive(): void {
+    if (this.#deps.isLive(this.caller.principal)) return;
+    throw new GatewayError("UNAUTHORIZED", "the credential of this request was revoked or has expired");
   }
   entered(): void {
     this.onEntered();
@@ -57,10 +61,10 @@ export class OpenCall implements Call {
   #settle(outcome: Outcome, error: GatewayError | null): void {
     if (this.answered) return;
     this.answered = true;
-    this.#count(error);
+    this.#deps.count(error);
     this.audited?.answered(error?.reason ?? null);
     try {
-      this.#answer(outcome);
+      this.#deps.answer(outcome);
     } finally {
       this.entered();
       for (const task of this.#after) task();

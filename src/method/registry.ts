@@ -4,6 +4,7 @@ import type { Caller, Dispatch, Outcome } from "../core/call.ts";
 import { newId } from "../core/id.ts";
 import type { IdempotencyRow } from "../core/operation.ts";
 import type { Clock, Logger } from "../core/ports.ts";
+import type { Principal } from "../core/principal.ts";
 import type { Rates } from "../core/rates.ts";
 import type { Store } from "../core/store.ts";
 import { wellFormed } from "../core/text.ts";
@@ -31,6 +32,8 @@ export interface Call {
   /** As ok, with JSON text. */
   okText(text: string): void;
   fail(error: unknown): void;
+  /** @throws GatewayError UNAUTHORIZED where what the caller came in with has ended meanwhile */
+  requireLive(): void;
   /** The effect is in the journal's queue: the next request of the connection on this session may go on. */
   entered(): void;
 }
@@ -60,6 +63,8 @@ export interface RegistryDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly audit: Audit;
+  /** Whether what a caller came in with still counts: asked when a request comes, and again when it is about to write. */
+  readonly isLive: (principal: Principal) => boolean;
   /** Counts every request, with the error it was answered with. */
   readonly count: (error: GatewayError | null, caller: Caller) => void;
   /** Bounds how fast a caller changes things. */
@@ -116,6 +121,7 @@ export class Registry {
           },
         );
       }
+      call.requireLive();
       const { definition } = handler;
       if (definition.mutates === true && this.#isTooFast(caller, call)) return;
       if (definition.audit !== undefined) {
@@ -238,7 +244,8 @@ export class Registry {
 
   #call(caller: Caller, method: string, answer: (outcome: Outcome) => void): OpenCall {
     const count = (error: GatewayError | null): void => this.#deps.count(error, caller);
-    return new OpenCall(caller, answer, (error) => this.#publicError(method, error), count);
+    const publicError = (error: unknown): GatewayError => this.#publicError(method, error);
+    return new OpenCall(caller, { answer, publicError, count, isLive: this.#deps.isLive });
   }
 
   /** What the caller may know of an error: everything of ours, of anything else only an id that is in the log. */

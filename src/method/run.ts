@@ -79,6 +79,7 @@ async function wait(deps: MethodDeps, run_id: string, timeout_ms: number, call: 
   const runner = deps.runs.get(run_id);
   if (isEnded(run)) return run;
   if (runner !== undefined) await inTime(deps, runner.ended, timeout_ms, call.caller.signal);
+  call.requireLive();
   // Who may read it is asked again, and only what is published is told.
   return (await find(deps, run_id, call.user)).run;
 }

@@ -1,7 +1,6 @@
 import type { Static } from "@sinclair/typebox";
 import type { Connection } from "../core/connections.ts";
 import type { RowChange } from "../core/operation.ts";
-import { storageRefuses } from "../core/outage.ts";
 import { Serial } from "../core/serial.ts";
 import type { SessionRef, ShareRole } from "../core/session.ts";
 import {
@@ -18,6 +17,7 @@ import type { MethodDeps } from "./deps.ts";
 import type { Call } from "./registry.ts";
 import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
+import { endSession, shareDrop, shareId, takeBack } from "./session-end.ts";
 
 /** Who follows a session, who may, and its end. */
 export function sharingMethods(deps: MethodDeps): MethodHandler[] {
@@ -53,7 +53,11 @@ export function sharingMethods(deps: MethodDeps): MethodHandler[] {
       owned(session_id, call, (session) => unshare(deps, session, user, call)),
     ),
     handle(sessionDelete, ({ session_id }, call) =>
-      owned(session_id, call, (session) => remove(deps, session, call)),
+      owned(session_id, call, (session) =>
+        endSession(deps, session, call.user, (command) =>
+          appendAndWait(call, deps.journal, deps.clock.now(), command),
+        ),
+      ),
     ),
   ];
 }
@@ -99,10 +103,6 @@ function socketOf(call: Call): Connection {
   );
 }
 
-function shareId(session: SessionRef, user: string): string {
-  return `${session.id}:${user}`;
-}
-
 async function share(
   deps: MethodDeps,
   session: SessionRef,
@@ -116,22 +116,13 @@ async function share(
     });
   }
   const data = JSON.stringify({ user, role });
-  const place = { collection: "share", id: shareId(session, user), owner: session.id };
+  const place = { collection: "share", id: shareId(session.id, user), owner: session.id };
   const row: RowChange = { kind: "record.put", record: { ...place, data, expires_at: null } };
   await commitShare(deps, call, row, () => deps.directory.share(session.id, user, role));
 }
 
 async function unshare(deps: MethodDeps, session: SessionRef, user: string, call: Call): Promise<void> {
-  const { directory, connections } = deps;
-  await commitShare(deps, call, shareDrop(session, user), () => {
-    directory.unshare(session.id, user);
-    for (const connection of connections.ofUser(user))
-      connection.subscriptions.get(session.id)?.end("revoked");
-  });
-}
-
-function shareDrop(session: SessionRef, user: string): RowChange {
-  return { kind: "record.drop", collection: "share", id: shareId(session, user) };
+  await commitShare(deps, call, shareDrop(session.id, user), () => takeBack(deps, session.id, user));
 }
 
 function commitShare(deps: MethodDeps, call: Call, row: RowChange, committed: () => void): Promise<void> {
@@ -144,35 +135,5 @@ function commitShare(deps: MethodDeps, call: Call, row: RowChange, committed: ()
       committed();
       return {};
     },
-  });
-}
-
-/** Ends its runs, closes its log, tells who follows it, and erases it behind the answer. */
-async function remove(deps: MethodDeps, session: SessionRef, call: Call): Promise<void> {
-  const { runs, journal, directory, connections, clock, changes, maintenance } = deps;
-  if (journal.refused !== null) throw storageRefuses();
-  const ending = { status: "aborted", ended_by: call.user, reason: "deleted" } as const;
-  const reopen = await runs.shut(session.id, ending);
-  const shared = directory.readersOf(session).filter((user) => user !== session.owner);
-  const now = clock.now();
-  const shares = shared.map((user) => shareDrop(session, user));
-  await appendAndWait(call, journal, now, {
-    session,
-    events: [{ type: "session.closed", ts: now, run_id: null, payload: '{"reason":"deleted"}' }],
-    rows: [{ kind: "session.close", at: now }, ...shares],
-    remember: {},
-    committed: ({ tail }) => {
-      reopen();
-      const readers = directory.readersOf(session);
-      directory.deleted(session);
-      // The last event is published right after this block's turn; the subscriptions end behind it.
-      clock.after(0, () => {
-        for (const connection of connections.all()) connection.subscriptions.get(session.id)?.end("deleted");
-        changes.deleted(session, tail ?? undefined, readers);
-        void maintenance.erase(session.id);
-      });
-      return {};
-    },
-    undo: reopen,
   });
 }

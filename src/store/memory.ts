@@ -8,7 +8,7 @@ import { auditRows } from "./memory/audit.ts";
 import * as reads from "./memory/reads.ts";
 import type { MemoryState } from "./memory/state.ts";
 import { liveSession, newState, pair, unendedRuns } from "./memory/state.ts";
-import { copy, erase, expire, load, trim } from "./memory/upkeep.ts";
+import { copy, erase, expire, forget, load, trim } from "./memory/upkeep.ts";
 import { assertGroup, withinTtl } from "./rules.ts";
 
 export interface MemoryStoreOptions {
@@ -49,6 +49,7 @@ export function createMemoryStore({ clock, limits }: MemoryStoreOptions): Store 
       );
     },
     sessions: async (query) => reads.sessions(live(), query),
+    owners: async () => reads.owners(live()),
     run: async (run_id) => reads.run(live(), run_id),
     runs: async (query) => reads.runs(live(), query),
     async idempotency(user, key) {
@@ -120,5 +121,7 @@ function applyUpkeep(
       return erase(state, item);
     case "copy":
       return copy(state, limits, item);
+    case "forget":
+      return forget(state, item);
   }
 }

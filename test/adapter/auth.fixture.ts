@@ -178,8 +178,10 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
     onThrottled,
   });
   const deps = { journal, clock, credentials, devices, tickets };
+  const isLive = (principal: Principal): boolean => credentials.isLive(principal);
   const rates = { count: () => null };
-  const registry = new Registry({ store, clock, log, audit, count: nothing, rates, draining: () => false }, [
+  const around = { store, clock, log, audit, isLive, count: nothing, rates, draining: () => false };
+  const registry = new Registry(around, [
     ...tokenMethods(deps),
     ...authSessionMethods(deps),
     ...deviceMethods(deps),

@@ -1,7 +1,20 @@
 import { expect, test } from "bun:test";
 import type { RunQuery, SessionQuery } from "../../src/core/store.ts";
 import type { MakeStore } from "./store.builders.ts";
-import { append, commitAll, create, endRun, event, START, startRun } from "./store.builders.ts";
+import {
+  append,
+  close,
+  commit,
+  commitAll,
+  create,
+  endRun,
+  event,
+  key,
+  ok,
+  put,
+  START,
+  startRun,
+} from "./store.builders.ts";
 
 export function listConformance(make: MakeStore): void {
   test("lists the sessions a user owns or shares, newest first, in pages", async () => {
@@ -172,6 +185,67 @@ export function listConformance(make: MakeStore): void {
       append(null, [], [{ kind: "record.put", record: record("c", "ada") }]),
     );
     expect(await store.records("token")).toEqual([rows[1]!, record("c", "ada")]);
+  });
+
+  test("knows who owns sessions, and how many", async () => {
+    await using fixture = await make();
+    const { store } = fixture;
+    expect(await store.owners()).toEqual([]);
+    await commitAll(
+      store,
+      create("ses_a"),
+      create("ses_b"),
+      create("ses_c", { owner: "Bob" }),
+      close("ses_b"),
+    );
+    expect(await store.owners()).toEqual([
+      { user: "Bob", sessions: 1 },
+      { user: "ada", sessions: 1 },
+    ]);
+  });
+
+  test("gives a session to another user, without its name, with its runs and what it counts for", async () => {
+    await using fixture = await make({ sessions_per_user: 1 });
+    const { store } = fixture;
+    await commitAll(
+      store,
+      create("ses_a", { name: "plan" }),
+      create("ses_b", { owner: "bob", name: "plan" }),
+    );
+    await commitAll(store, startRun("ses_a", "run_1"), endRun("ses_a", "run_1"));
+    const transfer = { kind: "session.transfer", owner: "bob" } as const;
+    const refused = append("ses_a", [event("session.updated")], [transfer, put("m"), put("m")]);
+    expect(await commit(store, refused)).toEqual([{ ok: false, reason: "exists" }]);
+    expect(await store.named("ada", "plan")).toMatchObject({ id: "ses_a", owner: "ada" });
+    await commitAll(store, append("ses_a", [event("session.updated")], [transfer]));
+    expect(await store.session("ses_a")).toMatchObject({ owner: "bob", name: null, head: 5 });
+    expect(await store.named("ada", "plan")).toBeNull();
+    expect(await store.named("bob", "plan")).toMatchObject({ id: "ses_b" });
+    const of = { shared: [], limit: 10 };
+    expect(await store.runs({ user: "ada", ...of })).toEqual([]);
+    expect((await store.runs({ user: "bob", ...of })).map(({ run_id }) => run_id)).toEqual(["run_1"]);
+    expect(await store.owners()).toEqual([{ user: "bob", sessions: 2 }]);
+    // The one has room again, the other has none.
+    const full = { ok: false, reason: "full", what: "sessions_per_user" } as const;
+    expect(await commit(store, create("ses_c", { name: "plan" }), create("ses_d", { owner: "bob" }))).toEqual(
+      [ok(1), full],
+    );
+  });
+
+  test("forgets the keys of a user, so many at once, and nobody else's", async () => {
+    await using fixture = await make({ keys_per_user: 3 });
+    const { store } = fixture;
+    const keys = ["1", "2", "3"].map((name) => append(null, [], [key(name)]));
+    await commitAll(store, ...keys, append(null, [], [key("1", { user: "bob" })]));
+    const forget = { kind: "forget", user: "ada", max_rows: 2 } as const;
+    expect(await commit(store, forget, forget, forget)).toEqual([
+      { ok: true, done: false },
+      { ok: true, done: true },
+      { ok: true, done: true },
+    ]);
+    expect(await store.idempotency("ada", "1")).toBeNull();
+    expect(await store.idempotency("bob", "1")).not.toBeNull();
+    await commitAll(store, ...keys);
   });
 
   test("counts what there is", async () => {

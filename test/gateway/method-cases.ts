@@ -17,6 +17,8 @@ export interface World {
   freshDevice(): Promise<string>;
   /** The code of a device that asks to be paired. */
   freshPairing(): Promise<string>;
+  /** Somebody with a token. */
+  freshUser(): Promise<string>;
   freshSocket(): Promise<{ socket: TestSocket; connection_id: string }>;
 }
 
@@ -182,6 +184,19 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
     answer: () => ({ revoked: true }),
   },
   "ticket.create": { params: nothing },
+  "user.list": { params: () => ({ limit: 1 }), answer: () => ({ users: [{}], next: expect.any(String) }) },
+  "user.disable": {
+    params: async (world) => ({ user: await world.freshUser(), disabled: true }),
+    answer: () => ({ disabled: true }),
+  },
+  "user.delete": {
+    params: async (world) => ({
+      user: await world.freshUser(),
+      sessions: "transfer",
+      transfer_to: await world.freshUser(),
+    }),
+    answer: () => ({ deleted: true, sessions: 0 }),
+  },
   "audit.list": { params: () => ({ limit: 3, user: "owner", action: "login", outcome: "ok", since: 0 }) },
   "device.register": {
     params: () => ({ public_key: newDevice().public_key, name: "case", user: "owner", scopes: [] }),
@@ -228,6 +243,11 @@ export async function createWorld(stack: Stack): Promise<World> {
       return device_id;
     },
     freshPairing: () => askToPair(stack.gateway.ws_url, newDevice()),
+    async freshUser() {
+      const user = `user-${++made}`;
+      await owner.call("token.create", { name: "fresh", user });
+      return user;
+    },
     freshSocket: () => openNamed(owner),
   };
 }

@@ -69,6 +69,7 @@ export interface TestEngineOptions {
   readonly storage_stall_ms?: number;
   readonly max_concurrent_runs?: number;
   readonly run_timeout_ms?: number;
+  readonly isLive?: (principal: Principal) => boolean;
 }
 
 /** The real domain over a store (in memory unless another is given) and a scripted model. */
@@ -93,6 +94,7 @@ export async function startEngine(options: TestEngineOptions = {}): Promise<Test
     event_grace_ms: 600_000,
     storage_stall_ms: options.storage_stall_ms ?? 30_000,
     capabilities: [],
+    isLive: options.isLive ?? (() => true),
     fatal: (error) => (fatal.error = error),
   });
   await engine.recover(opened);

@@ -136,6 +136,9 @@ function changeRow(
       setRow(session, settings);
       return null;
     }
+    case "session.transfer":
+      setRow(session, { owner: row.owner, name: null });
+      return null;
     case "session.close":
       return closeSession(operation, session, row);
     case "message.put":

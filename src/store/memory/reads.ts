@@ -12,7 +12,7 @@ import type {
 import type { Limits } from "../../core/limits.ts";
 import { eventBytes, hasEnded, messageBytes, takeWithin, withinTtl } from "../rules.ts";
 import type { MemoryRun, MemoryState } from "./state.ts";
-import { liveSession, messagesBySeq, oldestRunFirst, unendedRuns } from "./state.ts";
+import { countSessions, liveSession, messagesBySeq, oldestRunFirst, unendedRuns } from "./state.ts";
 
 export function page(
   state: MemoryState,
@@ -135,6 +135,14 @@ export function sessions(state: MemoryState, query: SessionQuery): SessionRow[] 
     )
     .toSorted((a, b) => newestFirst(a.updated_at, a.id, b.updated_at, b.id))
     .slice(0, query.limit);
+}
+
+export function owners(state: MemoryState): { user: string; sessions: number }[] {
+  const users = new Set([...state.sessions.values()].map(({ row }) => row.owner));
+  return [...users]
+    .toSorted()
+    .map((user) => ({ user, sessions: countSessions(state, user) }))
+    .filter(({ sessions }) => sessions > 0);
 }
 
 export function run(state: MemoryState, run_id: string): RunRow | null {

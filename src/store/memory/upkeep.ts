@@ -1,4 +1,11 @@
-import type { CopyItem, EraseItem, ItemResult, LoadItem, TrimItem } from "../../core/operation.ts";
+import type {
+  CopyItem,
+  EraseItem,
+  ForgetItem,
+  ItemResult,
+  LoadItem,
+  TrimItem,
+} from "../../core/operation.ts";
 import type { Limits } from "../../core/limits.ts";
 import { messageBytes, takeWithin, withinTtl, withoutRun, writesMessage } from "../rules.ts";
 import { checkKey, keyOf } from "./append.ts";
@@ -139,6 +146,12 @@ function startCopy(
   };
   state.sessions.set(item.into, session);
   return session;
+}
+
+export function forget(state: MemoryState, { user, max_rows }: ForgetItem): ItemResult {
+  const keys = [...state.keys].filter(([, key]) => key.user === user).slice(0, max_rows);
+  for (const [id] of keys) state.keys.delete(id);
+  return { ok: true, done: keys.length < max_rows };
 }
 
 export function expire(state: MemoryState, limits: Limits, now: number, max_rows: number): number {

@@ -70,6 +70,8 @@ export function createGroupWriter(db: Database, limits: Limits, durability: Dura
         return erase(item);
       case "copy":
         return copy(item);
+      case "forget":
+        return { ok: true, done: quotas.forget(item.user, item.max_rows) < item.max_rows };
     }
   }
 

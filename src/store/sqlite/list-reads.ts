@@ -26,7 +26,12 @@ function createSessionList(db: Database) {
      UNION ALL SELECT * FROM (${part("s.owner <> ?1 AND s.id IN (SELECT value FROM json_each(?8))")})
      ORDER BY updated_at DESC, id DESC LIMIT ?7`,
   );
+  const owners = hold<{ user: string; sessions: number }>(
+    db,
+    "SELECT user, session_count AS sessions FROM quotas WHERE session_count > 0 ORDER BY user",
+  );
   return {
+    owners: (): { user: string; sessions: number }[] => owners.all(),
     sessions({ user, shared, limit, after, query, archived, updated_after }: SessionQuery): SessionRow[] {
       const at = after?.updated_at ?? BEGINNING.at;
       const filters = [

@@ -19,6 +19,8 @@ export interface Quotas {
   /** Null where the key is free and the user may hold another one; the prior answer where it is taken. */
   checkKey(fields: KeyFields): Refused | null;
   keep(fields: KeyFields, session: Pick<SessionRow, "id" | "epoch"> | null, seq: number): void;
+  /** Erases keys of a user, and what was counted of one who has nothing; the number of keys erased. */
+  forget(user: string, max_rows: number): number;
   /** Erases keys made at or before `before`, oldest first; the number erased. */
   expireKeys(before: number, max_rows: number): number;
 }
@@ -54,6 +56,7 @@ export function createQuotas(db: Database, limits: Limits): Quotas {
     `DELETE FROM idempotency WHERE (user, key) IN
        (SELECT user, key FROM idempotency WHERE created_at <= ? ORDER BY created_at LIMIT ?) RETURNING user`,
   );
+  const dropCount = hold(db, "DELETE FROM quotas WHERE user = ? AND session_count <= 0 AND key_count <= 0");
   const countOut = (dropped: readonly { user: string }[]): number => {
     const by_user = new Map<string, number>();
     for (const { user } of dropped) by_user.set(user, (by_user.get(user) ?? 0) + 1);
@@ -83,6 +86,11 @@ export function createQuotas(db: Database, limits: Limits): Quotas {
     keep({ user, key, fingerprint, answer, created_at }, session, seq) {
       if (find.get(user, key) === null) count.run(user, 0, 1);
       put.run(user, key, fingerprint, answer, session?.id ?? null, session?.epoch ?? null, seq, created_at);
+    },
+    forget(user, max_rows) {
+      const dropped = countOut(dropOfUser.all(user, Number.MAX_SAFE_INTEGER, max_rows));
+      dropCount.run(user);
+      return dropped;
     },
     expireKeys: (before, max_rows) => countOut(dropOldest.all(before, max_rows)),
   };

@@ -33,6 +33,7 @@ export function createRowWriter(
     `UPDATE sessions SET title = ?, title_folded = ?, model = ?, system_prompt = ?, metadata = ?, archived = ?
      WHERE session_key = ?`,
   );
+  const transfer = createTransfer(db, sessions, quotas);
   const bury = hold(db, "INSERT INTO tombstones (id, owner, name, epoch, deleted_at) VALUES (?, ?, ?, ?, ?)");
   function close(session: WorkingSession, at: number): null {
     if (session.state === "deleting") return null;
@@ -60,6 +61,8 @@ export function createRowWriter(
           );
           return null;
         }
+        case "session.transfer":
+          return transfer(session, row.owner);
         case "session.close":
           return close(session, row.at);
         case "message.put":
@@ -76,6 +79,22 @@ export function createRowWriter(
       }
     },
     writeRecord,
+  };
+}
+
+function createTransfer(db: Database, sessions: WorkingSessions, quotas: Quotas) {
+  const own = hold(db, "UPDATE sessions SET owner = ? WHERE session_key = ?");
+  const ownRuns = hold(db, "UPDATE runs SET owner = ? WHERE session_key = ?");
+  return (session: WorkingSession, owner: string): null => {
+    // Without its name first: the new owner may have one that is called so.
+    sessions.change(session, { name: null });
+    sessions.flush(session);
+    own.run(owner, session.session_key);
+    ownRuns.run(owner, session.session_key);
+    quotas.countSession(session.owner, -1);
+    quotas.countSession(owner, 1);
+    sessions.change(session, { owner });
+    return null;
   };
 }
 

@@ -6,7 +6,7 @@ import type { SessionState } from "./session-row.ts";
 export interface WorkingSession {
   readonly session_key: number;
   readonly id: string;
-  readonly owner: string;
+  owner: string;
   name: string | null;
   state: SessionState;
   readonly epoch: string;

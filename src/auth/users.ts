@@ -1,0 +1,127 @@
+import type { RecordRow } from "../core/operation.ts";
+import type { Clock } from "../core/ports.ts";
+import type { KnownUser, Removal, UserBook, UserChange } from "../core/users.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { Scope } from "../protocol/schema.ts";
+import type { Book } from "./book.ts";
+import { OWNER } from "./owner.ts";
+import { listScopes } from "./scopes.ts";
+
+export const USERS = "user";
+
+/** As stored, of those who are shut out. */
+interface StoredUser {
+  readonly disabled_at: number;
+  readonly by: string;
+  readonly removal: Removal | null;
+}
+
+/** The users who are shut out. */
+export class ShutUsers {
+  readonly #shut = new Map<string, StoredUser>();
+
+  load(rows: readonly RecordRow[]): void {
+    for (const { id, data } of rows) this.#shut.set(id, JSON.parse(data) as StoredUser);
+  }
+  has(user: string): boolean {
+    return this.#shut.has(user);
+  }
+  get(user: string): StoredUser | undefined {
+    return this.#shut.get(user);
+  }
+  entries(): Iterable<[string, StoredUser]> {
+    return this.#shut;
+  }
+  put(user: string, stored: StoredUser): UserChange {
+    const record = {
+      collection: USERS,
+      id: user,
+      owner: user,
+      data: JSON.stringify(stored),
+      expires_at: null,
+    };
+    return { rows: [{ kind: "record.put", record }], commit: () => void this.#shut.set(user, stored) };
+  }
+  drop(user: string): UserChange {
+    return {
+      rows: [{ kind: "record.drop", collection: USERS, id: user }],
+      commit: () => void this.#shut.delete(user),
+    };
+  }
+}
+
+export interface UsersOptions {
+  readonly book: Book;
+  readonly shut: ShutUsers;
+  readonly clock: Clock;
+}
+
+export function createUsers({ book, shut, clock }: UsersOptions): UserBook {
+  return {
+    users: () => knownUsers(book, shut),
+    isShutOut: (user) => shut.has(user),
+    requireOpen: (user) => requireOpen(user, shut),
+    disable: (user, by) => shut.put(user, { disabled_at: clock.now(), by, removal: null }),
+    enable: (user) => shut.drop(user),
+    remove: (removal) => shut.put(removal.user, { disabled_at: clock.now(), by: removal.by, removal }),
+    removals: () => [...shut.entries()].flatMap(([, { removal }]) => removal ?? []),
+    forget(user) {
+      const theirs = [...book.entries()].filter(({ principal }) => principal.user === user);
+      const over = shut.drop(user);
+      return {
+        // A credential is stored in the collection of its kind.
+        rows: [
+          ...theirs.map(({ kind, id }) => ({ kind: "record.drop", collection: kind, id }) as const),
+          ...over.rows,
+        ],
+        commit: () => {
+          for (const { id } of theirs) book.end(id);
+          over.commit();
+        },
+      };
+    },
+  };
+}
+
+function requireOpen(user: string, shut: ShutUsers): void {
+  if (user === OWNER) {
+    throw conflict(
+      `${OWNER} has the token of this machine, so that there is always an administrator: revoke or rotate their other tokens instead`,
+    );
+  }
+  if (isRemoved(shut.get(user))) throw conflict(`${user} is being deleted already`);
+}
+
+function isRemoved(stored: StoredUser | undefined): boolean {
+  return stored !== undefined && stored.removal !== null;
+}
+
+function conflict(message: string): GatewayError {
+  return new GatewayError("CONFLICT", message, { details: { kind: "state" } });
+}
+
+function knownUsers(book: Book, shut: ShutUsers): KnownUser[] {
+  const known = new Map<string, { scopes: Set<Scope>; counts: Record<string, number>; last: number }>();
+  const of = (user: string) => {
+    const found = known.get(user) ?? { scopes: new Set<Scope>(), counts: {}, last: 0 };
+    known.set(user, found);
+    return found;
+  };
+  for (const { user, scopes } of book.standing()) for (const scope of scopes) of(user).scopes.add(scope);
+  for (const entry of book.entries()) {
+    const { principal, kind } = entry;
+    const found = of(principal.user);
+    for (const scope of principal.scopes) found.scopes.add(scope);
+    found.counts[kind] = (found.counts[kind] ?? 0) + 1;
+    found.last = Math.max(found.last, ("last_used_at" in entry && entry.last_used_at) || 0);
+  }
+  for (const [user] of shut.entries()) of(user);
+  return [...known].map(([user, { scopes, counts, last }]) => ({
+    user,
+    disabled: shut.has(user),
+    deleting: isRemoved(shut.get(user)),
+    scopes: listScopes(scopes),
+    counts,
+    ...(last > 0 && { last_used_at: last }),
+  }));
+}

@@ -1,0 +1,103 @@
+import type { RowChange } from "../core/operation.ts";
+import { storageRefuses } from "../core/outage.ts";
+import type { SessionRef } from "../core/session.ts";
+import { sessionPayload } from "../core/session.ts";
+import type { CommandAppend } from "./append.ts";
+import type { MethodDeps } from "./deps.ts";
+import { withTail } from "./deps.ts";
+
+export type EndDeps = Pick<
+  MethodDeps,
+  "runs" | "journal" | "directory" | "connections" | "clock" | "changes" | "maintenance"
+>;
+
+/** Appends, and resolves when it is committed. */
+type Write = (command: CommandAppend) => Promise<void>;
+
+export function shareId(session: string, user: string): string {
+  return `${session}:${user}`;
+}
+
+export function shareDrop(session: string, user: string): RowChange {
+  return { kind: "record.drop", collection: "share", id: shareId(session, user) };
+}
+
+/** The share is gone from the store: it acts at once, on what is open too. */
+export function takeBack({ directory, connections }: EndDeps, session: string, user: string): void {
+  directory.unshare(session, user);
+  for (const connection of connections.ofUser(user)) connection.subscriptions.get(session)?.end("revoked");
+}
+
+/** Ends its runs, closes its log, tells who follows it, and erases it behind the answer. */
+export async function endSession(
+  deps: EndDeps,
+  session: SessionRef,
+  by: string,
+  write: Write,
+): Promise<void> {
+  const { runs, journal, directory, connections, clock, changes, maintenance } = deps;
+  if (journal.refused !== null) throw storageRefuses();
+  const ending = { status: "aborted", ended_by: by, reason: "deleted" } as const;
+  const reopen = await runs.shut(session.id, ending);
+  const shared = directory.readersOf(session).filter((user) => user !== session.owner);
+  const now = clock.now();
+  const shares = shared.map((user) => shareDrop(session.id, user));
+  await write({
+    session,
+    events: [{ type: "session.closed", ts: now, run_id: null, payload: '{"reason":"deleted"}' }],
+    rows: [{ kind: "session.close", at: now }, ...shares],
+    remember: {},
+    committed: ({ tail }) => {
+      reopen();
+      const readers = directory.readersOf(session);
+      directory.deleted(session);
+      // The last event is published right after this block's turn; the subscriptions end behind it.
+      clock.after(0, () => {
+        for (const connection of connections.all()) connection.subscriptions.get(session.id)?.end("deleted");
+        changes.deleted(session, tail ?? undefined, readers);
+        void maintenance.erase(session.id);
+      });
+      return {};
+    },
+    undo: reopen,
+  });
+}
+
+/**
+ * Gives a session to another user, who calls it by the gateway's id: the name was the choice of the one before, and becomes
+ * the title where there is none. Its runs end; who it is shared with keeps it.
+ */
+export async function transferSession(
+  deps: EndDeps,
+  session: SessionRef,
+  { to, by }: { readonly to: string; readonly by: string },
+  write: Write,
+): Promise<void> {
+  const { runs, journal, directory, clock } = deps;
+  if (journal.refused !== null) throw storageRefuses();
+  const reopen = await runs.shut(session.id, { status: "aborted", ended_by: by, reason: "transferred" });
+  try {
+    await withTail(deps, session, async ({ row }) => {
+      const { model, system_prompt, metadata, archived } = row;
+      const title = row.title === "" ? (row.name ?? "") : row.title;
+      const payload = sessionPayload({ ...row, title, owner: to });
+      await write({
+        session,
+        events: [{ type: "session.updated", ts: clock.now(), run_id: null, payload }],
+        rows: [
+          { kind: "session.update", title, model, system_prompt, metadata, archived },
+          { kind: "session.transfer", owner: to },
+          shareDrop(session.id, to),
+        ],
+        remember: {},
+        committed: ({ tail }) => {
+          directory.transferred(session, to);
+          if (tail !== null) Object.assign(tail.row, { owner: to, name: null });
+          return {};
+        },
+      });
+    });
+  } finally {
+    reopen();
+  }
+}

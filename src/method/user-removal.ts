@@ -1,0 +1,130 @@
+import type { Logger } from "../core/ports.ts";
+import type { SessionRef } from "../core/session.ts";
+import type { Removal, UserBook } from "../core/users.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { CommandAppend } from "./append.ts";
+import { appendAlone } from "./append.ts";
+import type { MethodDeps } from "./deps.ts";
+import type { EndDeps } from "./session-end.ts";
+import { endSession, shareDrop, takeBack, transferSession } from "./session-end.ts";
+
+const SESSIONS_AT_ONCE = 50;
+const RETRY_MS = 5_000;
+
+export interface RemovalDeps extends EndDeps, Pick<MethodDeps, "store" | "limits"> {
+  readonly users: UserBook;
+  readonly log: Logger;
+}
+
+/**
+ * What is left to do of users who are being deleted: their sessions, what is shared with them, what is remembered of them,
+ * and last their credentials and their name. Whatever is cut short goes on where it was, at the next start at the latest.
+ */
+export class Removals {
+  readonly #deps: RemovalDeps;
+  readonly #running = new Map<string, Promise<number>>();
+  readonly #retries = new Set<() => void>();
+  #closed = false;
+
+  constructor(deps: RemovalDeps) {
+    this.#deps = deps;
+  }
+
+  /** Once at a start: goes on with those the last process did not finish. */
+  resume(): void {
+    for (const removal of this.#deps.users.removals()) void this.finish(removal).catch(() => undefined);
+  }
+
+  /** Resolves with the number of sessions that went. @throws GatewayError when it is cut short: it is tried again */
+  finish(removal: Removal): Promise<number> {
+    const known = this.#running.get(removal.user);
+    if (known !== undefined) return known;
+    const work = this.#finish(removal).finally(() => this.#running.delete(removal.user));
+    this.#running.set(removal.user, work);
+    return work;
+  }
+
+  /** Stops after the step that is under way. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const cancel of this.#retries) cancel();
+    await Promise.allSettled(this.#running.values());
+  }
+
+  async #finish(removal: Removal): Promise<number> {
+    const { user } = removal;
+    try {
+      const sessions = await this.#sessions(removal);
+      await this.#shares(user);
+      await this.#forget(user);
+      this.#deps.log.info({ user, by: removal.by, sessions }, "a user was deleted");
+      return sessions;
+    } catch (error) {
+      if (!this.#closed) this.#again(removal, error);
+      throw error;
+    }
+  }
+
+  #again(removal: Removal, error: unknown): void {
+    const { clock, log } = this.#deps;
+    log.warn({ user: removal.user, err: error }, "the deletion of a user was cut short; it is tried again");
+    const cancel = clock.after(RETRY_MS, () => {
+      this.#retries.delete(cancel);
+      void this.finish(removal).catch(() => undefined);
+    });
+    this.#retries.add(cancel);
+  }
+
+  async #sessions({ user, by, inheritance }: Removal): Promise<number> {
+    const { store, clock, runs } = this.#deps;
+    let count = 0;
+    for (;;) {
+      const rows = await store.sessions({ user, shared: [], limit: SESSIONS_AT_ONCE });
+      if (rows.length === 0) return count;
+      const write = (command: CommandAppend): Promise<void> => appendAlone(this.#deps.journal, command);
+      for (const { id, owner, name } of rows) {
+        this.#checkOpen();
+        const session: SessionRef = { id, owner, name };
+        await (inheritance.sessions === "delete"
+          ? endSession(this.#deps, session, by, write)
+          : transferSession(this.#deps, session, { to: inheritance.transfer_to, by }, write));
+        count++;
+      }
+      // A run whose message was on its way when the user was shut out.
+      await runs.stop(runs.ofOwner(user), { status: "aborted", ended_by: by, reason: "user deleted" });
+      await new Promise<void>((resolve) => clock.after(0, resolve));
+    }
+  }
+
+  async #shares(user: string): Promise<void> {
+    const { directory, journal } = this.#deps;
+    for (const session of directory.sharedWith(user)) {
+      this.#checkOpen();
+      await appendAlone(journal, {
+        session: null,
+        events: [],
+        rows: [shareDrop(session, user)],
+        remember: {},
+        committed: () => takeBack(this.#deps, session, user),
+      });
+    }
+  }
+
+  async #forget(user: string): Promise<void> {
+    const { journal, limits, users } = this.#deps;
+    for (;;) {
+      this.#checkOpen();
+      const result = await journal.run({ kind: "forget", user, max_rows: limits.maintenance_rows });
+      if (!result.ok || ("done" in result && result.done)) break;
+    }
+    const { rows, commit } = users.forget(user);
+    await appendAlone(journal, { session: null, events: [], rows, remember: {}, committed: commit });
+  }
+
+  #checkOpen(): void {
+    if (!this.#closed) return;
+    throw new GatewayError("UNAVAILABLE", "the gateway is stopping; the user is deleted at the next start", {
+      details: { kind: "draining" },
+    });
+  }
+}
