@@ -180,4 +180,4 @@ test("a configuration that is another than at the start before is noted, by the 
   expect(rest).toEqual([first]);
   expect(second).toContain("llm.providers.mine.api_key");
   await rm(data_dir, { recursive: true, force: true });
-});
+}, 60_000);
