@@ -22,6 +22,8 @@ interface Slot {
   counted: number;
   /** Storage refuses to load it, for now. */
   isRefused: boolean;
+  /** Its session is erased: it goes as soon as nobody uses it. */
+  isForgotten: boolean;
   /** Why there will be no tail: the slot is not in use any more. */
   failed: Error | null;
   waiting: Waiter[];
@@ -99,7 +101,9 @@ export class Tails {
 
   release(id: string): void {
     const slot = this.#slots.get(id);
-    if (slot !== undefined) slot.pins--;
+    if (slot === undefined) return;
+    slot.pins--;
+    this.#dropForgotten(slot);
   }
 
   /** An operation is about to be queued: its tail is loaded first, unless the operation makes the session. */
@@ -118,6 +122,7 @@ export class Tails {
       slot.queued--;
       // What would have made the session failed, so that there is nothing to wait for.
       if (slot.queued <= 0 && slot.tail === null) this.#fail(slot, new NoSuchSession(session.id));
+      this.#dropForgotten(slot);
     };
   }
 
@@ -185,10 +190,12 @@ export class Tails {
     this.#bytes = bytes;
   }
 
-  /** Forgets a session that was erased. Its readers were told before. */
+  /** Forgets a session that was erased, once nobody uses its tail. Its readers were told before. */
   forget(id: string): void {
     const slot = this.#slots.get(id);
-    if (slot !== undefined && slot.queued <= 0 && slot.pins <= 0) this.#drop(slot);
+    if (slot === undefined) return;
+    slot.isForgotten = true;
+    this.#dropForgotten(slot);
   }
 
   #slot(session: SessionRef): Slot {
@@ -208,7 +215,8 @@ export class Tails {
 
   #add(session: SessionRef): Slot {
     const counts = { pins: 0, queued: 0, counted: 0 };
-    const slot: Slot = { session, tail: null, ...counts, isRefused: false, failed: null, waiting: [] };
+    const states = { isRefused: false, isForgotten: false, failed: null };
+    const slot: Slot = { session, tail: null, ...counts, ...states, waiting: [] };
     this.#slots.set(session.id, slot);
     return slot;
   }
@@ -232,6 +240,10 @@ export class Tails {
     slot.failed ??= error;
     this.#drop(slot);
     for (const waiter of slot.waiting.splice(0)) waiter.reject(error);
+  }
+
+  #dropForgotten(slot: Slot): void {
+    if (slot.isForgotten && slot.queued <= 0 && slot.pins <= 0) this.#drop(slot);
   }
 
   #drop(slot: Slot): void {

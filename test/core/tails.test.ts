@@ -131,6 +131,22 @@ test("a session that is forgotten is not counted any more", () => {
   expect([tails.size, tails.bytes]).toEqual([0, 0]);
 });
 
+test("one that is forgotten while somebody uses it goes with the last of them", async () => {
+  const { tails } = stage();
+  for (const id of ["pinned", "queued", "both"]) append(tails, id, 1_000);
+  await tails.pin(ref("pinned"));
+  tails.pinNow("both");
+  const leaves = ["queued", "both"].map((id) => tails.enter(ref(id)));
+  for (const id of ["pinned", "queued", "both"]) tails.forget(id);
+  expect(tails.size).toBe(3);
+  tails.release("pinned");
+  expect(tails.has("pinned")).toBe(false);
+  for (const leave of leaves) leave();
+  expect([tails.has("queued"), tails.has("both")]).toEqual([false, true]);
+  tails.release("both");
+  expect([tails.size, tails.bytes]).toEqual([0, 0]);
+});
+
 test("one that is written, that has readers or an open message is not dropped", () => {
   const { tails } = stage({ tails_idle: 0 });
   const open = append(tails, "open");
