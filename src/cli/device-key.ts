@@ -1,22 +1,7 @@
-import {
-  chmodSync,
-  closeSync,
-  fchmodSync,
-  fstatSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from "node:fs";
-import { dirname, join } from "node:path";
 import type { DeviceCredential } from "../client/device.ts";
 import { deviceOf } from "../client/device.ts";
-import { userConfigDir } from "../config/data-dir.ts";
 import { CommandError } from "./exit.ts";
+import { gatewayFile, readPrivate, writePrivate } from "./gateway-file.ts";
 import type { Io } from "./io.ts";
 
 /**
@@ -28,40 +13,11 @@ export interface DeviceKey {
   readonly jwk: Pick<JsonWebKey, "kty" | "crv" | "d" | "x">;
 }
 
-const MAX_BYTES = 4_096;
-
-/** The address of a gateway, in the one way it is remembered by. */
-export function gatewayOrigin(url: string): string {
-  const { protocol, host } = new URL(url);
-  const scheme = protocol === "https:" || protocol === "wss:" ? "https" : "http";
-  return `${scheme}://${host.replace(/^localhost(?=:|$)/, "127.0.0.1")}`;
-}
-
-/** Null: there is none for this gateway. A file others may read is closed to them. @throws CommandError */
+/** Null: there is none for this gateway. @throws CommandError */
 export function readDeviceKey(url: string, io: Io): DeviceKey | null {
-  const path = pathOf(url, io);
-  let file: number;
-  try {
-    file = openSync(path, "r");
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return null;
-    throw unusable("read", path, error);
-  }
-  try {
-    const found = fstatSync(file);
-    if (!found.isFile() || found.size > MAX_BYTES) throw notAKey(path);
-    if ((found.mode & 0o077) !== 0 && process.platform !== "win32") {
-      fchmodSync(file, 0o600);
-      io.err(
-        `warning: others could read ${path}: it is closed to them now; if they might have, revoke the device, remove the file and pair again`,
-      );
-    }
-    return { path, jwk: parse(readFileSync(file, "utf8"), path) };
-  } catch (error) {
-    throw error instanceof CommandError ? error : unusable("read", path, error);
-  } finally {
-    closeSync(file);
-  }
+  const path = gatewayFile(url, io, ".json");
+  const text = readPrivate(path, io);
+  return text === null ? null : { path, jwk: parse(text, path) };
 }
 
 /** The key for this gateway, made where there is none. @throws CommandError */
@@ -70,8 +26,8 @@ export async function openDeviceKey(url: string, io: Io): Promise<DeviceKey> {
   if (found !== null) return found;
   const keys = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]);
   const { kty, crv, d, x } = await crypto.subtle.exportKey("jwk", keys.privateKey);
-  const path = pathOf(url, io);
-  writeOnce(path, `${JSON.stringify({ kty, crv, d, x })}\n`);
+  const path = gatewayFile(url, io, ".json");
+  writePrivate(path, `${JSON.stringify({ kty, crv, d, x })}\n`, "once");
   // Of two that start at once one wrote it.
   const written = readDeviceKey(url, io);
   if (written === null) throw new CommandError(`${path} was removed while it was made: try again`);
@@ -95,15 +51,10 @@ export async function credentialOf(
   }
 }
 
-function pathOf(url: string, io: Io): string {
-  const name = `${encodeURIComponent(gatewayOrigin(url))}.json`;
-  return join(userConfigDir(io.env, process.platform), "devices", name);
-}
-
 function parse(text: string, path: string): DeviceKey["jwk"] {
-  let value: Record<string, unknown>;
+  let value: Record<string, unknown> | null;
   try {
-    value = JSON.parse(text) as Record<string, unknown>;
+    value = JSON.parse(text) as Record<string, unknown> | null;
   } catch {
     throw notAKey(path);
   }
@@ -113,39 +64,6 @@ function parse(text: string, path: string): DeviceKey["jwk"] {
   return { kty, crv, d, x };
 }
 
-/** Mode 0600 in a directory 0700, in one step: a reader finds nothing or all of it, and what is there stays. */
-function writeOnce(path: string, text: string): void {
-  const directory = dirname(path);
-  const draft = `${path}.${process.pid}.${crypto.randomUUID()}`;
-  try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    if ((statSync(directory).mode & 0o077) !== 0 && process.platform !== "win32") chmodSync(directory, 0o700);
-    const file = openSync(draft, "wx", 0o600);
-    try {
-      fchmodSync(file, 0o600);
-      writeSync(file, text);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    linkSync(draft, path);
-  } catch (error) {
-    if (codeOf(error) !== "EEXIST") throw unusable("write", path, error);
-  } finally {
-    rmSync(draft, { force: true });
-  }
-}
-
 function notAKey(path: string): CommandError {
   return new CommandError(`${path} holds no device key: remove it and pair again`);
-}
-
-function unusable(verb: "read" | "write", path: string, error: unknown): CommandError {
-  return new CommandError(
-    `cannot ${verb} the device key ${path} (${codeOf(error) ?? String(error)}): let this user own it`,
-  );
-}
-
-function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException).code;
 }

@@ -7,16 +7,19 @@ import type { Hello } from "../client/methods.ts";
 import { SCOPES } from "../protocol/schema.ts";
 import { VERSION } from "./about.ts";
 import type { Command, Input } from "./args.ts";
-import { credentialOf, gatewayOrigin, openDeviceKey } from "./device-key.ts";
+import { credentialOf, openDeviceKey } from "./device-key.ts";
 import { CommandError, EXIT } from "./exit.ts";
+import { gatewayOrigin } from "./gateway-file.ts";
 import { scopesFrom } from "./grant.ts";
 import type { Io } from "./io.ts";
 import { outJson } from "./io.ts";
 import { qrLines } from "./qr.ts";
+import { rememberTrust } from "./remembered-trust.ts";
 import { dim } from "./style.ts";
 import { visible } from "./table.ts";
-import { GATEWAY_OPTIONS, findGateway } from "./target.ts";
-import { resolveTrust, trustingSocket } from "./trust.ts";
+import type { Target } from "./target.ts";
+import { GATEWAY_OPTIONS, findGateway, withAdvice } from "./target.ts";
+import { isSecure, resolveTrust, trustingSocket } from "./trust.ts";
 
 export const devicePair: Command = {
   name: "device pair",
@@ -25,6 +28,7 @@ export const devicePair: Command = {
   details: [
     "Makes a key for that gateway, which stays on this machine and is only yours to read. Once somebody has approved the code",
     '("agentbus device approve CODE" on the gateway\'s machine), chat, watch, call and status need no token for it.',
+    "What --fingerprint or --ca say of its certificate is remembered with the key.",
     "On a terminal the QR code holds the gateway's address with the code: no secret. With --json every step is a line.",
     "Exit codes: 0 paired, 1 nobody approved in time, 3 cannot reach the gateway, 4 refused.",
   ].join("\n"),
@@ -36,7 +40,8 @@ export const devicePair: Command = {
     ...GATEWAY_OPTIONS,
   },
   run: async (input, io) => {
-    const { url, trust } = findGateway(input, io);
+    const gateway = findGateway(input, io);
+    const { url, trust } = gateway;
     const known = await resolveTrust(trust, url);
     const scopes = scopesFrom(input.text("scopes") ?? "");
     let asked = false;
@@ -56,7 +61,9 @@ export const devicePair: Command = {
     });
     tellAbsence(client, io);
     try {
-      tellPaired(await connect(client), device.device_id, { asked, url, path: key.path }, input, io);
+      const hello = await connect(client, { ...gateway, token: null, device: key });
+      if (isSecure(url) && (trust.fingerprint ?? trust.ca) !== undefined) rememberTrust(url, io, known);
+      tellPaired(hello, device.device_id, { asked, url, path: key.path }, input, io);
       return EXIT.ok;
     } finally {
       client.disconnect();
@@ -83,12 +90,13 @@ export const deviceKey: Command = {
 };
 
 /** @throws ClientError, CommandError where nobody approved in time */
-async function connect(client: Client): Promise<Hello> {
+async function connect(client: Client, target: Target): Promise<Hello> {
   try {
     return await client.connect();
   } catch (error) {
-    const expired = error instanceof ClientError && error.details["kind"] === "pairing_expired";
-    throw expired ? new CommandError(error.message) : error;
+    if (!(error instanceof ClientError)) throw error;
+    const expired = error.details["kind"] === "pairing_expired";
+    throw expired ? new CommandError(error.message) : withAdvice(error, target);
   }
 }
 

@@ -8,9 +8,11 @@ import { VERSION } from "./about.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
 import type { Config } from "./configuration.ts";
 import type { DeviceKey } from "./device-key.ts";
-import { credentialOf, gatewayOrigin, readDeviceKey } from "./device-key.ts";
+import { credentialOf, readDeviceKey } from "./device-key.ts";
 import { CommandError, UsageError } from "./exit.ts";
+import { gatewayOrigin } from "./gateway-file.ts";
 import type { Io } from "./io.ts";
+import { rememberedTrust } from "./remembered-trust.ts";
 import type { Shown, Trust } from "./trust.ts";
 import { TRUST_OPTIONS, isSecure, resolveTrust, trustFor, trustingSocket } from "./trust.ts";
 
@@ -60,7 +62,7 @@ export function findGateway(input: Input, io: Io): Pick<Target, "url" | "config"
   }
   if (!/^(?:https?|wss?):\/\//i.test(named) || !URL.canParse(named))
     throw new UsageError(`"${named}" is no URL: write it like http://127.0.0.1:18789`);
-  return { url: named, config: null, trust: trustFor(input, io, () => trustIfLocal(named, input, io)) };
+  return { url: named, config: null, trust: trustFor(input, io, () => knownTrust(named, input, io)) };
 }
 
 /** The gateway of a configuration, with its own token and certificate. */
@@ -101,7 +103,8 @@ export async function connectTo(target: Target, options: ConnectOptions = {}): P
   return client;
 }
 
-function withAdvice(error: ClientError, target: Target): ClientError {
+/** The same error with the way out, where there is one. */
+export function withAdvice(error: ClientError, target: Target): ClientError {
   const { code, message, details, retryable, retry_after_ms } = error;
   return new ClientError(code, message + adviceFor(error, target), { details, retryable, retry_after_ms });
 }
@@ -142,10 +145,11 @@ function localTrust(config: Config): Trust {
   return { certificate: () => readRunning(config.server.data_dir)?.certificate ?? null };
 }
 
-function trustIfLocal(url: string, input: Input, io: Io): Trust {
+function knownTrust(url: string, input: Input, io: Io): Trust {
   if (!isSecure(url)) return {};
   const { config } = readConfig(input, io);
-  return gatewayOrigin(url) === gatewayOrigin(localUrl(config)) ? localTrust(config) : {};
+  const local = gatewayOrigin(url) === gatewayOrigin(localUrl(config));
+  return local ? localTrust(config) : rememberedTrust(url, io);
 }
 
 /** Where the gateway of this configuration listens: what it wrote down while it runs, else what is configured. */

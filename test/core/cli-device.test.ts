@@ -3,8 +3,9 @@ import { chmodSync, readFileSync, readdirSync, statSync, writeFileSync } from "n
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { renderUnicodeCompact } from "uqr";
-import { credentialOf, gatewayOrigin, openDeviceKey, readDeviceKey } from "../../src/cli/device-key.ts";
+import { credentialOf, openDeviceKey, readDeviceKey } from "../../src/cli/device-key.ts";
 import { CommandError } from "../../src/cli/exit.ts";
+import { gatewayOrigin } from "../../src/cli/gateway-file.ts";
 import type { Io } from "../../src/cli/io.ts";
 import { qrLines } from "../../src/cli/qr.ts";
 import { table, visible } from "../../src/cli/table.ts";
@@ -77,7 +78,7 @@ describe("the key of a device", () => {
     expect(io.errors[0]).not.toContain(String(JSON.parse(readFileSync(path, "utf8")).d));
   });
 
-  test.each(["", "null", "{}", '{"kty":"OKP","crv":"Ed25519","d":1,"x":"x"}', " ".repeat(5_000)])(
+  test.each(["", "null", "{}", '{"kty":"OKP","crv":"Ed25519","d":1,"x":"x"}', " ".repeat(65_000)])(
     "that is none is told by its file: %p",
     async (text) => {
       using home = workplace();
@@ -89,6 +90,14 @@ describe("the key of a device", () => {
       );
     },
   );
+
+  test("that is larger than any is not read", async () => {
+    using home = workplace();
+    const io = user(home.path);
+    const { path } = await openDeviceKey(URL_A, io);
+    writeFileSync(path, " ".repeat(70_000));
+    expect(() => readDeviceKey(URL_A, io)).toThrow(`${path} is not what agentbus wrote`);
+  });
 
   test("that cannot be imported is told by its file", async () => {
     using home = workplace();
@@ -103,9 +112,7 @@ describe("the key of a device", () => {
   test("that cannot be written is one line", async () => {
     using home = workplace();
     home.file(".config", "a file in the way");
-    await expect(openDeviceKey(URL_A, user(home.path))).rejects.toThrow(
-      /^cannot read the device key .*ENOTDIR/,
-    );
+    await expect(openDeviceKey(URL_A, user(home.path))).rejects.toThrow(/^cannot read .*ENOTDIR/);
   });
 });
 

@@ -41,10 +41,10 @@ export function machine(toml?: string, more: Record<string, string> = {}): Machi
   };
 }
 
-/** A machine with a gateway that takes devices; `toml` is more of its configuration. */
-export function gatewayMachine(toml = ""): Machine {
+/** A machine with a gateway that takes devices; `toml` is more of its configuration, `server` of that section. */
+export function gatewayMachine(toml = "", server = ""): Machine {
   const auth = '[auth]\nmode = "multi"\nmodes = ["token", "device"]\n';
-  return machine(`[server]\nport = 0\ndata_dir = "data"\n${auth}${toml}`);
+  return machine(`[server]\nport = 0\ndata_dir = "data"\n${server}${auth}${toml}`);
 }
 
 export function serveOn({ path }: Machine, port = 0): Promise<Served> {
