@@ -45,7 +45,7 @@ export class Tls {
     this.#clock = clock;
     this.#log = log;
     this.#own = config.server.tls.mode === "auto";
-    configured(() => (this.#own ? this.#authority() : this.#find()));
+    configured(() => (this.#own ? findAuthority(config) : this.#find()));
   }
 
   /** The one to begin with. @throws ConfigError; the file system's error where one of our own cannot be kept */
@@ -116,30 +116,30 @@ export class Tls {
     return this.#serving !== null && this.#serving.expires_at - this.#clock.now() < RENEW_MS;
   }
 
+  #find(): Serving {
+    return findCertificate(this.#config, this.#clock.now());
+  }
+
   #remind({ expires_at }: Serving): void {
     const now = this.#clock.now();
     if (this.#own || expires_at - now > WARN_MS || now - this.#reminded_at < DAY_MS) return;
     this.#reminded_at = now;
     this.#log.warn({ expires: day(expires_at) }, "the certificate is about to expire: renew it");
   }
+}
 
-  /** @throws Error */
-  #find(): Serving {
-    const { tls, data_dir } = this.#config.server;
-    const { cert, key } = this.#own ? selfSignedFiles(data_dir) : tls;
-    const pair = readCertificate(
-      read("server.tls.cert", cert),
-      read("server.tls.key", key),
-      this.#clock.now(),
-    );
-    return { ...pair, client_ca: this.#authority() };
-  }
+/** What the files hold now. @throws Error, one line that says which is wrong and what to do */
+export function findCertificate(config: Config, now: number): Serving {
+  const { tls, data_dir } = config.server;
+  const { cert, key } = tls.mode === "auto" ? selfSignedFiles(data_dir) : tls;
+  const pair = readCertificate(read("server.tls.cert", cert), read("server.tls.key", key), now);
+  return { ...pair, client_ca: findAuthority(config) };
+}
 
-  /** @throws Error */
-  #authority(): string | null {
-    const { client_ca } = this.#config.server.tls;
-    return client_ca === "" ? null : checkAuthority(read("server.tls.client_ca", client_ca));
-  }
+/** @throws Error */
+function findAuthority(config: Config): string | null {
+  const { client_ca } = config.server.tls;
+  return client_ca === "" ? null : checkAuthority(read("server.tls.client_ca", client_ca));
 }
 
 /** @throws Error */

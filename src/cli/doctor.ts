@@ -2,6 +2,7 @@ import type { Command, Input } from "./args.ts";
 import { VERSION } from "./about.ts";
 import { checkPort, checkRunning } from "./doctor-gateway.ts";
 import { checkClock, checkProviders } from "./doctor-provider.ts";
+import { checkCertificate } from "./doctor-tls.ts";
 import { checkDataDir, checkDisk, checkToken } from "./doctor-storage.ts";
 import { checkTailscale } from "./doctor-tailscale.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
@@ -53,6 +54,7 @@ async function examine(input: Input, io: Io): Promise<Finding[]> {
   }
   const { data_dir } = config.server;
   findings.push(checkDataDir(data_dir), checkToken(data_dir), checkDisk(data_dir));
+  findings.push(...checkCertificate(config));
   findings.push(await checkPort(config), ...(await checkRunning(config)));
   findings.push(...(await checkTailscale(config)));
   const { findings: providers, date } = await checkProviders(config.llm);

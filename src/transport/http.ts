@@ -76,6 +76,7 @@ export function createHttp<D>(context: TransportContext, sockets: SocketUpgrades
       fetch: answer,
       error: (error) => seal(errorResponse(publicError(context, error)), null),
     },
+    context.clock,
     (server) => context.hub.addListener(sockets.listenerFor(server)),
   );
 
@@ -83,7 +84,7 @@ export function createHttp<D>(context: TransportContext, sockets: SocketUpgrades
     listener: streams,
     listen: async (hostname, port, option = "server.port", tls = null) => {
       appFor(tls === null ? "http" : "https");
-      const taken = ports.open({ hostname, port, option }, tls);
+      const taken = await ports.open({ hostname, port, option }, tls);
       return { url: urlOf(hostname, taken, tls !== null), port: taken };
     },
     renew: (tls) => ports.renew(tls),

@@ -1,4 +1,5 @@
 import type { Server, WebSocketHandler } from "bun";
+import type { Clock } from "../core/ports.ts";
 import { GatewayError } from "../protocol/errors.ts";
 
 /** What TLS is spoken with, as PEM. */
@@ -26,6 +27,7 @@ export interface Serves<D> {
 
 /** Idle sockets are closed after this; streams and slow methods say otherwise. */
 const IDLE_SECS = 30;
+const CLAIM_MS = 20;
 
 interface Port<D> {
   /** With the port that was taken. */
@@ -36,22 +38,22 @@ interface Port<D> {
 /** The ports that are listened on. `added` is told of every server and answers what to do once that has ended. */
 export class Ports<D> {
   readonly #serves: Serves<D>;
+  readonly #clock: Clock;
   readonly #added: (server: Server<D>) => () => void;
   readonly #ports: Port<D>[] = [];
   /** Those that take connections, and those that only have some left. */
   readonly #servers = new Map<Server<D>, () => void>();
 
-  constructor(serves: Serves<D>, added: (server: Server<D>) => () => void) {
+  constructor(serves: Serves<D>, clock: Clock, added: (server: Server<D>) => () => void) {
     this.#serves = serves;
+    this.#clock = clock;
     this.#added = added;
   }
 
   /** Opens a port of which nobody else has a part; answers which. @throws GatewayError UNAVAILABLE */
-  open(at: ListenAt, tls: TlsFiles | null): number {
-    const server = opened(at, () => {
-      if (tls !== null) probe(at);
-      return serve(this.#serves, at, tls);
-    });
+  async open(at: ListenAt, tls: TlsFiles | null): Promise<number> {
+    if (tls !== null && at.port !== 0) await claim(at, this.#clock);
+    const server = opened(at, () => serve(this.#serves, at, tls));
     const port = server.port ?? at.port;
     this.#add(server);
     this.#ports.push({ at: { ...at, port }, server });
@@ -105,7 +107,7 @@ export class Ports<D> {
   }
 }
 
-function opened<D>(at: ListenAt, open: () => Server<D>): Server<D> {
+function opened<T>(at: ListenAt, open: () => T): T {
   try {
     return open();
   } catch (error) {
@@ -113,9 +115,17 @@ function opened<D>(at: ListenAt, open: () => Server<D>): Server<D> {
   }
 }
 
-/** Whoever shares a port takes it from nobody and is told nothing: whether it is free shows when it is not shared. */
-function probe({ hostname, port }: ListenAt): void {
-  Bun.listen({ hostname, port, exclusive: true, socket: { data: () => undefined } }).stop(true);
+/**
+ * Whoever shares a port takes it from nobody and is told nothing: that it is free shows when it is asked for alone. Held for
+ * longer than it takes to open it for good, so that of two who start at once one finds it taken. @throws GatewayError
+ */
+async function claim(at: ListenAt, clock: Clock): Promise<void> {
+  const { hostname, port } = at;
+  const held = opened(at, () =>
+    Bun.listen({ hostname, port, exclusive: true, socket: { data: (socket) => void socket.end() } }),
+  );
+  await new Promise<void>((resolve) => clock.after(CLAIM_MS, resolve));
+  held.stop(true);
 }
 
 function serve<D>(

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { systemClock } from "../../src/clock.ts";
 import type { TlsFiles } from "../../src/transport/listener.ts";
 import { Ports } from "../../src/transport/listener.ts";
 import { createHttp } from "../../src/transport/http.ts";
@@ -39,6 +40,7 @@ function openPorts() {
         server.upgrade(request, { data: undefined }) ? (undefined as never) : new Response("here"),
       error: () => new Response("failed", { status: 500 }),
     },
+    systemClock,
     () => {
       const number = servers++;
       return () => void ended.push(number);
@@ -52,7 +54,7 @@ const HERE = { hostname: "127.0.0.1", port: 0, option: "server.port" };
 describe.skipIf(!HAS_OPENSSL)("TLS", () => {
   test("is spoken from version 1.2 on, whoever asks for less is refused", async () => {
     await using at = openPorts();
-    const port = at.ports.open(HERE, files(first));
+    const port = await at.ports.open(HERE, files(first));
     // What openssl itself no longer likes to speak, it has to be told to.
     const weak = ["-cipher", "DEFAULT@SECLEVEL=0"];
     const versions = ["-tls1", "-tls1_1", "-tls1_2", "-tls1_3"];
@@ -64,7 +66,7 @@ describe.skipIf(!HAS_OPENSSL)("TLS", () => {
 
   test("with an authority for clients nobody else comes in", async () => {
     await using at = openPorts();
-    const port = at.ports.open(HERE, files(first, authority.cert));
+    const port = await at.ports.open(HERE, files(first, authority.cert));
     const known = makeCertificate(folder.path, "known", { by: authority });
     const stranger = makeCertificate(folder.path, "stranger");
     const url = `https://127.0.0.1:${port}/`;
@@ -88,22 +90,36 @@ describe.skipIf(!HAS_OPENSSL)("TLS", () => {
   test("a port is nobody else's: not that of a second gateway, shared or not", async () => {
     await using at = openPorts();
     await using other = openPorts();
-    const port = at.ports.open(HERE, files(first));
+    const port = await at.ports.open(HERE, files(first));
     for (const tls of [files(second), null]) {
-      expect(() => other.ports.open({ ...HERE, port }, tls)).toThrow(
+      await expect(other.ports.open({ ...HERE, port }, tls)).rejects.toThrow(
         `127.0.0.1:${port} is in use: stop what listens there, or set server.port to a free port`,
       );
     }
     at.ports.renew(files(second));
-    expect(() => other.ports.open({ ...HERE, port }, files(first))).toThrow("is in use");
+    await expect(other.ports.open({ ...HERE, port }, files(first))).rejects.toThrow("is in use");
     expect(await shownAt(`127.0.0.1:${port}`)).toBe(second.fingerprint);
+  });
+});
+
+describe.skipIf(!HAS_OPENSSL)("a port that two ask for at once", () => {
+  test("is nobody's twice", async () => {
+    const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });
+    const { port } = probe;
+    probe.stop(true);
+    await using one = openPorts();
+    await using other = openPorts();
+    const outcomes = await Promise.allSettled(
+      [one, other].map(({ ports }) => ports.open({ ...HERE, port }, files(first))),
+    );
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
   });
 });
 
 describe.skipIf(!HAS_OPENSSL)("another certificate", () => {
   test("is what new connections see; open ones go on, and their server ends with the last of them", async () => {
     await using at = openPorts();
-    const port = at.ports.open(HERE, files(first));
+    const port = await at.ports.open(HERE, files(first));
     const url = `https://127.0.0.1:${port}/`;
     await using before = await openSocket(url, { tls: { ca: first.cert } });
     at.ports.renew(files(second));
@@ -123,8 +139,8 @@ describe.skipIf(!HAS_OPENSSL)("another certificate", () => {
 
   test("that cannot be used changes nothing", async () => {
     await using at = openPorts();
-    const port = at.ports.open(HERE, files(first));
-    at.ports.open({ ...HERE, option: "gateway.bind" }, files(first));
+    const port = await at.ports.open(HERE, files(first));
+    await at.ports.open({ ...HERE, option: "gateway.bind" }, files(first));
     expect(() => at.ports.renew({ cert: first.cert, key: second.key, client_ca: null })).toThrow();
     expect([at.ports.size, at.ended]).toEqual([2, []]);
     expect(await shownAt(`127.0.0.1:${port}`)).toBe(first.fingerprint);
