@@ -81,6 +81,7 @@ function optionsOf(config: Config, version: string, clock: Clock): TransportCont
     version,
     node_id: `${hostname()}-${newId("nod", clock.now()).slice(-6)}`,
     sockets: config.gateway.enabled,
+    public_url: config.server.public_url.replace(/\/+$/, ""),
     open: config.auth.mode === "none",
     tailnet: acceptsTailscale(config.auth),
     challenge: accepts(config.auth, "device"),

@@ -34,6 +34,8 @@ export interface TransportOptions {
   readonly node_id: string;
   /** gateway.enabled: false answers 404 to upgrades. */
   readonly sockets: boolean;
+  /** server.public_url, without a slash at its end: what clients call this gateway; empty: what they say themselves. */
+  readonly public_url: string;
   /** auth.mode none: no credential is asked for. */
   readonly open: boolean;
   /** Peers of the tailnet may come without a credential. */

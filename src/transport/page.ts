@@ -22,7 +22,7 @@ export function frontPage(context: TransportContext): (visit: Visit) => Response
   const digest = new Bun.CryptoHasher("sha256").update(STYLE).digest("base64");
   const csp = `default-src 'none'; style-src 'sha256-${digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
   const headers = { "content-type": "text/html; charset=utf-8", "content-security-policy": csp };
-  return ({ url }) => new Response(html(context, url.origin), { headers });
+  return ({ url }) => new Response(html(context, context.options.public_url || url.origin), { headers });
 }
 
 function html(context: TransportContext, origin: string): string {

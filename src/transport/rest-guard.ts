@@ -4,16 +4,8 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { TransportContext } from "./context.ts";
 import { tooManyCredentials } from "./credential.ts";
 import type { HttpRoute, Visit } from "./rest-reply.ts";
+import { refuseSecretsInUrl } from "./url-secret.ts";
 
-/** Query parameters that look like a secret; it would end up in logs, histories and referrers. */
-const SECRET_PARAMETERS = new Set([
-  "token",
-  "auth_token",
-  "access_token",
-  "password",
-  "session_token",
-  "api_key",
-]);
 const READING = new Set(["GET", "HEAD", "OPTIONS"]);
 const CLIENT_ID_CHARS = 128;
 
@@ -21,7 +13,7 @@ const CLIENT_ID_CHARS = 128;
 export function guardRequest(context: TransportContext, request: Request): void {
   const refused = context.doors.checkHost(request.headers.get("host"));
   if (refused !== null) throw refused;
-  guardQuery(request.url);
+  refuseSecretsInUrl(request.url, { ticket: true });
   // A preflight says itself where it comes from and does nothing.
   if (request.method === "OPTIONS") return;
   if (!READING.has(request.method) || request.headers.has("upgrade")) guardOrigin(context, request);
@@ -29,35 +21,17 @@ export function guardRequest(context: TransportContext, request: Request): void 
 
 /** What only the route knows. @throws GatewayError */
 export function guardRoute(context: TransportContext, route: HttpRoute, visit: Visit): void {
-  const { request, url } = visit;
+  const { request } = visit;
   if (route.streams === true && request.method === "HEAD") {
     throw new GatewayError("INVALID_REQUEST", "a stream has no HEAD: ask with GET", { http: 405 });
   }
   if (route.streams === true) guardOrigin(context, request);
-  else if (url.searchParams.has("ticket")) throw secretInUrl("ticket");
+  else refuseSecretsInUrl(request.url, { ticket: false });
 }
 
 function guardOrigin(context: TransportContext, request: Request): void {
   const refused = context.doors.checkOrigin(request);
   if (refused !== null) throw refused;
-}
-
-function guardQuery(url: string): void {
-  const start = url.indexOf("?");
-  if (start === -1) return;
-  for (const name of new URLSearchParams(url.slice(start + 1)).keys()) {
-    if (SECRET_PARAMETERS.has(name.toLowerCase())) throw secretInUrl(name.toLowerCase());
-  }
-}
-
-function secretInUrl(name: string): GatewayError {
-  return new GatewayError(
-    "INVALID_REQUEST",
-    `no ?${name}= here, a URL is no place for a secret: send the Authorization header`,
-    {
-      details: { kind: "secret_in_url" },
-    },
-  );
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Credential } from "../core/principal.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { TransportContext } from "./context.ts";
 import { tooManyCredentials } from "./credential.ts";
+import { refuseSecretsInUrl } from "./url-secret.ts";
 
 export const SUBPROTOCOL = "agentbus.v1";
 export const CHALLENGE_SUBPROTOCOL = "agentbus.v1.challenge";
@@ -13,26 +14,9 @@ export interface UpgradeRequest {
   readonly credential: Credential | null;
 }
 
-/** Names under which people put secrets into URLs, where logs and histories keep them. */
-const SECRET_PARAMS: ReadonlySet<string> = new Set([
-  "access_token",
-  "api_key",
-  "apikey",
-  "auth",
-  "auth_token",
-  "authorization",
-  "key",
-  "pass",
-  "password",
-  "secret",
-  "session_token",
-  "ticket",
-  "token",
-]);
-
 /** @throws GatewayError what the request is refused with */
 export function readUpgrade(context: TransportContext, request: Request): UpgradeRequest {
-  refuseSecretsInUrl(request.url);
+  refuseSecretsInUrl(request.url, { ticket: false });
   const { protocol, ticket } = readSubprotocols(request.headers.get("sec-websocket-protocol"));
   const header = context.credential(request.headers.get("authorization"));
   if (header instanceof GatewayError) throw header;
@@ -41,18 +25,6 @@ export function readUpgrade(context: TransportContext, request: Request): Upgrad
   if (shown) return { protocol, credential: header };
   if (ticket !== null) return { protocol, credential: { kind: "ticket", ticket } };
   return { protocol, credential: context.options.open ? { kind: "none" } : null };
-}
-
-function refuseSecretsInUrl(url: string): void {
-  if (!url.includes("?")) return;
-  for (const name of new URL(url).searchParams.keys()) {
-    if (!SECRET_PARAMS.has(name.toLowerCase())) continue;
-    throw new GatewayError(
-      "INVALID_REQUEST",
-      `no secret in a URL: send "${name.toLowerCase()}" in the Authorization header or in the first frame`,
-      { details: { kind: "secret_in_url" } },
-    );
-  }
 }
 
 function readSubprotocols(header: string | null): {

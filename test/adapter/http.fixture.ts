@@ -150,6 +150,7 @@ function contextOf(
       version: "1.2.3",
       node_id: "nod_1",
       sockets,
+      public_url: "",
       open,
       tailnet: false,
       challenge: false,

@@ -66,6 +66,7 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
     version: "1.2.3",
     node_id: "nod_1",
     sockets: true,
+    public_url: "",
     open: false,
     tailnet: false,
     challenge: false,
