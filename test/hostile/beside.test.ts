@@ -7,7 +7,7 @@ import { watchLog } from "./watched-log.ts";
 
 /** What `beside` promises of every attack is seen to fail here where it does not hold. */
 
-const PAUSE_MS = 600;
+const PAUSE_MS = 1_000;
 const KIB = 1024;
 const TRIES = 2;
 

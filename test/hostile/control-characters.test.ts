@@ -3,7 +3,7 @@ import { openEvents } from "../support/sse-client.ts";
 import type { TestSocket } from "../support/ws-client.ts";
 import { openSocket } from "../support/ws-client.ts";
 import type { Arena } from "./beside.ts";
-import { openArena } from "./beside.ts";
+import { ANY_RATE, openArena } from "./beside.ts";
 import { dial, head } from "./raw-peer.ts";
 
 /** Text that is made to be taken for something else where it goes: a header, an event, a line of the log, a query. */
@@ -11,7 +11,7 @@ import { dial, head } from "./raw-peer.ts";
 let arena: Arena;
 let socket: TestSocket;
 beforeAll(async () => {
-  arena = await openArena();
+  arena = await openArena({ config: { limits: ANY_RATE } });
   socket = await openSocket(arena.gateway.ws_url, { headers: bearer() });
 });
 afterAll(async () => {

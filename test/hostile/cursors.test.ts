@@ -3,7 +3,7 @@ import { openEvents } from "../support/sse-client.ts";
 import type { TestSocket } from "../support/ws-client.ts";
 import { openSocket } from "../support/ws-client.ts";
 import type { Arena } from "./beside.ts";
-import { openArena } from "./beside.ts";
+import { ANY_RATE, openArena } from "./beside.ts";
 
 /** Positions that are none, over each transport: refused, or answered with a new beginning, never with a hole. */
 
@@ -15,7 +15,7 @@ let socket: TestSocket;
 let epoch: string;
 let head: number;
 beforeAll(async () => {
-  arena = await openArena();
+  arena = await openArena({ config: { limits: ANY_RATE } });
   ({ epoch } = await arena.call("session.create", { session_id: SESSION }));
   for (let i = 0; i < EVENTS; i++) {
     await arena.call("chat.inject", { session_id: SESSION, role: "user", content: `m${i}` });

@@ -9,7 +9,7 @@ import { startModelServer } from "../support/model-server.ts";
 import { needs } from "../support/needs.ts";
 import { openSocket, RefusedRequest } from "../support/ws-client.ts";
 import type { Arena } from "./beside.ts";
-import { openArena } from "./beside.ts";
+import { ANY_RATE, openArena } from "./beside.ts";
 
 /** A disk that takes nothing more while answers are written: nothing that was not stored is said to be. */
 
@@ -27,6 +27,7 @@ describe.skipIf(!here)("a disk that is full", () => {
     shim = compileFsyncShim(home, "agentbus.db");
     model = await startModelServer();
     const config = {
+      limits: ANY_RATE,
       llm: {
         default_provider: "test",
         default_model: "test/model",

@@ -4,7 +4,7 @@ import { openEvents } from "../support/sse-client.ts";
 import type { TestSocket } from "../support/ws-client.ts";
 import { openSocket, requestUpgrade } from "../support/ws-client.ts";
 import type { Arena, Guest } from "./beside.ts";
-import { openArena, until } from "./beside.ts";
+import { ANY_RATE, openArena, until } from "./beside.ts";
 
 /** What holds a credential that ends is over within a second, whatever it was doing. */
 
@@ -15,7 +15,7 @@ const READERS = 5;
 let arena: Arena;
 let name: string;
 beforeAll(async () => {
-  arena = await openArena();
+  arena = await openArena({ config: { limits: ANY_RATE } });
   await arena.call("session.create", { session_id: SESSION });
   // As somebody else would call it.
   const shared = await arena.call("session.share", { session_id: SESSION, user: "eve", role: "viewer" });

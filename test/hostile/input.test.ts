@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { TestSocket } from "../support/ws-client.ts";
 import { openSocket } from "../support/ws-client.ts";
 import type { Arena } from "./beside.ts";
-import { openArena } from "./beside.ts";
+import { ANY_RATE, openArena } from "./beside.ts";
 
 /** JSON that is made to hurt who reads it. */
 
@@ -12,7 +12,7 @@ const NAMES = ["__proto__", "constructor", "prototype", "toString", "hasOwnPrope
 let arena: Arena;
 let socket: TestSocket;
 beforeAll(async () => {
-  arena = await openArena();
+  arena = await openArena({ config: { limits: ANY_RATE } });
   socket = await openSocket(arena.gateway.ws_url, { headers: bearer() });
 });
 afterAll(async () => {
@@ -104,10 +104,10 @@ describe("JSON that is too much", () => {
       ] as const) {
         for (const levels of [33, 1_000, 10_000]) {
           const { error } = await ask("session.create", `{"metadata":${deep(levels, open, close)}}`);
-          expect(error.details).toEqual({ kind: "depth" });
+          expect(error.details).toMatchObject({ kind: "depth", limit: 32 });
           const body = `{"metadata":${deep(levels, open, close)}}`;
           const answer = await arena.ask("POST", "/api/v1/sessions", { headers: bearer(), body });
-          expect([answer.status, answer.body.error.details]).toEqual([400, { kind: "depth" }]);
+          expect([answer.status, answer.body.error.details.kind]).toEqual([400, "depth"]);
         }
       }
       // What opens and never closes, and what only looks like it.
@@ -142,7 +142,7 @@ describe("JSON that is too much", () => {
       const body = `{"metadata":${keys(80_000)}}`;
       expect((await arena.ask("POST", "/api/v1/sessions", { headers: bearer(), body })).status).toBe(413);
       for (const [params, code] of [
-        [`{"title":"${"t".repeat(201)}"}`, "INVALID_REQUEST"],
+        [`{"title":"${"t".repeat(201)}"}`, "TOO_LARGE"],
         [`{"system_prompt":"${"s".repeat(65 * KIB)}"}`, "TOO_LARGE"],
         [`{"model":"${"m".repeat(257)}"}`, "INVALID_REQUEST"],
         [`{"idempotency_key":"${"k".repeat(129)}"}`, "INVALID_REQUEST"],

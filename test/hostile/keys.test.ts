@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { TestSocket } from "../support/ws-client.ts";
 import { openSocket } from "../support/ws-client.ts";
 import type { Arena } from "./beside.ts";
-import { crowd, openArena } from "./beside.ts";
+import { ANY_RATE, crowd, openArena } from "./beside.ts";
 
 /** Idempotency keys in the hands of somebody who means no good: never another effect, never another's answer. */
 
@@ -12,7 +12,7 @@ const SESSION = "s";
 let arena: Arena;
 let socket: TestSocket;
 beforeAll(async () => {
-  arena = await openArena({ config: { limits: { keys_per_user: KEYS_MAX } } });
+  arena = await openArena({ config: { limits: { ...ANY_RATE, keys_per_user: KEYS_MAX } } });
   await arena.call("session.create", { session_id: SESSION });
   const headers = { authorization: `Bearer ${arena.gateway.token}` };
   socket = await openSocket(arena.gateway.ws_url, { headers });

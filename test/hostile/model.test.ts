@@ -6,7 +6,7 @@ import { startModelServer } from "../support/model-server.ts";
 import type { TestSocket } from "../support/ws-client.ts";
 import { openSocket } from "../support/ws-client.ts";
 import type { Arena } from "./beside.ts";
-import { openArena } from "./beside.ts";
+import { ANY_RATE, openArena } from "./beside.ts";
 
 /** A model server that means harm: whatever it sends, the run ends once, and what is kept is bounded. */
 
@@ -40,6 +40,7 @@ beforeAll(async () => {
   };
   arena = await openArena({
     config: {
+      limits: ANY_RATE,
       llm: {
         default_provider: "test",
         default_model: "test/model",

@@ -3,7 +3,7 @@ import { connectNarrow } from "../support/narrow-socket.ts";
 import { openEvents } from "../support/sse-client.ts";
 import { openSocket } from "../support/ws-client.ts";
 import type { Arena } from "./beside.ts";
-import { crowd, openArena, until } from "./beside.ts";
+import { ANY_RATE, crowd, openArena, until } from "./beside.ts";
 import { frame, head, TEXT, upgradeHead } from "./raw-peer.ts";
 
 /** Readers that never read, while others do. */
@@ -16,7 +16,7 @@ const MESSAGES_MAX = 1_000;
 
 let arena: Arena;
 beforeAll(async () => {
-  arena = await openArena();
+  arena = await openArena({ config: { limits: ANY_RATE } });
   await arena.call("session.create", { session_id: SESSION });
 });
 afterAll(() => arena[Symbol.asyncDispose]());

@@ -3,7 +3,7 @@ import { openEvents } from "../support/sse-client.ts";
 import { openSocket } from "../support/ws-client.ts";
 import { flood } from "../process/flood.ts";
 import type { Arena } from "./beside.ts";
-import { crowd, openArena, until } from "./beside.ts";
+import { ANY_RATE, crowd, openArena, until } from "./beside.ts";
 import { dial, dialSocket, frame, head, TEXT } from "./raw-peer.ts";
 
 /** Clients that come and go, and all at once, and want everything from the beginning. */
@@ -16,7 +16,7 @@ const CLIENTS = 60;
 
 let arena: Arena;
 beforeAll(async () => {
-  arena = await openArena();
+  arena = await openArena({ config: { limits: ANY_RATE } });
   await arena.call("session.create", { session_id: SESSION });
   await flood(arena.gateway, EVENTS, (i) => ({
     method: "chat.inject",

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { TestSocket } from "../support/ws-client.ts";
 import { openSocket, RefusedRequest } from "../support/ws-client.ts";
 import type { Answer, Arena } from "./beside.ts";
-import { inTime, openArena } from "./beside.ts";
+import { ANY_RATE, inTime, openArena } from "./beside.ts";
 
 /** What somebody else's session is to a user who knows its id: nothing, in words and in time. */
 
@@ -25,7 +25,7 @@ let theirs: Theirs;
 let eve: string;
 let socket: TestSocket;
 beforeAll(async () => {
-  arena = await openArena();
+  arena = await openArena({ config: { limits: ANY_RATE } });
   const { session_id } = await arena.call("session.create", { title: "private" });
   const sent = await arena.call("chat.send", { session_id, message: arena.secret("what only we know") });
   await arena.call("run.wait", { run_id: sent.run_id });
