@@ -12,6 +12,7 @@ import { password } from "./password.ts";
 import { serve } from "./serve.ts";
 import { status } from "./status.ts";
 import { tokenCommands } from "./token.ts";
+import { userCommands } from "./user.ts";
 import { version } from "./version.ts";
 import { watch } from "./watch.ts";
 
@@ -30,6 +31,7 @@ export const commands: readonly Command[] = [
   deviceKey,
   ...deviceCommands,
   password,
+  ...userCommands,
   audit,
   doctor,
   version,

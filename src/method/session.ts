@@ -181,6 +181,7 @@ async function fork(
   const from = await directory.find(call.user, params.session_id, "read");
   const title = await withTail(deps, from, (tail) => tail.row.title);
   directory.require(from, call.user, "read");
+  call.requireLive();
   if (journal.refused !== null) throw storageRefuses();
   const now = clock.now();
   const into: SessionRef = { id: directory.newId(), owner: call.user, name: null };
