@@ -88,7 +88,7 @@ export class DeviceBook implements Devices {
       throw invalid("device_id", "device_id is that of another key: leave it out, or choose a name");
     }
     const scopes = grantedBy(by, undefined, grant.scopes);
-    return this.#admit(by, { id, key, name, user, scopes }, () => undefined);
+    return this.#admit(by, { id, key, name, user, scopes }, () => this.#options.pairing.drop(own));
   }
 
   approveDevice(by: Principal, grant: PairingGrant): CredentialChange<DeviceView> {
@@ -102,9 +102,7 @@ export class DeviceBook implements Devices {
     const { device_id: id, key, client_name } = asking;
     const { name = client_name.slice(0, NAME_CHARS) } = grant;
     try {
-      const change = this.#admit(by, { id, key, name, user, scopes }, () =>
-        pairing.close(asking, "approved"),
-      );
+      const change = this.#admit(by, { id, key, name, user, scopes }, () => pairing.drop(id));
       return {
         ...change,
         undo: () => {
@@ -121,7 +119,7 @@ export class DeviceBook implements Devices {
   rejectDevice(by: Principal, code: string): string {
     const { pairing, log } = this.#options;
     const asking = pairing.take(code, by.user);
-    pairing.close(asking, "rejected");
+    pairing.reject(asking);
     log.info({ device_id: asking.device_id, by: by.user }, "a device was refused");
     return asking.device_id;
   }

@@ -90,7 +90,7 @@ export class Pairing {
   }
 
   /**
-   * The request with this code, taken for whoever answers it: `close` or `release` follows.
+   * The request with this code, taken for whoever answers it: `drop`, `reject` or `release` follows.
    * @throws GatewayError NOT_FOUND, RATE_LIMITED {kind:"pairing"}
    */
   take(code: string, user: string): Asking {
@@ -118,10 +118,16 @@ export class Pairing {
     if (request !== undefined) request.answered = false;
   }
 
-  /** The answer counts. */
-  close({ device_id }: Asking, how: "approved" | "rejected"): void {
+  /** The answer counts: it is refused, and told so for a while. */
+  reject({ device_id }: Asking): void {
     this.#open.delete(device_id);
-    if (how === "rejected") this.#end(device_id, how);
+    this.#end(device_id, "rejected");
+  }
+
+  /** The device was admitted. */
+  drop(device_id: string): void {
+    this.#open.delete(device_id);
+    this.#ended.delete(device_id);
   }
 
   #make(asking: Asking): Request {

@@ -54,7 +54,7 @@ describe("what ends a device", () => {
     const { session_token } = await auth.request<{ session_token: string }>(part, "auth_session.create");
     const { ticket } = await auth.request<{ ticket: string }>(part, "ticket.create");
     const login = await auth.login({ kind: "session_token", token: session_token });
-    expect(login.scopes).toEqual(new Set(["chat.read"]));
+    expect(login).toMatchObject({ device: device.device_id, scopes: new Set(["chat.read"]) });
     const all = [whole, part, login];
     expect(all.map((each) => auth.credentials.isLive(each))).toEqual([true, true, true]);
     await revoke(device);
@@ -104,7 +104,10 @@ describe("what is kept", () => {
     ]);
     await restart();
     expect(await devices()).toEqual(known);
-    expect(await auth.login({ kind: "session_token", token: session_token })).toMatchObject({ user: "ada" });
+    expect(await auth.login({ kind: "session_token", token: session_token })).toMatchObject({
+      user: "ada",
+      device: "laptop",
+    });
     await revoke({ ...device, device_id: "laptop" });
     await restart();
     expect(await devices()).toEqual([]);

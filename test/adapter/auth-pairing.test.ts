@@ -84,6 +84,16 @@ describe("a request to be paired", () => {
     expect(await open()).toEqual([]);
   });
 
+  test("registered by its key meanwhile, it asks no more", async () => {
+    const device = newDevice();
+    const shown = await code(device);
+    const { public_key } = device;
+    await auth.request(admin, "device.register", { public_key, device_id: "pi", user: "ada", scopes: [] });
+    expect(await open()).toEqual([]);
+    expect(await refusal(approve(shown))).toMatchObject(NO_CODE);
+    expect(await auth.login(shows(device))).toMatchObject({ credential: "pi" });
+  });
+
   test("rejected, it is told so until it may ask again", async () => {
     const device = newDevice();
     const shown = await code(device);
