@@ -197,7 +197,8 @@ describe("who grants what", () => {
     ["for another user", { user: "ada", scopes: [] }, "admin"],
   ];
   test.each(grants)("%s", async (_what, grant, missing) => {
-    const eve: Principal = { ...admin, user: "eve", scopes: new Set(["chat.read", "devices.manage"]) };
+    const { token } = await auth.token({ user: "eve", scopes: ["chat.read", "devices.manage"] });
+    const eve = await auth.login({ kind: "token", token });
     const work = auth.request(eve, "device.register", { public_key: newDevice().public_key, ...grant });
     if (missing === null) {
       expect(await work).toMatchObject(grant);

@@ -177,7 +177,8 @@ describe("bounds", () => {
   });
 
   test("who guesses codes has to wait, also with a right one; others have not", async () => {
-    const operator = { ...admin, user: "eve" };
+    const { token } = await auth.token({ user: "eve", role: "operator" });
+    const operator = await auth.login({ kind: "token", token });
     const shown = await code(newDevice());
     const codes: string[] = [];
     for (let n = 0; n < ADDRESS_RULE.burst + 1; n++) {
