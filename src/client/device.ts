@@ -45,7 +45,8 @@ export const CHALLENGE_SUBPROTOCOL = "agentbus.v1.challenge";
 
 /**
  * A device whose key is WebCrypto's, as `crypto.subtle.generateKey("Ed25519", …)` makes it; a private key that cannot be
- * extracted will do. Keep the pair (a page: in IndexedDB) to be the same device the next time.
+ * extracted will do. Keep the pair (a page: in IndexedDB) to be the same device the next time, and one for each gateway: a
+ * gateway could pass on the challenge of another, whose device you would be with the same key.
  * @throws TypeError where WebCrypto is missing, as in a page that came over plain HTTP
  * @example
  * const keys = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);

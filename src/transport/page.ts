@@ -26,12 +26,18 @@ export function frontPage(context: TransportContext): (visit: Visit) => Response
 }
 
 function html(context: TransportContext, origin: string): string {
-  const { name, version, open, sockets } = context.options;
+  const { name, version, open, sockets, challenge } = context.options;
   const credential = open ? "" : ` \\\n  -H "Authorization: Bearer $AGENTBUS_TOKEN"`;
   const chat = `curl -N ${origin}/api/v1/chat${credential} \\
   -H "Accept: text/event-stream" -H "Content-Type: application/json" \\
   -d '{"message":"Hello"}'`;
   const token = open ? "" : "<p>The token is in the file <code>token</code> of the data directory.</p>";
+  // The QR code that a device shows leads here, with the code behind the address.
+  const pairing = challenge
+    ? `<h2>Let a device in</h2>
+      <p>Compare the code it shows, then on the machine of this gateway:</p>
+      <pre><code>agentbus device approve CODE</code></pre>`
+    : "";
   const socket = sockets ? `<p>WebSocket: <code>${escape(origin.replace(/^http/, "ws"))}/ws</code></p>` : "";
   return `<!doctype html>
 <html lang="en">
@@ -50,6 +56,7 @@ function html(context: TransportContext, origin: string): string {
       <h2>Talk to it over HTTP</h2>
       <pre><code>${escape(chat)}</code></pre>
       ${token}
+      ${pairing}
       <h2>Read on</h2>
       <p><a href="/docs">API documentation</a>, also <a href="/docs/json">as OpenAPI</a></p>
       ${socket}

@@ -16,6 +16,14 @@ describe("pages", () => {
     expect(csp).toContain(`style-src 'sha256-${digest}'`);
   });
 
+  test("the front page says how a device is let in, where devices are", async () => {
+    for (const challenge of [true, false]) {
+      await using at = await startHttp({ challenge });
+      const { body } = await at.ask("GET", "/", { token: null });
+      expect(body.includes("agentbus device approve CODE")).toBe(challenge);
+    }
+  });
+
   test("the API docs come whole, from here", async () => {
     await using at = await startHttp();
     const { status, body, headers } = await at.ask("GET", "/docs", { token: null });

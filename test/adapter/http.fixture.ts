@@ -39,6 +39,8 @@ export interface HttpSetup {
   /** auth.mode none. */
   readonly open?: boolean;
   readonly sockets?: boolean;
+  /** Devices are accepted. */
+  readonly challenge?: boolean;
   readonly allowed_origins?: readonly string[];
 }
 
@@ -153,7 +155,7 @@ function contextOf(
       public_url: "",
       open,
       tailnet: false,
-      challenge: false,
+      challenge: setup.challenge ?? false,
       heartbeat_interval_secs: 30,
       connection_timeout_secs: 300,
       capabilities: [],
