@@ -3,19 +3,14 @@ import { Elysia } from "elysia";
 import type { Listener } from "../core/hub.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { TransportContext } from "./context.ts";
-import { docsRoutes } from "./docs.ts";
 import { errorResponse, publicError } from "./error.ts";
 import type { TlsFiles } from "./listener.ts";
 import { Ports, urlOf } from "./listener.ts";
-import { oneshotRoutes } from "./oneshot.ts";
 import { frontPage } from "./page.ts";
-import { restRoutes } from "./rest.ts";
 import { guardRequest, guardRoute } from "./rest-guard.ts";
-import { loginRoutes } from "./rest-login.ts";
-import { openRoutes } from "./rest-open.ts";
-import type { HttpRoute, Visit } from "./rest-reply.ts";
+import type { Visit } from "./rest-reply.ts";
 import { preflight, seal } from "./rest-reply.ts";
-import { eventsRoute } from "./sse.ts";
+import { routesOf, SOCKET_PATHS } from "./routes.ts";
 import { Streams } from "./sse-hub.ts";
 import { Turns } from "./turn.ts";
 
@@ -114,15 +109,6 @@ function createApp<D>(
   cameBy: WeakMap<Request, Server<D>>,
   scheme: "http" | "https",
 ) {
-  const routes: HttpRoute[] = [
-    ...openRoutes(context),
-    ...restRoutes(context),
-    ...loginRoutes(context),
-    eventsRoute(context, streams),
-    ...oneshotRoutes(context, streams),
-  ];
-  routes.push(...docsRoutes(context, () => routes));
-
   function visitOf(request: Request, params: Record<string, string | null>): Visit {
     const server = cameBy.get(request) as Server<unknown>;
     const remote = context.doors.remoteOf(server.requestIP(request)?.address ?? "", request.headers);
@@ -139,7 +125,7 @@ function createApp<D>(
     .onError(({ error }) => errorResponse(publicError(context, error)));
 
   const front = frontPage(context);
-  for (const path of ["/ws", "/"]) {
+  for (const path of SOCKET_PATHS) {
     app.get(path, ({ request }) => {
       if (request.headers.get("upgrade")?.toLowerCase() === "websocket") return upgrade(request);
       if (path === "/") return front(visitOf(request, {}));
@@ -148,7 +134,7 @@ function createApp<D>(
       });
     });
   }
-  for (const route of routes) {
+  for (const route of routesOf(context, streams)) {
     app.route(route.verb, route.path, ({ request, params }) => {
       const visit = visitOf(request, params);
       guardRoute(context, route, visit);

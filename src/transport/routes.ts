@@ -1,0 +1,25 @@
+import type { TransportContext } from "./context.ts";
+import { docsRoutes } from "./docs.ts";
+import { oneshotRoutes } from "./oneshot.ts";
+import { restRoutes } from "./rest.ts";
+import { loginRoutes } from "./rest-login.ts";
+import { openRoutes } from "./rest-open.ts";
+import type { HttpRoute } from "./rest-reply.ts";
+import { eventsRoute } from "./sse.ts";
+import type { Streams } from "./sse-hub.ts";
+
+/** Where a WebSocket is asked for; to who asks for none the last one is the front page. */
+export const SOCKET_PATHS = ["/ws", "/"] as const;
+
+/** Every route of the surface but those. */
+export function routesOf(context: TransportContext, streams: Streams): HttpRoute[] {
+  const routes: HttpRoute[] = [
+    ...openRoutes(context),
+    ...restRoutes(context),
+    ...loginRoutes(context),
+    eventsRoute(context, streams),
+    ...oneshotRoutes(context, streams),
+  ];
+  routes.push(...docsRoutes(context, () => routes));
+  return routes;
+}
