@@ -32,8 +32,8 @@ beforeAll(async () => {
         default_model: "test/model",
         providers: { test: { base_url: model.url() } },
       },
-      // Every chunk is an event of its own.
-      limits: { delta_bytes: 1 },
+      // Every chunk is an event of its own, and what is needed is made as fast as it can be.
+      limits: { delta_bytes: 1, mutations_per_second: 100_000, mutations_burst: 100_000 },
     },
   });
 });

@@ -29,6 +29,8 @@ beforeAll(async () => {
         default_model: "test/model",
         providers: { test: { base_url: model.url() } },
       },
+      // What is needed is made as fast as it can be.
+      limits: { mutations_per_second: 100_000, mutations_burst: 100_000 },
     },
   });
 });
