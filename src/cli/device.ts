@@ -80,10 +80,12 @@ export const deviceCommands: readonly Command[] = [
     args: [1, 1],
     options: OPTIONS,
     run: async (input, io) => {
-      const answer = await administer(input, io, "device.revoke", { device_id: input.args[0] ?? "" });
-      if (input.on("json")) outJson(io, answer);
-      else io.out(answer.revoked ? "revoked" : "it was revoked before");
-      return EXIT.ok;
+      const { revoked } = await administer(input, io, "device.revoke", { device_id: input.args[0] ?? "" });
+      if (input.on("json")) outJson(io, { revoked });
+      else if (revoked) io.out("revoked");
+      // Said as a failure: with a slip in its id the device that was meant still comes in.
+      else io.err("agentbus: no device has this id: agentbus device list names those there are");
+      return revoked ? EXIT.ok : EXIT.failed;
     },
   },
   {
