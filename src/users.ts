@@ -35,5 +35,7 @@ export function createRemovals(
 }
 
 function disabled(): GatewayError {
-  return new GatewayError("UNAUTHORIZED", "this user was disabled: ask an administrator");
+  return new GatewayError("UNAUTHORIZED", "this user was disabled: ask an administrator", {
+    details: { kind: "disabled" },
+  });
 }

@@ -1,7 +1,7 @@
 import type { Authenticator, Credential, TailnetPeer } from "../core/principal.ts";
 import { looksIssued } from "../core/principal.ts";
 import type { SampledLog } from "../core/sampled-log.ts";
-import type { GatewayError } from "../protocol/errors.ts";
+import { GatewayError } from "../protocol/errors.ts";
 import type { Found } from "./book.ts";
 import type { CredentialBook } from "./credentials.ts";
 import type { DeviceLogin } from "./device-login.ts";
@@ -72,7 +72,10 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
 /** What is right lets nobody in who was shut out; it says nothing new about the secret. */
 function judged(credentials: CredentialBook, verdict: Verdict): Verdict {
   if (!verdict.ok || !credentials.users.isShutOut(verdict.principal.user)) return verdict;
-  return refuse("this user is disabled: ask an administrator");
+  const error = new GatewayError("UNAUTHORIZED", "this user is disabled: ask an administrator", {
+    details: { kind: "disabled" },
+  });
+  return { ok: false, error, guess: null };
 }
 
 /** Compares what was presented with what the gateway issued, and with the password. */

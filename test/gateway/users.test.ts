@@ -83,11 +83,11 @@ describe("user.disable", () => {
     for (const each of [socket, login]) {
       expect((await each.closed).code).toBe(4001);
       const { error } = each.frames.at(-1)?.json ?? {};
-      expect(error).toMatchObject({ code: "UNAUTHORIZED", message: expect.stringContaining("disabled") });
+      expect(error).toMatchObject({ code: "UNAUTHORIZED", details: { kind: "disabled" } });
     }
     await stream.rest().catch(() => []);
     expect(performance.now() - since).toBeLessThan(1_000);
-    const refused = { code: "UNAUTHORIZED", message: expect.stringContaining("disabled") };
+    const refused = { code: "UNAUTHORIZED", details: { kind: "disabled" }, retryable: false };
     const shutOut = async (): Promise<void> => {
       expect(await refusal(eve.call("system.info"))).toMatchObject(refused);
       expect(await refusal(stack.person(session_token).call("system.info"))).toMatchObject(refused);
