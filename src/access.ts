@@ -57,7 +57,7 @@ export function createAccess(
     onRevoked: (id) => closeRevoked(engine, id, isLive),
   });
   const tickets = createTickets({ clock, limits, isLive });
-  const login = createLogin({ engine, config, clock, credentials, tickets, pairing });
+  const login = createLogin({ engine, config, clock, credentials, tickets, pairing, isLocal });
   const methods = { journal, clock, credentials, devices: credentials.devices, tickets };
   for (const method of [
     ...tokenMethods(methods),
@@ -68,7 +68,7 @@ export function createAccess(
   }
   /** Filled once the listeners have theirs. */
   const ports: number[] = [];
-  const doors = doorsOf(config, ports, isLocal);
+  const doors = doorsOf(config, ports);
   return {
     /** With everything that is opened and closed along with them. */
     credentials: {
@@ -96,10 +96,11 @@ interface LoginParts {
   readonly credentials: CredentialBook;
   readonly tickets: Tickets;
   readonly pairing: Pairing;
+  readonly isLocal: (address: string) => boolean;
 }
 
 /** The authenticator, with what the mode accepts besides the credentials the gateway issues. */
-function createLogin({ engine, config, clock, credentials, tickets, pairing }: LoginParts) {
+function createLogin({ engine, config, clock, credentials, tickets, pairing, isLocal }: LoginParts) {
   const { journal, store, stats, sampled, server_id } = engine;
   const { mode, password, password_hash } = config.auth;
   const throttle = new Throttle({ store, journal, clock });
@@ -110,7 +111,7 @@ function createLogin({ engine, config, clock, credentials, tickets, pairing }: L
     ? createDeviceLogin({ devices: credentials.devices, pairing, throttle, clock, server_id })
     : null;
   const tailnet = acceptsTailscale(config.auth)
-    ? new Tailnet({ ...config.auth.tailscale, clock, log: sampled })
+    ? new Tailnet({ ...config.auth.tailscale, isLocal, clock, log: sampled })
     : null;
   let unwatch = (): void => undefined;
   return {
@@ -143,11 +144,11 @@ function createLogin({ engine, config, clock, credentials, tickets, pairing }: L
 export type Access = ReturnType<typeof createAccess>;
 
 /** `ports` is read at every request. */
-function doorsOf(config: Config, ports: readonly number[], isLocal: (address: string) => boolean): Doors {
+function doorsOf(config: Config, ports: readonly number[]): Doors {
   const { public_url, allowed_origins, trusted_proxies } = config.server;
   const hosts = listenersOf(config).map((listener) => listener.host);
   return configured(() =>
-    createDoors({ hosts, ports: () => ports, public_url, allowed_origins, trusted_proxies, isLocal }),
+    createDoors({ hosts, ports: () => ports, public_url, allowed_origins, trusted_proxies }),
   );
 }
 

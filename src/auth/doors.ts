@@ -14,8 +14,6 @@ export interface DoorsOptions {
   readonly allowed_origins: readonly string[];
   /** Addresses and CIDRs. */
   readonly trusted_proxies: readonly string[];
-  /** Whether an address is this machine's own. */
-  readonly isLocal: (address: string) => boolean;
 }
 
 /** What is said of a request before anybody is authenticated; null: come in. */
@@ -28,7 +26,7 @@ export interface Doors {
   corsOrigin(origin: string | null): string | null;
   /** The client's address: the peer's, or what a trusted proxy says it is. */
   remoteOf(peer: string, headers: Headers): string;
-  /** Who to ask tailscaled about; null: somebody who has no identity on the tailnet, whatever headers say. */
+  /** Who may be known by where they come from, or by what a trusted proxy says of that; null: nobody. */
   tailnetOf(peer: PeerAddress | null, headers: Headers): TailnetPeer | null;
 }
 
@@ -81,7 +79,7 @@ export function createDoors(options: DoorsOptions): Doors {
   function behindProxy(headers: Headers): TailnetPeer | null {
     const login = headers.get("tailscale-user-login") ?? "";
     const client = hopOf(headers.get("x-forwarded-for") ?? "", trusted);
-    if (login === "" || client === null || trusted(client) || options.isLocal(client)) return null;
+    if (login === "" || client === null || trusted(client)) return null;
     // A proxy that says it in another way may have let the client write this one.
     const other = headers.get("x-real-ip");
     if (other !== null && normalAddress(other) !== client) return null;
@@ -109,9 +107,7 @@ export function createDoors(options: DoorsOptions): Doors {
     tailnetOf(peer, headers) {
       const address = normalAddress(peer?.address ?? "");
       if (address === null || peer === null) return null;
-      if (trusted(address)) return behindProxy(headers);
-      // Anybody on this machine, a tool of an agent too, could come from its addresses.
-      return options.isLocal(address) ? null : { addr: withPort(address, peer.port), login: null };
+      return trusted(address) ? behindProxy(headers) : { addr: withPort(address, peer.port), login: null };
     },
   };
 }

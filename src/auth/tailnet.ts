@@ -15,6 +15,10 @@ const WAITING = 64;
 const REST_MS = 1_000;
 /** An open connection may stay so long after its login was last confirmed, while tailscaled says nothing. */
 const UNCONFIRMED_MS = 2 * ANSWER_MS;
+const SAID_CHARS = 100;
+const NOT_LISTED =
+  "a peer of the tailnet whose login auth.tailscale.users does not list came without a credential";
+const FORGED = "a proxy that is trusted passed on a Tailscale-User-Login that tailscaled does not confirm";
 const SILENT = "tailscaled does not say who a peer is, so nobody comes in by it: agentbus doctor tells more";
 
 export interface TailnetOptions {
@@ -22,6 +26,8 @@ export interface TailnetOptions {
   readonly socket: string;
   /** auth.tailscale.users, by login. */
   readonly users: Readonly<Record<string, { readonly user: string; readonly role: Role }>>;
+  /** Whether an address is this machine's own. */
+  readonly isLocal: (address: string) => boolean;
   readonly clock: Clock;
   readonly log: SampledLog;
 }
@@ -60,9 +66,17 @@ export class Tailnet {
     const answer = await this.#ask(peer.addr);
     if (answer === null) return "unknown";
     const { login } = answer;
-    const grant = login === null ? undefined : this.#grants.get(login);
-    if (login === null || grant === undefined) return "stranger";
-    if (peer.login !== null && peer.login !== login) return "stranger";
+    if (login === null) return "stranger";
+    const grant = this.#grants.get(login);
+    const doubtful = peer.login !== null && peer.login !== login;
+    if (grant === undefined || doubtful) {
+      const { log } = this.#options;
+      const { addr } = peer;
+      if (doubtful)
+        log.warn("tailscale.forged", { addr, login, said: peer.login?.slice(0, SAID_CHARS) }, FORGED);
+      else log.warn("tailscale.stranger", { addr, login }, NOT_LISTED);
+      return "stranger";
+    }
     return { ...grant, method: "tailscale", credential: null, expires_at: null, peer: { ...peer, login } };
   }
 
@@ -105,7 +119,9 @@ export class Tailnet {
 
   /** @throws NoAnswer */
   async #whois(addr: string): Promise<string | null> {
-    const { socket, clock } = this.#options;
+    const { socket, clock, isLocal } = this.#options;
+    // Anybody on this machine, a tool of an agent too, could come from its addresses.
+    if (isLocal(addr.slice(0, addr.lastIndexOf(":")))) return null;
     if (clock.monotonic() < this.#restsUntil) throw new NoAnswer("it was silent a moment ago", false);
     try {
       return await whois(socket, addr, clock);

@@ -21,7 +21,7 @@ export interface Doors {
   corsOrigin(origin: string | null): string | null;
   /** The client's address: the peer's, or what a trusted proxy says it is. */
   remoteOf(peer: string, headers: Headers): string;
-  /** Whom tailscaled may know who comes without a credential as; null: nobody. */
+  /** Who may be known without a credential, by where they come from; null: nobody. */
   tailnetOf(
     peer: { readonly address: string; readonly port: number } | null,
     headers: Headers,

@@ -12,7 +12,6 @@ function doors(changes: Partial<DoorsOptions> = {}): Doors {
     public_url: "",
     allowed_origins: [],
     trusted_proxies: [],
-    isLocal: () => false,
     ...changes,
   });
 }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { SampledLog } from "../../src/core/sampled-log.ts";
+import { isLocalAddress } from "../../src/auth/address.ts";
 import { Tailnet } from "../../src/auth/tailnet.ts";
 import { whois } from "../../src/auth/tailscaled.ts";
 import { systemClock } from "../../src/clock.ts";
@@ -13,6 +14,8 @@ import { memoryLog } from "./auth.fixture.ts";
 
 const ADA = "100.101.102.103";
 const ADA6 = "fd7a:115c:a1e0::2836:c301";
+/** The gateway's own address on the tailnet, of Ada's machine. */
+const OWN = "100.64.0.1";
 const BOB = "100.64.0.7";
 const CI = "100.64.0.9";
 const OLD = "100.64.0.11";
@@ -31,6 +34,8 @@ beforeEach(async () => {
     [ADA]: { login: "ada@example.com" },
     [ADA6]: { login: "ada@example.com" },
     [BOB]: { login: "bob@github" },
+    [OWN]: { login: "ada@example.com" },
+    "127.0.0.1": { login: "ada@example.com" },
     [CI]: { login: "tagged-devices", tags: ["tag:ci"] },
     [OLD]: { login: "ada@example.com", expired: true },
     "100.64.0.13": { login: "mallory@example.com" },
@@ -40,6 +45,7 @@ beforeEach(async () => {
   tailnet = new Tailnet({
     socket: tailscaled.socket,
     users: USERS,
+    isLocal: (address) => address === OWN || isLocalAddress(address),
     clock,
     log: new SampledLog(clock, memoryLog(lines)),
   });
@@ -58,7 +64,6 @@ describe("whois", () => {
     [`${CI}:1`, null],
     [`${OLD}:1`, null],
     ["192.168.1.5:1", null],
-    ["127.0.0.1:1", null],
   ])("%s is %p", async (addr, login) => {
     expect(await whois(tailscaled.socket, addr, systemClock)).toBe(login);
     expect(tailscaled.asked).toEqual([addr]);
@@ -138,9 +143,35 @@ describe("a peer", () => {
     "%s is a stranger",
     async (addr) => {
       expect(await identify(addr)).toBe("stranger");
-      expect(lines).toEqual([]);
     },
   );
+
+  test.each([OWN, "127.0.0.1", "127.9.9.9", "[::1]"])(
+    "at %s, which is this machine, is a stranger",
+    async (address) => {
+      expect(await identify(`${address}:4711`)).toBe("stranger");
+      expect(await identify(`${address}:0`, "ada@example.com")).toBe("stranger");
+      expect(tailscaled.asked).toEqual([]);
+    },
+  );
+
+  test("that is not let in is told now and then, with the login that could be listed", async () => {
+    for (let port = 0; port < 5; port++) await identify(`100.64.0.13:${port}`);
+    expect(lines).toEqual([
+      {
+        level: "warn",
+        message: expect.stringContaining("auth.tailscale.users"),
+        addr: "100.64.0.13:0",
+        login: "mallory@example.com",
+      },
+    ]);
+    await identify(`${ADA}:0`, `bob@github${"x".repeat(200)}`);
+    expect(lines[1]).toMatchObject({
+      addr: `${ADA}:0`,
+      login: "ada@example.com",
+      said: expect.stringMatching(/^.{100}$/),
+    });
+  });
 
   test("of a login that an object has by itself is a stranger", async () => {
     tailscaled.machines.set(ADA, { login: "constructor" }).set(BOB, { login: "__proto__" });

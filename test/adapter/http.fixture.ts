@@ -191,7 +191,6 @@ function contextOf(
       public_url: "",
       allowed_origins,
       trusted_proxies: [],
-      isLocal: () => true,
     }),
     connections: engine.connections,
     followers: engine.followers,
