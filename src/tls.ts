@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { chmodSync, readFileSync, statSync } from "node:fs";
 import type { Certificate, PemFile } from "./certificate.ts";
 import { checkAuthority, day, readCertificate } from "./certificate.ts";
 import type { Config } from "./config.ts";
@@ -53,11 +53,25 @@ export class Tls {
     if (this.#own) await this.#keepOwn();
     const serving = configured(() => this.#find());
     this.#serving = serving;
+    this.#guardKey();
     if (serving.valid_from > this.#clock.now()) {
       const from = day(serving.valid_from);
       this.#log.warn({ valid_from: from }, "the certificate is not valid yet: is the clock right?");
     }
     return serving;
+  }
+
+  /** Its own key is closed to others; whose the configured one is to read is said by who keeps it. */
+  #guardKey(): void {
+    const { data_dir, tls } = this.#config.server;
+    const path = this.#own ? selfSignedFiles(data_dir).key : tls.key;
+    const { mode } = statSync(path);
+    if (process.platform === "win32" || (mode & (this.#own ? 0o077 : 0o007)) === 0) return;
+    if (this.#own) chmodSync(path, 0o600);
+    const now = this.#own
+      ? "it is closed to them now; if they might have, remove it and start again"
+      : "chmod 600 it";
+    this.#log.warn({ path }, `others could read the key of the certificate: ${now}`);
   }
 
   /** Tells of every one that takes its place. What cannot be used is logged, and the last good one stays. */
