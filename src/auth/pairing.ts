@@ -84,8 +84,8 @@ export class Pairing {
     return [...this.#open.values()]
       .filter(({ answered }) => !answered)
       .map(({ key: _key, ends_at: _ends_at, answered: _answered, code, ...view }) => ({
-        ...view,
         code: shown(code),
+        ...view,
       }));
   }
 

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { refreshDocs } from "../../scripts/docs.ts";
 import { RECONNECT_CLOSE_CODES } from "../../src/protocol/errors.ts";
+import { deviceFromKey } from "../support/device.ts";
 import type { RunningGateway } from "../support/gateway-process.ts";
 import { startGateway } from "../support/gateway-process.ts";
 import { openSocket } from "../support/ws-client.ts";
@@ -25,6 +26,19 @@ describe("against the definitions", () => {
     const rows = REFERENCE.split("\n").filter((line) => /^\| [\d, ]+ \|.*\| comes back/.test(line));
     const codes = rows.flatMap((row) => (row.split("|")[1] ?? "").split(",").map(Number));
     expect(new Set(codes)).toEqual(new Set(RECONNECT_CLOSE_CODES));
+  });
+
+  test("the example of a device's signature is right", () => {
+    const [, text = "", signature = ""] = /^(agentbus-device-v1\|\S*\d)\n(\S{86})$/m.exec(REFERENCE) ?? [];
+    const [, seed = "", public_key = ""] =
+      /private key `(\S{43})`, whose public key is\s+`(\S{43})`/.exec(REFERENCE) ?? [];
+    const device = deviceFromKey(seed);
+    expect([device.public_key, device.signText(text)]).toEqual([public_key, signature]);
+    const [, server_id = "", device_id, client_id = "", origin, scopes = "", nonce = "", time] =
+      text.split("|");
+    expect([device_id, origin]).toEqual([device.device_id, ""]);
+    const signing = { server_id, client_id, scopes: scopes.split(","), nonce, timestamp: Number(time) };
+    expect(device.prove(signing).signature).toBe(signature);
   });
 
   test("every details.kind of the sources is told in docs/protocol.md", () => {

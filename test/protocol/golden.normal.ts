@@ -1,5 +1,7 @@
 const TIME = 1_700_000_000_000;
 
+const PAIRING_CODE = /\b[2-9A-HJ-NP-Z]{4}-[2-9A-HJ-NP-Z]{4}\b/g;
+
 /** Makes text the same at every recording: ids, epochs, times and secrets become the n-th of their kind. */
 export function createNormaliser(token: string): (text: string) => string {
   const ids = new Map<string, string>();
@@ -34,6 +36,10 @@ export function createNormaliser(token: string): (text: string) => string {
       .replaceAll(/\bag[bst]_[A-Za-z0-9_-]{43}/g, (secret) => `${secret.slice(0, 4)}TOKEN`)
       .replaceAll(/\b(?:run|msg|ses|con|tok|aus|req)_[0-9a-hjkmnp-tv-z]{26}\b/g, idFor)
       .replaceAll(/"(ts|timestamp|last_activity|[a-z]+_at)":\d{13}/g, `"$1":${TIME}`)
+      .replaceAll(/"nonce":"([^"]+)"/g, (_said, nonce: string) => `"nonce":"${idFor(`nonce_${nonce}`)}"`)
+      .replaceAll(/"signature":"[^"]+"/g, '"signature":"SIGNATURE"')
+      .replaceAll(/"server_id":"[^"]+"/g, '"server_id":"server-1"')
+      .replaceAll(PAIRING_CODE, (code) => idFor(`code_${code}`).toUpperCase())
       .replaceAll(/"uptime":[\d.]+/g, '"uptime":1.5')
       .replaceAll(/"memory_usage":\d+/g, '"memory_usage":100000000')
       .replaceAll(/"node_id":"[^"]+"/g, '"node_id":"node-1"')

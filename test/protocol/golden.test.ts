@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { resolve } from "node:path";
 import { startGateway } from "../support/gateway-process.ts";
 import { chat } from "./golden.chat.ts";
+import { devices } from "./golden.devices.ts";
 import { oneshot, rest, sse } from "./golden.http.ts";
 import { startGatedModel } from "./golden.model.ts";
 import { Recorder } from "./golden.recorder.ts";
@@ -22,6 +23,7 @@ const EXCHANGES: Readonly<Record<string, (stage: Stage) => Promise<void>>> = {
   rest,
   sse,
   oneshot,
+  devices,
 };
 
 const TIMEOUT_MS = 60_000;
@@ -32,6 +34,7 @@ for (const [name, play] of Object.entries(EXCHANGES)) {
     using model = startGatedModel();
     await using gateway = await startGateway({
       config: {
+        auth: { mode: name === "devices" ? "device" : "token" },
         gateway: { heartbeat_interval_secs: name === "signals" ? 1 : 30 },
         limits: { far_events: 8, waits_in_flight: 1, message_bytes: 64 },
         llm: {

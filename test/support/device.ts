@@ -1,4 +1,5 @@
-import { createHash, generateKeyPairSync, sign } from "node:crypto";
+import type { KeyObject } from "node:crypto";
+import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
 import type { DeviceCredential } from "../../src/core/principal.ts";
 import type { DeviceProof } from "../../src/protocol/api/device.ts";
 import type { TestSocket } from "./ws-client.ts";
@@ -26,8 +27,20 @@ export interface TestDevice {
 }
 
 export function newDevice(): TestDevice {
-  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
-  const { x: public_key = "" } = publicKey.export({ format: "jwk" });
+  return deviceOf(generateKeyPairSync("ed25519").privateKey);
+}
+
+/** @param seed the private key, 32 bytes in base64url */
+export function deviceFromKey(seed: string): TestDevice {
+  const pkcs8 = Buffer.concat([
+    Buffer.from("302e020100300506032b657004220420", "hex"),
+    Buffer.from(seed, "base64url"),
+  ]);
+  return deviceOf(createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" }));
+}
+
+function deviceOf(privateKey: KeyObject): TestDevice {
+  const { x: public_key = "" } = createPublicKey(privateKey).export({ format: "jwk" });
   const device_id = createHash("sha256").update(Buffer.from(public_key, "base64url")).digest("hex");
   const signText = (text: string): string => sign(null, Buffer.from(text), privateKey).toString("base64url");
   return {
