@@ -40,7 +40,7 @@ describe("a hostile server", () => {
       code: "TOO_LARGE",
       status: 4013,
       message: "the model's answer is longer than 50000 bytes",
-      details: { kind: "message", limit: 50_000 },
+      details: { kind: "message", limit: 50_000, what: "assistant_bytes" },
       retryable: false,
     });
   });
