@@ -15,6 +15,14 @@ export function parseAddress(text: string): Address | null {
   return bracketed === undefined || isIP(bracketed) === 6 ? { host, port } : null;
 }
 
+/** Whether it is an address of a tailnet, on which everything is encrypted by the network itself. */
+export function isTailnet(host: string): boolean {
+  const bare = host.toLowerCase().replace(/^\[|\]$/g, "");
+  return (
+    /^100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.\d+\.\d+$/.test(bare) || bare.startsWith("fd7a:115c:a1e0:")
+  );
+}
+
 /** Whether only this machine reaches what listens on `host`. */
 export function isLoopback(host: string): boolean {
   const bare = host

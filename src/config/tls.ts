@@ -1,4 +1,4 @@
-import { isLoopback } from "./address.ts";
+import { isLoopback, isTailnet } from "./address.ts";
 import type { Where } from "./auth.ts";
 import { ConfigError } from "./error.ts";
 import type { Config } from "./schema.ts";
@@ -27,7 +27,7 @@ export function checkTls(server: Config["server"], hosts: readonly string[], whe
   }
   // Behind a proxy it is the proxy that is reached from elsewhere.
   if (on || server.trusted_proxies.length > 0 || server.public_url.startsWith("https:")) return [];
-  const open = hosts.find((host) => !isLoopback(host));
+  const open = hosts.find((host) => !isLoopback(host) && !isTailnet(host));
   if (open === undefined) return [];
   return [
     `"${open}" is reached by other machines without TLS, tokens can be read on the way: set server.tls.mode to "auto", ` +

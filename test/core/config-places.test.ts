@@ -70,7 +70,11 @@ describe("server.tls", () => {
     const open = '[server]\nhost = "0.0.0.0"\n';
     expect(warned(open)).toBe(true);
     expect(warned('[gateway]\nbind = "192.168.1.5:1"')).toBe(true);
+    expect(warned('[server]\nhost = "100.128.1.2"')).toBe(true);
     expect(warned("")).toBe(false);
+    // What comes over a tailnet is encrypted by that.
+    expect(warned('[server]\nhost = "100.101.102.103"')).toBe(false);
+    expect(warned('[server]\nhost = "fd7a:115c:a1e0::1"')).toBe(false);
     expect(warned(`${open}tls = { mode = "auto" }`)).toBe(false);
     expect(warned(`${open}trusted_proxies = ["10.0.0.1"]`)).toBe(false);
     expect(warned(`${open}public_url = "https://bus.example.com"`)).toBe(false);
