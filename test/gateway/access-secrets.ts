@@ -13,11 +13,13 @@ const PEERS = {
   owner: { address: "100.64.0.1", login: "owner@example.com" },
   viewer: { address: "100.64.0.2", login: "viewer@example.com" },
   eve: { address: "100.64.0.3", login: "eve@example.com" },
+  dan: { address: "100.64.0.4", login: "dan@example.com" },
 } as const;
 const USERS = {
   '"owner@example.com"': { user: "owner", role: "admin" },
   '"viewer@example.com"': { user: "owner", role: "viewer" },
   '"eve@example.com"': { user: "eve", role: "operator" },
+  '"dan@example.com"': { user: "dan", role: "operator" },
 };
 /** All but the one that means all. */
 export const PARTS: readonly string[] = SCOPES.filter((scope) => scope !== "admin");
@@ -60,7 +62,7 @@ export async function fromOutside(world: World): Promise<World> {
 }
 
 /** What a secret can be besides right. */
-export type State = "none" | "empty" | "wrong" | "expired" | "revoked" | "rotated" | "used";
+export type State = "none" | "empty" | "wrong" | "expired" | "revoked" | "rotated" | "disabled" | "used";
 
 /** The secrets of a test: those that let nobody in any more, and those that let somebody in. */
 export interface Secrets {
@@ -148,6 +150,10 @@ async function makeDead(stack: Stack): Promise<Secrets["dead"]> {
   await owner.call("device.revoke", { device_id: lost.device_id });
   const known = newDevice();
   await owner.call("device.register", { ...grant, public_key: known.public_key });
+  const disabled = await family({ user: "dan" });
+  const dans = newDevice();
+  await owner.call("device.register", { ...grant, user: "dan", public_key: dans.public_key });
+  await owner.call("user.disable", { user: "dan" });
   const status = async (): Promise<number> =>
     (await stack.person(expired.secrets.token?.text ?? "").ask("GET", "/api/v1/stats")).status;
   await eventually(status, (seen) => seen === 401);
@@ -157,17 +163,19 @@ async function makeDead(stack: Stack): Promise<Secrets["dead"]> {
     expired: expired.secrets[kind] as Secret,
     revoked: revoked.secrets[kind] as Secret,
     rotated: rotated.secrets[kind] as Secret,
+    disabled: disabled.secrets[kind] as Secret,
   });
   return {
     token: ofKind("token", "agb_"),
     session_token: ofKind("session_token", "ags_"),
     ticket: { ...ofKind("ticket", "agt_"), used: await usedTicket(stack) },
     password: { empty: { text: "" }, wrong: { text: `${PASSWORD}r` } },
-    device: { wrong: { device: known, forged: true }, revoked: { device: lost } },
+    device: { wrong: { device: known, forged: true }, revoked: { device: lost }, disabled: { device: dans } },
     tailnet: {
       none: {},
       empty: { peer: { ...PEERS.owner, login: "" } },
       wrong: { peer: { ...PEERS.owner, login: PEERS.viewer.login } },
+      disabled: { peer: PEERS.dan },
     },
   };
 }
