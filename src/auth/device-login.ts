@@ -43,6 +43,14 @@ export function createDeviceLogin(options: DeviceLoginOptions): DeviceLogin {
       : "device.nonce is not the one this connection was given, was used already, or is too old: sign the newest challenge";
   }
 
+  /** A guess, which counts for its address also while all others together keep guesses waiting. */
+  function wrong(address: string, guess: string): Verdict {
+    const wait = throttle.wait(address);
+    if (wait === 0) return refuse(WRONG, guess);
+    throttle.wrongHere(address, guess);
+    return tooSoon(wait);
+  }
+
   return {
     judge(credential, address) {
       const here = throttle.waitHere(address);
@@ -61,7 +69,7 @@ export function createDeviceLogin(options: DeviceLoginOptions): DeviceLogin {
       const { client_id, client_name, platform, origin } = credential;
       const text = signedText(proof, { server_id: server_id(), client_id, origin });
       if (!isSignedBy(proof.key, text, proof.signature)) {
-        return refuse(WRONG, `${proof.device_id}.${credential.proof.signature}`);
+        return wrong(address, `${proof.device_id}.${credential.proof.signature}`);
       }
       if (entry !== undefined) {
         return admit(devices.enter(entry, proof.scopes.length === 0 ? null : storedScopes(proof.scopes)));

@@ -101,6 +101,14 @@ export class Throttle {
   /** A credential was wrong. `mark` stands for its secret. */
   wrong(address: string, mark: string): void {
     const now = this.#options.clock.monotonic();
+    this.wrongHere(address, mark);
+    this.#all = afterWrong(this.#all, GLOBAL_RULE, now);
+    if (this.#all.until > now) this.#write(EVERYBODY);
+  }
+
+  /** The same by what this address alone did, where something was looked at although all others together did too much. */
+  wrongHere(address: string, mark: string): void {
+    const now = this.#options.clock.monotonic();
     const key = networkOf(address);
     const place = this.#places.get(key);
     const marks = place?.marks ?? new Set();
@@ -108,10 +116,8 @@ export class Throttle {
     if (marks.size > MARKS_KEPT) marks.delete([...marks][0] ?? "");
     const bucket = afterWrong(place?.bucket ?? null, ADDRESS_RULE, now);
     this.#put(key, { bucket, marks });
-    this.#all = afterWrong(this.#all, GLOBAL_RULE, now);
     // One that has room left is not worth a write.
     if (bucket.until > now) this.#write(key);
-    if (this.#all.until > now) this.#write(EVERYBODY);
   }
 
   /**
