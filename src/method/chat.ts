@@ -99,6 +99,7 @@ async function stoppable(
     const session = await deps.directory.find(user, params.session_id, "write");
     // Messages that are on their way into the log were sent before.
     await deps.runs.lanes.reserved(session.id);
+    deps.directory.require(session, user, "write");
     const runners = deps.runs.of(session.id);
     return params.queued === "keep" ? runners.filter((runner) => runner.isStarted) : runners;
   }

@@ -28,6 +28,7 @@ export async function history(deps: MethodDeps, params: Static<typeof chatHistor
       ...(after !== undefined && { after }),
     };
     const rows = await readHistory(deps, session, tail, query);
+    deps.directory.require(session, call.user, "read");
     const settled = rows.messages.map((row) => messageView(row, name));
     const forwards = after !== undefined;
     const all = withOpen(rows, settled, openOf(tail, name), forwards);

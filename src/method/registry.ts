@@ -198,13 +198,18 @@ export class Registry {
         ),
       );
     }
-    this.#settle(() => handler.replay?.(prior, params as never, call) ?? JSON.parse(prior.answer), call);
+    const { definition } = handler;
+    this.#settle(
+      () => handler.replay?.(prior, params as never, call) ?? JSON.parse(prior.answer),
+      call,
+      definition,
+    );
     return undefined;
   }
 
   #run(handler: MethodHandler, params: unknown, call: OpenCall): void {
     call.onPrior = (prior) => this.replay(handler, prior, params, call);
-    this.#settle(() => handler.run(params as never, call), call);
+    this.#settle(() => handler.run(params as never, call), call, handler.definition);
     if (call.answered) return;
     const { clock } = this.#deps;
     const cancel = clock.after(DEADLINE_MS, () => {
@@ -213,15 +218,22 @@ export class Registry {
     call.onAnswer(cancel);
   }
 
-  #settle(work: () => unknown, call: Call): void {
+  #settle(work: () => unknown, call: Call, { mutates = false }: MethodDefinition): void {
+    const later = async (value: Promise<unknown>): Promise<void> => {
+      try {
+        const payload = await value;
+        if (payload === undefined) return;
+        // What was read is for nobody whose credential ended meanwhile; what was done is done.
+        if (!mutates) call.requireLive();
+        call.ok(payload);
+      } catch (error) {
+        call.fail(error);
+      }
+    };
     try {
       const value = work();
-      if (value instanceof Promise) {
-        value.then(
-          (payload: unknown) => payload !== undefined && call.ok(payload),
-          (error: unknown) => call.fail(error),
-        );
-      } else if (value !== undefined) call.ok(value);
+      if (value instanceof Promise) void later(value);
+      else if (value !== undefined) call.ok(value);
     } catch (error) {
       call.fail(error);
     }

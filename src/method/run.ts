@@ -34,7 +34,8 @@ export function runMethods(deps: MethodDeps): MethodHandler[] {
       const refs = await Promise.all(shown.map((row) => reach(deps, row)));
       const runs = shown.flatMap((row, i) => {
         const ref = refs[i];
-        return ref === null || ref === undefined ? [] : [view(row, nameFor(ref, call.user))];
+        const readable = ref !== null && ref !== undefined && deps.directory.mayRead(ref, call.user);
+        return readable ? [view(row, nameFor(ref, call.user))] : [];
       });
       const last = shown.at(-1);
       const next = rows.length > limit && last !== undefined ? cursorOf(last) : undefined;
@@ -79,7 +80,6 @@ async function wait(deps: MethodDeps, run_id: string, timeout_ms: number, call: 
   const runner = deps.runs.get(run_id);
   if (isEnded(run)) return run;
   if (runner !== undefined) await inTime(deps, runner.ended, timeout_ms, call.caller.signal);
-  call.requireLive();
   // Who may read it is asked again, and only what is published is told.
   return (await find(deps, run_id, call.user)).run;
 }

@@ -135,8 +135,9 @@ async function update(
   call: Call,
   session: SessionRef,
 ): Promise<void> {
-  const { clock, limits, router, journal } = deps;
+  const { clock, directory, limits, router, journal } = deps;
   await withTail(deps, session, async (tail) => {
+    directory.require(session, call.user, "write");
     const { row } = tail;
     const next = {
       owner: row.owner,
@@ -204,9 +205,10 @@ async function fork(
   for (;;) {
     const result = await journal.run(item);
     if (result.ok && "done" in result && result.done) break;
-    if (result.ok) continue;
+    if (result.ok && directory.mayRead(from, call.user)) continue;
     // What was copied before belongs to nobody.
     void deps.maintenance.erase(into.id);
+    if (result.ok) throw gone(from, call.user);
     if (result.prior !== undefined) {
       answerFromPrior(call, result.prior);
       return undefined;
@@ -250,18 +252,22 @@ async function list(deps: MethodDeps, params: Static<typeof sessionList.params>,
     ...(params.archived !== undefined && { archived: params.archived }),
     ...(params.updated_after !== undefined && { updated_after: params.updated_after }),
   });
+  const page = rows.slice(0, limit);
+  for (const row of page) await published(deps, row, row.head);
   const sessions: Session[] = [];
   // What stands around the sessions, and the cursor.
   let bytes = 256;
-  for (const row of rows.slice(0, limit)) {
-    await published(deps, row, row.head);
+  let shown = 0;
+  for (const row of page) {
     const { system_prompt: _hidden, ...session } = sessionView(row, nameFor(row, call.user));
     bytes += lengthUtf8(JSON.stringify(session)) + 1;
     if (sessions.length > 0 && bytes > LIST_BYTES) break;
-    sessions.push(session);
+    shown++;
+    // It may have been taken back while the others were waited for.
+    if (deps.directory.mayRead(row, call.user)) sessions.push(session);
   }
-  const last = rows[sessions.length - 1];
-  const more = rows.length > sessions.length && last !== undefined;
+  const last = rows[shown - 1];
+  const more = rows.length > shown && last !== undefined;
   return { sessions, ...(more && { next: `${last.updated_at}:${last.id}` }) };
 }
 
