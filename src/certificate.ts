@@ -1,3 +1,4 @@
+import type { KeyObject } from "node:crypto";
 import { X509Certificate, createPrivateKey } from "node:crypto";
 
 /** A certificate with its key, found to go together. */
@@ -19,6 +20,7 @@ export interface PemFile {
   readonly text: string;
 }
 
+const RSA_BITS = 2_048;
 const CERTIFICATES = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
 
 /**
@@ -80,15 +82,20 @@ function checkKey(certificate: X509Certificate, { name, text }: PemFile): void {
   if (text.includes("ENCRYPTED")) {
     throw new Error(`${name}: it has a passphrase: take it off with openssl pkey -in OLD -out NEW`);
   }
-  let fits: boolean;
+  let own: KeyObject;
   try {
-    fits = certificate.checkPrivateKey(createPrivateKey(text));
+    own = createPrivateKey(text);
   } catch (cause) {
-    throw new Error(`${name} holds no key: it must be a PEM file, with "-----BEGIN PRIVATE KEY-----"`, {
-      cause,
-    });
+    throw new Error(
+      `${name} holds no key that can be used: it must be a PEM file with an RSA, ECDSA (P-256) or Ed25519 key`,
+      { cause },
+    );
   }
-  if (fits) return;
+  const bits = own.asymmetricKeyDetails?.modulusLength;
+  if (bits !== undefined && bits < RSA_BITS) {
+    throw new Error(`${name}: RSA of ${bits} bits can be broken: make a pair of ${RSA_BITS} or more`);
+  }
+  if (certificate.checkPrivateKey(own)) return;
   throw new Error(
     `${name}: it is not the key of the certificate: use the two that were made together, in server.tls.cert the gateway's own first`,
   );

@@ -137,6 +137,16 @@ describe.skipIf(!HAS_OPENSSL)("another certificate", () => {
     expect((await after.next(({ json }) => json.again === true)).json).toEqual({ again: true });
   });
 
+  test("is taken by every port", async () => {
+    await using at = openPorts();
+    const ports = [await at.ports.open(HERE, files(first)), await at.ports.open(HERE, files(first))];
+    at.ports.renew(files(second));
+    at.ports.renew(files(first));
+    at.ports.renew(files(second));
+    for (const port of ports) expect(await shownAt(`127.0.0.1:${port}`)).toBe(second.fingerprint);
+    await until(() => at.ports.size === 2);
+  });
+
   test("that cannot be used changes nothing", async () => {
     await using at = openPorts();
     const port = await at.ports.open(HERE, files(first));

@@ -17,9 +17,13 @@ export interface MakeOptions {
   readonly authority?: boolean;
   /** Default: localhost and 127.0.0.1. */
   readonly names?: readonly string[];
+  /** As `openssl req` says it. Default: EC, P-256. */
+  readonly algorithm?: string;
   /** It has ended the day before. */
   readonly expired?: boolean;
 }
+
+const P256 = "ec -pkeyopt ec_paramgen_curve:prime256v1";
 
 /** Makes one in a folder: NAME.crt and NAME.key. */
 export function makeCertificate(folder: string, name: string, options: MakeOptions = {}): MadeCertificate {
@@ -31,7 +35,7 @@ export function makeCertificate(folder: string, name: string, options: MakeOptio
   ];
   const signer = by === undefined ? [] : ["-CA", by.cert_file, "-CAkey", by.key_file];
   openssl([
-    ..."req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30".split(" "),
+    ...`req -x509 -newkey ${options.algorithm ?? P256} -nodes -days 30`.split(" "),
     "-keyout",
     key_file,
     "-out",
