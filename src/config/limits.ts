@@ -13,6 +13,7 @@ const MEANING = {
   connect_bytes: "Largest frame before that.",
   frame_bytes: "Largest frame.",
   body_bytes: "Largest body of a REST call.",
+  body_deadline_ms: "Time for a body to arrive.",
   in_flight: "Requests at once on one connection.",
   waits_in_flight: "`run.wait` requests at once on one connection.",
   json_depth: "Levels of JSON in a frame or a body.",

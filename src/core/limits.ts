@@ -16,6 +16,7 @@ export const DEFAULT_LIMITS = {
   connect_bytes: 8 * KIB,
   frame_bytes: 256 * KIB,
   body_bytes: 1 * MIB,
+  body_deadline_ms: 30_000,
   in_flight: 16,
   waits_in_flight: 32,
   json_depth: 32,

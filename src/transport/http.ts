@@ -13,6 +13,7 @@ import { preflight, seal } from "./rest-reply.ts";
 import { routesOf, SOCKET_PATHS } from "./routes.ts";
 import { Streams } from "./sse-hub.ts";
 import { Turns } from "./turn.ts";
+import { leavesBody } from "./unread-body.ts";
 
 /** The WebSocket side, as far as HTTP has to know it. */
 export interface SocketUpgrades<D> {
@@ -62,6 +63,7 @@ export function createHttp<D>(context: TransportContext, sockets: SocketUpgrades
     // comes while one waits, so what waits here is at most one of each.
     if (turns.over || turns.crowded) await turns.another();
     const response = await appFor(schemeOf(request.url)).fetch(request);
+    if (leavesBody(request, response, context.limits)) response.headers.set("connection", "close");
     return seal(response, context.doors.corsOrigin(request.headers.get("origin")));
   }
 

@@ -7,6 +7,7 @@ import { GROUPS } from "../gateway/limit-groups.ts";
 /** Reached by a test that has a shape of its own: where it is, and what it is called. */
 const NAMED: Readonly<Record<string, readonly [file: string, test: string]>> = {
   frame_bytes: ["test/gateway/limit-closes.test.ts", "frame_bytes: a larger frame"],
+  body_deadline_ms: ["test/hostile/half-open.test.ts", "408 after body_deadline_ms"],
   bad_frames_per_minute: ["test/gateway/limit-closes.test.ts", "bad_frames_per_minute: answered"],
   control_frames_per_second: ["test/gateway/limit-closes.test.ts", "control_frames_per_second: a flood"],
   mutations_per_second: [
