@@ -17,6 +17,7 @@ export interface UpgradeRequest {
 /** @throws GatewayError what the request is refused with */
 export function readUpgrade(context: TransportContext, request: Request): UpgradeRequest {
   refuseSecretsInUrl(request.url, { ticket: false });
+  refuseNoUpgrade(request.headers);
   const { protocol, ticket } = readSubprotocols(request.headers.get("sec-websocket-protocol"));
   const header = context.credential(request.headers.get("authorization"));
   if (header instanceof GatewayError) throw header;
@@ -25,6 +26,21 @@ export function readUpgrade(context: TransportContext, request: Request): Upgrad
   if (shown) return { protocol, credential: header };
   if (ticket !== null) return { protocol, credential: { kind: "ticket", ticket } };
   return { protocol, credential: context.options.open ? { kind: "none" } : null };
+}
+
+/**
+ * Bun upgrades a request that a proxy may take for an ordinary one, and drops its body. What two read differently is none.
+ * @throws GatewayError
+ */
+function refuseNoUpgrade(headers: Headers): void {
+  if (headers.has("transfer-encoding") || Number(headers.get("content-length") ?? 0) !== 0) {
+    throw new GatewayError("INVALID_REQUEST", "an upgrade has no body", { details: { kind: "upgrade" } });
+  }
+  const options = (headers.get("connection") ?? "").toLowerCase().split(",");
+  if (options.some((option) => option.trim() === "upgrade")) return;
+  const message =
+    "an upgrade has to ask for it: Connection: Upgrade is missing (a proxy in front has to pass it on)";
+  throw new GatewayError("INVALID_REQUEST", message, { details: { kind: "upgrade" }, http: 426 });
 }
 
 function readSubprotocols(header: string | null): {

@@ -120,11 +120,17 @@ describe("the upgrade", () => {
 
   test("refuses a request that is no handshake", async () => {
     await using gateway = serveSockets();
-    const response = await fetch(gateway.url.replace("ws:", "http:"), { headers: right });
-    expect(response.status).toBe(400);
-    expect(await response.json()).toMatchObject({
-      error: { code: "INVALID_REQUEST", details: { kind: "upgrade" } },
-    });
+    const cases: [number, Record<string, string>][] = [
+      [400, { "sec-websocket-key": "short" }],
+      [426, { connection: "keep-alive" }],
+    ];
+    for (const [status, headers] of cases) {
+      const response = await requestUpgrade(gateway.url, { ...right, ...headers });
+      expect(response.status).toBe(status);
+      expect(await response.json()).toMatchObject({
+        error: { code: "INVALID_REQUEST", details: { kind: "upgrade" } },
+      });
+    }
     expect(gateway.stub.context.connections.size).toBe(0);
   });
 
