@@ -43,6 +43,8 @@ export function jsonText(status: number, text: string, headers: Record<string, s
 const BASE_HEADERS = {
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",
+  // What a page of another site has the browser fetch without asking, as an image or a script, does not reach its process.
+  "cross-origin-resource-policy": "same-origin",
   "cache-control": "no-store",
   "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 } as const;

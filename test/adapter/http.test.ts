@@ -63,6 +63,7 @@ describe("errors", () => {
       ]);
       expect(headers.get("x-content-type-options")).toBe("nosniff");
       expect(headers.get("referrer-policy")).toBe("no-referrer");
+      expect(headers.get("cross-origin-resource-policy")).toBe("same-origin");
       expect(headers.get("cache-control")).toBe("no-store");
       expect(headers.get("content-security-policy")).toBe(JSON_CSP);
     }

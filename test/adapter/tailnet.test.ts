@@ -148,6 +148,19 @@ describe("without a credential", () => {
       }
     });
 
+    test("what a browser fetches without saying where from cannot be read by the page", async () => {
+      // Over plain HTTP it sends neither Origin nor Sec-Fetch-Site with an image, a script or a frame.
+      const { status, headers } = await gateway.ask("GET", "/api/v1/sessions", {
+        headers: { accept: "image/*" },
+      });
+      expect(status).toBe(200);
+      expect(headers.get("access-control-allow-origin")).toBeNull();
+      expect(headers.get("cross-origin-resource-policy")).toBe("same-origin");
+      expect(headers.get("x-content-type-options")).toBe("nosniff");
+      expect(headers.get("content-type")).toStartWith("application/json");
+      expect(headers.get("content-security-policy")).toContain("frame-ancestors 'none'");
+    });
+
     test("nor does its preflight", async () => {
       const headers = { origin: "https://evil.example", "access-control-request-method": "POST" };
       const answer = await gateway.ask("OPTIONS", "/api/v1/sessions", { headers });

@@ -59,6 +59,7 @@ function safe(headers: Headers): void {
     "nosniff",
     "no-referrer",
   ]);
+  expect(headers.get("cross-origin-resource-policy")).toBe("same-origin");
   const policy = headers.get("content-security-policy") ?? "";
   expect(policy).toContain("default-src 'none'");
   expect(policy).toContain("frame-ancestors 'none'");
