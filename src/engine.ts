@@ -120,7 +120,7 @@ function createCore(options: EngineOptions) {
   const hub = new Hub();
   const connections = new Connections({ limits, networkOf });
   const directory = new Directory(store, clock);
-  const changes = new Changes(clock, connections, directory);
+  const changes = new Changes(clock, connections, directory, hub);
   const presence = new Presence(clock, connections, hub);
   const publish = (session: SessionRef, tail: Tail, event: StoredEvent): void => {
     stats.events++;

@@ -34,7 +34,8 @@ export function surfaceOf({
   version,
   router,
 }: SurfaceParts): TransportContext {
-  const { connections, followers, directory, hub, registry, stats, presence, uptime, status } = engine;
+  const { changes, connections, followers, directory, hub, registry, stats, presence, uptime, status } =
+    engine;
   const { credentials, authenticator, challenger, doors } = access;
   return {
     options: optionsOf(config, version, clock),
@@ -66,6 +67,7 @@ export function surfaceOf({
       slowConsumer: () => void stats.slow_consumers++,
     },
     onConnection: (connection, state) => {
+      changes.connection(connection, state);
       presence.connection(connection, state);
       const { principal } = connection;
       if (state !== "joined" || principal === null || credentials.isLive(principal)) return;

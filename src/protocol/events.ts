@@ -214,5 +214,9 @@ export const APP_EVENT = "^(notification|app\\.[A-Za-z0-9._-]{1,100})$";
 export function sessionTopic(session: string, naming: Naming): string {
   return naming === "owner" ? `o:${session}` : `s:${session}`;
 }
+/** The topic of what concerns a user, whatever session it is in. */
+export function userTopic(user: string): string {
+  return `u:${user}`;
+}
 /** How a reader names the session: by its owner's name or by the gateway's id. */
 export type Naming = "owner" | "gateway";

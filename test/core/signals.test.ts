@@ -40,6 +40,45 @@ test("session.changed comes once a second at the most, with the latest state, an
   expect(clock.pending).toBe(idle);
 });
 
+test("session.changed is encoded and published once for all of a user's connections, and for nobody when they are gone", async () => {
+  const connections = ["ann", "ann", "ann"].map((user) => scene.connect(user));
+  const published: string[] = [];
+  scene.engine.hub.addListener({
+    publish: (topic, { type }) => void (type === "session.changed" && published.push(topic)),
+  });
+  const [first] = connections as [FakeConnection];
+  await first.request("session.create", { session_id: "s" });
+  clock.advance(0);
+  expect(published).toEqual(["u:ann"]);
+  expect(connections.map((each) => signals(each, "session.changed").length)).toEqual([1, 1, 1]);
+  expect(scene.engine.hub.followers("u:ann")).toBe(3);
+  for (const each of connections) each.close();
+  expect(scene.engine.hub.followers("u:ann")).toBe(0);
+});
+
+test("sessions that change all the time are told of together, so that many of them are few writes", async () => {
+  const ann = scene.connect("ann");
+  const names = Array.from({ length: 10 }, (_, i) => `s${i}`);
+  const touch = (session_id: string) =>
+    ann.request("chat.inject", { session_id, role: "user", content: "x" });
+  for (const session_id of names) {
+    await ann.request("session.create", { session_id });
+    clock.advance(7);
+  }
+  for (const session_id of names) await touch(session_id);
+  const before = ann.frames().length;
+  const moments = new Set<number>();
+  for (let ms = 0; ms < 1_100; ms++) {
+    const sent = signals(ann, "session.changed").length;
+    clock.advance(1);
+    if (signals(ann, "session.changed").length > sent) moments.add(ms);
+  }
+  const told = ann.frames().slice(before);
+  expect(new Set(told.map(({ session_id }) => session_id)).size).toBe(10);
+  expect(told).toHaveLength(10);
+  expect(moments.size).toBeLessThanOrEqual(3);
+});
+
 test("session.changed reaches every connection of those who may read, under their name for it, and nobody else", async () => {
   const [ann, ann2, bob, eve] = ["ann", "ann", "bob", "eve"].map((user) => scene.connect(user)) as [
     FakeConnection,

@@ -154,6 +154,7 @@ export class FakeConnection implements Connection {
     this.client_id = this.id;
     this.principal = { user, scopes: new Set(SCOPES), method: "token", credential: null, expires_at: null };
     engine.connections.add(this);
+    engine.changes.connection(this, "joined");
   }
 
   get closed(): boolean {
@@ -189,6 +190,7 @@ export class FakeConnection implements Connection {
     this.#abort.abort();
     this.#engine.followers.endAll(this);
     this.#engine.connections.remove(this);
+    this.#engine.changes.connection(this, "left");
     this.drain();
   }
 
