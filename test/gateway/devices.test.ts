@@ -241,28 +241,3 @@ test("nobody admits a device for more than they may do themselves", async () => 
     expect(await operator.call("device.approve", { code, role: "viewer" })).toMatchObject({ user: "ann" });
   }
 });
-
-test("a restart keeps devices and their logins; who still waits is given another code", async () => {
-  await using own = await startStack({ config: { auth: { mode: "multi", modes: ["token", "device"] } } });
-  const [device, waiting] = [newDevice(), newDevice()];
-  const grant = { public_key: device.public_key, name: "kept", user: "owner", scopes: ["chat.read"] };
-  const { device_id } = await own.owner.call("device.register", grant);
-  await using before = await openSocket(own.gateway.ws_url);
-  const { json } = await before.nextEvent("connect.challenge");
-  await before.request("connect", { client_id: "cli", device: device.prove(json.payload) });
-  const { session_token } = await before.request("auth_session.create");
-  const code = await askToPair(own.gateway.ws_url, waiting);
-  own.gateway.kill();
-  await own.gateway.restart();
-  const again = own.person(own.gateway.token);
-  const { devices, pairing_requests } = await again.call("device.list");
-  expect(devices).toMatchObject([{ device_id, name: "kept", last_used_at: expect.any(Number) }]);
-  expect(pairing_requests).toEqual([]);
-  await using after = await openSocket(own.gateway.ws_url);
-  const challenge = (await after.nextEvent("connect.challenge")).json.payload;
-  expect(challenge.server_id).toBe(json.payload.server_id);
-  const hello = { client_id: "cli", device: device.prove(challenge) };
-  expect(await after.request("connect", hello)).toMatchObject({ auth_info: { method: "device" } });
-  expect(await own.person(session_token).ask("GET", "/api/v1/sessions")).toMatchObject({ status: 200 });
-  expect(await askToPair(own.gateway.ws_url, waiting)).not.toBe(code);
-});
