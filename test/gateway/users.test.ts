@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { connectDevice, newDevice } from "../support/device.ts";
+import { startTailscaled } from "../support/tailscaled.ts";
 import { openSocket } from "../support/ws-client.ts";
 import type { Person, Stack } from "./stack.ts";
-import { answering, ended, eventually, idle, refusal, startStack } from "./stack.ts";
+import { answering, ask, ended, eventually, idle, refusal, startStack } from "./stack.ts";
 
 let stack: Stack;
 let owner: Person;
@@ -212,4 +214,58 @@ test("who is not there is NOT_FOUND, and only an administrator decides", async (
       code: "FORBIDDEN",
     });
   }
+});
+
+describe("whatever somebody comes in with", () => {
+  test("a device of a user who is disabled is out and stays out, and no other is let in for them", async () => {
+    await using other = await startStack({ config: { auth: { mode: "device" } } });
+    const device = newDevice();
+    const { public_key } = device;
+    const grant = { public_key, user: "dev", scopes: ["chat.read"] };
+    await other.owner.call("device.register", grant);
+    await using socket = await openSocket(other.gateway.ws_url);
+    await connectDevice(socket, device);
+    await other.owner.call("user.disable", { user: "dev" });
+    expect((await socket.closed).code).toBe(4001);
+    await using again = await openSocket(other.gateway.ws_url);
+    const refused = { code: "UNAUTHORIZED", details: { kind: "disabled" } };
+    expect(await refusal(connectDevice(again, device))).toMatchObject(refused);
+    const more = { ...grant, public_key: newDevice().public_key };
+    expect(await refusal(other.owner.call("device.register", more))).toMatchObject({ code: "CONFLICT" });
+    const { users } = await other.owner.call("user.list");
+    expect(users.find(({ user }: { user: string }) => user === "dev")).toMatchObject({
+      devices: 1,
+      disabled: true,
+    });
+    await other.owner.call("user.delete", { user: "dev", sessions: "delete" });
+    expect((await other.owner.call("device.list")).devices).toEqual([]);
+    // Nobody knows the key any more.
+    await using stranger = await openSocket(other.gateway.ws_url);
+    expect(await refusal(connectDevice(stranger, device))).toMatchObject({ details: { kind: "pairing" } });
+  });
+
+  test("one whom the configuration lets in by their tailnet's login is listed, disabled, and not deleted", async () => {
+    const peer = "100.101.102.103";
+    await using tailscaled = await startTailscaled({ [peer]: { login: "ada@example.com" } });
+    const users = { '"ada@example.com"': { user: "ada", role: "viewer" } };
+    const tailscale = { socket: tailscaled.socket, users };
+    const config = { auth: { mode: "tailscale", tailscale }, server: { trusted_proxies: ["127.0.0.1"] } };
+    await using other = await startStack({ config });
+    const { url } = other.gateway;
+    const headers = { "x-forwarded-for": peer, "tailscale-user-login": "ada@example.com" };
+    const enter = () => ask(`${url}/api/v1/sessions`, "GET", { headers });
+    expect((await enter()).status).toBe(200);
+    const ada = { user: "ada", role: "viewer", tokens: 0, disabled: false };
+    expect((await other.owner.call("user.list")).users).toContainEqual(expect.objectContaining(ada));
+    const gone = await refusal(other.owner.call("user.delete", { user: "ada", sessions: "delete" }));
+    expect(gone).toMatchObject({
+      code: "CONFLICT",
+      message: expect.stringContaining("auth.tailscale.users"),
+    });
+    await other.owner.call("user.disable", { user: "ada" });
+    const refused = await enter();
+    expect([refused.status, refused.json.error.details]).toEqual([401, { kind: "disabled" }]);
+    await other.owner.call("user.disable", { user: "ada", disabled: false });
+    expect((await enter()).status).toBe(200);
+  });
 });
