@@ -62,7 +62,12 @@ export function findGateway(input: Input, io: Io): Pick<Target, "url" | "config"
   }
   if (!/^(?:https?|wss?):\/\//i.test(named) || !URL.canParse(named))
     throw new UsageError(`"${named}" is no URL: write it like http://127.0.0.1:18789`);
-  return { url: named, config: null, trust: trustFor(input, io, () => knownTrust(named, input, io)) };
+  const trust = trustFor(input, io, () => knownTrust(named, input, io));
+  if (!isSecure(named) && (trust.ca ?? trust.fingerprint) !== undefined)
+    throw new UsageError(
+      `${named} shows no certificate: write https://, or leave --ca and --fingerprint out`,
+    );
+  return { url: named, config: null, trust };
 }
 
 /** The gateway of a configuration, with its own token and certificate. */

@@ -152,7 +152,8 @@ function tlsOptions(trust: Trust, shown: (certificate: Shown) => void): Options 
     checkServerIdentity(host, certificate) {
       const { fingerprint256, valid_to } = certificate;
       shown({ fingerprint: fingerprint256, expires_at: Date.parse(valid_to) });
-      if (wanted === null) return checkServerIdentity(host, certificate);
+      // Where one certificate is meant no other will do: not while it is not known, and whoever vouches for it.
+      if (trust.certificate === undefined) return checkServerIdentity(host, certificate);
       return fingerprint256 === wanted
         ? undefined
         : new Error("another certificate than the one that is known");

@@ -77,7 +77,15 @@ describe.skipIf(!HAS_OPENSSL)("commands over TLS", () => {
     expect(wrong.err).toContain(`shows another certificate, SHA-256 ${fingerprint}`);
     expect((await status(["--fingerprint", "12:34"])).code).toBe(2);
     expect((await status(["--fingerprint", fingerprint, "--ca", cert_file])).code).toBe(2);
-    const plain = await elsewhere(["status", "--url", gateway.url.replace("https", "http")], {
+    const open = ["--url", gateway.url.replace("https", "http")];
+    for (const known of [
+      ["--fingerprint", fingerprint],
+      ["--ca", cert_file],
+    ]) {
+      const { code, err } = await elsewhere(["status", ...open, ...known]);
+      expect([code, err]).toEqual([2, expect.stringContaining("shows no certificate: write https://")]);
+    }
+    const plain = await elsewhere(["status", ...open], {
       AGENTBUS_TOKEN: token,
     });
     expect(plain.err).toMatch(/if it speaks TLS, write https:\/\/\n$/);
@@ -103,6 +111,60 @@ describe.skipIf(!HAS_OPENSSL)("commands over TLS", () => {
       expect((await elsewhere(["status", "--url", url, ...argv], token)).code).not.toBe(0);
     }
     expect([shaken > 0, said]).toEqual([true, 0]);
+    impostor.stop(true);
+  });
+
+  test("believe the fingerprint alone, whoever else vouches for what is shown, and whenever", async () => {
+    using place = workplace();
+    const authority = makeCertificate(place.path, "authority", { authority: true });
+    const theirs = makeCertificate(place.path, "theirs", { by: authority });
+    const expected = makeCertificate(place.path, "ours");
+    let said = 0;
+    let shaken = 0;
+    const impostor = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      tls: { cert: theirs.cert, key: theirs.key },
+      socket: {
+        handshake: () => void shaken++,
+        data(socket, bytes) {
+          said += bytes.length;
+          socket.end();
+        },
+      },
+    });
+    // Whoever stands between can keep the first look from being answered, and answer afterwards.
+    let connections = 0;
+    const between = Bun.listen<{ to: Awaited<ReturnType<typeof Bun.connect>> | null; held: Buffer[] }>({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        async open(socket) {
+          socket.data = { to: null, held: [] };
+          if (connections++ === 0) return void socket.terminate();
+          socket.data.to = await Bun.connect({
+            hostname: "127.0.0.1",
+            port: impostor.port,
+            socket: { data: (_to, bytes) => void socket.write(bytes), close: () => void socket.end() },
+          });
+          for (const bytes of socket.data.held) socket.data.to.write(bytes);
+          return undefined;
+        },
+        data(socket, bytes) {
+          if (socket.data.to === null) socket.data.held.push(Buffer.from(bytes));
+          else socket.data.to.write(bytes);
+        },
+        close: (socket) => void socket.data.to?.end(),
+      },
+    });
+    const url = `https://localhost:${between.port}`;
+    const trusted = { AGENTBUS_TOKEN: "agb_not_for_everybody", NODE_EXTRA_CA_CERTS: authority.cert_file };
+    const outcome = await elsewhere(["status", "--url", url, "--fingerprint", expected.fingerprint], trusted);
+    expect([outcome.code, outcome.out, connections, shaken, said]).toEqual([3, "", 2, 1, 0]);
+    // Without the fingerprint that authority would do.
+    await elsewhere(["status", "--url", url], trusted);
+    expect(said).toBeGreaterThan(0);
+    between.stop(true);
     impostor.stop(true);
   });
 
