@@ -1,16 +1,22 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { PARTS } from "./access-secrets.ts";
 import type { World } from "./method-cases.ts";
-import { createWorld } from "./method-cases.ts";
+import { createWorld, METHOD_CASES, WORLD_CONFIG } from "./method-cases.ts";
 import type { Stack } from "./stack.ts";
-import { ended, startStack } from "./stack.ts";
+import { ask, ended, refusal, startStack } from "./stack.ts";
 
 /** What scopes and owners mean where the matrix of access does not reach. */
+
+interface Described {
+  readonly name: string;
+  readonly scope: string | null;
+  readonly aliases: readonly string[];
+}
 
 let stack: Stack;
 let world: World;
 beforeAll(async () => {
-  stack = await startStack();
+  stack = await startStack({ config: WORLD_CONFIG });
   world = await createWorld(stack);
 });
 afterAll(() => stack[Symbol.asyncDispose]());
@@ -24,7 +30,35 @@ test("who may write and not read is told where the answer is, and none of it", a
   // What was published before this answer was read before it.
   await socket.request("heartbeat");
   const events = socket.frames.filter(({ json }) => json.type === "event").map(({ json }) => json.event);
-  expect(events).toEqual([]);
+  expect(events).toEqual(["connect.challenge"]);
+});
+
+test("a method by another name needs what it needs by its own", async () => {
+  const { methods } = await stack.owner.call("system.describe");
+  const named = methods.flatMap(({ name, scope, aliases }: Described) =>
+    aliases.map((alias) => ({ alias, name, scope })),
+  ) as { alias: string; name: string; scope: string }[];
+  expect(named.length).toBeGreaterThan(10);
+  for (const { alias, name, scope } of named) {
+    const path = `/api/v1/rpc/${alias}`;
+    const params = (await METHOD_CASES[name]?.params(world)) ?? {};
+    expect([alias, (await ask(`${stack.gateway.url}${path}`, "POST", { body: params })).status]).toEqual([
+      alias,
+      401,
+    ]);
+    const socketOnly = METHOD_CASES[name]?.socket !== undefined;
+    const lacking = await stack.guest({ user: "owner", scopes: PARTS.filter((each) => each !== scope) });
+    const { status } = await lacking.ask("POST", path, { body: params });
+    expect([alias, status]).toEqual([alias, socketOnly ? 400 : 403]);
+    await using socket = await lacking.connect();
+    expect([alias, await refusal(socket.request(alias, params))]).toMatchObject([
+      alias,
+      { code: "FORBIDDEN", details: { kind: "scope", scope } },
+    ]);
+    const right = await stack.guest({ user: "owner", scopes: [scope] });
+    await using open = await right.connect();
+    expect(await open.request(alias, params)).toBeObject();
+  }
 });
 
 test("admin means every scope", async () => {
