@@ -16,7 +16,7 @@ import { Throttle } from "./auth/throttle.ts";
 import type { Tickets } from "./auth/tickets.ts";
 import { createTickets } from "./auth/tickets.ts";
 import type { Config } from "./config.ts";
-import { acceptsTailscale } from "./config/auth.ts";
+import { acceptsTailscale } from "./config/tailscale.ts";
 import { configured } from "./config/error.ts";
 import type { Audit } from "./core/audit.ts";
 import type { Clock, Logger } from "./core/ports.ts";

@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import type { Access } from "./access.ts";
 import { accepts, revoked } from "./access.ts";
 import type { Config } from "./config.ts";
-import { acceptsTailscale } from "./config/auth.ts";
+import { acceptsTailscale } from "./config/tailscale.ts";
 import { newId } from "./core/id.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
 import { credentialFromHeader } from "./core/principal.ts";

@@ -1,6 +1,6 @@
 import { expandScopes, listScopes, roleWith } from "./auth/scopes.ts";
 import type { Config } from "./config.ts";
-import { acceptsTailscale } from "./config/auth.ts";
+import { acceptsTailscale } from "./config/tailscale.ts";
 import type { Clock, Logger } from "./core/ports.ts";
 import type { UserBook } from "./core/users.ts";
 import type { Engine } from "./engine.ts";

@@ -1,6 +1,6 @@
 import { tailscaledFailure } from "../access.ts";
 import { systemClock } from "../clock.ts";
-import { acceptsTailscale } from "../config/auth.ts";
+import { acceptsTailscale } from "../config/tailscale.ts";
 import type { Config } from "./configuration.ts";
 import type { Finding } from "./doctor.ts";
 

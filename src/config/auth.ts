@@ -1,16 +1,13 @@
-import { RoleName } from "../protocol/api/auth.ts";
-import { User, validator } from "../protocol/schema.ts";
 import { isLoopback } from "./address.ts";
 import { ConfigError } from "./error.ts";
 import type { Config } from "./schema.ts";
+import { checkTailscale } from "./tailscale.ts";
 
 /** What an error about the option at a path begins with. */
 export type Where = (path: string) => string;
 
 const TOKEN = /^[\x21-\x7e]+$/;
 const SHORT_TOKEN_CHARS = 16;
-/** The login that tailscaled gives for machines that belong to nobody. */
-const TAGGED = "tagged-devices";
 /** What `connect` takes. */
 const MAX_PASSWORD_CHARS = 1_024;
 const SHORT_PASSWORD_CHARS = 12;
@@ -33,7 +30,7 @@ export function checkAuth(config: Config, bind: string | null, where: Where): st
     ...checkToken(config.auth.token, where),
     ...checkModes(config.auth, where),
     ...checkPassword(config.auth, where),
-    ...checkTailscale(config.auth, where),
+    ...checkTailscale(config, where),
   ];
 }
 
@@ -79,47 +76,6 @@ function checkPassword(auth: Config["auth"], where: Where): string[] {
   return [
     `${plain}: a password of ${password.length} characters can be guessed: use ${SHORT_PASSWORD_CHARS} or more`,
   ];
-}
-
-/** Whether peers of the tailnet come in. */
-export function acceptsTailscale({ mode, modes, allow_tailscale }: Config["auth"]): boolean {
-  if (mode === "none") return false;
-  return allow_tailscale || mode === "tailscale" || (mode === "multi" && modes.includes("tailscale"));
-}
-
-function checkTailscale(auth: Config["auth"], where: Where): string[] {
-  const users = where("auth.tailscale.users");
-  const logins = Object.entries(auth.tailscale.users);
-  for (const [login, { user, role }] of logins) {
-    const named = `${users}: "${login.slice(0, 60)}"`;
-    if (login === "" || login.includes("*")) {
-      throw new ConfigError(`${named} is no login: write each one whole, like "ada@example.com"`);
-    }
-    if (login === TAGGED) {
-      throw new ConfigError(`${named} is what every tagged machine is called: list the logins of people`);
-    }
-    if (!isUser(user)) {
-      throw new ConfigError(`${named}: "${user.slice(0, 60)}" is no user: use letters, digits and ._@+-`);
-    }
-    if (!validator(RoleName).Check(role)) {
-      throw new ConfigError(`${named}: there is no such role: use viewer, user, operator or admin`);
-    }
-  }
-  if (auth.allow_tailscale && auth.mode === "none") {
-    return [`${where("auth.allow_tailscale")}: not used, because auth.mode "none" lets everybody in`];
-  }
-  const wanted = acceptsTailscale(auth);
-  if (wanted && logins.length === 0) {
-    return [
-      `${users}: it is empty, so no login of the tailnet comes in: add "ada@example.com" = { user = "ada", role = "user" }`,
-    ];
-  }
-  if (wanted || logins.length === 0) return [];
-  return [`${users}: not used: set auth.allow_tailscale to true, or auth.mode to "tailscale"`];
-}
-
-function isUser(text: string): boolean {
-  return validator(User).Check(text);
 }
 
 function checkHash(hash: string, where: string): void {

@@ -124,3 +124,41 @@ describe("peers of the tailnet", () => {
 function grant(user: string, role: string): string {
   return `{ user = "${user}", role = "${role}" }`;
 }
+
+describe("a range of proxies that is trusted", () => {
+  const warned = (proxies: string): readonly string[] =>
+    load({ toml: `[server]\ntrusted_proxies = ["${proxies}"]\n[auth]\nallow_tailscale = true\n${USERS}` })
+      .warnings;
+
+  test.each([
+    "100.64.0.0/10",
+    "100.64.0.0/16",
+    "100.100.0.0/31",
+    "0.0.0.0/0",
+    "64.0.0.0/2",
+    "fd7a:115c:a1e0::/48",
+    "::/0",
+    "fd00::/8",
+  ])("%s would let its machines be anybody", (proxies) => {
+    expect(warned(proxies)).toEqual([
+      `agentbus.toml: server.trusted_proxies: "${proxies}" is more than one machine of the tailnet, and each of them may say that it is anybody: name the addresses of proxies alone`,
+    ]);
+  });
+
+  test.each([
+    "127.0.0.1",
+    "127.0.0.0/8",
+    "100.64.0.5",
+    "100.64.0.5/32",
+    "fd7a:115c:a1e0::5/128",
+    "10.0.0.0/8",
+    "fd00:1::/32",
+    "100.128.0.0/9",
+  ])("%s is fine", (proxies) => {
+    expect(warned(proxies)).toEqual([]);
+  });
+
+  test("is nobody's matter where peers do not come in by it", () => {
+    expect(load({ toml: '[server]\ntrusted_proxies = ["100.64.0.0/10"]' }).warnings).toEqual([]);
+  });
+});
