@@ -122,6 +122,13 @@ export const LIMITS: readonly (readonly [key: keyof Limits, what: string, past: 
   ["history_bytes", "a page of the history", "fewer messages than `limit`: `has_more`"],
   ["slow_soft_bytes", "bytes that wait for a live reader", "SLOW_CONSUMER, closed 4030"],
   ["backpressure_bytes", "the same, at any moment", "closed 1006"],
+  [
+    "challenges_per_address",
+    "challenges for logins of devices over REST that nobody used, of one address",
+    "RATE_LIMITED `challenges`",
+  ],
+  ["pairing_requests_per_address", "devices of one address that wait to be paired", "RATE_LIMITED `pairing`"],
+  ["pairing_requests", "the same, of all addresses", "RATE_LIMITED `pairing`"],
   ["max_connections", "connections in all: sockets and event streams", "HTTP 503 before the upgrade"],
   [
     "max_connections_per_user",

@@ -109,6 +109,18 @@ describe("what is signed", () => {
     }
   });
 
+  test("the nonce is spent by being shown, and has to be one that was given", async () => {
+    const shown: string[] = [];
+    const spend = (nonce: string): boolean => shown.push(nonce) === 1;
+    expect(await auth.login(deviceCredential(right(), { spend }))).toBeObject();
+    expect(await refused(deviceCredential(right(), { spend }))).toContain("device.nonce");
+    const forged = { ...right(), signature: device.signText("something else") };
+    shown.length = 0;
+    expect(await refused(deviceCredential(forged, { spend }))).toContain("device.signature is wrong");
+    expect(await refused(deviceCredential(right(), { spend }))).toContain("device.nonce");
+    expect(shown).toEqual(["n", "n"]);
+  });
+
   test("the time is within a minute of ours", async () => {
     const now = home.clock.now();
     for (const off of [-60_000, 60_000]) {
@@ -251,6 +263,12 @@ describe("keys and signatures", () => {
     const signing = { server_id: SERVER_ID, nonce: "n", timestamp: home.clock.now() };
     for (const device_id of [device.device_id, "kitchen", other.device_id.toUpperCase()]) {
       expect(await refused(deviceCredential(other.prove({ ...signing, device_id })))).toContain("device_id");
+    }
+  });
+
+  test("a known key under an id that is not its own is refused", async () => {
+    for (const device_id of ["kitchen", newDevice().device_id, device.device_id.toUpperCase()]) {
+      expect(await refused(deviceCredential(right({ device_id })))).toContain("device_id");
     }
   });
 

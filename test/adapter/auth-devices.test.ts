@@ -208,6 +208,13 @@ describe("who grants what", () => {
     }
   });
 
+  test("for a user who is disabled, nothing", async () => {
+    auth.credentials.users.disable("ada", "owner").commit();
+    const grant = { public_key: newDevice().public_key, user: "ada", scopes: [] };
+    const refused = { code: "CONFLICT", details: { kind: "state" } };
+    expect(await refusal(auth.request(admin, "device.register", grant))).toMatchObject(refused);
+  });
+
   test("admin means every scope, whichever is asked for", async () => {
     const device = await admitted({ scopes: ["admin"] });
     expect((await enter(device)).scopes).toEqual(admin.scopes);
