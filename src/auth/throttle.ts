@@ -100,14 +100,6 @@ export class Throttle {
 
   /** A credential was wrong. `mark` stands for its secret. */
   wrong(address: string, mark: string): void {
-    this.wrongHere(address, mark);
-    const now = this.#options.clock.monotonic();
-    this.#all = afterWrong(this.#all, GLOBAL_RULE, now);
-    if (this.#all.until > now) this.#write(EVERYBODY);
-  }
-
-  /** The same, while those of all others keep it from being told: it makes nobody else wait. */
-  wrongHere(address: string, mark: string): void {
     const now = this.#options.clock.monotonic();
     this.wrongHere(address, mark);
     this.#all = afterWrong(this.#all, GLOBAL_RULE, now);
