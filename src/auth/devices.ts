@@ -53,7 +53,7 @@ export class DeviceBook implements Devices {
     for (const row of await store.records(DEVICES)) this.#options.book.add(deviceFrom(row));
   }
 
-  /** The device with this key, under the id it is called by: its own, or the one every key has. */
+  /** The device that has this very key, under the id it is called by: its own, or the one every key has. */
   find(device_id: string, key: Buffer): DeviceEntry | undefined {
     const entry = this.#options.book.device(key);
     return entry !== undefined && (entry.id === device_id || deviceIdOf(key) === device_id)
@@ -203,7 +203,7 @@ export class DeviceBook implements Devices {
     return [...this.#options.book.entries()].filter((entry) => entry.kind === "device");
   }
 
-  /** By its id, or the one its key has. @throws GatewayError CONFLICT {kind:"busy"} while a change of it is on its way */
+  /** @throws GatewayError CONFLICT {kind:"busy"} while a change of it is on its way */
   #find(device_id: string): DeviceEntry | null {
     const entry = this.#options.book.get(device_id);
     if (entry?.kind !== "device") return null;

@@ -99,6 +99,7 @@ export class Pairing {
     const bucket = this.#wrong.get(user) ?? null;
     if (bucket !== null && bucket.until > now) throw tooManyCodes(Math.ceil(bucket.until - now));
     const plain = code.toUpperCase().replaceAll(/[\s-]/g, "");
+    // No secret from whoever asks: they may list them, too.
     for (const request of this.#open.values()) {
       if (request.code !== plain || request.answered) continue;
       request.answered = true;
