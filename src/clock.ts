@@ -5,7 +5,8 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(ms, task) {
-    const timer = setTimeout(task, ms);
+    // What is past already is said on stderr, among the lines of the log.
+    const timer = setTimeout(task, Math.max(0, ms));
     return () => clearTimeout(timer);
   },
   every(ms, task) {
