@@ -24,12 +24,12 @@ export interface FsyncShim {
   /** Every call fails from now on; null: none does. The file is not synced. */
   readonly failSync: (errno: "EIO" | null) => void;
   /** Every write fails from now on; null: none does. Nothing is written. */
-  readonly failWrites: (errno: "ENOSPC" | "EIO" | null) => void;
+  readonly failWrites: (errno: "ENOSPC" | "EIO" | "EROFS" | null) => void;
   /** Writes that failed so far. */
   readonly failedWrites: () => number;
 }
 
-const ERRNO = { EIO: 5, ENOSPC: 28 } as const;
+const ERRNO = { EIO: 5, ENOSPC: 28, EROFS: 30 } as const;
 const SLOTS = { delay_ms: 0, sync_errno: 1, write_errno: 2, failed_writes: 3 } as const;
 
 /** Whether a shim can be compiled and preloaded here. */
