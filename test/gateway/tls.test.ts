@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmodSync, copyFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { MadeCertificate } from "../support/certificates.ts";
 import { makeCertificate, readMade, shownAt } from "../support/certificates.ts";
@@ -93,6 +93,9 @@ describe.skipIf(!HAS_OPENSSL)("a certificate of one's own", () => {
     }
     const taken = gateway.log.find(({ fingerprint }) => fingerprint === second.fingerprint);
     expect(Date.parse(String(taken?.["time"])) - changed).toBeWithin(-1_000, RELOAD_MS);
+    // What the commands on the machine go by.
+    const { certificate } = JSON.parse(readFileSync(join(gateway.data_dir, "gateway.json"), "utf8"));
+    expect(certificate).toBe(second.cert);
     await using late = await openSocket(gateway.ws_url, trusted(second));
     await late.request("session.subscribe", { session_id: "s", after: 0 });
     for (let count = 0; count < 20; count++) await tick();
