@@ -98,6 +98,23 @@ test("a database of the first version is brought up to date, with what it holds"
   });
 });
 
+test("more sessions than the writer remembers go on where they were", async () => {
+  await using fixture = await openSqlite();
+  const { store } = fixture;
+  const ids = Array.from({ length: 5_000 }, (_, i) => `ses_${i}`);
+  for (let from = 0; from < ids.length; from += 512) {
+    const some = ids.slice(from, from + 512);
+    await commitAll(store, ...some.map((id) => create(id, { name: id })));
+  }
+  const more = ids.filter((_, i) => i % 50 === 0);
+  for (const seq of [2, 3]) {
+    const results = await commit(store, ...more.map((id) => say(id, `msg_${seq}`)));
+    expect(results).toEqual(more.map(() => ok(seq)));
+  }
+  // What is written back of them is all there is of them.
+  expect(await store.named("ada", "ses_50")).toMatchObject({ id: "ses_50", head: 3, message_count: 2 });
+});
+
 describe("lock", () => {
   test("keeps a second process out until the first ends, collected garbage or not", async () => {
     await using directory = await temporaryDirectory();

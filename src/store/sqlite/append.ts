@@ -86,7 +86,7 @@ class Operations {
     }
     if (seq >= first_seq) {
       const updated_at = item.events.at(-1)?.ts ?? session.updated_at;
-      this.#sessions.change(session, { head: seq, updated_at });
+      this.#sessions.advance(session, { head: seq, updated_at });
     }
     for (const row of item.rows) {
       const refused = this.#rowWriter.write(session, row, first_seq);

@@ -73,7 +73,7 @@ export function createCopy(
     for (const { message_id, role, status, data, covers } of taken) {
       insert.run(into.session_key, message_id, ++seq, role, status, withoutRun(data), covers);
     }
-    sessions.change(into, { floor: seq, head: seq, message_count: seq });
+    sessions.advance(into, { floor: seq, head: seq, message_count: seq });
     advance.run(taken.at(-1)?.seq ?? copied_seq, into.session_key);
     if (more) return { ok: true, done: false };
     finish.run(into.session_key);

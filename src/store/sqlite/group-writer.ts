@@ -43,13 +43,13 @@ export function createGroupWriter(db: Database, limits: Limits, durability: Dura
       const result = task();
       sessions.flush();
       commit.run();
+      sessions.committed();
       return result;
     } catch (error) {
+      sessions.clear();
       // SQLite may have rolled back by itself already. After any other error nothing is certain: leave it as it is.
       if (refusalOf(error) !== null && db.inTransaction) rollback.run();
       throw error;
-    } finally {
-      sessions.clear();
     }
   }
 

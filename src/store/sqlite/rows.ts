@@ -148,7 +148,7 @@ function createMessageWriter(db: Database, limits: Limits, sessions: WorkingSess
       if (message_count > limits.messages_per_session) {
         return { ok: false, reason: "full", what: "messages_per_session" };
       }
-      sessions.change(session, { message_count });
+      sessions.advance(session, { message_count });
       return null;
     },
     done(session: WorkingSession, row: Change<"message.done">): Refused | null {
@@ -159,7 +159,7 @@ function createMessageWriter(db: Database, limits: Limits, sessions: WorkingSess
     },
     drop(session: WorkingSession, row: Change<"message.drop">): Refused | null {
       if (remove.run(session.session_key, row.message_id).changes === 0) return UNKNOWN;
-      sessions.change(session, { message_count: session.message_count - 1 });
+      sessions.advance(session, { message_count: session.message_count - 1 });
       return null;
     },
   };
@@ -182,9 +182,9 @@ function createRunWriter(db: Database, sessions: WorkingSessions) {
         ? replace.run(status, data, run_id, session_key)
         : make.run(run_id, session_key, owner, status, first_seq + event, created_at, data);
     if (written.changes === 0) return event === undefined ? UNKNOWN : { ok: false, reason: "exists" };
-    if (status === "running") sessions.change(session, { active_run_id: run_id });
+    if (status === "running") sessions.advance(session, { active_run_id: run_id });
     if (hasEnded(status) && session.active_run_id === run_id)
-      sessions.change(session, { active_run_id: null });
+      sessions.advance(session, { active_run_id: null });
     return null;
   };
 }

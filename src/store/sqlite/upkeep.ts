@@ -67,7 +67,7 @@ export function createTrim(db: Database, sessions: WorkingSessions): Trim {
     const removed = floor - session.floor;
     if (removed === 0) return { ok: true, floor, removed };
     remove.run(session_key, floor);
-    sessions.change(session, { floor });
+    sessions.advance(session, { floor });
     return { ok: true, floor, removed };
   };
 }
@@ -104,7 +104,7 @@ export function createErase(db: Database, sessions: WorkingSessions, quotas: Quo
     let left = max_rows - (floor - session.floor);
     if (floor > session.floor) {
       events.run(session_key, floor);
-      sessions.change(session, { floor });
+      sessions.advance(session, { floor });
     }
     if (left > 0) left -= messages.run(session_key, left).changes;
     if (left > 0) left -= runs.run(session_key, left).changes;

@@ -17,15 +17,23 @@ export interface WorkingSession {
   updated_at: number;
 }
 
+/** Sessions that are remembered from one group to the next. */
+const REMEMBERED = 4_096;
+
+/** What changes all the time: no index is over it but that of the newest sessions. */
+type Progress = Pick<WorkingSession, "floor" | "head" | "message_count" | "active_run_id" | "updated_at">;
+
 /**
  * The sessions of the group being written: each is read once, changed in memory by every operation of it, and written
- * back once before the commit.
+ * back once before the commit. There is no other writer, so what was committed is still true for the next group.
  */
 export class WorkingSessions {
   readonly #sessions = new Map<string, WorkingSession>();
-  readonly #changed = new Set<WorkingSession>();
+  /** Those to write back: true where more than their progress changed. */
+  readonly #changed = new Map<WorkingSession, boolean>();
   readonly #select;
   readonly #update;
+  readonly #advance;
 
   constructor(db: Database) {
     this.#select = hold<WorkingSession>(
@@ -36,6 +44,11 @@ export class WorkingSessions {
     this.#update = hold(
       db,
       `UPDATE sessions SET name = ?, state = ?, floor = ?, head = ?, message_count = ?, active_run_id = ?, updated_at = ?
+       WHERE session_key = ?`,
+    );
+    this.#advance = hold(
+      db,
+      `UPDATE sessions SET floor = ?, head = ?, message_count = ?, active_run_id = ?, updated_at = ?
        WHERE session_key = ?`,
     );
   }
@@ -62,19 +75,34 @@ export class WorkingSessions {
 
   change(session: WorkingSession, change: Partial<WorkingSession>): void {
     Object.assign(session, change);
-    this.#changed.add(session);
+    this.#changed.set(session, true);
+  }
+
+  /** As change, and cheaper to write back. */
+  advance(session: WorkingSession, change: Partial<Progress>): void {
+    Object.assign(session, change);
+    if (!this.#changed.has(session)) this.#changed.set(session, false);
   }
 
   /** Writes back one session, or all. */
   flush(only?: WorkingSession): void {
-    for (const session of only === undefined ? this.#changed : [only]) {
-      if (!this.#changed.delete(session)) continue;
+    for (const session of only === undefined ? this.#changed.keys() : [only]) {
+      const isMore = this.#changed.get(session);
+      if (isMore === undefined) continue;
+      this.#changed.delete(session);
       const { name, state, floor, head, message_count, active_run_id, updated_at, session_key } = session;
-      this.#update.run(name, state, floor, head, message_count, active_run_id, updated_at, session_key);
+      if (isMore)
+        this.#update.run(name, state, floor, head, message_count, active_run_id, updated_at, session_key);
+      else this.#advance.run(floor, head, message_count, active_run_id, updated_at, session_key);
     }
   }
 
-  /** Forgets everything: the group is committed, or taken back. */
+  /** The group is committed. */
+  committed(): void {
+    if (this.#sessions.size > REMEMBERED) this.#sessions.clear();
+  }
+
+  /** Forgets everything: the group is taken back, or nobody knows. */
   clear(): void {
     this.#sessions.clear();
     this.#changed.clear();
