@@ -1,15 +1,17 @@
 import { networkOf } from "./auth/address.ts";
 import type { Caller } from "./core/call.ts";
+import { Approvals } from "./core/approvals.ts";
 import { Audit } from "./core/audit.ts";
+import type { BudgetBounds } from "./core/budget.ts";
 import { Changes } from "./core/changes.ts";
 import { Connections } from "./core/connections.ts";
 import { Followers } from "./core/follow.ts";
+import { Grants } from "./core/grants.ts";
 import { Hub } from "./core/hub.ts";
 import { Journal } from "./core/journal.ts";
-import type { BusyPolicy } from "./core/lane.ts";
 import type { Limits } from "./core/limits.ts";
 import { Maintenance } from "./core/maintenance.ts";
-import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
+import type { Clock, Logger, ModelRouter, Toolbox } from "./core/ports.ts";
 import type { Principal } from "./core/principal.ts";
 import type { OpenedStore, Store } from "./core/store.ts";
 import { Presence } from "./core/presence.ts";
@@ -23,6 +25,7 @@ import { Stats } from "./core/stats.ts";
 import type { Tail } from "./core/tail.ts";
 import { auditMethods } from "./method/audit.ts";
 import { chatMethods } from "./method/chat.ts";
+import type { SendPolicy } from "./method/deps.ts";
 import { eventMethods } from "./method/event.ts";
 import { Registry } from "./method/registry.ts";
 import type { MethodHandler } from "./method/registry.ts";
@@ -31,6 +34,7 @@ import { sessionMethods } from "./method/session.ts";
 import { sharingMethods } from "./method/sharing.ts";
 import type { SystemDeps } from "./method/system.ts";
 import { systemMethods } from "./method/system.ts";
+import { toolMethods } from "./method/tool.ts";
 import type { GatewayError } from "./protocol/errors.ts";
 import type { StoredEvent } from "./protocol/frames.ts";
 import { encodeEvent } from "./protocol/frames.ts";
@@ -43,9 +47,14 @@ export interface EngineOptions {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly log: Logger;
-  readonly on_busy: BusyPolicy;
+  readonly on_busy: SendPolicy;
   readonly system_prompt: string;
   readonly run_timeout_ms: number;
+  readonly toolbox: Toolbox;
+  readonly budget: Omit<BudgetBounds, "clock">;
+  readonly approval_timeout_ms: number;
+  /** What becomes of a call that asks while nobody is connected who could allow it. */
+  readonly unattended: "wait" | "deny";
   readonly max_concurrent_runs: number;
   readonly event_grace_ms: number;
   readonly storage_stall_ms: number;
@@ -150,10 +159,31 @@ function createCore(options: EngineOptions) {
   const limited = (option: string, user: string): void => stats.limit(option, { user });
   const { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt } = options;
   const bounds = { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt };
-  const runs = new Runs({ ...base, router, sha256, ...bounds, limited });
+  const { toolbox, approval_timeout_ms, unattended } = options;
+  const approvals = new Approvals();
+  const grants = new Grants(store);
+  const tools = {
+    toolbox,
+    approvals,
+    approval_timeout_ms,
+    granted: (session: SessionRef) => grants.of(session),
+    mayWait: (session: SessionRef) => unattended === "wait" || attended(connections, directory, session),
+  };
+  const budget = { ...options.budget, clock };
+  const runs = new Runs({ ...base, router, sha256, ...bounds, ...tools, budget, limited });
   const maintenance = new Maintenance({ ...base, event_grace_ms });
-  const readers = { followers, connections, changes, hub, presence, reads };
+  const readers = { followers, connections, changes, hub, presence, reads, toolbox, approvals, grants };
   return { store, journal, audit, directory, maintenance, runs, router, stats, sampled, ...readers };
+}
+
+/** Whether somebody is connected who could allow a call of the session. */
+function attended(connections: Connections, directory: Directory, session: SessionRef): boolean {
+  for (const { principal } of connections.all()) {
+    if (principal?.scopes.has("tools.approve") !== true) continue;
+    const role = directory.roleOf(session, principal.user);
+    if (role === "owner" || role === "editor") return true;
+  }
+  return false;
 }
 
 function methodsOf(
@@ -172,6 +202,7 @@ function methodsOf(
     ...sharingMethods(deps),
     ...runMethods(deps),
     ...eventMethods(deps),
+    ...toolMethods(deps),
     ...auditMethods(deps),
   ];
 }

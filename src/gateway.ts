@@ -19,6 +19,7 @@ import type { Tls } from "./tls.ts";
 import { createTls } from "./tls.ts";
 import type { HttpTransport } from "./transport/http.ts";
 import { createHttp } from "./transport/http.ts";
+import { toolsOf } from "./tools.ts";
 import { createSockets } from "./transport/ws.ts";
 import { createRemovals } from "./users.ts";
 
@@ -162,6 +163,7 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     limits,
     log,
     on_busy: config.agent.on_busy,
+    ...toolsOf(config, clock, log),
     system_prompt: config.agent.system_prompt,
     run_timeout_ms: config.agent.run_timeout_secs * 1_000,
     max_concurrent_runs: config.agent.max_concurrent_runs,

@@ -30,6 +30,7 @@ const PLACES: Record<string, readonly string[]> = {
   "@peculiar/x509": ["gateway"],
   "reflect-metadata": ["gateway"],
   openai: ["provider"],
+  "@cfworker/json-schema": ["tool"],
   pino: ["log"],
   "pino-pretty": ["log"],
   "bun:sqlite": ["store"],

@@ -162,12 +162,32 @@ export const ConfigSchema = Type.Object({
     system_prompt: text("", "What every conversation begins with, unless its session has one of its own."),
     run_timeout_secs: integer(900, "Longest run.", [1, MONTH_SECS]),
     max_concurrent_runs: integer(64, "Runs at once; more wait.", [1, 10_000]),
+    max_turns: integer(25, "Calls of the model in one run.", [1, 1_000]),
+    max_tool_calls: integer(100, "Calls of tools in one run.", [0, 10_000]),
+    max_tokens: integer(0, "Tokens a run may have used before it calls more tools; 0: no bound.", [
+      0,
+      Number.MAX_SAFE_INTEGER,
+    ]),
     on_busy: choice(
-      ["queue", "interrupt", "reject"],
+      ["queue", "steer", "interrupt", "reject"],
       "queue",
-      "What a message does to a session that is still answering.",
-      ["steer"],
+      "What a message does to a session that is still answering; `steer` puts it into the run that answers.",
     ),
+  }),
+  tools: Type.Object({
+    builtin: list("Built-in tools that exist: `time`."),
+    policy: Type.Record(Type.String(), Type.String(), {
+      default: { "*": "ask" },
+      description:
+        "What is done when a model calls a tool, by patterns of names: `allow`, `ask` or `deny`; the most specific counts.",
+    }),
+    unattended: choice(
+      ["wait", "deny"],
+      "wait",
+      "What becomes of a call that asks while nobody is connected who may allow it.",
+    ),
+    approval_timeout_secs: integer(600, "How long a call waits for an answer.", [1, MONTH_SECS]),
+    timeout_secs: integer(120, "Longest call of a tool.", [1, 3_600]),
   }),
   storage: Type.Object({
     url: text("", "Empty: SQLite in the data directory, the only storage of this version."),

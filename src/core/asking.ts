@@ -4,7 +4,7 @@ import { contextOf } from "./context.ts";
 import type { Journal } from "./journal.ts";
 import { contentOf } from "./message.ts";
 import type { Covers } from "./operation.ts";
-import type { ModelMessage } from "./ports.ts";
+import type { ModelMessage, Toolbox, ToolSpec } from "./ports.ts";
 import type { SessionRef } from "./session.ts";
 import type { Store } from "./store.ts";
 import { summaryOf } from "./summary.ts";
@@ -15,6 +15,9 @@ export type RunKind = "answer" | "summary";
 /** What a run asks the model with. */
 export interface Asking {
   readonly messages: readonly ModelMessage[];
+  readonly tools: readonly ToolSpec[];
+  /** Messages of users that belong to the run, by id. */
+  readonly told: ReadonlySet<string>;
   /** What the answer is a summary of, once it is complete. */
   readonly covers?: Covers;
 }
@@ -23,6 +26,7 @@ export interface AskingDeps {
   readonly store: Store;
   readonly journal: Journal;
   readonly system_prompt: string;
+  readonly toolbox: Toolbox;
   readonly waiting: (session: string) => ReadonlySet<string>;
 }
 
@@ -30,27 +34,33 @@ export interface AskingDeps {
 const CONTEXT_MESSAGES = 1_000;
 const CONTEXT_BYTES = 4 * 1024 * 1024;
 
-/** What a run that begins now asks; null: there is nothing to summarise. */
+/** What a run asks the model next; null: there is nothing to summarise. */
 export async function asks(
   kind: RunKind,
   deps: AskingDeps,
   session: SessionRef,
   run_id: string,
 ): Promise<Asking | null> {
-  const { store, journal, waiting, system_prompt } = deps;
+  const { store, journal, waiting, system_prompt, toolbox } = deps;
   const rows = await store.context(session.id, CONTEXT_MESSAGES, CONTEXT_BYTES);
   // The store may be ahead: of a message that is not published yet nobody knows whether its run waits.
   const head = journal.tails.peek(session.id)?.head ?? Infinity;
   const known = (rows?.messages ?? []).filter(({ seq }) => seq <= head);
-  const summary = rows?.summary ?? null;
+  const before = rows?.summary ?? null;
   const context = {
-    summary: summary === null ? null : { content: messageOf(summary).content, covers: summary.covers },
+    summary: before === null ? null : { content: messageOf(before).content, covers: before.covers },
     history: known.map((row) => messageOf(row)),
   };
   const run = { run_id, waiting: waiting(session.id) };
-  if (kind === "summary") return summaryOf(context, run);
-  const prompt = rows?.session.system_prompt ?? system_prompt;
-  return { messages: contextOf(context, { ...run, system_prompt: prompt }) };
+  const own = context.history.filter((message) => message.run_id === run_id && message.role === "user");
+  const told = new Set(own.map(({ message_id }) => message_id));
+  if (kind === "summary") {
+    const summary = summaryOf(context, run);
+    return summary === null ? null : { ...summary, told, tools: [] };
+  }
+  const prompts = [rows?.session.system_prompt ?? system_prompt, toolbox.prompt()];
+  const prompt = prompts.filter((each) => each !== "").join("\n\n");
+  return { messages: contextOf(context, { ...run, system_prompt: prompt }), told, tools: toolbox.specs() };
 }
 
 function messageOf({ data }: { readonly data: string }): EventMessage {

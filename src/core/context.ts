@@ -1,6 +1,6 @@
 import type { EventMessage } from "../protocol/entities.ts";
 import type { Covers } from "./operation.ts";
-import type { ModelMessage } from "./ports.ts";
+import type { ModelMessage, ToolCall } from "./ports.ts";
 
 /** What is known of a session when a run begins. */
 export interface Context {
@@ -35,26 +35,69 @@ export function contextOf(
 
 /**
  * The messages the summary does not cover. One that waited behind other runs stands where its own run answered it,
- * messages of runs that still wait are left out, and the run's own message comes last.
+ * messages of runs that still wait are left out, and what the run itself was told and said comes last.
  */
 export function saidSince(context: Context, run: ContextRun): ModelMessage[] {
-  const out: ModelMessage[] = [];
+  const said: EventMessage[] = [];
   const asked: EventMessage[] = [];
   const own: EventMessage[] = [];
   for (const message of uncovered(context)) {
-    if (message.role === "user" && message.run_id !== undefined) {
-      if (message.run_id === run.run_id) own.push(message);
-      else if (!run.waiting.has(message.run_id)) asked.push(message);
-      continue;
+    const { run_id, role } = message;
+    if (run_id === run.run_id) own.push(message);
+    else if (role === "user" && run_id !== undefined) {
+      if (!run.waiting.has(run_id)) asked.push(message);
+    } else if (role === "tool") said.push(message);
+    else {
+      // An answer: the question it answers stands before it, with those whose runs ended without one.
+      const at = run_id === undefined ? -1 : asked.findIndex((each) => each.run_id === run_id);
+      said.push(...asked.splice(0, run_id === undefined ? asked.length : at + 1), message);
     }
-    // An answer: the question it answers stands before it, with those whose runs ended without one.
-    const at = message.run_id === undefined ? -1 : asked.findIndex((each) => each.run_id === message.run_id);
-    for (const each of asked.splice(0, at + 1)) add(out, each);
-    if (message.run_id === undefined) for (const each of asked.splice(0)) add(out, each);
-    add(out, message);
   }
-  for (const each of [...asked, ...own]) add(out, each);
-  return out;
+  return paired([...said, ...asked, ...own]);
+}
+
+/**
+ * As a model has to be told it: the results of an assistant's calls stand right behind it, in their order, whatever was
+ * said while the tools worked. A result whose call is not there is left out.
+ */
+function paired(messages: readonly EventMessage[]): ModelMessage[] {
+  const results = resultsOf(messages);
+  return messages.flatMap((message): ModelMessage[] => {
+    const { role, content } = message;
+    if (role === "tool") return [];
+    const calls = role === "assistant" ? callsOf(message) : [];
+    if (content === "" && calls.length === 0) return [];
+    if (role !== "assistant" || calls.length === 0) return [{ role, content }];
+    const answers = calls.map(({ tool_call_id }): ModelMessage => {
+      const said = results.get(callKey(message, tool_call_id))?.shift() ?? "no result is known";
+      return { role: "tool", tool_call_id, content: said };
+    });
+    return [{ role, content, tool_calls: calls }, ...answers];
+  });
+}
+
+/** By call, in order: a copy of a session has no runs, so that two calls of it may have one name. */
+function resultsOf(messages: readonly EventMessage[]): Map<string, string[]> {
+  const results = new Map<string, string[]>();
+  for (const message of messages) {
+    const part = message.role === "tool" ? message.parts?.[0] : undefined;
+    if (part?.type !== "tool_result") continue;
+    const key = callKey(message, part.tool_call_id);
+    results.set(key, [...(results.get(key) ?? []), message.content]);
+  }
+  return results;
+}
+
+function callKey({ run_id = "" }: EventMessage, tool_call_id: string): string {
+  return `${run_id}\n${tool_call_id}`;
+}
+
+function callsOf({ parts = [] }: EventMessage): ToolCall[] {
+  return parts.flatMap((part) => {
+    if (part.type !== "tool_call") return [];
+    const { tool_call_id, name, arguments: args } = part;
+    return [{ tool_call_id, name, arguments: args }];
+  });
 }
 
 function uncovered({ summary, history }: Context): EventMessage[] {
@@ -68,9 +111,4 @@ function uncovered({ summary, history }: Context): EventMessage[] {
 /** Whether a model wrote it as a summary: one that was broken off counts for nothing, one that is whole stands first. */
 function isSummary({ role, model }: EventMessage): boolean {
   return role === "system" && model !== undefined;
-}
-
-function add(out: ModelMessage[], message: EventMessage): void {
-  if (message.role === "tool" || message.content === "") return;
-  out.push({ role: message.role, content: message.content });
 }

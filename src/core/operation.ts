@@ -251,6 +251,8 @@ export interface LoadedTail {
   readonly session: SessionRow;
   /** Messages still streaming: the row, and the delta and tool events written for it so far, in seq order. */
   readonly open: readonly { readonly row: MessageRow; readonly events: readonly StoredEvent[] }[];
+  /** JSON text of the session's approvals that nobody answered, oldest first. */
+  readonly approvals: readonly string[];
 }
 
 export type ItemResult =

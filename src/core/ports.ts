@@ -1,4 +1,4 @@
-import type { Role, Usage } from "../protocol/entities.ts";
+import type { Usage } from "../protocol/entities.ts";
 import type { GatewayError } from "../protocol/errors.ts";
 
 /** Time, injected: core never reads a clock or sets a timer otherwise. */
@@ -21,15 +21,35 @@ export interface Logger {
   child(fields: Record<string, unknown>): Logger;
 }
 
-export interface ModelMessage {
-  readonly role: Role;
-  readonly content: string;
+/** A tool's call as the model made it. */
+export interface ToolCall {
+  readonly tool_call_id: string;
+  readonly name: string;
+  /** The model's JSON text. */
+  readonly arguments: string;
+}
+
+/** Every call of an assistant's message is answered by a tool's message after it, before anything else is said. */
+export type ModelMessage =
+  | { readonly role: "system" | "user"; readonly content: string }
+  | { readonly role: "assistant"; readonly content: string; readonly tool_calls?: readonly ToolCall[] }
+  | { readonly role: "tool"; readonly tool_call_id: string; readonly content: string };
+
+/** A function the model may call, as a model is told of it. */
+export interface ToolSpec {
+  /** `^[A-Za-z0-9_-]{1,64}$`, or two of these with a dot between them: what an MCP server offers. */
+  readonly name: string;
+  readonly description: string;
+  /** JSON Schema of an object. */
+  readonly parameters: Readonly<Record<string, unknown>>;
 }
 
 export interface ModelRequest {
   /** The model's id at the provider, without a provider prefix. */
   readonly model: string;
   readonly messages: readonly ModelMessage[];
+  /** Absent or empty: the model may call nothing. */
+  readonly tools?: readonly ToolSpec[];
   readonly session_id: string;
   readonly run_id: string;
 }
@@ -41,8 +61,10 @@ export interface ModelRequest {
 export type ModelEvent =
   | { readonly type: "text"; readonly text: string }
   | { readonly type: "reasoning"; readonly text: string }
+  /** Whole, in index order, after all text; its id is unique in the answer. */
+  | { readonly type: "tool_call"; readonly call: ToolCall }
   | { readonly type: "usage"; readonly usage: Usage }
-  /** Only before the first text or reasoning. */
+  /** Only before the first text, reasoning or call. */
   | { readonly type: "retrying"; readonly attempt: number; readonly reason: string }
   | { readonly type: "done"; readonly finish_reason: string }
   | { readonly type: "error"; readonly error: GatewayError }
@@ -72,4 +94,71 @@ export interface ModelRouter {
   /** The full name a request for `model` resolves to. @throws GatewayError INVALID_REQUEST {kind:"model"} where it is not allowed. */
   resolve(model: string | null): string;
   stream(request: ModelRequest, options: { signal: AbortSignal }): AsyncIterable<ModelEvent>;
+}
+
+/** How a call is bounded and whose it is. */
+export interface ToolContext {
+  readonly signal: AbortSignal;
+  readonly session_id: string;
+  readonly run_id: string;
+}
+
+/** What became of a call: what the model is told of it, at most `limits.tool_result_bytes`. */
+export interface ToolOutcome {
+  readonly ok: boolean;
+  readonly content: string;
+  readonly truncated?: boolean;
+}
+
+/** Whether a call may be made: at once, after somebody allowed it, or not at all, with what the model is told. */
+export type Ruling =
+  | { readonly kind: "allow" | "ask"; readonly args: Readonly<Record<string, unknown>> }
+  | { readonly kind: "refuse"; readonly content: string };
+
+export type ToolPolicy = "allow" | "ask" | "deny";
+
+/** A tool and what is done when a model calls it. */
+export interface ListedTool extends ToolSpec {
+  /** Where it comes from: "builtin", "skill", "mcp:NAME". */
+  readonly source: string;
+  readonly policy: ToolPolicy;
+}
+
+/** Something tools come from that may not be there. */
+export interface ToolServerState {
+  readonly name: string;
+  readonly state: "connecting" | "ready" | "failed" | "stopped";
+  readonly reason?: string;
+  readonly tools: number;
+}
+
+/** A tool and what it does. */
+export interface Tool extends ToolSpec {
+  /** Where it comes from: "builtin", "skill", "mcp:NAME". */
+  readonly source: string;
+  /** Longest a call may take; without it the toolbox's own bound counts. */
+  readonly timeout_ms?: number;
+  /** Rejects with an error whose message the model is told. Stops within 100 ms of `signal`, with all it started. */
+  run(args: Readonly<Record<string, unknown>>, context: ToolContext): Promise<string>;
+}
+
+/** Where tools come from: the built-in ones, the skills, a tool server. What it answers may change at any time. */
+export interface ToolSource {
+  tools(): readonly Tool[];
+  /** What a model is told in its system prompt besides. */
+  prompt?(): string;
+  states?(): readonly ToolServerState[];
+}
+
+/** The tools of this gateway, as runs use them. What it answers may change at any time. */
+export interface Toolbox {
+  /** What a model is told in its system prompt besides; "" for nothing. */
+  prompt(): string;
+  /** What a model may call: what the policy denies is not among them. */
+  specs(): readonly ToolSpec[];
+  /** `granted`: names of tools that were allowed for the session. Never throws. */
+  rule(call: ToolCall, granted: ReadonlySet<string>): Ruling;
+  /** Never rejects; settles at its deadline, or soon after the signal. */
+  call(call: ToolCall, args: Readonly<Record<string, unknown>>, context: ToolContext): Promise<ToolOutcome>;
+  list(): { readonly tools: readonly ListedTool[]; readonly servers: readonly ToolServerState[] };
 }

@@ -1,17 +1,20 @@
-import type { EventMessage, EventRun, Usage } from "../protocol/entities.ts";
+import type { Approval, EventRun, Usage } from "../protocol/entities.ts";
 import type { Appended } from "./append.ts";
-import type { Ending } from "./ending.ts";
+import type { EndContext, Ending } from "./ending.ts";
 import { endOf } from "./ending.ts";
 import type { Journal } from "./journal.ts";
 import type { Limits } from "./limits.ts";
-import type { Covers, NewEvent, RowChange } from "./operation.ts";
+import { leftOf } from "./left-over.ts";
+import type { Covers } from "./operation.ts";
 import type { Clock } from "./ports.ts";
 import type { RunLog } from "./run-log.ts";
 import type { SessionRef } from "./session.ts";
+import type { Store } from "./store.ts";
 import { lengthUtf8 } from "./text.ts";
 import type { MessageWriter } from "./writer.ts";
 
 export interface EndDeps {
+  readonly store: Store;
   readonly journal: Journal;
   readonly clock: Clock;
   readonly limits: Limits;
@@ -23,8 +26,14 @@ export interface EndDeps {
 export interface RunState {
   readonly run: EventRun;
   readonly ending: Ending;
+  /** Of the call of the model that is under way. */
   readonly usage: Usage | undefined;
+  /** Of all of them. */
+  readonly run_usage: Usage | undefined;
   readonly writer: MessageWriter | null;
+  /** Ids of calls without a result. */
+  readonly unanswered: readonly string[];
+  readonly approvals: readonly Approval[];
   /** What its message is a summary of, where it is one. */
   readonly covers: Covers | undefined;
 }
@@ -47,6 +56,8 @@ export class RunEnd {
   readonly #deps: EndDeps;
   readonly #options: EndOptions;
   #isBegun = false;
+  /** The session takes no more messages. */
+  #isFull = false;
 
   constructor(deps: EndDeps, options: EndOptions) {
     this.#deps = deps;
@@ -63,49 +74,52 @@ export class RunEnd {
     this.#isBegun = true;
     const { log, state } = this.#options;
     if (log.isBroken) return void this.#fromLog();
-    const { writer, run } = state();
+    const { writer, run, unanswered, approvals } = state();
     const last = writer?.finish() ?? { events: [], rows: [] };
-    this.#append(run, writer === null ? [] : [writer.message], last.events, last.rows);
+    this.#append({
+      run,
+      open: writer === null ? [] : [writer.message],
+      deltas: last.events,
+      rows: last.rows,
+      unanswered,
+      approvals,
+    });
     return undefined;
   }
 
   /** The log lacks something the run has: the end is made from what the log has. */
   async #fromLog(): Promise<void> {
-    const { journal } = this.#deps;
+    const { journal, store } = this.#deps;
     const { session, state, done } = this.#options;
     const tail = await journal.tails.pin(session, "run").catch(() => null);
     const { run } = state();
     if (tail === null) return done(run);
-    const open = [...tail.open.values()].map((each) => each.message);
+    const left = await leftOf(run, session, tail, store);
     journal.tails.release(session.id);
-    const mine = open.filter((message) => message.run_id === run.run_id);
     const { message_id, ...bare } = run;
-    const kept = mine.length === 0 || message_id === undefined ? bare : { ...bare, message_id };
-    this.#append(kept, mine, [], []);
+    const kept = left.open.length === 0 || message_id === undefined ? bare : { ...bare, message_id };
+    this.#append({ run: kept, deltas: [], rows: [], ...left });
     return undefined;
   }
 
-  #append(
-    run: EventRun,
-    open: readonly EventMessage[],
-    deltas: readonly NewEvent[],
-    rows: readonly RowChange[],
-  ): void {
+  #append(end: Pick<EndContext, "run" | "open" | "deltas" | "rows" | "unanswered" | "approvals">): void {
     const { clock, limits, sha256 } = this.#deps;
-    const { log, state } = this.#options;
-    const { ending, usage, covers } = state();
-    const end = endOf(ending, {
+    const { log, state, session } = this.#options;
+    const { ending, usage, run_usage, covers } = state();
+    const { events, rows, run } = endOf(ending, {
+      ...end,
+      // A result is a message, and would be one too many again.
+      unanswered: this.#isFull ? [] : end.unanswered,
       at: clock.now(),
-      run,
-      open,
-      deltas,
-      ...(usage !== undefined && { usage }),
-      ...(covers !== undefined && { covers }),
+      session: session.id,
+      usage,
+      run_usage,
+      covers,
       sha256,
       inline_bytes: limits.completed_inline_bytes,
       lengthUtf8,
     });
-    log.end(end.events, [...rows, ...end.rows], (outcome) => this.#settled(outcome, end.run));
+    log.end(events, rows, (outcome) => this.#settled(outcome, run));
   }
 
   #settled(outcome: Appended, ended: EventRun): void {
@@ -115,6 +129,7 @@ export class RunEnd {
     if (reason === "gone" || reason === "unknown" || reason === "stopped") return done(state().run);
     // Skipped: an earlier operation failed, and was told so. Otherwise it is the end itself that has too much.
     if (reason !== "skipped") refused(outcome);
+    if (reason === "full") this.#isFull = true;
     const soon = reason === "skipped" || reason === "full";
     this.#deps.clock.after(soon ? 0 : RETRY_MS, () => void this.#fromLog());
     return undefined;

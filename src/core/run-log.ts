@@ -45,13 +45,28 @@ export class RunLog {
 
   /** Not acknowledged to anybody, so without an fsync of its own. */
   append(events: readonly NewEvent[], rows: readonly RowChange[]): void {
-    if (this.#broken) return;
+    this.#append(events, rows, false, () => undefined);
+  }
+
+  /** Resolves once it is on disk, true, or the log did not take it, false. */
+  durable(events: readonly NewEvent[], rows: readonly RowChange[]): Promise<boolean> {
+    return new Promise((resolve) => this.#append(events, rows, true, resolve));
+  }
+
+  #append(
+    events: readonly NewEvent[],
+    rows: readonly RowChange[],
+    ack: boolean,
+    settled: (ok: boolean) => void,
+  ): void {
+    if (this.#broken) return settled(false);
     let bytes = 0;
     for (const event of events) bytes += event.payload.length;
     this.#held += bytes;
     const settle = (outcome: Appended): void => {
       this.#held -= bytes;
       if (this.#held <= this.#held_bytes) this.wake();
+      settled(outcome.ok);
       if (outcome.ok) {
         if (this.#held === 0) this.#told.committed();
         return;
@@ -60,7 +75,8 @@ export class RunLog {
       this.#broken = true;
       this.#told.refused(outcome);
     };
-    this.#journal.append({ session: this.#session, run: this.#run_id, ack: false, events, rows, settle });
+    this.#journal.append({ session: this.#session, run: this.#run_id, ack, events, rows, settle });
+    return undefined;
   }
 
   /** The one operation after which the run appends nothing. */

@@ -1,31 +1,33 @@
 import type { EventRun, Usage } from "../protocol/entities.ts";
 import { GatewayError } from "../protocol/errors.ts";
-import type { Asking, RunKind } from "./asking.ts";
+import type { Asking, AskingDeps, RunKind } from "./asking.ts";
 import { asks, unfinished } from "./asking.ts";
+import type { Budget, BudgetBounds } from "./budget.ts";
+import { createBudget } from "./budget.ts";
+import { completed } from "./ending.ts";
 import type { Ending } from "./ending.ts";
 import { newId } from "./id.ts";
 import { nothingToCompact } from "./summary.ts";
 import type { Appended } from "./append.ts";
 import type { LaneRun } from "./lane.ts";
 import { quotaReached } from "./outage.ts";
-import type { Logger, ModelEvent, ModelRouter } from "./ports.ts";
-import type { Store } from "./store.ts";
-import type { EndDeps } from "./run-end.ts";
+import type { Logger, ModelRouter } from "./ports.ts";
+import type { EndDeps, RunState } from "./run-end.ts";
 import { RunEnd } from "./run-end.ts";
 import { RunLog } from "./run-log.ts";
 import type { SessionRef } from "./session.ts";
+import { Steering } from "./steering.ts";
 import { lengthUtf8 } from "./text.ts";
+import type { ToolDeps } from "./tool-round.ts";
+import { ToolRound } from "./tool-round.ts";
+import { addUsage, silent, Turn } from "./turn.ts";
 import { MessageWriter } from "./writer.ts";
 
-export interface RunnerDeps extends EndDeps {
-  readonly store: Store;
+export interface RunnerDeps extends EndDeps, AskingDeps, ToolDeps {
   readonly router: ModelRouter;
   readonly log: Logger;
   readonly run_timeout_ms: number;
-  /** The prompt of sessions without one of their own. */
-  readonly system_prompt: string;
-  /** Runs of the session that have not begun. */
-  readonly waiting: (session: string) => ReadonlySet<string>;
+  readonly budget: BudgetBounds;
   /** Tokens a run used, once it ended. */
   readonly onEnded: (run: EventRun) => void;
   /** A run of that user fails because it reached the bound of an option. */
@@ -33,53 +35,49 @@ export interface RunnerDeps extends EndDeps {
 }
 
 /**
- * One run: asks the model and writes what it says into the log. Ends exactly once, by one operation, after which it
- * appends nothing.
+ * One run: asks the model, calls the tools it names, asks again, and writes all of it into the log. Ends exactly once,
+ * by one operation, after which it appends nothing.
  */
 export class Runner implements LaneRun {
   readonly session: SessionRef;
   readonly kind: RunKind;
   readonly ended: Promise<void>;
+  /** Messages that are put into the run while it runs. */
+  readonly steering = new Steering();
   readonly #deps: RunnerDeps;
   readonly #log: RunLog;
   readonly #abort = new AbortController();
+  readonly #budget: Budget;
   #run: EventRun;
   #usage: Usage | undefined;
   #asking: Asking | null = null;
-  #writer: MessageWriter | null = null;
-  #bytes = 0;
+  #turn: Turn | null = null;
+  #round: ToolRound | null = null;
   /** Set by whatever decides first how the run ends. */
   #ending: Ending | null = null;
   readonly #end: RunEnd;
   #started = false;
   #isEnded = false;
   #resolveEnded: () => void = () => undefined;
-  /** Lets go of what the model is waited for. */
-  #wake: () => void = () => undefined;
 
   constructor(deps: RunnerDeps, session: SessionRef, run: EventRun, kind: RunKind) {
     this.#deps = deps;
     this.session = session;
     this.kind = kind;
     this.#run = run;
+    this.#budget = createBudget(deps.budget);
     const { journal, limits } = deps;
     const onRefused = (outcome: Extract<Appended, { ok: false }>): void => this.#onRefused(outcome);
     this.#log = new RunLog(journal, session, run.run_id, limits.run_held_bytes, {
       refused: onRefused,
       committed: () => {
-        if (this.#ending === null) this.#writer?.committed();
+        if (this.#ending === null) this.#turn?.writer?.committed();
       },
     });
     this.#end = new RunEnd(deps, {
       session,
       log: this.#log,
-      state: () => ({
-        run: this.#run,
-        ending: this.#ending ?? { status: "failed", error: silent().toBody() },
-        usage: this.#usage,
-        writer: this.#writer,
-        covers: this.#asking?.covers,
-      }),
+      state: () => this.#state(),
       refused: onRefused,
       done: (ended) => this.#done(ended),
     });
@@ -98,6 +96,10 @@ export class Runner implements LaneRun {
   }
   get isStarted(): boolean {
     return this.#started;
+  }
+  /** Whether a message may be put into it now. Then nothing else may come between that and its way into the log. */
+  get takesMessages(): boolean {
+    return this.kind === "answer" && this.#started && this.#ending === null && !this.#end.isBegun;
   }
 
   start(): void {
@@ -125,9 +127,7 @@ export class Runner implements LaneRun {
     });
     try {
       this.#begin();
-      this.#asking = await asks(this.kind, this.#deps, this.session, this.run_id);
-      if (this.#asking === null) this.#fail(nothingToCompact());
-      else await this.#turn(this.#asking);
+      while (this.#ending === null) await this.#step();
     } catch (error) {
       log.error({ run_id: this.run_id, err: error }, "a run failed unexpectedly");
       this.#fail(
@@ -149,89 +149,91 @@ export class Runner implements LaneRun {
     );
   }
 
-  async #turn({ messages }: Asking): Promise<void> {
-    if (this.#abort.signal.aborted) return;
-    const request = {
-      model: this.#run.model,
-      messages,
-      session_id: this.session.id,
-      run_id: this.run_id,
-    };
-    const stream = this.#deps.router.stream(request, { signal: this.#abort.signal });
-    const iterator = stream[Symbol.asyncIterator]();
-    while (this.#ending === null) {
-      const next = await this.#next(iterator);
-      if (next === null || next.done === true) break;
-      this.#take(next.value);
-      if (this.#log.isFull && this.#ending === null) await this.#log.room();
+  /** One call of the model, and the calls of tools it makes. */
+  async #step(): Promise<void> {
+    const over = this.#budget.turn();
+    if (over !== null) return this.#fail(over);
+    this.#asking = await asks(this.kind, this.#deps, this.session, this.run_id);
+    if (this.#asking === null) return this.#fail(nothingToCompact());
+    this.steering.seen(this.#asking.told);
+    if (this.#ending !== null) return undefined;
+    const turn = this.#newTurn(this.#asking);
+    this.#turn = turn;
+    const end = await turn.run();
+    this.#usage = addUsage(this.#usage, turn.usage);
+    if (this.#ending !== null) return undefined;
+    if (end.kind === "failed") return this.#fail(end.error);
+    if (end.kind === "aborted") return void (this.#ending ??= { status: "aborted" });
+    return this.#answered(turn, end.finish_reason);
+  }
+
+  #newTurn({ messages, tools }: Asking): Turn {
+    const { clock, limits, router } = this.#deps;
+    const { model } = this.#run;
+    const request = { model, messages, tools, session_id: this.session.id, run_id: this.run_id };
+    const { signal } = this.#abort;
+    const message = (): MessageWriter => this.#newWriter();
+    return new Turn({ clock, limits, router, log: this.#log, request, signal, message });
+  }
+
+  /** The model has said all it wanted to: it called tools, it was told something more meanwhile, or the run is over. */
+  async #answered(turn: Turn, finish_reason: string): Promise<void> {
+    if (this.kind === "summary") {
+      const error = unfinished(turn.writer?.message, finish_reason);
+      if (error !== null) return this.#fail(error);
     }
-    void iterator.return?.()?.catch(() => undefined);
-  }
-
-  /** The next event, or null once the run is to end: a provider that is slow to notice must not hold that up. */
-  #next(iterator: AsyncIterator<ModelEvent>): Promise<IteratorResult<ModelEvent> | null> {
-    return new Promise((resolve, reject) => {
-      this.#wake = () => resolve(null);
-      if (this.#abort.signal.aborted) return resolve(null);
-      return void iterator.next().then(resolve, reject);
-    });
-  }
-
-  #stopAsking(): void {
-    this.#abort.abort();
-    this.#wake();
-    this.#log.wake();
-  }
-
-  #take(event: ModelEvent): void {
-    if (this.#ending !== null) return;
-    switch (event.type) {
-      case "text":
-      case "reasoning":
-        this.#write(event.type, event.text);
-        return;
-      case "usage":
-        this.#usage = event.usage;
-        return;
-      case "retrying":
-        this.#note("run.retrying", { run_id: this.run_id, attempt: event.attempt, reason: event.reason });
-        return;
-      case "done":
-        this.#complete(event.finish_reason);
-        return;
-      case "error":
-        this.#fail(event.error);
-        return;
-      case "aborted":
-        this.#ending ??= { status: "aborted" };
-        return;
-    }
-  }
-
-  #complete(finish_reason: string): void {
-    const error = this.kind === "summary" ? unfinished(this.#writer?.message, finish_reason) : null;
-    if (error !== null) return this.#fail(error);
-    this.#writer ??= this.#newWriter();
+    turn.begin();
+    const over = this.#budget.spent(this.#usage, turn.calls.length);
+    if (over !== null) return this.#fail(over);
+    if (turn.calls.length > 0) return this.#call(turn);
+    while (this.steering.isPending && this.#ending === null) await this.steering.settled();
+    if (this.#ending !== null) return undefined;
+    if (this.steering.isUnseen) return void (await this.#complete(turn));
     this.#ending = { status: "completed", finish_reason };
     return undefined;
   }
 
-  #write(kind: "text" | "reasoning", text: string): void {
-    if (text === "") return;
-    this.#bytes += lengthUtf8(text);
-    const { assistant_bytes } = this.#deps.limits;
-    if (this.#bytes > assistant_bytes) {
-      this.#fail(
-        new GatewayError(
-          "TOO_LARGE",
-          `the answer is longer than ${assistant_bytes} bytes; what came so far is kept`,
-          { limit: { what: "assistant_bytes", limit: assistant_bytes } },
-        ),
-      );
-      return;
-    }
-    this.#writer ??= this.#newWriter();
-    this.#writer.push(kind, text);
+  /** Completes the turn's message, with its calls, before anything is done that it asks for. False: it is not in the log. */
+  async #complete(turn: Turn): Promise<boolean> {
+    const { clock, limits, sha256 } = this.#deps;
+    const { events, rows, message } = turn.begin().finishWith(turn.calls);
+    const done = completed(
+      { ...message, status: "complete" },
+      {
+        at: clock.now(),
+        run: this.#run,
+        usage: turn.usage,
+        covers: this.#asking?.covers,
+        sha256,
+        inline_bytes: limits.completed_inline_bytes,
+        lengthUtf8,
+      },
+    );
+    this.#turn = null;
+    return this.#log.durable([...events, done.event], [...rows, done.row]);
+  }
+
+  async #call(turn: Turn): Promise<void> {
+    const { message_id } = turn.begin().message;
+    const calls = this.#budget.named(turn.calls);
+    turn.calls.splice(0, turn.calls.length, ...calls);
+    const inLog = await this.#complete(turn);
+    // From here on the calls are owed results, whether they are made or not.
+    this.#round = this.#newRound(message_id, calls);
+    if (inLog && this.#ending === null) await this.#round.run();
+    if (this.#ending === null) this.#round = null;
+  }
+
+  #newRound(message_id: string, calls: Turn["calls"]): ToolRound {
+    const { session, run_id } = this;
+    const { signal } = this.#abort;
+    const refused = this.#budget.refusal;
+    return new ToolRound(this.#deps, { session, run_id, message_id, calls, log: this.#log, signal, refused });
+  }
+
+  #stopAsking(): void {
+    this.#abort.abort();
+    this.#log.wake();
   }
 
   #newWriter(): MessageWriter {
@@ -251,12 +253,17 @@ export class Runner implements LaneRun {
     });
   }
 
-  #note(type: string, payload: Record<string, unknown>): void {
-    this.#writer?.flush();
-    this.#log.append(
-      [{ type, ts: this.#deps.clock.now(), run_id: this.run_id, payload: JSON.stringify(payload) }],
-      [],
-    );
+  #state(): RunState {
+    return {
+      run: this.#run,
+      ending: this.#ending ?? { status: "failed", error: silent().toBody() },
+      usage: this.#turn?.usage,
+      run_usage: this.#usage,
+      writer: this.#turn?.writer ?? null,
+      unanswered: this.#round?.unanswered ?? [],
+      approvals: this.#round?.open ?? [],
+      covers: this.#asking?.covers,
+    };
   }
 
   #fail(error: GatewayError): void {
@@ -284,8 +291,4 @@ export class Runner implements LaneRun {
     this.#deps.onEnded(run);
     this.#resolveEnded();
   }
-}
-
-function silent(): GatewayError {
-  return new GatewayError("UPSTREAM_ERROR", "the model's stream ended without an answer");
 }

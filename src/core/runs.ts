@@ -10,6 +10,7 @@ import type { UnendedRun } from "./store.ts";
 import type { RunnerDeps } from "./runner.ts";
 import { Runner } from "./runner.ts";
 import type { SessionRef } from "./session.ts";
+import { leftOf } from "./left-over.ts";
 import { lengthUtf8 } from "./text.ts";
 
 export interface RunsOptions extends Omit<RunnerDeps, "waiting" | "onEnded"> {
@@ -44,6 +45,12 @@ export class Runs {
 
   get(run_id: string): Runner | undefined {
     return this.#active.get(run_id);
+  }
+
+  /** The run of a session that takes another message now; null: there is none. */
+  steerable(session: string): Runner | null {
+    const runner = this.#active.get(this.lanes.activeOf(session)?.run_id ?? "");
+    return runner?.takesMessages === true ? runner : null;
   }
 
   /** Runs of a session that have not ended, the active one first. */
@@ -122,16 +129,30 @@ export class Runs {
     if (row === null) return;
     const session: SessionRef = { id: row.id, owner: row.owner, name: row.name };
     const tail = await journal.tails.pin(session, "run");
-    const open = [...tail.open.values()]
-      .map((each) => each.message)
-      .filter((each) => each.run_id === run.run_id);
-    const ending: Ending = { status: "interrupted", reason: "restart" };
-    const inline_bytes = limits.completed_inline_bytes;
-    const end = endOf(ending, { at: clock.now(), run, open, deltas: [], sha256, inline_bytes, lengthUtf8 });
-    const outcome = await new Promise<Appended>((settle) => {
-      const { events, rows } = end;
-      journal.append({ session, run: run.run_id, ack: true, events, rows, final: true, settle });
-    });
+    const left = await leftOf(run, session, tail, store);
+    const write = (unanswered: readonly string[]): Promise<Appended> => {
+      const { events, rows } = endOf(
+        { status: "interrupted", reason: "restart" },
+        {
+          ...left,
+          unanswered,
+          at: clock.now(),
+          run,
+          session: session.id,
+          deltas: [],
+          rows: [],
+          sha256,
+          inline_bytes: limits.completed_inline_bytes,
+          lengthUtf8,
+        },
+      );
+      return new Promise((settle) => {
+        journal.append({ session, run: run.run_id, ack: true, events, rows, final: true, settle });
+      });
+    };
+    const first = await write(left.unanswered);
+    // Results are messages, and a session may be full of them.
+    const outcome = !first.ok && first.reason === "full" ? await write([]) : first;
     journal.tails.release(session.id);
     if (!outcome.ok)
       throw new GatewayError(

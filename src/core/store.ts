@@ -136,6 +136,8 @@ export interface Store {
   history(session: string, query: HistoryQuery): Promise<HistoryRows | null>;
   /** At most `limit` messages and `max_bytes`, the summary not counted; null: no such session. */
   context(session: string, limit: number, max_bytes: number): Promise<ContextRows | null>;
+  /** Messages of a run, oldest first, those being written as they were begun; of a session being deleted, too. */
+  runMessages(session: string, run_id: string): Promise<MessageRow[]>;
   /** By gateway id. Sessions being made (copy) or deleted are not found. */
   session(id: string): Promise<SessionRow | null>;
   /** By the owner's name. "gone": deleted within 30 days and not made again. */

@@ -26,7 +26,7 @@ export function summaryOf(
   if (said.length === 0 || through === undefined) return null;
   const before = summary === null ? [] : [{ role: "summary", content: summary.content }];
   // A line break inside JSON is escaped, so that no message can pretend to be another one, or the end.
-  const lines = [...before, ...said].map(({ role, content }) => JSON.stringify({ role, content }));
+  const lines = [...before, ...said].map((line) => JSON.stringify(line));
   const waits = history.filter(({ run_id }) => run_id !== undefined && run.waiting.has(run_id));
   return {
     messages: [

@@ -26,6 +26,10 @@ export class Tail {
 
   constructor(loaded: LoadedTail) {
     this.row = { ...loaded.session };
+    for (const text of loaded.approvals) {
+      const approval = JSON.parse(text) as Approval;
+      this.approvals.set(approval.approval_id, approval);
+    }
     for (const { row, events } of loaded.open) {
       const parsed = JSON.parse(row.data) as OpenMessage["message"];
       const message = { ...parsed, parts: parsed.parts ?? [] };

@@ -145,7 +145,7 @@ export class Tails {
       archived: false,
       active_run_id: null,
     };
-    this.#fill(slot, new Tail({ session: { ...row, ...state }, open: [] }));
+    this.#fill(slot, new Tail({ session: { ...row, ...state }, open: [], approvals: [] }));
     return slot.tail as unknown as Tail;
   }
 

@@ -1,7 +1,8 @@
 import type { EventMessage, Part } from "../protocol/entities.ts";
 import type { Limits } from "./limits.ts";
+import { applyToolCall } from "./message.ts";
 import type { NewEvent, RowChange } from "./operation.ts";
-import type { Clock } from "./ports.ts";
+import type { Clock, ToolCall } from "./ports.ts";
 
 interface Pending {
   readonly part: number;
@@ -125,6 +126,18 @@ export class MessageWriter {
     if (!this.#started && events.length === 0)
       events.push(this.#event("message.started", this.#startPayload()));
     return { events, rows: this.#startRows(events) };
+  }
+
+  /** As finish, with the tools that are called as the last parts of the message. */
+  finishWith(calls: readonly ToolCall[]): { events: NewEvent[]; rows: RowChange[]; message: EventMessage } {
+    const { events, rows } = this.finish();
+    const { message_id } = this.message;
+    for (const { tool_call_id, name, arguments: args } of calls) {
+      const call = { message_id, tool_call_id, name, arguments: args };
+      applyToolCall(this.message, call);
+      events.push(this.#event("tool.call", JSON.stringify(call)));
+    }
+    return { events, rows, message: this.message };
   }
 
   #startRows(events: readonly NewEvent[]): RowChange[] {

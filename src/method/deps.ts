@@ -1,12 +1,14 @@
+import type { Approvals } from "../core/approvals.ts";
 import type { Changes } from "../core/changes.ts";
 import type { Connections } from "../core/connections.ts";
 import type { Followers } from "../core/follow.ts";
+import type { Grants } from "../core/grants.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Journal } from "../core/journal.ts";
 import type { BusyPolicy } from "../core/lane.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Maintenance } from "../core/maintenance.ts";
-import type { Clock, ModelRouter } from "../core/ports.ts";
+import type { Clock, ModelRouter, Toolbox } from "../core/ports.ts";
 import type { Store } from "../core/store.ts";
 import type { Runs } from "../core/runs.ts";
 import type { Directory, SessionRef } from "../core/session.ts";
@@ -15,6 +17,9 @@ import type { Slots } from "../core/slots.ts";
 import type { Stats } from "../core/stats.ts";
 import type { Tail } from "../core/tail.ts";
 import { NoSuchSession } from "../core/tails.ts";
+
+/** What a message does to a session that is answering already. */
+export type SendPolicy = BusyPolicy | "steer";
 
 /** What the handlers work with. */
 export interface MethodDeps {
@@ -28,12 +33,15 @@ export interface MethodDeps {
   readonly hub: Hub;
   readonly runs: Runs;
   readonly router: ModelRouter;
+  readonly toolbox: Toolbox;
+  readonly approvals: Approvals;
+  readonly grants: Grants;
   readonly clock: Clock;
   readonly limits: Limits;
   /** Store reads for readers, bounded. */
   readonly reads: Slots;
   readonly stats: Stats;
-  readonly on_busy: BusyPolicy;
+  readonly on_busy: SendPolicy;
 }
 
 /** A session's tail, pinned while `work` uses it. @throws GatewayError NOT_FOUND */

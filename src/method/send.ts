@@ -1,14 +1,13 @@
 import type { Static } from "@sinclair/typebox";
 import { newEpoch, newId } from "../core/id.ts";
-import type { BusyPolicy } from "../core/lane.ts";
 import type { IdempotencyRow, NewEvent, RowChange } from "../core/operation.ts";
+import type { Runner } from "../core/runner.ts";
 import type { SessionRef } from "../core/session.ts";
 import { nameFor, noSession, sessionPayload } from "../core/session.ts";
 import type { Tail } from "../core/tail.ts";
 import { wellFormed } from "../core/text.ts";
 import { chatSend } from "../protocol/api/chat.ts";
 import type { EventRun } from "../protocol/entities.ts";
-import { GatewayError } from "../protocol/errors.ts";
 import { append } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
 import { withTail } from "./deps.ts";
@@ -34,15 +33,6 @@ async function send(deps: MethodDeps, asked: Send, call: Call): Promise<undefine
   const params = asked.model === undefined ? asked : { ...asked, model: wellFormed(asked.model) };
   const content = bounded(params.message, "message_bytes", deps.limits);
   const metadata = boundedJson(params.metadata, "metadata_bytes", deps.limits);
-  if (params.on_busy === "steer") {
-    throw new GatewayError(
-      "INVALID_REQUEST",
-      'on_busy "steer" is not available: use queue, interrupt or reject',
-      {
-        details: { kind: "on_busy" },
-      },
-    );
-  }
   return findOrMake(deps, call.user, params.session_id, {
     make: (session) => commitSend(deps, params, call, session, null, content, metadata),
     found: (session, tail) => commitSend(deps, params, call, session, tail, content, metadata),
@@ -65,8 +55,10 @@ function commitSend(
   const created = tail === null;
   directory.require(session, call.user, "write");
   const model = router.resolve(params.model ?? tail?.row.model ?? null);
-  const policy = (params.on_busy as BusyPolicy | undefined) ?? deps.on_busy;
-  const reservation = runs.lanes.reserve(session.id, policy);
+  const policy = params.on_busy ?? deps.on_busy;
+  const steered = policy === "steer" ? runs.steerable(session.id) : null;
+  if (steered !== null && tail !== null) return commitSteer(deps, params, call, steered, content, metadata);
+  const reservation = runs.lanes.reserve(session.id, policy === "steer" ? "queue" : policy);
   const run_id = newId("run", now);
   const message_id = newId("msg", now);
   const events: NewEvent[] = [];
@@ -98,6 +90,42 @@ function commitSend(
       reservation.release();
       if (created) directory.forget(session);
     },
+  });
+  return undefined;
+}
+
+/** Puts the message into the run that answers: the model is shown it before its next turn. */
+function commitSteer(
+  deps: MethodDeps,
+  params: Send,
+  call: Call,
+  runner: Runner,
+  content: string,
+  metadata: string,
+): undefined {
+  const now = deps.clock.now();
+  const { session, run_id } = runner;
+  const message_id = newId("msg", now);
+  const events: NewEvent[] = [];
+  const rows: RowChange[] = [];
+  addMessage(
+    { message_id, role: "user", content, run_id, timestamp: now, metadata },
+    { at: now, run_id },
+    events,
+    rows,
+  );
+  const settled = runner.steering.enter();
+  append(call, deps.journal, now, {
+    session,
+    events,
+    rows,
+    remember: { message_id, run_id, status: "steered", created: false },
+    committed: ({ first_seq: seq, epoch, tail }) => {
+      settled(message_id);
+      const from = tail === null ? seq - 1 : startOf(seq, tail);
+      answerSend(deps, params, call, session, { message_id, run_id, status: "steered", epoch, seq }, from);
+    },
+    undo: () => settled(null),
   });
   return undefined;
 }

@@ -2,6 +2,8 @@ import type { ModelEvent } from "../core/ports.ts";
 import { createWellFormed, lengthUtf8 } from "../core/text.ts";
 import type { Usage } from "../protocol/entities.ts";
 import { GatewayError } from "../protocol/errors.ts";
+import { createCalls } from "./openai-calls.ts";
+import type { ToolNames } from "./openai-tools.ts";
 
 /** What the upstream said was wrong, inside a chunk or an answer; its shape is anybody's guess. */
 export class UpstreamReport extends Error {
@@ -16,7 +18,7 @@ export class UpstreamReport extends Error {
 export interface Answer {
   /** The events of one chunk, or of a whole answer. @throws UpstreamReport, SyntaxError, GatewayError TOO_LARGE. */
   take(chunk: unknown): ModelEvent[];
-  /** What was held back and the usage, once the answer is over. */
+  /** What was held back, the calls and the usage, once the answer is over. */
   rest(): ModelEvent[];
   /** The last finish reason; null until there is one. */
   readonly finish_reason: string | null;
@@ -24,7 +26,8 @@ export interface Answer {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-export function createAnswer(max_message_bytes: number): Answer {
+export function createAnswer(max_message_bytes: number, names: ToolNames): Answer {
+  const calls = createCalls();
   const doors = { text: createWellFormed(), reasoning: createWellFormed() };
   let finish_reason: string | null = null;
   let usage: Usage | null = null;
@@ -32,6 +35,11 @@ export function createAnswer(max_message_bytes: number): Answer {
 
   function say(type: "text" | "reasoning", text: string): ModelEvent[] {
     if (text === "") return [];
+    weigh(text);
+    return [{ type, text }];
+  }
+
+  function weigh(text: string): void {
     bytes += lengthUtf8(text);
     if (bytes > max_message_bytes) {
       throw new GatewayError("TOO_LARGE", `the model's answer is longer than ${max_message_bytes} bytes`, {
@@ -39,7 +47,6 @@ export function createAnswer(max_message_bytes: number): Answer {
         limit: { what: "assistant_bytes", limit: max_message_bytes },
       });
     }
-    return [{ type, text }];
   }
 
   return {
@@ -55,6 +62,7 @@ export function createAnswer(max_message_bytes: number): Answer {
       if (!isFields(said)) return [];
       // A whole message needs no reason to have ended.
       if (said === choice["message"]) finish_reason ??= "stop";
+      weigh(calls.take(said["tool_calls"]));
       return [
         ...say(
           "reasoning",
@@ -66,6 +74,9 @@ export function createAnswer(max_message_bytes: number): Answer {
     rest: () => [
       ...say("reasoning", doors.reasoning.end()),
       ...say("text", doors.text.end()),
+      ...calls.all().map((call): ModelEvent => {
+        return { type: "tool_call", call: { ...call, name: names.inward(call.name) } };
+      }),
       ...(usage === null ? [] : [{ type: "usage", usage } as const]),
     ],
     get finish_reason() {

@@ -1,6 +1,6 @@
 import OpenAI from "openai";
-import type { ChatCompletionMessageParam } from "openai/resources/chat/completions";
-import type { ModelMessage, ModelRequest } from "../core/ports.ts";
+import type { ModelRequest } from "../core/ports.ts";
+import { toolNames, toParam, toTool } from "./openai-tools.ts";
 
 /** Asks for a streamed completion; resolves with the response once its headers are there, rejects for any but 2xx. */
 export type Ask = (asked: ModelRequest, signal: AbortSignal) => Promise<Response>;
@@ -18,11 +18,13 @@ export function createAsk(
 ): Ask {
   const client = createClient(base_url);
   let turn = 0;
-  return ({ model, messages }, signal) => {
+  return ({ model, messages, tools = [] }, signal) => {
+    const names = toolNames(tools);
     const key = keys[turn++ % keys.length];
     const body = {
       model,
-      messages: messages.map(toParam),
+      messages: messages.map((message) => toParam(message, names)),
+      ...(tools.length > 0 && { tools: tools.map((tool) => toTool(tool, names)) }),
       stream: true,
       stream_options: { include_usage: true },
     } as const;
@@ -69,9 +71,4 @@ async function shorten(response: Response): Promise<Response> {
   }
   const { status, headers } = response;
   return new Response(status === 304 ? null : text.slice(0, FAILURE_BODY_BYTES), { status, headers });
-}
-
-function toParam({ role, content }: ModelMessage): ChatCompletionMessageParam {
-  // A tool's result without the call it answers is refused by every server; as a user's words it can be read.
-  return { role: role === "tool" ? "user" : role, content };
 }

@@ -6,6 +6,7 @@ import type { Ask } from "./openai-client.ts";
 import { createAsk } from "./openai-client.ts";
 import type { Blame } from "./openai-error.ts";
 import { fail, keyHint, late, toGatewayError } from "./openai-error.ts";
+import { toolNames } from "./openai-tools.ts";
 import { firstToken, readBody } from "./openai-read.ts";
 import type { Reach } from "./reach.ts";
 import { isProxied, openReach } from "./reach.ts";
@@ -97,7 +98,12 @@ async function* stream(
   const unwatch = watchTotal(options, dog, blame);
   try {
     if (dog.stopped !== null) throw STOPPED;
-    yield* call(upstream, { asked, dog, blame, answer: createAnswer(max_message_bytes) });
+    yield* call(upstream, {
+      asked,
+      dog,
+      blame,
+      answer: createAnswer(max_message_bytes, toolNames(asked.tools ?? [])),
+    });
   } catch (cause) {
     if (dog.stopped?.kind === "aborted") {
       yield { type: "aborted" };

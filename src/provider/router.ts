@@ -125,7 +125,7 @@ async function* tryOnce(
       if (event.type === "error" && !begun) return event.error;
       yield event;
       if (event.type === "done" || event.type === "error" || event.type === "aborted") return null;
-      begun ||= event.type === "text" || event.type === "reasoning";
+      begun ||= event.type === "text" || event.type === "reasoning" || event.type === "tool_call";
     }
     throw new Error("the stream ended without an end");
   } catch (cause) {

@@ -40,6 +40,7 @@ export function createMemoryStore({ clock, limits }: MemoryStoreOptions): Store 
     snapshot: async (session, bytes, messages) => reads.snapshot(live(), session, bytes, messages),
     history: async (session, query) => reads.history(live(), session, query),
     context: async (session, limit, bytes) => reads.context(live(), session, limit, bytes),
+    runMessages: async (session, run_id) => reads.runMessages(live(), session, run_id),
     session: async (id) => liveSession(live(), id)?.row ?? null,
     named: async (owner, name) => reads.named(live(), limits, clock.now(), owner, name),
     async deleted(id, owner) {

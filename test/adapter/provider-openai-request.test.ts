@@ -16,13 +16,13 @@ describe("what is sent", () => {
       { role: "system", content: "be brief" },
       { role: "user", content: "hello 😀" },
       { role: "assistant", content: "hi" },
-      { role: "tool", content: "42" },
+      { role: "tool", tool_call_id: "c1", content: "42" },
     ] as const;
     await collect(provider, { ...hello, messages });
     const [call] = model.requests;
     expect(call?.body).toEqual({
       model: "test-model",
-      messages: [...messages.slice(0, 3), { role: "user", content: "42" }],
+      messages,
       stream: true,
       stream_options: { include_usage: true },
     });

@@ -280,7 +280,7 @@ export function messagesConformance(make: MakeStore): void {
     const first = [{ seq: 5, ...events[0] }, { seq: 8, ...events[3] }, b];
     expect(loaded as unknown).toEqual({
       ok: true,
-      tail: { session, open: [{ row, events: first }] },
+      tail: { session, open: [{ row, events: first }], approvals: [] },
     });
     expect(after).toMatchObject({
       tail: { session: { head: 14 }, open: [{ events: [{}, {}, {}, { seq: 14 }] }] },

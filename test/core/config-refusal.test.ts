@@ -105,10 +105,6 @@ describe("refusals say where, what and what to do", () => {
       "agentbus.toml: auth.token: ${not a name} is no variable: write ${NAME} or ${NAME:-default}, and $${ for the characters themselves",
     ],
     [
-      '[agent]\non_busy = "steer"',
-      'agentbus.toml: agent.on_busy: "steer" is not available in this version: use queue, interrupt or reject',
-    ],
-    [
       '[storage]\nurl = "postgres://x"',
       "agentbus.toml: storage.url: other storage than SQLite in server.data_dir is not available in this version: leave it empty",
     ],

@@ -57,7 +57,10 @@ class Bench {
     if (item.kind === "load") {
       const head = this.heads.get(item.session);
       if (head === undefined) return { ok: false, reason: "unknown" } as const;
-      return { ok: true, tail: { session: sessionRow(item.session, head), open: [] } } as const;
+      return {
+        ok: true,
+        tail: { session: sessionRow(item.session, head), open: [], approvals: [] },
+      } as const;
     }
     if (item.kind !== "append" || item.session === null) {
       return { ok: true, first_seq: 0, epoch: "" } as const;

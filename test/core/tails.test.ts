@@ -43,7 +43,7 @@ function stage(limits: Partial<Limits> = {}) {
     const leave = tails.enter(session);
     loads.set(session.id, (exists) => {
       loads.delete(session.id);
-      if (exists) settle({ ok: true, tail: { session: row(session.id), open: [] } });
+      if (exists) settle({ ok: true, tail: { session: row(session.id), open: [], approvals: [] } });
       else settle({ ok: false, reason: "unknown" });
       leave();
     });

@@ -4,6 +4,7 @@ import type { TestTailscaled } from "../support/tailscaled.ts";
 import { startTailscaled } from "../support/tailscaled.ts";
 import type { Kind, Secret } from "./access-ways.ts";
 import type { World } from "./method-cases.ts";
+import { TOOLS_CONFIG } from "./method-cases.ts";
 import type { Person, Stack } from "./stack.ts";
 import { eventually, startStack } from "./stack.ts";
 
@@ -38,6 +39,7 @@ export async function startOpenMinded(): Promise<Stack & { tailscaled: TestTails
         tailscale: { socket: tailscaled.socket, users: USERS },
       },
       limits: { pairing_requests_per_address: 64, max_unauthenticated_per_address: 256 },
+      tools: TOOLS_CONFIG,
     },
   });
   return {
@@ -58,7 +60,8 @@ export async function fromOutside(world: World): Promise<World> {
   const { sessions } = await ann.call("session.list");
   await stack.owner.call("session.unshare", { session_id, user: "ann" });
   const hidden: string = sessions[0].session_id;
-  return { ...world, session_id: hidden, freshSession: async () => hidden };
+  const freshApproval = async () => ({ session_id: hidden, approval_id: "apr_none" });
+  return { ...world, session_id: hidden, freshSession: async () => hidden, freshApproval };
 }
 
 /** What a secret can be besides right. */

@@ -119,10 +119,8 @@ describe("a key", () => {
       await refusal(owner.call("chat.inject", { session_id: "not-yet", role: "user", content: "x", ...key })),
     ).toMatchObject({ code: "NOT_FOUND" });
     expect(
-      await refusal(
-        owner.call("chat.send", { session_id: "not-yet", message: "x", on_busy: "steer", ...key }),
-      ),
-    ).toMatchObject({ code: "INVALID_REQUEST" });
+      await refusal(owner.call("chat.send", { session_id: "not-yet", message: "x".repeat(200_000), ...key })),
+    ).toMatchObject({ code: "TOO_LARGE" });
     await owner.call("session.create", { session_id: "not-yet" });
     expect(
       await owner.call("chat.inject", { session_id: "not-yet", role: "user", content: "x", ...key }),

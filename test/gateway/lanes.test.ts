@@ -104,9 +104,17 @@ describe("a message to a session that is answering", () => {
     socket.close();
   });
 
-  test("steer is not there, and says so", async () => {
-    const refused = await refusal(owner.call("chat.send", { message: "x", on_busy: "steer" }));
-    expect(refused).toMatchObject({ code: "INVALID_REQUEST", details: { kind: "on_busy" } });
+  test("steer puts the message into the run that answers; with none it starts one", async () => {
+    const { socket, run_id } = await answering(stack, "steer");
+    const send = () =>
+      socket.request("chat.send", { session_id: "steer", message: "and this?", on_busy: "steer" });
+    const steered = await send();
+    expect(steered).toMatchObject({ run_id, status: "steered", subscribed: true });
+    const { messages } = await owner.call("chat.history", { session_id: "steer" });
+    expect(messages.at(-1)).toMatchObject({ role: "user", content: "and this?", run_id });
+    await owner.call("chat.abort", { run_id });
+    expect(await send()).toMatchObject({ status: "started" });
+    socket.close();
   });
 
   test("16 may wait; one more is CONFLICT full, until one has gone", async () => {

@@ -1,4 +1,5 @@
 import { expect } from "bun:test";
+import { script } from "../support/model-script.ts";
 import { askToPair, newDevice } from "../support/device.ts";
 import type { TestSocket } from "../support/ws-client.ts";
 import type { Person, Stack } from "./stack.ts";
@@ -17,6 +18,8 @@ export interface World {
   freshDevice(): Promise<string>;
   /** The code of a device that asks to be paired. */
   freshPairing(): Promise<string>;
+  /** A call of a tool that waits for an answer. */
+  freshApproval(): Promise<{ session_id: string; approval_id: string }>;
   /** Somebody with a token. */
   freshUser(): Promise<string>;
   freshSocket(): Promise<{ socket: TestSocket; connection_id: string }>;
@@ -37,8 +40,14 @@ const fresh = async (world: World): Promise<Record<string, unknown>> => ({
   session_id: await world.freshSession(),
 });
 
+/** A tool whose calls ask first. */
+export const TOOLS_CONFIG = { builtin: ["time"], policy: { "*": "ask" } };
 /** Devices are paired in this mode; many of them ask from here. */
-export const WORLD_CONFIG = { auth: { mode: "device" }, limits: { pairing_requests_per_address: 64 } };
+export const WORLD_CONFIG = {
+  auth: { mode: "device" },
+  limits: { pairing_requests_per_address: 64 },
+  tools: TOOLS_CONFIG,
+};
 
 /** A call that succeeds, for every method there is. */
 export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
@@ -159,6 +168,14 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
     }),
     answer: () => ({ seq: 2 }),
   },
+  "tool.list": {
+    params: nothing,
+    answer: () => ({ tools: [{ name: "time", source: "builtin", policy: "ask" }], servers: [] }),
+  },
+  "tool.approve": {
+    params: async (world) => ({ ...(await world.freshApproval()), decision: "allow", remember: "session" }),
+    answer: () => ({ approval: { name: "time", decision: "allow" } }),
+  },
   "token.create": {
     params: () => ({ name: "case", user: "ann", role: "viewer", expires_in_secs: 60 }),
     answer: () => ({ name: "case", user: "ann", scopes: ["chat.read"] }),
@@ -242,6 +259,7 @@ export async function createWorld(stack: Stack): Promise<World> {
       const { device_id } = await owner.call("device.register", { public_key, user: "owner", scopes: [] });
       return device_id;
     },
+    freshApproval: () => askForTool(stack, `asks-${++made}`),
     freshPairing: () => askToPair(stack.gateway.ws_url, newDevice()),
     async freshUser() {
       const user = `user-${++made}`;
@@ -256,4 +274,24 @@ async function openNamed(person: Person): Promise<{ socket: TestSocket; connecti
   const socket = await person.connect();
   const { server_info } = await socket.request("connect", { client_id: "fresh" });
   return { socket, connection_id: server_info.connection_id };
+}
+
+const WHAT_TIME = "what time is it?";
+
+/** Sends a message that the model answers with a call of the tool `time`, and waits until it asks. */
+export async function askForTool(
+  stack: Stack,
+  session_id: string,
+): Promise<{ session_id: string; approval_id: string }> {
+  // By what it is asked: other runs may ask in between.
+  stack.model.otherwise(({ body }) => {
+    const { role, content } = body.messages.at(-1);
+    return role === "user" && content === WHAT_TIME ? script().tool("time", {}) : script().tokens(20);
+  });
+  const sent = await stack.owner.call("chat.send", { session_id, message: WHAT_TIME });
+  const after = `${sent.epoch}.${sent.from}`;
+  const stream = await stack.owner.events(`/api/v1/sessions/${session_id}/events?after=${after}`);
+  const { data } = await stream.next(({ event }) => event === "tool.approval_requested");
+  stream.close();
+  return { session_id, approval_id: JSON.parse(data).payload.approval.approval_id };
 }

@@ -49,11 +49,11 @@ describe("what is published", () => {
     expect(features.events.toSorted()).toEqual(events.map(({ type }) => type).sort());
   });
 
-  test("sessions.* stand beside session.*, devices.* beside device.*, and three names of chat", () => {
+  test("sessions.* stand beside session.*, and three names of chat beside them", () => {
     const aliases = methods.flatMap((method) => method.aliases.map((alias) => [alias, method.name]));
-    const own = methods.filter(({ name }) => /^(?:session|device)\./.test(name)).map(({ name }) => name);
+    const own = methods.filter(({ name }) => name.startsWith("session.")).map(({ name }) => name);
     const expected = [
-      ...own.map((name) => [name.replace(".", "s."), name]),
+      ...own.map((name) => [name.replace("session.", "sessions."), name]),
       ...["list", "create", "delete"].map((verb) => [`chat.sessions.${verb}`, `session.${verb}`]),
     ];
     expect(aliases.sort()).toEqual(expected.sort());
@@ -62,7 +62,15 @@ describe("what is published", () => {
   test("a key is honoured by what makes something, and only there", () => {
     const keyed = methods.filter(({ idempotent }) => idempotent).map(({ name }) => name);
     expect(keyed.sort()).toEqual(
-      ["chat.send", "chat.inject", "session.create", "session.fork", "event.broadcast", "event.send"].sort(),
+      [
+        "chat.send",
+        "chat.inject",
+        "session.create",
+        "session.fork",
+        "tool.approve",
+        "event.broadcast",
+        "event.send",
+      ].sort(),
     );
     const taking = methods
       .filter(({ params }) => "idempotency_key" in params.properties)

@@ -5,7 +5,7 @@ import type { Frame, Hub } from "../../src/core/hub.ts";
 import { newId } from "../../src/core/id.ts";
 import type { Limits } from "../../src/core/limits.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
-import type { Clock, Logger, ModelEvent, ModelRequest, ModelRouter } from "../../src/core/ports.ts";
+import type { Clock, Logger, ModelEvent, ModelRequest, ModelRouter, Tool } from "../../src/core/ports.ts";
 import type { Store } from "../../src/core/store.ts";
 import type { Principal } from "../../src/core/principal.ts";
 import type { Subscription } from "../../src/core/subscription.ts";
@@ -14,6 +14,8 @@ import { createEngine } from "../../src/engine.ts";
 
 import { SCOPES } from "../../src/protocol/schema.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
+import { createPolicy } from "../../src/tool/policy.ts";
+import { createToolbox } from "../../src/tool/registry.ts";
 
 export const silentLog: Logger = {
   debug: () => undefined,
@@ -70,6 +72,16 @@ export interface TestEngineOptions {
   readonly max_concurrent_runs?: number;
   readonly run_timeout_ms?: number;
   readonly isLive?: (principal: Principal) => boolean;
+  readonly tools?: readonly Tool[];
+  readonly policy?: Record<string, string>;
+  readonly unattended?: "wait" | "deny";
+  readonly tool_timeout_ms?: number;
+  readonly approval_timeout_ms?: number;
+  readonly budget?: {
+    readonly max_turns?: number;
+    readonly max_tool_calls?: number;
+    readonly max_tokens?: number;
+  };
 }
 
 /** The real domain over a store (in memory unless another is given) and a scripted model. */
@@ -88,6 +100,17 @@ export async function startEngine(options: TestEngineOptions = {}): Promise<Test
     limits,
     log: silentLog,
     on_busy: "queue",
+    toolbox: createToolbox({
+      sources: [{ tools: () => options.tools ?? [] }],
+      policy: createPolicy(options.policy ?? { "*": "allow" }),
+      timeout_ms: options.tool_timeout_ms ?? 60_000,
+      limits,
+      clock,
+      log: silentLog,
+    }),
+    budget: { max_turns: 25, max_tool_calls: 100, max_tokens: 0, ...options.budget },
+    approval_timeout_ms: options.approval_timeout_ms ?? 600_000,
+    unattended: options.unattended ?? "wait",
     system_prompt: "",
     run_timeout_ms: options.run_timeout_ms ?? 60_000,
     max_concurrent_runs: options.max_concurrent_runs ?? 64,

@@ -205,7 +205,8 @@ function tell(log: readonly LogLine[]): string {
 export function toToml(table: ConfigTable, path = ""): string {
   let own = "";
   let nested = "";
-  for (const [key, value] of Object.entries(table)) {
+  for (const [name, value] of Object.entries(table)) {
+    const key = /^(?:[A-Za-z0-9_-]+|".*")$/.test(name) ? name : JSON.stringify(name);
     const inner = path === "" ? key : `${path}.${key}`;
     if (typeof value === "object" && !Array.isArray(value)) nested += toToml(value as ConfigTable, inner);
     else own += `${key} = ${JSON.stringify(value)}\n`;

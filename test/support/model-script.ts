@@ -37,6 +37,7 @@ type Part = (frame: (choices: unknown) => string) => Iterable<Action>;
 /** A scripted answer, built by chaining. Without another ending it finishes as a model does: reason, usage, [DONE]. */
 export class Script {
   readonly #parts: Part[] = [];
+  readonly #calls: unknown[] = [];
   readonly #said = { content: "", reasoning: "", finish: "stop", finished: false };
   #opening: Opening | { readonly kind: "document" } = { kind: "stream" };
   #usage: ScriptUsage | null = null;
@@ -62,6 +63,25 @@ export class Script {
   ): this {
     this.#said.reasoning += text;
     return this.#deltas(spread.field ?? "reasoning_content", cut(text, spread.chunks ?? 1), spread);
+  }
+
+  /** A call of a tool, its arguments in pieces. The answer then ends with the reason tool_calls. */
+  tool(name: string, args: unknown, spread: Spread & { readonly id?: string } = {}): this {
+    const index = this.#calls.length;
+    const id = spread.id ?? `call_${index}`;
+    const text = typeof args === "string" ? args : JSON.stringify(args);
+    this.#calls.push({ id, type: "function", function: { name, arguments: text } });
+    if (!this.#said.finished) this.#said.finish = "tool_calls";
+    const [first = "", ...rest] = cut(text, spread.chunks ?? 1);
+    const head = { index, id, type: "function", function: { name, arguments: first } };
+    const pieces = [head, ...rest.map((piece) => ({ index, function: { arguments: piece } }))];
+    const ms = spread.everyMs ?? this.#paceMs;
+    return this.#add(function* (frame) {
+      for (const piece of pieces) {
+        if (ms > 0) yield { kind: "wait", ms };
+        yield { kind: "write", text: frame(choice({ tool_calls: [piece] })) };
+      }
+    });
   }
 
   /** A delta of any shape, e.g. `{ refusal: "no" }`. */
@@ -164,7 +184,12 @@ export class Script {
   opening(model: string): Opening {
     if (this.#opening.kind !== "document") return this.#opening;
     const { content, reasoning, finish } = this.#said;
-    const message = { role: "assistant", content, ...(reasoning !== "" && { reasoning_content: reasoning }) };
+    const message = {
+      role: "assistant",
+      content,
+      ...(reasoning !== "" && { reasoning_content: reasoning }),
+      ...(this.#calls.length > 0 && { tool_calls: this.#calls }),
+    };
     const choices = [{ index: 0, message, finish_reason: finish }];
     const body = {
       id: "chatcmpl-0",

@@ -1,4 +1,4 @@
-import type { RunRow, SessionRow } from "../../core/operation.ts";
+import type { MessageRow, RunRow, SessionRow } from "../../core/operation.ts";
 import type {
   ContextRows,
   HistoryQuery,
@@ -96,6 +96,14 @@ export function context(
   const { taken } = takeWithin(asked.toReversed(), messageBytes, { count: limit, bytes: max_bytes });
   const summary = found?.covers === undefined ? null : { ...found.row, covers: found.covers };
   return { session: session.row, summary, messages: taken.toReversed() };
+}
+
+export function runMessages(state: MemoryState, id: string, run_id: string): MessageRow[] {
+  const session = state.sessions.get(id);
+  if (session === undefined) return [];
+  return messagesBySeq(session)
+    .filter((message) => message.run_id === run_id)
+    .map(({ row }) => row);
 }
 
 export function named(

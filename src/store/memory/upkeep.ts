@@ -7,6 +7,7 @@ import type {
   TrimItem,
 } from "../../core/operation.ts";
 import type { Limits } from "../../core/limits.ts";
+import { APPROVALS, SESSION_RECORDS } from "../../core/tool-events.ts";
 import { messageBytes, takeWithin, withinTtl, withoutRun, writesMessage } from "../rules.ts";
 import { checkKey, keyOf } from "./append.ts";
 import { expireAudit } from "./audit.ts";
@@ -25,7 +26,13 @@ export function load(state: MemoryState, item: LoadItem): ItemResult {
         (event) => event.seq > row.seq && event.run_id === run_id && writesMessage(event, row.message_id),
       ),
     }));
-  return { ok: true, tail: { session: session.row, open } };
+  const approvals = [...state.records.values()]
+    .filter(
+      ({ row }) => row.collection === APPROVALS && row.owner === item.session && row.expires_at === null,
+    )
+    .toSorted((a, b) => a.place - b.place)
+    .map(({ row }) => row.data);
+  return { ok: true, tail: { session: session.row, open, approvals } };
 }
 
 export function trim(state: MemoryState, item: TrimItem): ItemResult {
@@ -62,8 +69,17 @@ export function erase(state: MemoryState, item: EraseItem): ItemResult {
   const runs = [...state.runs].filter(([, { row }]) => row.session === item.session).map(([id]) => id);
   drop(runs, state.runs);
   const done = left > 0;
-  if (done) state.sessions.delete(item.session);
+  if (done) {
+    dropRecordsOf(state, item.session);
+    state.sessions.delete(item.session);
+  }
   return { ok: true, done };
+}
+
+function dropRecordsOf(state: MemoryState, session: string): void {
+  for (const [key, { row }] of state.records) {
+    if (row.owner === session && SESSION_RECORDS.includes(row.collection)) state.records.delete(key);
+  }
 }
 
 export function copy(state: MemoryState, limits: Limits, item: CopyItem): ItemResult {

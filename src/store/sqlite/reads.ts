@@ -32,6 +32,7 @@ export function createReads(db: Database) {
     session,
     ...createMessageReads(db, session),
     ...createContextRead(db, session),
+    ...createRunRead(db),
     ...createNameReads(db),
     ...createListReads(db),
     ...createOtherReads(db),
@@ -100,6 +101,15 @@ function createMessageReads(db: Database, session: FindSession) {
       return { ...answer, messages, has_more: more, found: true, range };
     },
   };
+}
+
+function createRunRead(db: Database) {
+  const ofRun = hold<MessageRow>(
+    db,
+    `SELECT message_id, seq, role, status, data FROM messages INDEXED BY messages_seq
+     WHERE session_key = ${KEY} AND run_id = ? ORDER BY seq`,
+  );
+  return { runMessages: (session: string, run_id: string): MessageRow[] => ofRun.all(session, run_id) };
 }
 
 function createContextRead(db: Database, session: FindSession) {

@@ -118,6 +118,7 @@ class SqliteStore implements Store {
     this.#read("snapshot", session, bytes, messages);
   history: Store["history"] = (session, query) => this.#read("history", session, query);
   context: Store["context"] = (session, limit, bytes) => this.#read("context", session, limit, bytes);
+  runMessages: Store["runMessages"] = (session, run_id) => this.#read("runMessages", session, run_id);
   session: Store["session"] = (id) => this.#read("session", id);
   named: Store["named"] = (owner, name) =>
     this.#read("named", owner, name, this.#since("tombstone_ttl_secs"));

@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
 import type { EraseItem, ItemResult, LoadItem, MessageRow, TrimItem } from "../../core/operation.ts";
+import { APPROVALS, SESSION_RECORDS } from "../../core/tool-events.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
 import { createAuditExpire } from "./audit.ts";
 import { hold } from "./database.ts";
@@ -28,6 +29,11 @@ export function createLoad(db: Database, sessions: WorkingSessions): Load {
        AND json_extract(payload, '$.message_id') = ? ORDER BY seq`,
   );
 
+  const approvals = hold<{ data: string }>(
+    db,
+    "SELECT data FROM records WHERE collection = ? AND owner = ? AND expires_at IS NULL ORDER BY place",
+  );
+
   return (item) => {
     const session = sessions.find(item.session);
     // One being deleted is still loaded: the end of its run may have to be written.
@@ -39,7 +45,8 @@ export function createLoad(db: Database, sessions: WorkingSessions): Load {
       row: message,
       events: written.all(session.session_key, message.seq, run_id, message.message_id),
     }));
-    return { ok: true, tail: { session: toSessionRow(columns), open: messages } };
+    const waiting = approvals.all(APPROVALS, item.session).map(({ data }) => data);
+    return { ok: true, tail: { session: toSessionRow(columns), open: messages, approvals: waiting } };
   };
 }
 
@@ -87,6 +94,7 @@ export function createErase(db: Database, sessions: WorkingSessions, quotas: Quo
   );
   const copy = hold(db, "DELETE FROM copies WHERE session_key = ?");
   const row = hold(db, "DELETE FROM sessions WHERE session_key = ?");
+  const records = hold(db, "DELETE FROM records WHERE collection = ? AND owner = ?");
 
   function abandonCopy(session: WorkingSession): void {
     copy.run(session.session_key);
@@ -109,6 +117,7 @@ export function createErase(db: Database, sessions: WorkingSessions, quotas: Quo
     if (left > 0) left -= messages.run(session_key, left).changes;
     if (left > 0) left -= runs.run(session_key, left).changes;
     if (left === 0) return { ok: true, done: false };
+    for (const collection of SESSION_RECORDS) records.run(collection, id);
     row.run(session_key);
     sessions.remove(session);
     return { ok: true, done: true };

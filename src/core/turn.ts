@@ -1,0 +1,157 @@
+import type { Usage } from "../protocol/entities.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { Limits } from "./limits.ts";
+import type { Clock, ModelEvent, ModelRequest, ModelRouter, ToolCall } from "./ports.ts";
+import type { RunLog } from "./run-log.ts";
+import { lengthUtf8 } from "./text.ts";
+import type { MessageWriter } from "./writer.ts";
+
+export interface TurnOptions {
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly router: ModelRouter;
+  readonly log: RunLog;
+  readonly request: ModelRequest;
+  /** The run is to end: the turn does, too. */
+  readonly signal: AbortSignal;
+  /** Makes the message, once there is something to write. */
+  readonly message: () => MessageWriter;
+}
+
+/** How a call of the model ended. */
+export type TurnEnd =
+  | { readonly kind: "done"; readonly finish_reason: string }
+  | { readonly kind: "failed"; readonly error: GatewayError }
+  | { readonly kind: "aborted" };
+
+/** One call of the model: writes what it says, and gathers what it wants to call. */
+export class Turn {
+  readonly calls: ToolCall[] = [];
+  readonly #options: TurnOptions;
+  #writer: MessageWriter | null = null;
+  #usage: Usage | undefined;
+  #bytes = 0;
+
+  constructor(options: TurnOptions) {
+    this.#options = options;
+  }
+
+  /** Null: it has said nothing yet. */
+  get writer(): MessageWriter | null {
+    return this.#writer;
+  }
+  get usage(): Usage | undefined {
+    return this.#usage;
+  }
+
+  /** The message, begun if it was not: a model that says nothing has answered all the same. */
+  begin(): MessageWriter {
+    return (this.#writer ??= this.#options.message());
+  }
+
+  /** Reads what the model says to its end. Called once; never rejects for what a provider does. */
+  async run(): Promise<TurnEnd> {
+    const { router, request, signal, log } = this.#options;
+    if (signal.aborted) return { kind: "aborted" };
+    const iterator = router.stream(request, { signal })[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const next = await this.#next(iterator);
+        if (next === null) return { kind: "aborted" };
+        if (next.done === true) return { kind: "failed", error: silent() };
+        const end = this.#take(next.value);
+        if (end !== null) return end;
+        if (log.isFull && !signal.aborted) await log.room();
+      }
+    } finally {
+      void iterator.return?.()?.catch(() => undefined);
+    }
+  }
+
+  /** The next event, or null once the run is to end: a provider that is slow to notice must not hold that up. */
+  #next(iterator: AsyncIterator<ModelEvent>): Promise<IteratorResult<ModelEvent> | null> {
+    const { signal } = this.#options;
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return resolve(null);
+      const stop = (): void => resolve(null);
+      signal.addEventListener("abort", stop, { once: true });
+      iterator
+        .next()
+        .then(resolve, reject)
+        .finally(() => signal.removeEventListener("abort", stop));
+      return undefined;
+    });
+  }
+
+  #take(event: ModelEvent): TurnEnd | null {
+    switch (event.type) {
+      case "text":
+      case "reasoning":
+        return this.#write(event.type, event.text);
+      case "tool_call":
+        this.calls.push(event.call);
+        return this.#count(event.call.arguments);
+      case "usage":
+        this.#usage = event.usage;
+        return null;
+      case "retrying":
+        this.#retrying(event.attempt, event.reason);
+        return null;
+      case "done":
+        return { kind: "done", finish_reason: event.finish_reason };
+      case "error":
+        return { kind: "failed", error: event.error };
+      case "aborted":
+        return { kind: "aborted" };
+    }
+  }
+
+  #write(kind: "text" | "reasoning", text: string): TurnEnd | null {
+    if (text === "") return null;
+    const over = this.#count(text);
+    if (over !== null) return over;
+    this.begin().push(kind, text);
+    return null;
+  }
+
+  #count(text: string): TurnEnd | null {
+    this.#bytes += lengthUtf8(text);
+    const { assistant_bytes } = this.#options.limits;
+    if (this.#bytes <= assistant_bytes) return null;
+    const error = new GatewayError(
+      "TOO_LARGE",
+      `the answer is longer than ${assistant_bytes} bytes; what came so far is kept`,
+      { limit: { what: "assistant_bytes", limit: assistant_bytes } },
+    );
+    return { kind: "failed", error };
+  }
+
+  #retrying(attempt: number, reason: string): void {
+    const { log, clock, request } = this.#options;
+    const { run_id } = request;
+    this.#writer?.flush();
+    const payload = JSON.stringify({ run_id, attempt, reason });
+    log.append([{ type: "run.retrying", ts: clock.now(), run_id, payload }], []);
+  }
+}
+
+/** Of every call of the model in a run, together. */
+export function addUsage(a: Usage | undefined, b: Usage | undefined): Usage | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  const sum = (x?: number, y?: number): number | undefined =>
+    x === undefined && y === undefined ? undefined : (x ?? 0) + (y ?? 0);
+  const cached_tokens = sum(a.cached_tokens, b.cached_tokens);
+  const reasoning_tokens = sum(a.reasoning_tokens, b.reasoning_tokens);
+  const cost = sum(a.cost, b.cost);
+  return {
+    input_tokens: a.input_tokens + b.input_tokens,
+    output_tokens: a.output_tokens + b.output_tokens,
+    ...(cached_tokens !== undefined && { cached_tokens }),
+    ...(reasoning_tokens !== undefined && { reasoning_tokens }),
+    ...(cost !== undefined && { cost }),
+  };
+}
+
+export function silent(): GatewayError {
+  return new GatewayError("UPSTREAM_ERROR", "the model's stream ended without an answer");
+}
