@@ -162,8 +162,8 @@ function audited(authenticator: Authenticator, audit: Audit): Authenticator {
   return {
     async authenticate(credential, from) {
       const result = await authenticator.authenticate(credential, from);
-      const { transport, remote } = from;
-      const where = { action: "login", transport, remote };
+      const { transport, remote, client_id = "" } = from;
+      const where = { action: "login", transport, remote, client_id };
       if (result.ok) {
         const { user, method, credential: id } = result.principal;
         audit.tally({ ...where, user, method, credential: id });

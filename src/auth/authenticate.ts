@@ -61,7 +61,8 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
       const throttled = error.reason === "RATE_LIMITED";
       if (throttled) onThrottled();
       if (credential.kind !== "none") {
-        const fields = { ...from, credential: credential.kind, ...(throttled && { throttled }) };
+        const { transport, remote } = from;
+        const fields = { transport, remote, credential: credential.kind, ...(throttled && { throttled }) };
         log.warn("login", fields, "a login was refused");
       }
       return { ok: false, error };

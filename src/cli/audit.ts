@@ -1,4 +1,4 @@
-import type { ResultFor } from "../client/methods.ts";
+import type { ParamsFor, ResultFor } from "../client/methods.ts";
 import { administer } from "./administer.ts";
 import type { Command, Input } from "./args.ts";
 import { EXIT, UsageError } from "./exit.ts";
@@ -7,9 +7,12 @@ import { outJson } from "./io.ts";
 import { pause } from "./pause.ts";
 import { parseSince } from "./since.ts";
 import { moment, table } from "./table.ts";
-import { TARGET_OPTIONS } from "./target.ts";
+import { connectTo, findTarget, TARGET_OPTIONS } from "./target.ts";
 
-type Entry = ResultFor<"audit.list">["entries"][number];
+type Answer = ResultFor<"audit.list">;
+type Entry = Answer["entries"][number];
+type Filter = Pick<ParamsFor<"audit.list">, "user" | "action" | "outcome" | "since">;
+type Page = Pick<ParamsFor<"audit.list">, "limit" | "cursor">;
 
 const PAGE = 200;
 const ENTRIES = 50;
@@ -34,21 +37,23 @@ export const audit: Command = {
   },
   run: async (input, io) => {
     const filter = filterOf(input);
-    const seen = await read(input, io, filter, limitOf(input));
+    const ask = (page: Page) => administer(input, io, "audit.list", { ...filter, ...page });
+    const seen = await pages(ask, limitOf(input));
     show(seen, input, io, true);
     if (input.on("follow")) await follow(input, io, filter, seen);
     return EXIT.ok;
   },
 };
 
-function filterOf(input: Input): Record<string, unknown> {
-  const filter: Record<string, unknown> = {};
-  for (const name of ["user", "action", "outcome"]) {
-    const value = input.text(name);
-    if (value !== undefined) filter[name] = value;
-  }
+function filterOf(input: Input): Filter {
+  const [user, action, outcome] = [input.text("user"), input.text("action"), input.text("outcome")];
   const since = input.text("since");
-  return since === undefined ? filter : { ...filter, since: parseSince(since, Date.now()) };
+  return {
+    ...(user !== undefined && { user }),
+    ...(action !== undefined && { action }),
+    ...(outcome !== undefined && { outcome }),
+    ...(since !== undefined && { since: parseSince(since, Date.now()) }),
+  };
 }
 
 function limitOf(input: Input): number {
@@ -58,12 +63,12 @@ function limitOf(input: Input): number {
 }
 
 /** The newest `limit` entries, oldest first. */
-async function read(input: Input, io: Io, filter: Record<string, unknown>, limit: number): Promise<Entry[]> {
+async function pages(ask: (page: Page) => Promise<Answer>, limit: number): Promise<Entry[]> {
   const entries: Entry[] = [];
   let cursor: string | undefined;
   do {
-    const page = { limit: Math.min(PAGE, limit - entries.length), ...(cursor !== undefined && { cursor }) };
-    const { entries: more, next } = await administer(input, io, "audit.list", { ...filter, ...page });
+    const size = Math.min(PAGE, limit - entries.length);
+    const { entries: more, next } = await ask({ limit: size, ...(cursor !== undefined && { cursor }) });
     entries.push(...more);
     cursor = next;
   } while (cursor !== undefined && entries.length < limit);
@@ -71,22 +76,25 @@ async function read(input: Input, io: Io, filter: Record<string, unknown>, limit
 }
 
 /** Asks again and again for what is newer than the last entry. Until Ctrl-C. */
-async function follow(
-  input: Input,
-  io: Io,
-  filter: Record<string, unknown>,
-  seen: readonly Entry[],
-): Promise<void> {
+async function follow(input: Input, io: Io, filter: Filter, seen: readonly Entry[]): Promise<void> {
   const stop = new AbortController();
   process.once("SIGINT", () => stop.abort());
   process.once("SIGTERM", () => stop.abort());
-  let last = Number(seen.at(-1)?.audit_id ?? 0);
-  while (!stop.signal.aborted) {
-    await pause(FOLLOW_MS, stop.signal).catch(() => undefined);
-    if (stop.signal.aborted) return;
-    const fresh = (await read(input, io, filter, PAGE)).filter(({ audit_id }) => Number(audit_id) > last);
-    last = Number(fresh.at(-1)?.audit_id ?? last);
-    show(fresh, input, io, false);
+  // Nothing comes to a store that no gateway has open.
+  const client = await connectTo(findTarget(input, io));
+  try {
+    let last = Number(seen.at(-1)?.audit_id ?? 0);
+    for (;;) {
+      await pause(FOLLOW_MS, stop.signal);
+      const newest = await pages((page) => client.request("audit.list", { ...filter, ...page }), PAGE);
+      const fresh = newest.filter(({ audit_id }) => Number(audit_id) > last);
+      last = Number(fresh.at(-1)?.audit_id ?? last);
+      show(fresh, input, io, false);
+    }
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+  } finally {
+    client.disconnect();
   }
 }
 

@@ -10,8 +10,9 @@ const RETRY_MS = 1_000;
 /** How long the same refusal, or the same login, is only counted after its first entry. */
 const REFUSED_MS = 10 * 60_000;
 const OK_MS = 60 * 60_000;
-/** How many different ones are told apart meanwhile: those over it share an entry for each action and outcome. */
-const KINDS = 64;
+/** How many different ones of an action are told apart meanwhile: those over it share an entry for each outcome. */
+const REFUSED_KINDS = 64;
+const OK_KINDS = 4_096;
 const ANYWHERE = "*";
 
 /** What nothing is known of. */
@@ -56,8 +57,8 @@ export class Audit {
   constructor(options: AuditOptions) {
     this.#options = options;
     const record = (entry: AuditEntry): void => this.record(entry);
-    this.#refused = new Tally(options.clock, REFUSED_MS, record);
-    this.#admitted = new Tally(options.clock, OK_MS, record);
+    this.#refused = new Tally(options.clock, { window_ms: REFUSED_MS, kinds: REFUSED_KINDS }, record);
+    this.#admitted = new Tally(options.clock, { window_ms: OK_MS, kinds: OK_KINDS }, record);
   }
 
   record(facts: AuditFacts): void {
@@ -127,48 +128,57 @@ interface Kind {
   more: number;
 }
 
+interface TallyBounds {
+  readonly window_ms: number;
+  /** Of each action, so that a flood of one hides nothing of another. */
+  readonly kinds: number;
+}
+
 /** Counts what comes often, by kind, for a window that begins with the first. */
 class Tally {
   readonly #clock: Clock;
-  readonly #window_ms: number;
+  readonly #bounds: TallyBounds;
   readonly #record: (entry: AuditEntry) => void;
-  readonly #kinds = new Map<string, Kind>();
+  /** By action, then by everything that makes a kind. */
+  readonly #actions = new Map<string, Map<string, Kind>>();
   #cancel: (() => void) | null = null;
 
-  constructor(clock: Clock, window_ms: number, record: (entry: AuditEntry) => void) {
+  constructor(clock: Clock, bounds: TallyBounds, record: (entry: AuditEntry) => void) {
     this.#clock = clock;
-    this.#window_ms = window_ms;
+    this.#bounds = bounds;
     this.#record = record;
   }
 
   add(entry: AuditEntry): void {
-    this.#cancel ??= this.#clock.after(this.#window_ms, () => this.flush());
-    const known = this.#kinds.get(keyOf(entry));
+    this.#cancel ??= this.#clock.after(this.#bounds.window_ms, () => this.flush());
+    const { ts, action, outcome } = entry;
+    const kinds = this.#actions.get(action) ?? new Map<string, Kind>();
+    this.#actions.set(action, kinds);
+    const known = kinds.get(keyOf(entry));
     if (known !== undefined) return count(known, entry);
-    if (this.#kinds.size < KINDS) {
-      this.#kinds.set(keyOf(entry), { entry, more: 0 });
+    if (kinds.size < this.#bounds.kinds) {
+      kinds.set(keyOf(entry), { entry, more: 0 });
       return this.#record(entry);
     }
-    const { ts, action, outcome } = entry;
     const any = entryOf({ action, outcome, remote: ANYWHERE }, ts);
-    const rest = this.#kinds.get(keyOf(any));
+    const rest = kinds.get(keyOf(any));
     if (rest !== undefined) return count(rest, any);
-    this.#kinds.set(keyOf(any), { entry: any, more: 1 });
+    kinds.set(keyOf(any), { entry: any, more: 1 });
     return undefined;
   }
 
   flush(): void {
     this.#cancel?.();
     this.#cancel = null;
-    for (const { entry, more } of this.#kinds.values()) {
-      if (more > 0) this.#record({ ...entry, count: more });
+    for (const kinds of this.#actions.values()) {
+      for (const { entry, more } of kinds.values()) if (more > 0) this.#record({ ...entry, count: more });
     }
-    this.#kinds.clear();
+    this.#actions.clear();
   }
 }
 
-function keyOf({ action, outcome, user, method, credential, transport, remote }: AuditEntry): string {
-  return JSON.stringify([action, outcome, user, method, credential, transport, remote]);
+function keyOf({ outcome, user, method, credential, transport, remote }: AuditEntry): string {
+  return JSON.stringify([outcome, user, method, credential, transport, remote]);
 }
 
 /** What differs between those that are counted together is left out. */

@@ -71,7 +71,15 @@ export type Authenticated =
 
 /** The one way in, for every transport. Never throws for a bad credential. */
 export interface Authenticator {
-  authenticate(credential: Credential, from: { transport: string; remote: string }): Promise<Authenticated>;
+  authenticate(credential: Credential, from: From): Promise<Authenticated>;
+}
+
+/** Where a credential comes from. */
+export interface From {
+  readonly transport: string;
+  readonly remote: string;
+  /** What the client calls itself; "": it has not said. */
+  readonly client_id?: string;
 }
 
 export type TokenGrant = ParamsOf<typeof tokenCreate>;

@@ -100,9 +100,10 @@ export async function authenticate(
   context: TransportContext,
   credential: Credential,
   remote: string,
+  client_id = "",
 ): Promise<Authenticated> {
   try {
-    return await context.authenticator.authenticate(credential, { transport: "ws", remote });
+    return await context.authenticator.authenticate(credential, { transport: "ws", remote, client_id });
   } catch (error) {
     if (error instanceof GatewayError) return { ok: false, error };
     const id = newId("req", context.clock.now());

@@ -175,7 +175,7 @@ export class SocketConnection implements Connection {
   }
 
   async #authenticate(id: string, hello: Hello, credential: Credential): Promise<void> {
-    const result = await handshake.authenticate(this.#context, credential, this.remote);
+    const result = await handshake.authenticate(this.#context, credential, this.remote, hello.client_id);
     if (this.closed) return;
     if (!result.ok) return this.#end(result.error, id);
     if (!handshake.mayBecome(this.principal, result.principal, this.subscriptions.size)) {

@@ -44,7 +44,7 @@ export async function authenticate(
   transport: "rest" | "sse",
 ): Promise<Principal> {
   const credential = credentialOf(context, visit);
-  return admit(context, credential, transport, visit.remote);
+  return admit(context, credential, transport, visit);
 }
 
 /** Lets a credential in, or throws why not. */
@@ -52,9 +52,10 @@ export async function admit(
   context: TransportContext,
   credential: Credential,
   transport: "rest" | "sse",
-  remote: string,
+  { remote, request }: Visit,
 ): Promise<Principal> {
-  const result = await context.authenticator.authenticate(credential, { transport, remote });
+  const client_id = (request.headers.get("x-client-id") ?? "").slice(0, CLIENT_ID_CHARS);
+  const result = await context.authenticator.authenticate(credential, { transport, remote, client_id });
   if (!result.ok) throw result.error;
   return result.principal;
 }

@@ -65,7 +65,7 @@ async function logIn(context: TransportContext, visit: Visit): Promise<Response>
   const said = credentialIn(body, { origin, spend: (nonce) => context.challenger.spend(nonce) });
   const named = headerCredential(context, visit);
   if (said !== null && named !== null) throw tooManyCredentials();
-  const principal = await admit(context, said ?? named ?? nobody(context, visit), "rest", visit.remote);
+  const principal = await admit(context, said ?? named ?? nobody(context, visit), "rest", visit);
   return outcomeResponse(
     await ask(context.dispatch, callerOf(visit, principal), authSessionCreate.name, {}),
     201,

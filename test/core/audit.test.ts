@@ -123,6 +123,14 @@ test("guesses from any number of addresses make a bounded number of entries, and
   expect(all).toHaveLength(65);
   expect(all.reduce((sum, { count }) => sum + count, 0)).toBe(10_000);
   expect(all.at(-1)).toMatchObject({ action: "login", outcome: "UNAUTHORIZED", remote: "*", user: "" });
+  // A flood of one hides nothing of another, and who was let in is told apart.
+  engine.audit.tally({ action: "token.create", outcome: "FORBIDDEN", user: "eve" });
+  for (let i = 0; i < 200; i++) engine.audit.tally({ action: "login", user: `user-${i}` });
+  const last = (await entries()).slice(65);
+  expect(last.map(({ user }) => user)).toEqual([
+    "eve",
+    ...Array.from({ length: 200 }, (_, i) => `user-${i}`),
+  ]);
   await close();
 });
 

@@ -46,8 +46,10 @@ describe("who did what, from where, and what came of it", () => {
 
   test("logins, right and wrong, each once however often they are repeated", async () => {
     const guest = await stack.guest({ user: "visitor", role: "user" });
-    for (let i = 0; i < 5; i++) await guest.call("system.info");
-    await using _socket = await guest.connect();
+    const named = { headers: { "x-client-id": "script" }, body: {} };
+    for (let i = 0; i < 5; i++) await guest.ask("POST", "/api/v1/rpc/system.info", named);
+    await using socket = await openSocket(stack.gateway.ws_url);
+    await socket.request("connect", { auth_token: guest.token, client_id: "phone" });
     const right = await eventually(
       () => entries({ action: "login", user: "visitor" }),
       (all) => all.length === 2,
@@ -56,18 +58,21 @@ describe("who did what, from where, and what came of it", () => {
       ({ user }: { user: string }) => user === "visitor",
     );
     const login = { outcome: "ok", method: "token", credential: token_id, remote: "127.0.0.1" };
-    expect(right.map(({ transport }) => transport)).toEqual(["ws", "rest"]);
+    expect(right.map(({ transport, client_id }) => [transport, client_id])).toEqual([
+      ["ws", "phone"],
+      ["rest", "script"],
+    ]);
     expect(right).toMatchObject([login, login]);
     const wrong = `agb_${"w".repeat(43)}`;
     for (let i = 0; i < 30; i++) await refusal(stack.person(wrong).call("system.info")).catch(() => null);
-    const socket = await openSocket(stack.gateway.ws_url);
-    socket.send({
+    const other = await openSocket(stack.gateway.ws_url);
+    other.send({
       type: "req",
       id: "h",
       method: "connect",
       params: { session_token: `ags_${"w".repeat(43)}` },
     });
-    await socket.closed;
+    await other.closed;
     const failed = await eventually(
       () => entries({ action: "login", outcome: "refused" }),
       (all) => all.some(({ method }) => method === "session_token"),
