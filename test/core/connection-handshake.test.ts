@@ -54,7 +54,12 @@ describe("handshake", () => {
     expect([...stub.context.connections.ofUser("owner")]).toEqual([connection]);
     expect(stub.presence).toEqual([{ connection, state: "joined" }]);
     expect(stub.asked).toEqual([
-      { credential: { kind: "token", token: "right" }, transport: "ws", remote: "127.0.0.1" },
+      {
+        credential: { kind: "token", token: "right" },
+        transport: "ws",
+        remote: "127.0.0.1",
+        client_id: "c1",
+      },
     ]);
   });
 

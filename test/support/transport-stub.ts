@@ -6,7 +6,7 @@ import { Hub } from "../../src/core/hub.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Limits } from "../../src/core/limits.ts";
 import type { Logger } from "../../src/core/ports.ts";
-import type { Authenticated, Credential, Principal } from "../../src/core/principal.ts";
+import type { Authenticated, Credential, From, Principal } from "../../src/core/principal.ts";
 import { GatewayError } from "../../src/protocol/errors.ts";
 import type { TransportContext, TransportOptions } from "../../src/transport/context.ts";
 import { manualClock } from "./clock.ts";
@@ -37,7 +37,7 @@ export interface TransportStub {
   /** Answers of the method "hold", which answers when the test does. */
   readonly held: ((outcome: Outcome) => void)[];
   /** What the authenticator was asked. */
-  readonly asked: { readonly credential: Credential; readonly transport: string; readonly remote: string }[];
+  readonly asked: ({ readonly credential: Credential } & From)[];
   /** Replaces what the authenticator answers: by default the token "right" and the ticket "once" are the owner's. */
   authenticate: (credential: Credential) => Promise<Authenticated>;
   readonly counted: { readonly limits: string[]; readonly errors: string[]; slow: number };
