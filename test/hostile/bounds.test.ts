@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { TestSocket } from "../support/ws-client.ts";
-import { openSocket } from "../support/ws-client.ts";
+import { openSocket, requestUpgrade } from "../support/ws-client.ts";
 import type { Arena } from "./beside.ts";
 import { ANY_RATE, crowd, openArena, until } from "./beside.ts";
 import { dialSocket } from "./raw-peer.ts";
@@ -139,18 +139,11 @@ describe("connections", () => {
       const socket = await connect(token).catch(() => null);
       if (socket !== null) sockets.push(socket);
     });
-    const { status, headers, body } = await arena.ask("GET", "/ws", {
-      headers: { ...bearer(token), ...UPGRADE },
-    });
-    const refused = { status, code: body?.error.code, what: body?.error.details.what };
-    return { sockets, refused, retry: headers.get("retry-after") };
+    const response = await requestUpgrade(arena.gateway.ws_url, bearer(token));
+    const { error } = (await response.json()) as { error?: { code: string; details: { what: string } } };
+    const refused = { status: response.status, code: error?.code, what: error?.details.what };
+    return { sockets, refused, retry: response.headers.get("retry-after") };
   }
-  const UPGRADE = {
-    upgrade: "websocket",
-    connection: "Upgrade",
-    "sec-websocket-version": "13",
-    "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
-  };
   async function closeAll(sockets: readonly TestSocket[]): Promise<void> {
     for (const socket of sockets) socket.close();
     await Promise.all(sockets.map((socket) => socket.closed));
@@ -171,6 +164,11 @@ describe("connections", () => {
         const greeted = late.request("connect", { auth_token: token });
         await expect(greeted).rejects.toMatchObject({ code: "UNAVAILABLE" });
         expect((await late.closed).code).toBe(1013);
+        const { session_id } = await arena.call("session.create", {}, token);
+        const stream = await arena.ask("GET", `/api/v1/sessions/${session_id}/events`, {
+          headers: bearer(token),
+        });
+        expect([stream.status, stream.body.error.code]).toEqual([503, "UNAVAILABLE"]);
       }
       const other = await arena.guest({ user: `other${round}`, role: "user" });
       await (await connect(other.token))[Symbol.asyncDispose]();

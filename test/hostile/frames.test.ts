@@ -37,6 +37,9 @@ const whole = (payload: string | Uint8Array, more: Partial<FrameParts> = {}): Fr
   ...more,
 });
 
+const closing = (code: number, reason: number[] | string = ""): Buffer =>
+  Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason as string)]);
+
 describe("what is no frame is the end of its socket alone", () => {
   const cases: [string, FrameParts[], number][] = [
     ["unmasked", [whole(BEAT, { masked: false })], 1002],
@@ -51,6 +54,13 @@ describe("what is no frame is the end of its socket alone", () => {
     ["a message inside a message", [whole("{", { fin: false }), whole(BEAT)], 1002],
     ["a close of one byte", [{ opcode: CLOSE, payload: "x" }], 1002],
     ["a close with a code that is never sent", [{ opcode: CLOSE, payload: Buffer.from([3, 237]) }], 1002],
+    ["a close with a code below all", [{ opcode: CLOSE, payload: closing(999) }], 1002],
+    ["a close with a code between those that are", [{ opcode: CLOSE, payload: closing(1_016) }], 1002],
+    ["a close with a code beyond all", [{ opcode: CLOSE, payload: closing(5_000) }], 1002],
+    ["a close in pieces", [{ opcode: CLOSE, fin: false, payload: closing(1_000) }], 1002],
+    ["a close whose reason is not UTF-8", [{ opcode: CLOSE, payload: closing(1_000, [255, 254]) }], 1007],
+    ["UTF-8 beyond the last character", [whole(Buffer.from([0xf4, 0x90, 0x80, 0x80]))], 1007],
+    ["UTF-8 that is longer than it has to be", [whole(Buffer.from([0xc0, 0xaf]))], 1007],
     ["bytes that are not UTF-8", [whole(Buffer.from([34, 255, 254, 34]))], 1007],
     ["a lone surrogate in UTF-8", [whole(Buffer.from([0xed, 0xa0, 0x80]))], 1007],
     [
@@ -81,6 +91,42 @@ describe("what is no frame is the end of its socket alone", () => {
       }
     }),
   );
+});
+
+describe("what is rarely sent is still a frame", () => {
+  const cases: [string, FrameParts[], RegExp | number][] = [
+    [
+      "a character in two fragments, with a ping in between",
+      [
+        whole(Buffer.from('{"type":"req","id":"\xc3', "latin1"), { fin: false }),
+        { opcode: PING, payload: "?" },
+        { opcode: CONTINUATION, payload: Buffer.from('\xa9","method":"heartbeat"}', "latin1") },
+      ],
+      /"id":"\u00e9","ok":true/,
+    ],
+    ["a pong that nobody asked for", [{ opcode: PONG, payload: "!" }], /"id":"b","ok":true/],
+    ["a byte order mark before the JSON", [whole(`\ufeff${BEAT}`)], /"kind":"json"/],
+    ["no text at all", [whole("")], /"kind":"json"/],
+    ["a close without a code", [{ opcode: CLOSE }], 1005],
+    ["a close in the middle of a message", [whole("{", { fin: false }), { opcode: CLOSE }], 1005],
+    ["a close twice", [{ opcode: CLOSE, payload: closing(1_000) }, { opcode: CLOSE }], 1000],
+    ["a close with a code of ours", [{ opcode: CLOSE, payload: closing(4_029) }], 4029],
+    [
+      "a close whose reason is made for a log",
+      [{ opcode: CLOSE, payload: closing(4_999, 'bye\r\n{"level":"error","msg":"forged"}') }],
+      4999,
+    ],
+  ];
+  test("and is answered, or closed as it says", () =>
+    arena.beside(async () => {
+      for (const [what, sent, expected] of cases) {
+        using peer = await owner();
+        const [first] = await hear(peer, sent);
+        const said = first !== undefined && "text" in first ? first.text : first?.close;
+        if (typeof expected === "number") expect([what, peer.heard]).toEqual([what, [{ close: expected }]]);
+        else expect(`${what}: ${said}`).toMatch(expected);
+      }
+    }));
 });
 
 test("a binary frame is answered, and thirty of them within a minute are the end", () =>

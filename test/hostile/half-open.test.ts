@@ -1,3 +1,4 @@
+import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Arena } from "./beside.ts";
 import { openArena, until } from "./beside.ts";
@@ -16,17 +17,24 @@ const DRIP_MS = 250;
 const SLOW = 50;
 
 let arena: Arena;
+/** With TLS. */
+let secure: Arena;
 /** Begun before everything else, because they take as long as they may. */
 let heads: Slow;
+let hellos: Slow;
 let bodies: Slow;
 beforeAll(async () => {
   const limits = { body_deadline_ms: BODY_MS, connect_deadline_ms: CONNECT_MS };
   arena = await openArena({ config: { limits, gateway: { heartbeat_interval_secs: 1 } } });
+  secure = await openArena({ config: { server: { tls: { mode: "auto" } } } });
   heads = await startHeads();
+  hellos = await startHellos();
   bodies = await startBodies();
 });
 afterAll(async () => {
   heads.stop();
+  hellos.stop();
+  await secure[Symbol.asyncDispose]();
   bodies.stop();
   await arena[Symbol.asyncDispose]();
 });
@@ -76,6 +84,40 @@ async function startHeads(): Promise<Slow> {
       still.stop();
     },
   };
+}
+
+/** TLS that does not come to its end: silence, half a ClientHello, and nothing behind one. */
+async function startHellos(): Promise<Slow> {
+  const hello = await clientHello();
+  const beginnings = [Buffer.alloc(0), hello.subarray(0, 100), hello];
+  const peers = await several(beginnings.length * SLOW, async (index) => {
+    const peer = await dial(secure.port);
+    const bytes = beginnings[index % beginnings.length] ?? hello;
+    if (bytes.length > 0) await peer.write(bytes);
+    return peer;
+  });
+  return drip(peers, null);
+}
+
+/** What a client begins TLS with. */
+async function clientHello(): Promise<Buffer> {
+  const said = Promise.withResolvers<Buffer>();
+  const listener = Bun.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: {
+      data(socket, bytes) {
+        said.resolve(Buffer.from(bytes));
+        socket.end();
+      },
+    },
+  });
+  const client = connectTls({ host: "127.0.0.1", port: listener.port });
+  client.on("error", () => undefined);
+  const hello = await said.promise;
+  client.destroy();
+  listener.stop(true);
+  return hello;
 }
 
 /** Bodies of which a byte comes at a time. */
@@ -164,4 +206,27 @@ test("a head that does not come to its end is given up within 12 s, however it d
   arena.beside(async () => {
     await Promise.all(heads.peers.map((peer) => peer.over));
     for (const peer of heads.peers) expect(peer.closed_ms).toBeLessThan(HEAD_MS + LATE_MS);
+  }));
+
+test("TLS that does not come to its end is given up in the same time, and what is no TLS at once", () =>
+  secure.beside(async () => {
+    await Promise.all(hellos.peers.map((peer) => peer.over));
+    for (const peer of hellos.peers) expect(peer.closed_ms).toBeLessThan(HEAD_MS + LATE_MS);
+    const alert = Buffer.from([21, 3, 3, 0, 2, 2, 40]);
+    const junk = Buffer.concat([Buffer.from([22, 3, 1, 255, 255]), Buffer.alloc(1_000, 120)]);
+    for (const bytes of [`${head("GET /health", secure.port)}\r\n`, junk, alert, Buffer.alloc(70_000)]) {
+      using peer = await dial(secure.port);
+      await peer.write(bytes);
+      await peer.over;
+      expect(peer.text).not.toContain("HTTP/");
+      expect(peer.closed_ms).toBeLessThan(LATE_MS);
+    }
+    for (const version of ["TLSv1", "TLSv1.1"] as const) {
+      const older = { host: "127.0.0.1", port: secure.port, minVersion: version, maxVersion: version };
+      const refused = Promise.withResolvers<string>();
+      const socket = connectTls({ ...older, rejectUnauthorized: false }, () => refused.resolve("let in"));
+      socket.on("error", (error) => refused.resolve(String(error)));
+      expect(await refused.promise).toMatch(/PROTOCOL_VERSION/);
+      socket.destroy();
+    }
   }));
