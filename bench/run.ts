@@ -4,8 +4,10 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { fanout } from "./fanout.ts";
+import { handshakes } from "./handshakes.ts";
 import { journal } from "./journal.ts";
 import { latency } from "./latency.ts";
+import { logins } from "./logins.ts";
 import { memory } from "./memory.ts";
 import { reconnect } from "./reconnect.ts";
 import { replay } from "./replay.ts";
@@ -21,7 +23,7 @@ import { table } from "./support/table.ts";
 const ROOT = join(import.meta.dir, "..");
 const EXECUTABLE = join(ROOT, "dist", "agentbus");
 /** A bench that takes longer waits for something that will not come. */
-const LONGEST_MS = 180_000;
+const LONGEST_MS = 240_000;
 
 /** In the order of the table: the idle figures first, while nothing is warm. */
 const BENCHES: readonly NamedBench[] = [
@@ -35,6 +37,8 @@ const BENCHES: readonly NamedBench[] = [
   { name: "replay", run: replay },
   { name: "reconnect", run: reconnect },
   { name: "sessions", run: sessions },
+  { name: "logins", run: logins },
+  { name: "handshakes", run: handshakes },
 ];
 
 const BOOLEAN = { type: "boolean" } as const;

@@ -23,6 +23,15 @@ export function listenersOf(config: Config): ListenAt[] {
   return covered ? listeners : [...listeners, { ...second, option: "gateway.bind" }];
 }
 
+/** By which addresses other machines reach what listens on every interface; none where it does not. */
+export function outsideAddresses(host: string): string[] {
+  if (host !== "0.0.0.0" && host !== "::") return [];
+  const outside = Object.values(networkInterfaces()).flatMap(
+    (all) => all?.filter((each) => !each.internal) ?? [],
+  );
+  return outside.filter(({ family }) => family === "IPv4").map(({ address }) => address);
+}
+
 /** 127.0.0.1, and ::1 where this machine has it; a port that is picked would be another one for each. */
 function loopbacks(port: number): string[] {
   const hasIpv6 = Object.values(networkInterfaces()).some((all) =>

@@ -36,6 +36,9 @@ export async function startGateway(options: {
       AGENTBUS_SERVER_PORT: "0",
       AGENTBUS_SERVER_DATA_DIR: data_dir,
       AGENTBUS_SERVER_SHUTDOWN_GRACE_SECS: "0",
+      // What a bench needs is made as fast as it can be.
+      AGENTBUS_LIMITS_MUTATIONS_PER_SECOND: "1000000",
+      AGENTBUS_LIMITS_MUTATIONS_BURST: "1000000",
       AGENTBUS_LLM_PROVIDERS_TEST_BASE_URL: model,
       AGENTBUS_LLM_DEFAULT_PROVIDER: "test",
       AGENTBUS_LLM_DEFAULT_MODEL: "fake",

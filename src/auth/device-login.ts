@@ -43,12 +43,12 @@ export function createDeviceLogin(options: DeviceLoginOptions): DeviceLogin {
       : "device.nonce is not the one this connection was given, was used already, or is too old: sign the newest challenge";
   }
 
-  /** A guess, which counts for its address also while all others together keep guesses waiting. */
-  function wrong(address: string, guess: string): Verdict {
+  /** It was verified, so it counts: also where it is told nothing, and a signature that was shown before. */
+  function forged({ nonce }: ReadProof, address: string): Verdict {
     const wait = throttle.wait(address);
-    if (wait === 0) return refuse(WRONG, guess);
-    throttle.wrongHere(address, guess);
-    return tooSoon(wait);
+    if (wait > 0) throttle.wrongHere(address, nonce);
+    else throttle.wrong(address, nonce);
+    return wait > 0 ? tooSoon(wait) : refuse(WRONG);
   }
 
   return {
@@ -68,9 +68,7 @@ export function createDeviceLogin(options: DeviceLoginOptions): DeviceLogin {
       if (refused !== null) return refuse(refused);
       const { client_id, client_name, platform, origin } = credential;
       const text = signedText(proof, { server_id: server_id(), client_id, origin });
-      if (!isSignedBy(proof.key, text, proof.signature)) {
-        return wrong(address, `${proof.device_id}.${credential.proof.signature}`);
-      }
+      if (!isSignedBy(proof.key, text, proof.signature)) return forged(proof, address);
       if (entry !== undefined) {
         return admit(devices.enter(entry, proof.scopes.length === 0 ? null : storedScopes(proof.scopes)));
       }

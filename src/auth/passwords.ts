@@ -89,6 +89,8 @@ export function createPasswords(options: PasswordsOptions): Passwords {
   }
 
   async function refusal(password: string, address: string): Promise<GatewayError | null> {
+    // It can be none, so it guesses at nothing; counted it would push others out of the throttle's memory.
+    if (password.length > MAX_CHARS) return wrong();
     // Before anything is compared: who may not guess must not learn from what is remembered either.
     const turn = throttle.turnOf(address);
     if (turn > 0) return tooManyGuesses(turn);
@@ -97,10 +99,6 @@ export function createPasswords(options: PasswordsOptions): Passwords {
     const known = remembered.get(network);
     const lasts = known !== undefined && known.until > clock.monotonic();
     if (lasts && known.shown === shown) return null;
-    if (password.length > MAX_CHARS) {
-      throttle.wrong(address, shown);
-      return wrong();
-    }
     const same = pending.get(shown);
     if (same !== undefined) return same;
     // From here on it is another one than those; where that tells something, it was a guess.

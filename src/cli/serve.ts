@@ -1,8 +1,10 @@
 import { join } from "node:path";
 import { day } from "../certificate.ts";
 import type { Started } from "../gateway.ts";
+import { outsideAddresses } from "../listeners.ts";
 import type { Command } from "./args.ts";
 import { VERSION } from "./about.ts";
+import type { Config } from "./configuration.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
 import { EXIT } from "./exit.ts";
 import type { Io } from "./io.ts";
@@ -32,7 +34,7 @@ export const serve: Command = {
     const gateway = createGateway({ config, log, version: VERSION });
     const stop = waitForStop();
     const started = await gateway.start();
-    if (io.tty) greet(started, config.server.data_dir, io);
+    if (io.tty) greet(started, config.server, io);
     else log.info(listening(started), "listening");
     await stop.first;
     if (io.tty) io.err("stopping; once more stops at once");
@@ -50,9 +52,13 @@ function listening({ url, urls, certificate }: Started): Record<string, unknown>
 }
 
 /** What a person reads at the terminal; the token only when nobody can have seen it before. */
-function greet({ urls, token, certificate }: Started, data_dir: string, io: Io): void {
+function greet({ url, urls, token, certificate }: Started, server: Config["server"], io: Io): void {
   io.out(`agentbus ${VERSION}`);
-  for (const url of urls) io.out(`  listening  ${url}`);
+  for (const each of urls) io.out(`  listening  ${each}`);
+  for (const address of outsideAddresses(server.host)) {
+    const { protocol, port } = new URL(url);
+    io.out(`  elsewhere  ${protocol}//${address}:${port}`);
+  }
   if (certificate !== null) {
     io.out(`  SHA-256    ${certificate.fingerprint}`);
     const how = certificate.self_signed
@@ -62,7 +68,9 @@ function greet({ urls, token, certificate }: Started, data_dir: string, io: Io):
   }
   if (token?.created === true) {
     io.out(`  token      ${token.value}`);
-    io.out(dim(io, `             shown this once; the commands here find it in ${join(data_dir, "token")}`));
+    io.out(
+      dim(io, `             shown this once; the commands here find it in ${join(server.data_dir, "token")}`),
+    );
   }
   io.out(dim(io, "  Ctrl-C stops it"));
 }

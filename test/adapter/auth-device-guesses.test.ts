@@ -28,16 +28,16 @@ describe("forged signatures", () => {
   let spent: number;
   beforeEach(() => void (spent = 0));
 
-  /** Signed by nobody; the nonce counts how far it came. */
-  function forged(n: number): DeviceCredential {
-    const signature = device.signText(`forged ${n}`);
+  /** Signed by nobody, over a nonce of its own; that counts how far it came. */
+  function forged(n: number, text = `forged ${n}`): DeviceCredential {
+    const signature = device.signText(text);
     const spend = (): boolean => ++spent > 0;
-    return deviceCredential({ ...right(), signature }, { spend });
+    return deviceCredential({ ...right(), nonce: `nonce ${n}`, signature }, { spend });
   }
 
-  test("are guesses: after ten of an address nothing of it is looked at", async () => {
+  test.each([undefined, "same"])("are guesses: ten of an address are looked at (%p)", async (text) => {
     const codes: string[] = [];
-    for (let n = 0; n < 12; n++) codes.push((await refusal(auth.login(forged(n)))).code);
+    for (let n = 0; n < 12; n++) codes.push((await refusal(auth.login(forged(n, text)))).code);
     expect(codes).toEqual([
       ...Array.from({ length: ADDRESS_RULE.burst }, () => "UNAUTHORIZED"),
       "RATE_LIMITED",

@@ -186,6 +186,16 @@ describe("argon2", () => {
     expect(await auth.login(by(PASSWORD))).toMatchObject({ method: "password" });
   });
 
+  test("never runs for what is longer than a password can be, which is no guess: it takes nothing from anybody", async () => {
+    const auth = await start();
+    for (let i = 0; i < 300; i++) {
+      expect(await code(auth.login(by("x".repeat(1_025)), `10.1.${i >> 8}.${i & 255}`))).toBe("UNAUTHORIZED");
+    }
+    expect(hashed).not.toHaveBeenCalled();
+    expect(auth.throttle.addresses).toBe(0);
+    expect(await auth.login(by(PASSWORD), "10.1.0.1")).toMatchObject({ method: "password" });
+  });
+
   test("runs twice at a time, with a short queue; past it the gateway is busy", async () => {
     const auth = await start();
     let running = 0;

@@ -49,11 +49,11 @@ describe("what is published", () => {
     expect(features.events.toSorted()).toEqual(events.map(({ type }) => type).sort());
   });
 
-  test("sessions.* stand beside session.*, and three names of chat beside them", () => {
+  test("sessions.* stand beside session.*, devices.* beside device.*, and three names of chat", () => {
     const aliases = methods.flatMap((method) => method.aliases.map((alias) => [alias, method.name]));
-    const own = methods.filter(({ name }) => name.startsWith("session.")).map(({ name }) => name);
+    const own = methods.filter(({ name }) => /^(?:session|device)\./.test(name)).map(({ name }) => name);
     const expected = [
-      ...own.map((name) => [name.replace("session.", "sessions."), name]),
+      ...own.map((name) => [name.replace(".", "s."), name]),
       ...["list", "create", "delete"].map((verb) => [`chat.sessions.${verb}`, `session.${verb}`]),
     ];
     expect(aliases.sort()).toEqual(expected.sort());

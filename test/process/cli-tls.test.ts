@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { makeCertificate, readMade, shownAt } from "../support/certificates.ts";
 import type { Outcome, Served } from "../support/executable.ts";
@@ -210,8 +211,17 @@ describe.skipIf(!HAS_OPENSSL)("commands over TLS", () => {
 describe.skipIf(!HAS_OPENSSL)("what is said of the certificate", () => {
   test("at a terminal its fingerprint, and that nobody vouches for it", async () => {
     using place = workplace();
-    await using gateway = inTerminal(["serve", ...AUTO], { cwd: place.path, env: TLS_AUTO });
+    const argv = ["serve", ...AUTO, "--host", "0.0.0.0"];
+    await using gateway = inTerminal(argv, { cwd: place.path, env: TLS_AUTO });
     await gateway.until("that it listens", (shown) => shown.includes("Ctrl-C stops it"));
+    const outside = Object.values(networkInterfaces())
+      .flatMap((all) => all ?? [])
+      .filter(({ internal, family }) => !internal && family === "IPv4");
+    const port = /listening  https:\/\/127\.0\.0\.1:(\d+)\n/.exec(gateway.shown)?.[1];
+    for (const { address } of outside) {
+      expect(gateway.shown).toContain(`elsewhere  https://${address}:${port}\n`);
+      expect(await shownAt(`${address}:${port}`)).toBe(made(place.path).fingerprint);
+    }
     expect(gateway.shown).toContain(`SHA-256    ${made(place.path).fingerprint}`);
     expect(gateway.shown).toContain("nobody vouches for this certificate");
   });

@@ -89,6 +89,7 @@ const Code = Type.String({ minLength: 1, maxLength: 32 });
 
 export const deviceRegister = defineMethod({
   name: "device.register",
+  aliases: ["devices.register"],
   scope: "devices.manage",
   mutates: true,
   doc: "Admits a device by its public key, without pairing. Another user than the caller's needs the scope admin.",
@@ -108,6 +109,7 @@ export const deviceRegister = defineMethod({
 
 export const deviceList = defineMethod({
   name: "device.list",
+  aliases: ["devices.list"],
   scope: "devices.manage",
   doc: "The devices, oldest first, and the requests to be paired that are open.",
   params: Empty,
@@ -119,6 +121,7 @@ export const deviceList = defineMethod({
 
 export const deviceApprove = defineMethod({
   name: "device.approve",
+  aliases: ["devices.approve"],
   scope: "devices.manage",
   mutates: true,
   doc: "Admits the device that shows this code, with a role, scopes or both, from its next connect on. Another user than the caller's needs the scope admin.",
@@ -135,6 +138,7 @@ export const deviceApprove = defineMethod({
 
 export const deviceReject = defineMethod({
   name: "device.reject",
+  aliases: ["devices.reject"],
   scope: "devices.manage",
   mutates: true,
   doc: "Refuses the device that shows this code.",
@@ -145,6 +149,7 @@ export const deviceReject = defineMethod({
 
 export const deviceRevoke = defineMethod({
   name: "device.revoke",
+  aliases: ["devices.revoke"],
   scope: "devices.manage",
   mutates: true,
   doc: "Ends a device and every connection that used it.",
@@ -155,6 +160,7 @@ export const deviceRevoke = defineMethod({
 
 export const deviceRename = defineMethod({
   name: "device.rename",
+  aliases: ["devices.rename"],
   scope: "devices.manage",
   mutates: true,
   doc: "Gives a device another name.",
