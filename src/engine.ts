@@ -52,6 +52,7 @@ export interface EngineOptions {
   readonly run_timeout_ms: number;
   readonly toolbox: Toolbox;
   readonly budget: Omit<BudgetBounds, "clock">;
+  readonly context_tokens: number;
   readonly approval_timeout_ms: number;
   /** What becomes of a call that asks while nobody is connected who could allow it. */
   readonly unattended: "wait" | "deny";
@@ -159,11 +160,12 @@ function createCore(options: EngineOptions) {
   const limited = (option: string, user: string): void => stats.limit(option, { user });
   const { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt } = options;
   const bounds = { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt };
-  const { toolbox, approval_timeout_ms, unattended } = options;
+  const { toolbox, approval_timeout_ms, unattended, context_tokens } = options;
   const approvals = new Approvals();
   const grants = new Grants(store);
   const tools = {
     toolbox,
+    context_tokens,
     approvals,
     approval_timeout_ms,
     granted: (session: SessionRef) => grants.of(session),

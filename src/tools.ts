@@ -6,7 +6,10 @@ import { createPolicy } from "./tool/policy.ts";
 import { createToolbox } from "./tool/registry.ts";
 import { timeTool } from "./tool/time.ts";
 
-type ToolOptions = Pick<EngineOptions, "toolbox" | "budget" | "approval_timeout_ms" | "unattended">;
+type ToolOptions = Pick<
+  EngineOptions,
+  "toolbox" | "budget" | "context_tokens" | "approval_timeout_ms" | "unattended"
+>;
 
 /** What runs may call, and within which bounds. @throws ConfigError */
 export function toolsOf(config: Config, clock: Clock, log: Logger): ToolOptions {
@@ -26,6 +29,7 @@ export function toolsOf(config: Config, clock: Clock, log: Logger): ToolOptions 
       max_tool_calls: agent.max_tool_calls,
       max_tokens: agent.max_tokens,
     },
+    context_tokens: agent.context_tokens,
     approval_timeout_ms: tools.approval_timeout_secs * 1_000,
     unattended: tools.unattended,
   };

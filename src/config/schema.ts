@@ -168,6 +168,11 @@ export const ConfigSchema = Type.Object({
       0,
       Number.MAX_SAFE_INTEGER,
     ]),
+    context_tokens: integer(
+      0,
+      "Past about so many tokens a conversation is summed up before it goes on; 0: only on request.",
+      [0, Number.MAX_SAFE_INTEGER],
+    ),
     on_busy: choice(
       ["queue", "steer", "interrupt", "reject"],
       "queue",

@@ -40,6 +40,8 @@ export async function asks(
   deps: AskingDeps,
   session: SessionRef,
   run_id: string,
+  /** The run itself is not what is summarised: it is asked for by a run that answers. */
+  isInner = false,
 ): Promise<Asking | null> {
   const { store, journal, waiting, system_prompt, toolbox } = deps;
   const rows = await store.context(session.id, CONTEXT_MESSAGES, CONTEXT_BYTES);
@@ -51,7 +53,8 @@ export async function asks(
     summary: before === null ? null : { content: messageOf(before).content, covers: before.covers },
     history: known.map((row) => messageOf(row)),
   };
-  const run = { run_id, waiting: waiting(session.id) };
+  const waits = waiting(session.id);
+  const run = isInner ? { run_id: "", waiting: new Set([...waits, run_id]) } : { run_id, waiting: waits };
   const own = context.history.filter((message) => message.run_id === run_id && message.role === "user");
   const told = new Set(own.map(({ message_id }) => message_id));
   if (kind === "summary") {

@@ -1,38 +1,25 @@
 import type { EventRun, Usage } from "../protocol/entities.ts";
 import { GatewayError } from "../protocol/errors.ts";
-import type { Asking, AskingDeps, RunKind } from "./asking.ts";
+import type { Asking, RunKind } from "./asking.ts";
 import { asks, unfinished } from "./asking.ts";
-import type { Budget, BudgetBounds } from "./budget.ts";
+import type { Budget } from "./budget.ts";
 import { createBudget } from "./budget.ts";
-import { completed } from "./ending.ts";
 import type { Ending } from "./ending.ts";
-import { newId } from "./id.ts";
 import { nothingToCompact } from "./summary.ts";
 import type { Appended } from "./append.ts";
 import type { LaneRun } from "./lane.ts";
 import { quotaReached } from "./outage.ts";
-import type { Logger, ModelRouter } from "./ports.ts";
-import type { EndDeps, RunState } from "./run-end.ts";
+import type { RunState } from "./run-end.ts";
 import { RunEnd } from "./run-end.ts";
 import { RunLog } from "./run-log.ts";
+import type { RunnerDeps } from "./runner-deps.ts";
 import type { SessionRef } from "./session.ts";
 import { Steering } from "./steering.ts";
-import { lengthUtf8 } from "./text.ts";
-import type { ToolDeps } from "./tool-round.ts";
 import { ToolRound } from "./tool-round.ts";
-import { addUsage, silent, Turn } from "./turn.ts";
-import { MessageWriter } from "./writer.ts";
-
-export interface RunnerDeps extends EndDeps, AskingDeps, ToolDeps {
-  readonly router: ModelRouter;
-  readonly log: Logger;
-  readonly run_timeout_ms: number;
-  readonly budget: BudgetBounds;
-  /** Tokens a run used, once it ended. */
-  readonly onEnded: (run: EventRun) => void;
-  /** A run of that user fails because it reached the bound of an option. */
-  readonly limited: (option: string, user: string) => void;
-}
+import type { Turn, TurnEnd } from "./turn.ts";
+import { addUsage, silent } from "./turn.ts";
+import { Turns } from "./turns.ts";
+import { tokensOf, withinWindow } from "./window.ts";
 
 /**
  * One run: asks the model, calls the tools it names, asks again, and writes all of it into the log. Ends exactly once,
@@ -48,11 +35,13 @@ export class Runner implements LaneRun {
   readonly #log: RunLog;
   readonly #abort = new AbortController();
   readonly #budget: Budget;
+  readonly #turns: Turns;
   #run: EventRun;
   #usage: Usage | undefined;
   #asking: Asking | null = null;
   #turn: Turn | null = null;
   #round: ToolRound | null = null;
+  #isSummed = false;
   /** Set by whatever decides first how the run ends. */
   #ending: Ending | null = null;
   readonly #end: RunEnd;
@@ -73,6 +62,14 @@ export class Runner implements LaneRun {
       committed: () => {
         if (this.#ending === null) this.#turn?.writer?.committed();
       },
+    });
+    this.#turns = new Turns({
+      ...deps,
+      session,
+      log: this.#log,
+      signal: this.#abort.signal,
+      run: () => this.#run,
+      onMessage: (message_id) => (this.#run = { ...this.#run, message_id }),
     });
     this.#end = new RunEnd(deps, {
       session,
@@ -153,27 +150,63 @@ export class Runner implements LaneRun {
   async #step(): Promise<void> {
     const over = this.#budget.turn();
     if (over !== null) return this.#fail(over);
-    this.#asking = await asks(this.kind, this.#deps, this.session, this.run_id);
-    if (this.#asking === null) return this.#fail(nothingToCompact());
-    this.steering.seen(this.#asking.told);
+    const asking = await this.#ask();
     if (this.#ending !== null) return undefined;
-    const turn = this.#newTurn(this.#asking);
-    this.#turn = turn;
-    const end = await turn.run();
-    this.#usage = addUsage(this.#usage, turn.usage);
+    if (asking === null) return this.#fail(nothingToCompact());
+    this.steering.seen(asking.told);
+    const { turn, end } = await this.#take(asking, this.kind === "summary" ? "system" : "assistant");
     if (this.#ending !== null) return undefined;
     if (end.kind === "failed") return this.#fail(end.error);
     if (end.kind === "aborted") return void (this.#ending ??= { status: "aborted" });
     return this.#answered(turn, end.finish_reason);
   }
 
-  #newTurn({ messages, tools }: Asking): Turn {
-    const { clock, limits, router } = this.#deps;
-    const { model } = this.#run;
-    const request = { model, messages, tools, session_id: this.session.id, run_id: this.run_id };
-    const { signal } = this.#abort;
-    const message = (): MessageWriter => this.#newWriter();
-    return new Turn({ clock, limits, router, log: this.#log, request, signal, message });
+  /** What the model is asked next. A conversation that has grown past its bound is summed up first, once in a run. */
+  async #ask(): Promise<Asking | null> {
+    const { context_tokens } = this.#deps;
+    const asking = await this.#asks(this.kind);
+    const fits = asking === null || context_tokens === 0 || tokensOf(asking.messages) <= context_tokens;
+    if (fits || this.kind === "summary") return asking;
+    if (!this.#isSummed) await this.#sumUp();
+    if (this.#ending !== null) return null;
+    const summed = await this.#asks("answer");
+    return summed && { ...summed, messages: withinWindow(summed.messages, context_tokens) };
+  }
+
+  /** A summary of what was said before this run; where there can be none, the oldest messages are only not sent. */
+  async #sumUp(): Promise<void> {
+    this.#isSummed = true;
+    const asking = await this.#asks("summary");
+    if (asking === null || this.#ending !== null) return;
+    const { turn, end } = await this.#take(asking, "system");
+    if (this.#ending !== null) return;
+    const why =
+      end.kind === "done"
+        ? unfinished(turn.writer?.message, end.finish_reason)
+        : end.kind === "failed"
+          ? end.error
+          : null;
+    if (why === null) return void (await this.#complete(turn));
+    this.#deps.log.warn({ run_id: this.run_id, code: why.reason }, "a conversation could not be summed up");
+    this.#turns.drop(turn, "no summary");
+    const { message_id: _dropped, ...run } = this.#run;
+    this.#run = run;
+    this.#turn = null;
+  }
+
+  #asks(kind: RunKind): Promise<Asking | null> {
+    // A summary inside a run that answers leaves out what that run is about.
+    const inner = kind !== this.kind;
+    return asks(kind, this.#deps, this.session, this.run_id, inner);
+  }
+
+  async #take(asking: Asking, role: "assistant" | "system"): Promise<{ turn: Turn; end: TurnEnd }> {
+    this.#asking = asking;
+    const turn = this.#turns.make(asking, role);
+    this.#turn = turn;
+    const end = await turn.run();
+    this.#usage = addUsage(this.#usage, turn.usage);
+    return { turn, end };
   }
 
   /** The model has said all it wanted to: it called tools, it was told something more meanwhile, or the run is over. */
@@ -193,24 +226,9 @@ export class Runner implements LaneRun {
     return undefined;
   }
 
-  /** Completes the turn's message, with its calls, before anything is done that it asks for. False: it is not in the log. */
-  async #complete(turn: Turn): Promise<boolean> {
-    const { clock, limits, sha256 } = this.#deps;
-    const { events, rows, message } = turn.begin().finishWith(turn.calls);
-    const done = completed(
-      { ...message, status: "complete" },
-      {
-        at: clock.now(),
-        run: this.#run,
-        usage: turn.usage,
-        covers: this.#asking?.covers,
-        sha256,
-        inline_bytes: limits.completed_inline_bytes,
-        lengthUtf8,
-      },
-    );
+  #complete(turn: Turn): Promise<boolean> {
     this.#turn = null;
-    return this.#log.durable([...events, done.event], [...rows, done.row]);
+    return this.#turns.complete(turn, this.#asking?.covers);
   }
 
   async #call(turn: Turn): Promise<void> {
@@ -234,23 +252,6 @@ export class Runner implements LaneRun {
   #stopAsking(): void {
     this.#abort.abort();
     this.#log.wake();
-  }
-
-  #newWriter(): MessageWriter {
-    const { clock, limits } = this.#deps;
-    const message_id = newId("msg", clock.now());
-    const { run_id, model } = this.#run;
-    this.#run = { ...this.#run, message_id };
-    return new MessageWriter({
-      clock,
-      limits,
-      run_id,
-      message_id,
-      role: this.kind === "summary" ? "system" : "assistant",
-      model,
-      busy: () => this.#log.isBusy,
-      append: (events, rows) => this.#log.append(events, rows),
-    });
   }
 
   #state(): RunState {

@@ -7,7 +7,7 @@ import type { Appended } from "./append.ts";
 import type { Reservation } from "./lane.ts";
 import { Lanes } from "./lane.ts";
 import type { UnendedRun } from "./store.ts";
-import type { RunnerDeps } from "./runner.ts";
+import type { RunnerDeps } from "./runner-deps.ts";
 import { Runner } from "./runner.ts";
 import type { SessionRef } from "./session.ts";
 import { leftOf } from "./left-over.ts";

@@ -140,6 +140,14 @@ export class MessageWriter {
     return { events, rows, message: this.message };
   }
 
+  /** Nothing more of it is written. Its id where something of it is in the log; null: nothing is. */
+  abandon(): string | null {
+    this.#cancel?.();
+    this.#cancel = null;
+    this.#pending = null;
+    return this.#started ? this.message.message_id : null;
+  }
+
   #startRows(events: readonly NewEvent[]): RowChange[] {
     if (this.#started) return [];
     this.#started = true;

@@ -32,9 +32,14 @@ export function chatText(frame: ChatFrame, id: string | null): string {
 /** Makes the events of one run from the session's frames; null for a frame that says nothing of it. */
 export function chatTranslator(run_id: string): (frame: Frame) => string | null {
   const mark = `"run_id":"${run_id}"`;
+  /** A summary that goes before the answer: it is none of the answer's words. */
+  let summary: unknown = null;
   return (frame) => {
     if (frame.seq === null || !frame.text.includes(mark)) return null;
     const event = JSON.parse(frame.text) as EventFrame;
+    const { payload } = event;
+    if (event.event === "message.started" && payload["role"] === "system") summary = payload["message_id"];
+    if (event.event === "message.delta" && payload["message_id"] === summary) return null;
     const made = event.run_id === run_id ? frameOf(event) : null;
     return made === null ? null : chatText(made, `${frame.epoch}.${frame.seq}`);
   };

@@ -76,6 +76,7 @@ export interface TestEngineOptions {
   readonly policy?: Record<string, string>;
   readonly unattended?: "wait" | "deny";
   readonly tool_timeout_ms?: number;
+  readonly context_tokens?: number;
   readonly approval_timeout_ms?: number;
   readonly budget?: {
     readonly max_turns?: number;
@@ -109,6 +110,7 @@ export async function startEngine(options: TestEngineOptions = {}): Promise<Test
       log: silentLog,
     }),
     budget: { max_turns: 25, max_tool_calls: 100, max_tokens: 0, ...options.budget },
+    context_tokens: options.context_tokens ?? 0,
     approval_timeout_ms: options.approval_timeout_ms ?? 600_000,
     unattended: options.unattended ?? "wait",
     system_prompt: "",

@@ -1,0 +1,20 @@
+import type { EventRun } from "../protocol/entities.ts";
+import type { AskingDeps } from "./asking.ts";
+import type { BudgetBounds } from "./budget.ts";
+import type { Logger, ModelRouter } from "./ports.ts";
+import type { EndDeps } from "./run-end.ts";
+import type { ToolDeps } from "./tool-round.ts";
+
+/** What every run of this process works with. */
+export interface RunnerDeps extends EndDeps, AskingDeps, ToolDeps {
+  readonly router: ModelRouter;
+  readonly log: Logger;
+  readonly run_timeout_ms: number;
+  /** Past about so many tokens a conversation is summed up; 0: never by itself. */
+  readonly context_tokens: number;
+  readonly budget: BudgetBounds;
+  /** Tokens a run used, once it ended. */
+  readonly onEnded: (run: EventRun) => void;
+  /** A run of that user fails because it reached the bound of an option. */
+  readonly limited: (option: string, user: string) => void;
+}

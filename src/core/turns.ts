@@ -1,0 +1,91 @@
+import type { EventRun } from "../protocol/entities.ts";
+import type { Asking } from "./asking.ts";
+import { completed } from "./ending.ts";
+import { newId } from "./id.ts";
+import type { Limits } from "./limits.ts";
+import type { Clock, ModelRouter } from "./ports.ts";
+import type { RunLog } from "./run-log.ts";
+import type { SessionRef } from "./session.ts";
+import { lengthUtf8 } from "./text.ts";
+import { Turn } from "./turn.ts";
+import { MessageWriter } from "./writer.ts";
+
+export interface TurnsOptions {
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly router: ModelRouter;
+  /** Lowercase hex of the SHA-256 of the text's UTF-8. */
+  readonly sha256: (text: string) => string;
+  readonly session: SessionRef;
+  readonly log: RunLog;
+  readonly signal: AbortSignal;
+  readonly run: () => EventRun;
+  /** A message of the run is begun. */
+  readonly onMessage: (message_id: string) => void;
+}
+
+/** Makes the turns of one run, and completes or drops what they wrote. */
+export class Turns {
+  readonly #options: TurnsOptions;
+
+  constructor(options: TurnsOptions) {
+    this.#options = options;
+  }
+
+  make({ messages, tools }: Asking, role: "assistant" | "system"): Turn {
+    const { clock, limits, router, log, signal, run, session } = this.#options;
+    const { model, run_id } = run();
+    const request = { model, messages, tools, session_id: session.id, run_id };
+    const message = (): MessageWriter => this.#writer(role);
+    return new Turn({ clock, limits, router, log, request, signal, message });
+  }
+
+  /** Completes the turn's message, with its calls, before anything is done that it asks for. False: it is not in the log. */
+  complete(turn: Turn, covers: Asking["covers"]): Promise<boolean> {
+    const { clock, limits, sha256, log, run } = this.#options;
+    const { events, rows, message } = turn.begin().finishWith(turn.calls);
+    const done = completed(
+      { ...message, status: "complete" },
+      {
+        at: clock.now(),
+        run: run(),
+        usage: turn.usage,
+        covers,
+        sha256,
+        inline_bytes: limits.completed_inline_bytes,
+        lengthUtf8,
+      },
+    );
+    return log.durable([...events, done.event], [...rows, done.row]);
+  }
+
+  /** Takes back what the turn wrote. */
+  drop(turn: Turn, reason: string): void {
+    const { clock, log, run } = this.#options;
+    const message_id = turn.writer?.abandon() ?? null;
+    if (message_id === null) return;
+    const { run_id } = run();
+    const payload = JSON.stringify({ message_id, reason });
+    log.append(
+      [{ type: "message.discarded", ts: clock.now(), run_id, payload }],
+      [{ kind: "message.drop", message_id }],
+    );
+  }
+
+  #writer(role: "assistant" | "system"): MessageWriter {
+    const { clock, limits, log, run, onMessage } = this.#options;
+    const message_id = newId("msg", clock.now());
+    onMessage(message_id);
+    const { run_id, model } = run();
+    return new MessageWriter({
+      clock,
+      limits,
+      run_id,
+      message_id,
+      role,
+      model,
+      busy: () => log.isBusy,
+      append: (events, rows) => log.append(events, rows),
+    });
+  }
+}

@@ -1,0 +1,83 @@
+import { expect, test } from "bun:test";
+import type { ModelRequest } from "../../src/core/ports.ts";
+import { SUMMARY_PROMPT } from "../../src/core/summary.ts";
+import type { Script } from "../support/engine.ts";
+import { until } from "../support/engine.ts";
+import { closesEngines, kinds, shape, start } from "./tools.fixture.ts";
+
+closesEngines();
+
+const LONG = "x".repeat(3_000);
+
+/** Sums up with `summary`, null: fails to; answers everything else with its number. */
+function model(summary: string | null): { script: Script; asked: ModelRequest[] } {
+  const asked: ModelRequest[] = [];
+  const script: Script = async function* (request) {
+    asked.push(request);
+    const sums = request.messages[0]?.content === SUMMARY_PROMPT;
+    yield { type: "text", text: sums ? (summary ?? " ") : `answer ${asked.length}` };
+    yield { type: "usage", usage: { input_tokens: 5, output_tokens: 1 } };
+    yield { type: "done", finish_reason: "stop" };
+  };
+  return { script, asked };
+}
+
+async function play(summary: string | null) {
+  const { script, asked } = model(summary);
+  const { connect } = await start({ script, context_tokens: 1_500 });
+  const owner = connect();
+  const ends = (): number => kinds(owner).filter((kind) => kind === "run.completed").length;
+  for (const message of [LONG, "second", `${LONG} third`]) {
+    const before = ends();
+    await owner.request("chat.send", { session_id: "s", message });
+    await until(() => ends() > before, "it is answered");
+  }
+  return { owner, asked };
+}
+
+test("past its bound a conversation is summed up before it goes on, in the run that answers", async () => {
+  const { owner, asked } = await play("they said x");
+  expect(asked).toHaveLength(4);
+  expect(asked[2]?.messages[0]?.content).toBe(SUMMARY_PROMPT);
+  // What the run itself is about is not summed up, and is asked whole.
+  expect(asked[2]?.messages[1]?.content).not.toContain("third");
+  expect(shape(asked[3]?.messages ?? [])).toEqual([
+    ["user", expect.any(String)],
+    ["assistant", "they said x", []],
+    ["user", `${LONG} third`],
+  ]);
+  const { messages } = await owner.request<{ messages: { role: string; status: string }[] }>("chat.history", {
+    session_id: "s",
+  });
+  expect(messages.map(({ role }) => role)).toEqual([
+    "user",
+    "assistant",
+    "user",
+    "assistant",
+    "user",
+    "system",
+    "assistant",
+  ]);
+  const runs = await owner.request<{ runs: { usage: { input_tokens: number } }[] }>("run.list", {
+    session_id: "s",
+  });
+  expect(runs.runs[0]?.usage.input_tokens).toBe(10);
+});
+
+test("where there can be no summary the oldest messages are not sent, and nothing is left of the attempt", async () => {
+  const { owner, asked } = await play(null);
+  expect(shape(asked[3]?.messages ?? [])).toEqual([
+    ["user", "second"],
+    ["assistant", "answer 2", []],
+    ["user", `${LONG} third`],
+  ]);
+  expect(kinds(owner)).toContain("message.discarded");
+  const { messages } = await owner.request<{ messages: { role: string }[] }>("chat.history", {
+    session_id: "s",
+  });
+  expect(messages.map(({ role }) => role)).not.toContain("system");
+  const { message_count } = await owner.request<{ message_count: number }>("session.get", {
+    session_id: "s",
+  });
+  expect(message_count).toBe(6);
+});
