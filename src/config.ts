@@ -134,10 +134,11 @@ function resolvePlaces(
   for (const { path, schema } of FIXED_OPTIONS) {
     if (schema.place !== true) continue;
     const setting = settings.get(path) as Setting;
-    const given = setting.value as string;
+    const from = setting.source === "file" ? base : cwd;
     const fallback = path === "server.data_dir" ? defaultDataDir(env, platform) : "";
-    const value = given === "" ? fallback : resolvePath(given, setting.source === "file" ? base : cwd, env);
-    settings.set(path, { ...setting, value });
+    const place = (given: string): string => (given === "" ? fallback : resolvePath(given, from, env));
+    const given = setting.value as string | readonly string[];
+    settings.set(path, { ...setting, value: typeof given === "string" ? place(given) : given.map(place) });
   }
 }
 

@@ -14,6 +14,7 @@ import { listenersOf } from "./listeners.ts";
 import { encodeSignal } from "./protocol/frames.ts";
 import { createProviders } from "./provider/from-config.ts";
 import { createSqliteStore } from "./store/sqlite/store.ts";
+import { createSkills, showSkills } from "./skills.ts";
 import { CAPABILITIES, NAME, surfaceOf } from "./surface.ts";
 import type { Tls } from "./tls.ts";
 import { createTls } from "./tls.ts";
@@ -28,6 +29,8 @@ const DRAIN_MS = 5_000;
 /** How long the last bytes may take to leave at a stop. */
 const FLUSH_MS = 2_000;
 const RETRY_AFTER_MS = 500;
+/** How long a start waits for the skills: a directory on a network drive may not answer. */
+const SKILLS_MS = 5_000;
 
 export interface GatewayOptions {
   readonly config: Config;
@@ -85,6 +88,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       await noteConfiguration(engine, config, clock);
       const token = await credentials.start();
       parts.removals.resume();
+      await inTime(parts.skills.start(), SKILLS_MS, clock);
       engine.hub.addListener(http.listener);
       const at = await listen(http, tls, parts.ports, options);
       sockets.start();
@@ -92,6 +96,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       const shown = config.auth.mode === "none" ? null : { value: token.token, created: token.created };
       return { ...at, token: shown };
     } catch (error) {
+      parts.skills.close();
       await http.stop();
       await engine.drain(0);
       await store.close();
@@ -107,6 +112,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     await inTime(parts.removals.close(), DRAIN_MS, clock);
     await inTime(engine.drain(grace_ms), grace_ms + DRAIN_MS, clock);
     credentials.close();
+    parts.skills.close();
     await inTime(engine.journal.drained(), DRAIN_MS, clock);
     await inTime(Promise.all([...engine.connections.all()].map((each) => each.drained(1))), FLUSH_MS, clock);
     sockets.closeAll(1012);
@@ -173,11 +179,13 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     isLive: (principal) => access.credentials.isLive(principal),
     fatal,
   });
+  const skills = createSkills(config, clock, log);
+  showSkills(skills, engine, clock);
   const access = createAccess(engine, config, clock, log, overrides.isLocal);
   const removals = createRemovals(engine, access.credentials.users, config, clock, log);
   const context = surfaceOf({ engine, access, config, clock, log, version, router });
   const { credentials, ports } = access;
-  return { engine, store, credentials, removals, context, clock, ports };
+  return { engine, store, credentials, removals, skills, context, clock, ports };
 }
 
 /** Opens what is listened on, and keeps its certificate up to date. `ports` is told of the ports that were taken. */

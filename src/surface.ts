@@ -12,7 +12,16 @@ import { readiness } from "./readiness.ts";
 import type { TransportContext } from "./transport/context.ts";
 
 export const NAME = "agentbus";
-export const CAPABILITIES = ["chat", "sessions", "presence", "resume", "idempotency", "sse", "rest"];
+export const CAPABILITIES = [
+  "chat",
+  "sessions",
+  "presence",
+  "resume",
+  "idempotency",
+  "sse",
+  "rest",
+  "skills",
+];
 
 export interface SurfaceParts {
   readonly engine: Engine;

@@ -35,6 +35,7 @@ const PLACES: Record<string, readonly string[]> = {
   "pino-pretty": ["log"],
   "bun:sqlite": ["store"],
   uqr: ["cli"],
+  "js-yaml": ["skill"],
 };
 
 /** Entry points: whatever these reach is in use. */

@@ -27,6 +27,7 @@ import type {
 } from "../protocol/api/session.ts";
 import type { sessionList, sessionShare, sessionSubscribe } from "../protocol/api/session.ts";
 import type { sessionUnshare, sessionUnsubscribe, sessionUpdate } from "../protocol/api/session.ts";
+import type { skillList, skillReload } from "../protocol/api/skill.ts";
 import type { clientDisconnect, clientList, connect, heartbeat } from "../protocol/api/system.ts";
 import type { systemDescribe, systemInfo, systemStats, systemStatus } from "../protocol/api/system.ts";
 import type { userDelete, userDisable, userList } from "../protocol/api/user.ts";
@@ -59,6 +60,8 @@ export interface Methods {
   "run.list": typeof runList;
   "run.wait": typeof runWait;
   "model.list": typeof modelList;
+  "skill.list": typeof skillList;
+  "skill.reload": typeof skillReload;
   "client.list": typeof clientList;
   "client.disconnect": typeof clientDisconnect;
   "event.broadcast": typeof eventBroadcast;

@@ -30,7 +30,7 @@ function secret(value: string, description: string) {
   return Type.String({ default: value, description, secret: true });
 }
 
-function list(description: string, more: { secret?: boolean } = {}) {
+function list(description: string, more: { secret?: boolean; place?: boolean } = {}) {
   return Type.Array(Type.String({ minLength: 1 }), { default: [], description, ...more });
 }
 
@@ -193,6 +193,13 @@ export const ConfigSchema = Type.Object({
     ),
     approval_timeout_secs: integer(600, "How long a call waits for an answer.", [1, MONTH_SECS]),
     timeout_secs: integer(120, "Longest call of a tool.", [1, 3_600]),
+  }),
+  skills: Type.Object({
+    directories: list(
+      "More directories of skills, besides `./.agents/skills`, `./.claude/skills` and `<data_dir>/skills`. An earlier one wins; those of the working directory win over all, that of the data directory over none.",
+      { place: true },
+    ),
+    auto_reload: toggle(true, "Changes of skills are noticed; without it they are read at `skill.reload`."),
   }),
   storage: Type.Object({
     url: text("", "Empty: SQLite in the data directory, the only storage of this version."),

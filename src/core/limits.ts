@@ -80,6 +80,14 @@ export const DEFAULT_LIMITS = {
   slow_stuck_secs: 15,
   backpressure_bytes: 4 * MIB,
   pause_ms: 2_000,
+  // skills
+  skills: 1_000,
+  skill_entries: 2_000,
+  skill_bytes: 256 * KIB,
+  skills_bytes: 32 * MIB,
+  skill_files: 200,
+  skill_prompt_bytes: 16 * KIB,
+  script_output_bytes: 1 * MIB,
   // deltas
   delta_window_ms: 25,
   delta_bytes: 4 * KIB,

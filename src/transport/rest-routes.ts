@@ -44,6 +44,7 @@ export const METHOD_ROUTES: readonly MethodRoute[] = [
   get("/clients", "client.list"),
   get("/stats", "system.stats"),
   get("/models", "model.list"),
+  get("/skills", "skill.list"),
   get("/tokens", "token.list"),
   get("/devices", "device.list"),
   post("/tickets", "ticket.create", 201),

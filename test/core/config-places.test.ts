@@ -17,6 +17,12 @@ describe("places in the file system", () => {
         client_ca: join(cwd, "ca.pem"),
       },
     ]);
+    const { skills } = load({ toml: '[skills]\ndirectories = ["mine", "~/skills", "/opt/skills"]' }).config;
+    expect(skills.directories).toEqual([
+      expect.stringMatching(/^\/.*\/mine$/),
+      join(HOME, "skills"),
+      "/opt/skills",
+    ]);
     expect(load({ toml: '[server]\ndata_dir = "~/bus"' }).config.server.data_dir).toBe(join(HOME, "bus"));
   });
 });

@@ -156,6 +156,8 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
     answer: ({ run_id }) => ({ run_id, status: "completed" }),
   },
   "model.list": { params: nothing, answer: () => ({ default: "test/fake-1" }) },
+  "skill.list": { params: nothing, answer: () => ({ skills: [] }) },
+  "skill.reload": { params: nothing, answer: () => ({ changed: [] }) },
   "event.broadcast": {
     params: () => ({ event: "notification", payload: { text: "hi" }, filter: { user: "nobody" } }),
   },
