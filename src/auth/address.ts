@@ -6,6 +6,7 @@ import { networkInterfaces } from "node:os";
  * brackets and port. Null: it is none.
  */
 export function normalAddress(text: string): string | null {
+  if (isIP(text) === 4) return text;
   const bare = withoutPort(text.trim()).replace(/%.*$/, "");
   const version = isIP(bare);
   if (version === 4) return bare;
