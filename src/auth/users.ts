@@ -4,6 +4,8 @@ import type { KnownUser, Removal, UserBook, UserChange } from "../core/users.ts"
 import { GatewayError } from "../protocol/errors.ts";
 import type { Scope } from "../protocol/schema.ts";
 import type { Book } from "./book.ts";
+import type { Entry } from "./entry.ts";
+import { isChanging } from "./entry.ts";
 import { OWNER } from "./owner.ts";
 import { listScopes } from "./scopes.ts";
 
@@ -40,12 +42,17 @@ export class ShutUsers {
       data: JSON.stringify(stored),
       expires_at: null,
     };
-    return { rows: [{ kind: "record.put", record }], commit: () => void this.#shut.set(user, stored) };
+    return {
+      rows: [{ kind: "record.put", record }],
+      commit: () => void this.#shut.set(user, stored),
+      undo: () => undefined,
+    };
   }
   drop(user: string): UserChange {
     return {
       rows: [{ kind: "record.drop", collection: USERS, id: user }],
       commit: () => void this.#shut.delete(user),
+      undo: () => undefined,
     };
   }
 }
@@ -68,6 +75,7 @@ export function createUsers({ book, shut, clock }: UsersOptions): UserBook {
     forget(user) {
       const theirs = [...book.entries()].filter(({ principal }) => principal.user === user);
       const over = shut.drop(user);
+      const release = keepAway(theirs);
       return {
         // A credential is stored in the collection of its kind.
         rows: [
@@ -78,9 +86,23 @@ export function createUsers({ book, shut, clock }: UsersOptions): UserBook {
           for (const { id } of theirs) book.end(id);
           over.commit();
         },
+        undo: release,
       };
     },
   };
+}
+
+/**
+ * Keeps every change away from credentials that go, a last use too: written behind their end, it would bring them back.
+ * @throws GatewayError CONFLICT {kind:"busy"} where one is on its way already
+ */
+function keepAway(entries: readonly Entry[]): () => void {
+  const changeable = entries.filter((entry) => entry.kind !== "auth_session");
+  const busy = changeable.find(({ changing }) => changing);
+  if (busy !== undefined) throw isChanging(busy.kind);
+  const mark = (changing: boolean): void => changeable.forEach((entry) => (entry.changing = changing));
+  mark(true);
+  return () => mark(false);
 }
 
 function requireOpen(user: string, shut: ShutUsers): void {

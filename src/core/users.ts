@@ -27,10 +27,14 @@ export interface KnownUser {
   readonly last_used_at?: number;
 }
 
-/** A decision that is still to be written. `commit` is called once `rows` are committed, where it takes effect. */
+/**
+ * A decision that is still to be written. Exactly one of `commit` and `undo` is called: `commit` once `rows` are
+ * committed, where it takes effect; `undo` when nothing was written.
+ */
 export interface UserChange {
   readonly rows: readonly RowChange[];
   readonly commit: () => void;
+  readonly undo: () => void;
 }
 
 /**
@@ -52,6 +56,9 @@ export interface UserBook {
   remove(removal: Removal): UserChange;
   /** Those that were begun and are not over. */
   removals(): Removal[];
-  /** The last step of a removal: their credentials go, and the name is free. */
+  /**
+   * The last step of a removal: their credentials go, and the name is free.
+   * @throws GatewayError CONFLICT {kind:"busy"} while one of them is being changed
+   */
   forget(user: string): UserChange;
 }

@@ -117,8 +117,8 @@ export class Removals {
       const result = await journal.run({ kind: "forget", user, max_rows: limits.maintenance_rows });
       if (!result.ok || ("done" in result && result.done)) break;
     }
-    const { rows, commit } = users.forget(user);
-    await appendAlone(journal, { session: null, events: [], rows, remember: {}, committed: commit });
+    const { rows, commit, undo } = users.forget(user);
+    await appendAlone(journal, { session: null, events: [], rows, remember: {}, committed: commit, undo });
   }
 
   #checkOpen(): void {

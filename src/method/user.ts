@@ -137,7 +137,7 @@ async function remove(
 function write(
   { journal, clock }: UserDeps,
   call: Call,
-  { rows, commit }: UserChange,
+  { rows, commit, undo }: UserChange,
   answer: () => unknown,
 ): Promise<undefined> {
   return appendAndWait(call, journal, clock.now(), {
@@ -149,6 +149,7 @@ function write(
       commit();
       return answer();
     },
+    undo,
   }).then(() => undefined);
 }
 
