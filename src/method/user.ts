@@ -118,6 +118,10 @@ async function remove(
   if (deps.named.has(user)) {
     throw conflict(`auth.tailscale.users lets ${user} in: take them out of it first, or disable them`);
   }
+  const from = deps.users.removals().find((each) => heirOf(each.inheritance) === user);
+  if (from !== undefined) {
+    throw conflict(`${user} is being given the sessions of ${from.user}: try again once ${from.user} is gone`);
+  }
   if (inheritance.sessions === "transfer") await checkHeir(deps, user, inheritance.transfer_to);
   const removal = { user, by: call.user, inheritance };
   const change = deps.users.remove(removal);
@@ -175,6 +179,10 @@ function inheritanceOf({ user, sessions, transfer_to }: Static<typeof userDelete
   if (transfer_to === undefined) throw wrong("say who gets the sessions");
   if (transfer_to === user) throw wrong("not the user who is deleted");
   return { sessions, transfer_to };
+}
+
+function heirOf(inheritance: Inheritance): string | null {
+  return inheritance.sessions === "transfer" ? inheritance.transfer_to : null;
 }
 
 /** @throws GatewayError NOT_FOUND, CONFLICT */
