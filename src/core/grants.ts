@@ -32,7 +32,11 @@ export class Grants {
   }
 
   added(session: SessionRef, tool: string): void {
-    void this.#sessions.get(session.id)?.then((tools) => tools.add(tool));
+    // A read that fails is told to those who asked for it, and is done again.
+    void this.#sessions.get(session.id)?.then(
+      (tools) => tools.add(tool),
+      () => undefined,
+    );
   }
 
   #load(id: string): Promise<Set<string>> {

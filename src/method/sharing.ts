@@ -19,6 +19,9 @@ import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
 import { endSession, shareDrop, shareId, takeBack } from "./session-end.ts";
 
+/** With how many a session is shared. All of them are in memory, and are told of every change. */
+const SHARES = 200;
+
 /** Who follows a session, who may, and its end. */
 export function sharingMethods(deps: MethodDeps): MethodHandler[] {
   const { directory } = deps;
@@ -115,10 +118,19 @@ async function share(
       details: { kind: "share" },
     });
   }
+  const readers = deps.directory.readersOf(session);
+  if (readers.length > SHARES && !readers.includes(user)) throw tooManyShares();
   const data = JSON.stringify({ user, role });
   const place = { collection: "share", id: shareId(session.id, user), owner: session.id };
   const row: RowChange = { kind: "record.put", record: { ...place, data, expires_at: null } };
   await commitShare(deps, call, row, () => deps.directory.share(session.id, user, role));
+}
+
+function tooManyShares(): GatewayError {
+  return new GatewayError("CONFLICT", `full: a session is shared with ${SHARES} others at most`, {
+    details: { kind: "full" },
+    limit: { what: "shares_per_session", limit: SHARES },
+  });
 }
 
 async function unshare(deps: MethodDeps, session: SessionRef, user: string, call: Call): Promise<void> {

@@ -219,3 +219,23 @@ test("a session that is shared and deleted at once is shared with nobody afterwa
   expect(await scene.store.records("share")).toEqual([]);
   await scene.close();
 });
+
+test("a session is shared with 200 others at most, whose roles can still be changed and taken back", async () => {
+  const { engine, connect, close } = await startEngine();
+  const ann = connect("ann");
+  await ann.request("session.create", { session_id: "s" });
+  const share = (user: string, role = "viewer"): Promise<unknown> =>
+    ann.request("session.share", { session_id: "s", user, role });
+  for (let i = 0; i < 200; i++) await share(`user-${i}`);
+  const full = { details: { kind: "full", what: "shares_per_session", limit: 200 } };
+  await expect(share("one-more")).rejects.toMatchObject({ reason: "CONFLICT", ...full });
+  await share("user-7", "editor");
+  await ann.request("session.unshare", { session_id: "s", user: "user-8" });
+  await share("one-more");
+  // Those that are asked for at once, too.
+  await ann.request("session.unshare", { session_id: "s", user: "one-more" });
+  const [first, second] = await Promise.allSettled([share("a"), share("b")]);
+  expect([first.status, second.status]).toEqual(["fulfilled", "rejected"]);
+  expect(engine.directory.sharedWith("b")).toEqual([]);
+  await close();
+});
