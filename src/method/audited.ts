@@ -17,6 +17,7 @@ export class Audited {
   readonly #definition: MethodDefinition;
   #concern: Concern = {};
   #isWritten = false;
+  #isIdle = false;
 
   constructor(audit: Audit, clock: Clock, caller: Caller, definition: MethodDefinition) {
     this.#audit = audit;
@@ -35,6 +36,11 @@ export class Audited {
     this.#concern = { ...this.#concern, target };
   }
 
+  /** There was nothing to change: like a refusal it may come any number of times, and is counted. */
+  idle(): void {
+    this.#isIdle = true;
+  }
+
   row(): RowChange {
     return { kind: "audit", entry: this.#entry("ok") };
   }
@@ -46,7 +52,7 @@ export class Audited {
 
   /** The request is answered: `code` is that of the error, null for a success. */
   answered(code: string | null): void {
-    if (code !== null) this.#audit.tally(this.#entry(code));
+    if (code !== null || this.#isIdle) this.#audit.tally(this.#entry(code ?? "ok"));
     else if (!this.#isWritten) this.#audit.record(this.#entry("ok"));
   }
 

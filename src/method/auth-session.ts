@@ -10,7 +10,7 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
 import type { CredentialDeps } from "./token.ts";
-import { settle } from "./token.ts";
+import { notThere, settle } from "./token.ts";
 
 export interface AuthSessionDeps extends CredentialDeps {
   readonly tickets: TicketIssuer;
@@ -39,7 +39,7 @@ export function authSessionMethods(deps: AuthSessionDeps): MethodHandler[] {
       const found = credentials.authSession(id);
       const change =
         found !== null && mayTouch(principal, found.user) ? credentials.revokeAuthSession(id) : null;
-      if (change === null) return { revoked: false };
+      if (change === null) return notThere(call);
       return settle(deps, call, change, () => ({ revoked: true }));
     }),
     handle(ticketCreate, (_params, call) => {

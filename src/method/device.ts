@@ -10,7 +10,7 @@ import {
 import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
 import type { SettleDeps } from "./token.ts";
-import { settle } from "./token.ts";
+import { notThere, settle } from "./token.ts";
 
 export interface DeviceDeps extends SettleDeps {
   readonly devices: Devices;
@@ -36,7 +36,7 @@ export function deviceMethods(deps: DeviceDeps): MethodHandler[] {
     }),
     handle(deviceRevoke, ({ device_id }, call) => {
       const change = devices.revokeDevice(device_id);
-      if (change === null) return { revoked: false };
+      if (change === null) return notThere(call);
       return settle(deps, call, change, () => ({ revoked: true }));
     }),
     handle(deviceRename, ({ device_id, name }, call) => {

@@ -31,10 +31,16 @@ export function tokenMethods(deps: CredentialDeps): MethodHandler[] {
     }),
     handle(tokenRevoke, ({ token_id }, call) => {
       const change = credentials.revokeToken(token_id);
-      if (change === null) return { revoked: false };
+      if (change === null) return notThere(call);
       return settle(deps, call, change, () => ({ revoked: true }));
     }),
   ];
+}
+
+/** Answers where there is nothing to revoke. */
+export function notThere(call: Call): { readonly revoked: false } {
+  call.audited?.idle();
+  return { revoked: false };
 }
 
 /** Writes a change of the credentials; it takes effect and is answered once it is committed. */

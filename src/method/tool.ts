@@ -28,6 +28,7 @@ export function toolMethods(deps: MethodDeps): MethodHandler[] {
 async function approve(deps: MethodDeps, params: Approve, call: Call): Promise<undefined> {
   const { directory, approvals, grants, journal, clock } = deps;
   const session = await directory.find(call.user, params.session_id, "write");
+  call.audited?.concerns(session.id);
   const waiting = approvals.get(params.approval_id);
   if (waiting?.session !== session.id) throw await whyNot(deps, session, params.approval_id);
   directory.require(session, call.user, "write");

@@ -120,7 +120,9 @@ async function remove(
   }
   const from = deps.users.removals().find((each) => heirOf(each.inheritance) === user);
   if (from !== undefined) {
-    throw conflict(`${user} is being given the sessions of ${from.user}: try again once ${from.user} is gone`);
+    throw conflict(
+      `${user} is being given the sessions of ${from.user}: try again once ${from.user} is gone`,
+    );
   }
   if (inheritance.sessions === "transfer") await checkHeir(deps, user, inheritance.transfer_to);
   const removal = { user, by: call.user, inheritance };

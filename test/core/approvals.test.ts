@@ -206,3 +206,17 @@ test("a viewer may not answer, an editor may", async () => {
   expect(await connect("eda").request("tool.approve", answer)).toMatchObject({ approval: { by: "eda" } });
   await completed(owner);
 });
+
+test("the audit trail names the session by the gateway's id, whoever answers and whatever they call it", async () => {
+  const { connect, engine, store } = await start();
+  const owner = connect();
+  await send(owner);
+  const { approval_id } = await waiting(owner);
+  await owner.request("tool.approve", { session_id: "s", approval_id, decision: "deny" });
+  await completed(owner);
+  await engine.journal.drained();
+  const session = (await store.named("owner", "s")) as { id: string };
+  expect(await store.audit({ limit: 10, action: "tool.approve" })).toMatchObject([
+    { outcome: "ok", user: "owner", target: session.id },
+  ]);
+});

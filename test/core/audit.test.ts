@@ -2,6 +2,9 @@ import { expect, test } from "bun:test";
 import { Audit } from "../../src/core/audit.ts";
 import type { AuditEntry, StoreItem } from "../../src/core/operation.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
+import type { Credentials } from "../../src/core/principal.ts";
+import { authSessionMethods } from "../../src/method/auth-session.ts";
+import { tokenMethods } from "../../src/method/token.ts";
 import type { Scope } from "../../src/protocol/schema.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
 import { manualClock } from "../support/clock.ts";
@@ -192,5 +195,28 @@ test("audit.list pages through everything once, a page in bounds, and hands out 
     cursor = page.next;
   } while (cursor !== undefined);
   expect(seen).toEqual(Array.from({ length: 450 }, (_, i) => `${449 - i}`));
+  await close();
+});
+
+test("a request that found nothing to end is counted, however often it comes, and one that ended something is not", async () => {
+  const { engine, clock, connect, entries, close } = await stage();
+  const nothing = { authSession: () => null, revokeToken: () => null } as Partial<Credentials> as Credentials;
+  const deps = { ...engine, clock, credentials: nothing, tickets: { issue: () => expect.unreachable() } };
+  for (const method of [...tokenMethods(deps), ...authSessionMethods(deps)]) engine.registry.add(method);
+  const eve = connect("eve");
+  for (let i = 0; i < 100; i++) {
+    const asked = eve.request("auth_session.revoke", { auth_session_id: `aus_${i}` });
+    expect(await asked).toEqual({ revoked: false });
+    expect(await eve.request("token.revoke", { token_id: `tok_${i}` })).toEqual({ revoked: false });
+  }
+  expect((await entries()).map(({ action, count }) => [action, count])).toEqual([
+    ["auth_session.revoke", 1],
+    ["token.revoke", 1],
+  ]);
+  clock.advance(3_600_000);
+  expect((await entries()).slice(2).map(({ action, user, count }) => [action, user, count])).toEqual([
+    ["auth_session.revoke", "eve", 99],
+    ["token.revoke", "eve", 99],
+  ]);
   await close();
 });
