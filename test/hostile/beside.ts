@@ -122,7 +122,8 @@ export async function openArena(options: ArenaOptions = {}): Promise<Arena> {
   /** One try; what it resolves with, or a Late. */
   async function attempt<T>(attack: (round: number) => Promise<T>, round: number): Promise<T> {
     await healthy.ask(round === 0 ? "begin" : "begin anew", QUIET_SAMPLES);
-    small = Math.min(small, residentMib(gateway.pid));
+    // What the same attack left to be collected is no growth of the next try.
+    small = round === 0 ? Math.min(small, residentMib(gateway.pid)) : residentMib(gateway.pid);
     const began = scheduled(gateway.pid);
     const result = await attack(round);
     const { before_ms, during_ms, samples, failed } = await healthy.ask("end", CASE_SAMPLES);
