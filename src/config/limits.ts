@@ -7,7 +7,8 @@ const MEANING = {
   max_connections_per_user:
     "Connections of one user; those with the scope `admin` are bound by the total only.",
   max_connections_per_device: "Connections of one device.",
-  max_unauthenticated: "Connections that have not said who they are.",
+  max_unauthenticated:
+    "Connections that have not said who they are; never more than half of `gateway.max_connections`.",
   max_unauthenticated_per_address: "The same, per address.",
   connect_deadline_ms: "Time for a connection to say who it is.",
   connect_bytes: "Largest frame before that.",

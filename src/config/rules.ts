@@ -58,8 +58,10 @@ export function checkRules(config: Config, where: Where): string[] {
 /** All limits: what the section says over the defaults. `max_connections` is an option of the gateway. */
 export function limitsOf(section: Partial<Limits>, max_connections: number): Limits {
   const limits = { ...DEFAULT_LIMITS, ...section, max_connections };
+  // Else they could keep out everybody who is known.
+  const max_unauthenticated = Math.min(limits.max_unauthenticated, Math.ceil(max_connections / 2));
   try {
-    return assertLimits(limits);
+    return assertLimits({ ...limits, max_unauthenticated });
   } catch (cause) {
     throw new ConfigError((cause as Error).message, { cause });
   }

@@ -122,3 +122,17 @@ test("by a stream that is refused once it was let in", async () => {
   }
   await allFree();
 });
+
+test("those who do not say who they are take half of all places at the most, whatever max_unauthenticated is", async () => {
+  await using small = await startStack({ config: { gateway: { max_connections: 5 } } });
+  const strangers = await Promise.all([1, 2, 3].map(() => openSocket(small.gateway.ws_url)));
+  const refused = await requestUpgrade(small.gateway.ws_url);
+  expect([refused.status, (await refused.json()).error.details]).toEqual([
+    503,
+    { kind: "connections", what: "max_unauthenticated", limit: 3 },
+  ]);
+  await using one = await small.owner.connect();
+  await using two = await small.owner.connect();
+  for (const socket of [one, two]) await socket.request("heartbeat");
+  for (const socket of strangers) await socket[Symbol.asyncDispose]();
+});
