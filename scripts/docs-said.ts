@@ -11,7 +11,7 @@ export const WHEN: Readonly<Record<ErrorCode, string>> = {
   FORBIDDEN:
     "known, but not allowed: scope, role in a shared session, Origin; HTTP 421 for a Host that is not this gateway's. Closes when an operator ends the connection",
   NOT_FOUND:
-    "no such method, path, session, run, message, token or device; what is not yours looks exactly the same",
+    "no such method, path, session, run, message, approval, token or device; what is not yours looks exactly the same",
   TIMEOUT:
     "too long: a run, a method, a body. Closes when `connect` does not come, and when nothing was heard for `connection_timeout`",
   CONFLICT: "it does not fit what is there: busy, exists, full, an id in flight, a second connect",

@@ -11,7 +11,7 @@ describe("a mistake in the configuration is one line that says what to set", () 
     ["a fallback", { llm: { fallback: ["nope/x"] } }, "llm.fallback"],
     ["a provider", { llm: { default_provider: "nope" } }, "llm.default_provider"],
     ["a limit", { limits: { message_bytes: 10_000_000 } }, "message_bytes"],
-    ["a host", { server: { host: "192.0.2.1" } }, "server.host"],
+    ["a host", { server: { host: "192.0.2.1", trusted_proxies: ["127.0.0.1"] } }, "server.host"],
   ];
   for (const [what, config, option] of mistakes) {
     test(what, async () => {

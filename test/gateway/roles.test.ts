@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { TestSocket } from "../support/ws-client.ts";
-import { METHOD_CASES } from "./method-cases.ts";
+import { askForTool, METHOD_CASES, TOOLS_CONFIG } from "./method-cases.ts";
 import type { Person, Stack } from "./stack.ts";
 import { ask, eventually, refusal, say, startStack } from "./stack.ts";
 
@@ -24,6 +24,7 @@ const NEEDS: Readonly<Record<string, "read" | "write" | "own">> = {
   "chat.send": "write",
   "chat.inject": "write",
   "chat.abort": "write",
+  "tool.approve": "write",
   "event.send": "write",
   "session.share": "own",
   "session.unshare": "own",
@@ -38,7 +39,7 @@ let owner: Person;
 let guest: Person;
 let names: string[];
 beforeAll(async () => {
-  stack = await startStack();
+  stack = await startStack({ config: { tools: TOOLS_CONFIG } });
   ({ owner } = stack);
   const scopes = ["chat.read", "chat.write", "sessions.manage", "events.broadcast", "tools.approve"];
   guest = await stack.guest({ user: "guest", scopes });
@@ -70,6 +71,7 @@ async function paramsOf(
     message_id: "",
     run_id: about.run_id,
     freshSession: async () => about.session_id,
+    freshApproval: () => askForTool(stack, about.session_id),
   };
   const params = (await METHOD_CASES[method]?.params(world as never)) ?? {};
   if (method === "event.broadcast") return { ...params, filter: { session_id: about.session_id } };
