@@ -15,7 +15,7 @@ import { blocksOf, ROOT, showsAs } from "./docs.blocks.ts";
 
 const TIMEOUT_MS = 60_000;
 const hasCurl = needs("curl", "curl");
-const README = blocksOf("README.md");
+const SHOWN = ["README.md", "SECURITY.md"].flatMap(blocksOf);
 
 let home: string;
 let guarded: RunningGateway;
@@ -62,7 +62,7 @@ async function shell(script: string, gateway: RunningGateway, env: Record<string
   return { out, err, code };
 }
 
-for (const [index, block] of README.entries()) {
+for (const [index, block] of SHOWN.entries()) {
   const [language, mark, where] = block.words;
   if (language === "sh" && mark === "test") {
     test.skipIf(!hasCurl)(
@@ -71,7 +71,7 @@ for (const [index, block] of README.entries()) {
         const { out, err, code } = await shell(block.text, where === "none" ? open : guarded);
         // What is said beside the output is of interest only when it fails.
         expect({ code, err: code === 0 ? "" : err }).toEqual({ code: 0, err: "" });
-        const next = README[index + 1];
+        const next = SHOWN[index + 1];
         if (next?.words[1] === "output")
           expect({ out, shown: showsAs(next.text, out) }).toEqual({ out, shown: true });
       },
@@ -105,7 +105,7 @@ async function talk(block: Block): Promise<void> {
 }
 
 test("nothing that can be run is left out", () => {
-  const runnable = README.filter(({ words: [language = ""] }) => !["text"].includes(language));
+  const runnable = SHOWN.filter(({ words: [language = ""] }) => !["text"].includes(language));
   const unmarked = runnable.filter(({ words: [, mark] }) => mark !== "test");
   // Those two begin with a clean clone: they run what this test is a part of.
   expect(unmarked.map(({ text }) => text)).toEqual(["npx -y bun@1.4.5 start", "npx -y bun@1.4.5 run test"]);
