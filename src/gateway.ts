@@ -14,7 +14,7 @@ import { listenersOf } from "./listeners.ts";
 import { encodeSignal } from "./protocol/frames.ts";
 import { createProviders } from "./provider/from-config.ts";
 import { createSqliteStore } from "./store/sqlite/store.ts";
-import { createSkills, showSkills } from "./skills.ts";
+import { createSkills, showSkills, skillTools } from "./skills.ts";
 import { CAPABILITIES, NAME, surfaceOf } from "./surface.ts";
 import type { Tls } from "./tls.ts";
 import { createTls } from "./tls.ts";
@@ -160,6 +160,7 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
   const router =
     overrides.router ??
     configured(() => createProviders(config.llm, { clock, log, max_message_bytes }).router);
+  const skills = createSkills(config, clock, log);
   const engine = createEngine({
     name: NAME,
     version,
@@ -169,7 +170,7 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     limits,
     log,
     on_busy: config.agent.on_busy,
-    ...toolsOf(config, clock, log),
+    ...toolsOf(config, clock, log, [skillTools(skills, config)]),
     system_prompt: config.agent.system_prompt,
     run_timeout_ms: config.agent.run_timeout_secs * 1_000,
     max_concurrent_runs: config.agent.max_concurrent_runs,
@@ -179,7 +180,6 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     isLive: (principal) => access.credentials.isLive(principal),
     fatal,
   });
-  const skills = createSkills(config, clock, log);
   showSkills(skills, engine, clock);
   const access = createAccess(engine, config, clock, log, overrides.isLocal);
   const removals = createRemovals(engine, access.credentials.users, config, clock, log);

@@ -1,11 +1,12 @@
 import { join, resolve } from "node:path";
 import type { Config } from "./config.ts";
-import type { Clock, Logger } from "./core/ports.ts";
+import type { Clock, Logger, ToolSource } from "./core/ports.ts";
 import type { Engine } from "./engine.ts";
 import { skillMethods } from "./method/skill.ts";
 import { encodeSignal } from "./protocol/frames.ts";
 import { Catalogue } from "./skill/catalogue.ts";
 import type { SkillDirectory } from "./skill/directory.ts";
+import { createSkillTools } from "./skill/tools.ts";
 
 /** Below the working directory, the one that wins first. */
 const PROJECT = [".agents/skills", ".claude/skills"];
@@ -25,6 +26,11 @@ export function createSkills(config: Config, clock: Clock, log: Logger, cwd = pr
 /** A directory that is named twice counts where it wins. */
 function onlyOnce(directories: readonly SkillDirectory[]): SkillDirectory[] {
   return [...new Map(directories.toReversed().map((each) => [each.path, each])).values()].toReversed();
+}
+
+/** What a model may do with the skills. */
+export function skillTools(catalogue: Catalogue, { tools, limits }: Config): ToolSource {
+  return createSkillTools({ catalogue, limits, names: new Set(tools.builtin) });
 }
 
 /** Lets clients see the skills, and tells those who may read of each change. */

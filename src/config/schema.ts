@@ -30,8 +30,11 @@ function secret(value: string, description: string) {
   return Type.String({ default: value, description, secret: true });
 }
 
-function list(description: string, more: { secret?: boolean; place?: boolean } = {}) {
-  return Type.Array(Type.String({ minLength: 1 }), { default: [], description, ...more });
+function list(
+  description: string,
+  { value = [], ...more }: { value?: string[]; secret?: boolean; place?: boolean } = {},
+) {
+  return Type.Array(Type.String({ minLength: 1 }), { default: value, description, ...more });
 }
 
 /** `later`: values that are understood and refused, because this version has nothing behind them. */
@@ -180,9 +183,9 @@ export const ConfigSchema = Type.Object({
     ),
   }),
   tools: Type.Object({
-    builtin: list("Built-in tools that exist: `time`."),
+    builtin: list("Built-in tools that exist, of `skill`, `skill_run`, `time`.", { value: ["skill"] }),
     policy: Type.Record(Type.String(), Type.String(), {
-      default: { "*": "ask" },
+      default: { "*": "ask", skill: "allow" },
       description:
         "What is done when a model calls a tool, by patterns of names: `allow`, `ask` or `deny`; the most specific counts.",
     }),

@@ -88,6 +88,7 @@ export const DEFAULT_LIMITS = {
   skill_files: 200,
   skill_prompt_bytes: 16 * KIB,
   script_output_bytes: 1 * MIB,
+  scripts: 16,
   // deltas
   delta_window_ms: 25,
   delta_bytes: 4 * KIB,

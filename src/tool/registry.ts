@@ -36,8 +36,10 @@ export function createToolbox(options: ToolboxOptions): Toolbox {
   };
 
   return {
+    // Of tools that nobody may call nothing is said.
     prompt: () =>
       sources
+        .filter((source) => source.tools().some(({ name }) => policy(name) !== "deny"))
         .map((source) => source.prompt?.() ?? "")
         .filter((text) => text !== "")
         .join("\n\n"),
