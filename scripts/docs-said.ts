@@ -135,7 +135,7 @@ export const LIMITS: readonly (readonly [key: keyof Limits, what: string, past: 
     "those of one user, but for those with the scope `admin`",
     "UNAVAILABLE `connections`, closed 1013; HTTP 503",
   ],
-  ["max_connections_per_device", "those of one device", "the same"],
+  ["max_connections_per_device", "those of one device, by its key and by the logins it made", "the same"],
   ["max_unauthenticated", "sockets before `connect`", "HTTP 503 before the upgrade"],
   [
     "max_unauthenticated_per_address",
