@@ -7,7 +7,7 @@ export interface Clock {
   now(): number;
   /** Milliseconds from some start, never goes back. */
   monotonic(): number;
-  /** Calls `task` once after `ms`, which may be past; the answer cancels it (idempotent). */
+  /** Calls `task` once after `ms`; 0 or less: in this turn of the event loop, before more is read. The answer cancels it (idempotent). */
   after(ms: number, task: () => void): () => void;
   /** Calls `task` every `ms` until cancelled. */
   every(ms: number, task: () => void): () => void;

@@ -206,7 +206,7 @@ test.skipIf(!here)("forged signatures as fast as they come keep nobody waiting, 
     const outcomes = new Map<string, number>();
     const forged = device.signText("forged");
     let entered = 0;
-    await crowd(FORGED, 64, async (i) => {
+    await crowd(FORGED, 32, async (i) => {
       // In between, the device itself.
       if (i % 100 === 0) {
         if ((await overSocket((challenge) => ({ ...device.prove(challenge) }))) === "ok") entered++;

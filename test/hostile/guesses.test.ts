@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { openSocket, RefusedRequest, requestUpgrade } from "../support/ws-client.ts";
 import type { Arena } from "./beside.ts";
-import { openArena } from "./beside.ts";
+import { ANY_RATE, openArena } from "./beside.ts";
 import { dial, head } from "./raw-peer.ts";
 
 /** Credentials that are wrong, in every place one can stand, while somebody with a right one wants in. */
@@ -14,7 +14,7 @@ const FLOOR_MS = 50;
 
 let arena: Arena;
 beforeAll(async () => {
-  arena = await openArena({ config: { limits: { connect_deadline_ms: 1_000 } } });
+  arena = await openArena({ config: { limits: { ...ANY_RATE, connect_deadline_ms: 1_000 } } });
   await arena.call("session.create", { session_id: SESSION });
 });
 afterAll(() => arena[Symbol.asyncDispose]());
