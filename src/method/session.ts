@@ -205,10 +205,11 @@ async function fork(
   for (;;) {
     const result = await journal.run(item);
     if (result.ok && "done" in result && result.done) break;
-    if (result.ok && directory.mayRead(from, call.user)) continue;
+    const ended = result.ok ? endedMeanwhile(deps, from, call) : null;
+    if (result.ok && ended === null) continue;
     // What was copied before belongs to nobody.
     void deps.maintenance.erase(into.id);
-    if (result.ok) throw gone(from, call.user);
+    if (result.ok) throw ended;
     if (result.prior !== undefined) {
       answerFromPrior(call, result.prior);
       return undefined;
@@ -219,6 +220,17 @@ async function fork(
   const made = await storedSession(deps, into, call.user);
   void tell(deps, into);
   return made;
+}
+
+/** Why a copy that is under way must not go on; null: it may. */
+function endedMeanwhile({ directory }: MethodDeps, from: SessionRef, call: Call): unknown {
+  try {
+    call.requireLive();
+    directory.require(from, call.user, "read");
+    return null;
+  } catch (error) {
+    return error;
+  }
 }
 
 /** session.changed for a session that was made without an event. Whether it can be sent changes nothing about that. */

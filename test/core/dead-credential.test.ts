@@ -3,7 +3,8 @@ import { systemClock } from "../../src/clock.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Store } from "../../src/core/store.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
-import { startEngine } from "../support/engine.ts";
+import { startEngine, until } from "../support/engine.ts";
+import { withFaults } from "../support/fault-store.ts";
 
 /** Ann, whose credential a test ends; look-ups of a session by its name wait while `slow` is set. */
 async function stage() {
@@ -73,4 +74,33 @@ test("the name that was reserved for it is free at once", async () => {
   await expect(asked).rejects.toMatchObject({ reason: "UNAUTHORIZED" });
   expect(engine.directory.known("ann", "new")).toBeNull();
   await close();
+});
+
+test("a fork that is being copied is given up, so that nothing new is owned by somebody who is being deleted", async () => {
+  const limits = { ...DEFAULT_LIMITS, maintenance_rows: 5 };
+  const { store, faults } = withFaults(createMemoryStore({ clock: systemClock, limits }));
+  const ended = new Set<string>();
+  const scene = await startEngine({ store, limits, isLive: ({ user }) => !ended.has(user) });
+  const [ann, bob] = [scene.connect("ann"), scene.connect("bob")];
+  for (let i = 0; i < 40; i++) {
+    await ann.request(i === 0 ? "chat.send" : "chat.inject", {
+      session_id: "s",
+      ...(i === 0 ? { message: "go" } : { role: "user", content: `${i}` }),
+    });
+  }
+  await ann.request("session.share", { session_id: "s", user: "bob", role: "viewer" });
+  const { id } = (await store.named("ann", "s")) as { id: string };
+  const release = faults.hold();
+  const forked = bob.request("session.fork", { session_id: id }).then(
+    () => "forked",
+    (error: { reason: string }) => error.reason,
+  );
+  await until(() => faults.groups.at(-1)?.some(({ kind }) => kind === "copy") === true, "it is copied");
+  ended.add("bob");
+  release();
+  expect(await forked).toBe("UNAUTHORIZED");
+  await until(() => scene.engine.journal.queue_length === 0);
+  await scene.engine.journal.drained();
+  expect((await store.owners()).map(({ user }) => user)).toEqual(["ann"]);
+  await scene.close();
 });
