@@ -10,9 +10,9 @@ const RETRY_MS = 1_000;
 /** How long the same refusal, or the same login, is only counted after its first entry. */
 const REFUSED_MS = 10 * 60_000;
 const OK_MS = 60 * 60_000;
-/** How many different ones of an action are told apart meanwhile: those over it share an entry for each outcome. */
+/** How many different ones of an action and a user are told apart meanwhile: those over it share an entry for each outcome. */
 const REFUSED_KINDS = 64;
-const OK_KINDS = 4_096;
+const OK_KINDS = 256;
 const ANYWHERE = "*";
 
 /** What nothing is known of. */
@@ -130,7 +130,7 @@ interface Kind {
 
 interface TallyBounds {
   readonly window_ms: number;
-  /** Of each action, so that a flood of one hides nothing of another. */
+  /** Of each action and user, so that a flood of one hides nothing of another. */
   readonly kinds: number;
 }
 
@@ -139,8 +139,8 @@ class Tally {
   readonly #clock: Clock;
   readonly #bounds: TallyBounds;
   readonly #record: (entry: AuditEntry) => void;
-  /** By action, then by everything that makes a kind. */
-  readonly #actions = new Map<string, Map<string, Kind>>();
+  /** By action and user, then by everything that makes a kind. */
+  readonly #groups = new Map<string, Map<string, Kind>>();
   #cancel: (() => void) | null = null;
 
   constructor(clock: Clock, bounds: TallyBounds, record: (entry: AuditEntry) => void) {
@@ -151,16 +151,17 @@ class Tally {
 
   add(entry: AuditEntry): void {
     this.#cancel ??= this.#clock.after(this.#bounds.window_ms, () => this.flush());
-    const { ts, action, outcome } = entry;
-    const kinds = this.#actions.get(action) ?? new Map<string, Kind>();
-    this.#actions.set(action, kinds);
+    const { ts, action, outcome, user } = entry;
+    const group = `${action} ${user}`;
+    const kinds = this.#groups.get(group) ?? new Map<string, Kind>();
+    this.#groups.set(group, kinds);
     const known = kinds.get(keyOf(entry));
     if (known !== undefined) return count(known, entry);
     if (kinds.size < this.#bounds.kinds) {
       kinds.set(keyOf(entry), { entry, more: 0 });
       return this.#record(entry);
     }
-    const any = entryOf({ action, outcome, remote: ANYWHERE }, ts);
+    const any = entryOf({ action, outcome, user, remote: ANYWHERE }, ts);
     const rest = kinds.get(keyOf(any));
     if (rest !== undefined) return count(rest, any);
     kinds.set(keyOf(any), { entry: any, more: 1 });
@@ -170,10 +171,10 @@ class Tally {
   flush(): void {
     this.#cancel?.();
     this.#cancel = null;
-    for (const kinds of this.#actions.values()) {
+    for (const kinds of this.#groups.values()) {
       for (const { entry, more } of kinds.values()) if (more > 0) this.#record({ ...entry, count: more });
     }
-    this.#actions.clear();
+    this.#groups.clear();
   }
 }
 

@@ -220,3 +220,18 @@ test("a request that found nothing to end is counted, however often it comes, an
   ]);
   await close();
 });
+
+test("who logs in with ever new credentials hides nobody else's login", async () => {
+  const { engine, clock, entries, close } = await stage();
+  const login = (user: string, credential: string): void =>
+    engine.audit.tally({ action: "login", user, credential, remote: "10.0.0.1" });
+  for (let i = 0; i < 5_000; i++) login("eve", `aus_${i}`);
+  login("bob", "tok_1");
+  const told = await entries();
+  expect(told).toHaveLength(256 + 1);
+  expect(told.at(-1)).toMatchObject({ user: "bob", credential: "tok_1", remote: "10.0.0.1" });
+  clock.advance(3_600_000);
+  // The rest is still hers.
+  expect((await entries()).slice(257)).toMatchObject([{ user: "eve", remote: "*", count: 5_000 - 256 }]);
+  await close();
+});
