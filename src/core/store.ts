@@ -152,6 +152,8 @@ export interface Store {
   idempotency(user: string, key: string): Promise<IdempotencyRow | null>;
   /** Records of a collection, oldest first; with `owner` only that owner's. Expired ones are left out. */
   records(collection: string, owner?: string): Promise<RecordRow[]>;
+  /** One of them; null where there is none, or it has expired. */
+  record(collection: string, id: string): Promise<RecordRow | null>;
   /** The audit trail, newest first. */
   audit(query: AuditQuery): Promise<AuditRow[]>;
   /** Up to `limit` sessions whose log has events older than `before` above their floor. */

@@ -199,6 +199,7 @@ export class Registry {
       );
     }
     const { definition } = handler;
+    call.audited?.idle();
     this.#settle(
       () => handler.replay?.(prior, params as never, call) ?? JSON.parse(prior.answer),
       call,

@@ -9,6 +9,7 @@ import { append } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
 import type { Call, MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
+import { priorSession } from "./send.ts";
 
 type Approve = Static<typeof toolApprove.params>;
 
@@ -21,7 +22,14 @@ export function toolMethods(deps: MethodDeps): MethodHandler[] {
         servers: [...servers],
       };
     }),
-    handle(toolApprove, (params, call) => approve(deps, params, call)),
+    handle(
+      toolApprove,
+      (params, call) => approve(deps, params, call),
+      async (prior, _params, call) => {
+        await priorSession(deps, prior, call.user);
+        return JSON.parse(prior.answer) as { approval: Approval };
+      },
+    ),
   ];
 }
 
@@ -62,9 +70,8 @@ async function whyNot(
   session: SessionRef,
   approval_id: string,
 ): Promise<GatewayError> {
-  const rows = await store.records(APPROVALS, session.id);
-  const row = rows.find(({ id }) => id === approval_id);
-  if (row !== undefined) return answered(JSON.parse(row.data) as Approval);
+  const row = await store.record(APPROVALS, approval_id);
+  if (row?.owner === session.id) return answered(JSON.parse(row.data) as Approval);
   return new GatewayError("NOT_FOUND", "no such approval", { details: { kind: "approval" } });
 }
 

@@ -67,6 +67,10 @@ export function createMemoryStore({ clock, limits }: MemoryStoreOptions): Store 
         .filter((row) => row.collection === collection && (owner === undefined || row.owner === owner))
         .filter((row) => row.expires_at === null || row.expires_at > now);
     },
+    async record(collection, id) {
+      const row = live().records.get(pair(collection, id))?.row;
+      return row !== undefined && (row.expires_at === null || row.expires_at > clock.now()) ? row : null;
+    },
     audit: async (query) => auditRows(live().audit, query),
     trimmable: async (before, limit) => reads.trimmable(live(), before, limit),
     expire: async (now, max_rows) => expire(live(), limits, now, max_rows),

@@ -167,11 +167,14 @@ export function listConformance(make: MakeStore): void {
     expect(await store.records("token", "ada")).toEqual([rows[0]!, rows[2]!]);
     expect(await store.records("share")).toHaveLength(1);
     expect(await store.records("none")).toEqual([]);
+    expect(await store.record("token", "b")).toEqual(rows[1]!);
+    expect([await store.record("share", "b"), await store.record("token", "none")]).toEqual([null, null]);
     const changed = record("c", "eve", START + 20, '{"n":2}');
     await commitAll(store, append(null, [], [{ kind: "record.put", record: changed }]));
     expect(await store.records("token")).toEqual([changed, rows[1]!, rows[2]!]);
     clock.set(START + 10);
     expect(await store.records("token")).toEqual([changed, rows[1]!]);
+    expect(await store.record("token", "a")).toBeNull();
     await commitAll(
       store,
       append(

@@ -1,6 +1,10 @@
 import { afterEach, expect, test } from "bun:test";
+import { systemClock } from "../../src/clock.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Tool, ToolCall } from "../../src/core/ports.ts";
+import type { Store } from "../../src/core/store.ts";
 import type { Approval } from "../../src/protocol/entities.ts";
+import { createMemoryStore } from "../../src/store/memory.ts";
 import { manualClock } from "../support/clock.ts";
 import type { FakeConnection, Script, TestEngine, TestEngineOptions } from "../support/engine.ts";
 import { startEngine, until } from "../support/engine.ts";
@@ -219,4 +223,53 @@ test("the audit trail names the session by the gateway's id, whoever answers and
   expect(await store.audit({ limit: 10, action: "tool.approve" })).toMatchObject([
     { outcome: "ok", user: "owner", target: session.id },
   ]);
+});
+
+test("an answer under an id that waits for none reads that one alone, however many there were in the session", async () => {
+  const memory = createMemoryStore({ clock: systemClock, limits: DEFAULT_LIMITS });
+  const read: string[] = [];
+  const store: Store = {
+    ...memory,
+    records: async (collection, owner) => {
+      read.push(collection);
+      return memory.records(collection, owner);
+    },
+  };
+  const { connect } = await start(1, { store });
+  const owner = connect();
+  await send(owner);
+  const { approval_id } = await waiting(owner);
+  const answer = (session_id: string, id: string): Promise<unknown> =>
+    owner
+      .request("tool.approve", { session_id, approval_id: id, decision: "deny" })
+      .catch((error: { reason: string }) => error.reason);
+  await answer("s", approval_id);
+  await completed(owner);
+  await owner.request("session.create", { session_id: "other" });
+  read.length = 0;
+  expect(await answer("s", approval_id)).toBe("CONFLICT");
+  // That of another session is none here.
+  expect(await answer("other", approval_id)).toBe("NOT_FOUND");
+  expect(await answer("s", "apr_none")).toBe("NOT_FOUND");
+  expect(read).toEqual([]);
+});
+
+test("a repeated answer is counted in the audit trail, and told to nobody it is not shared with any more", async () => {
+  const { connect, engine, store } = await start();
+  const [owner, bob] = [connect(), connect("bob")];
+  await send(owner);
+  const { approval_id } = await waiting(owner);
+  await owner.request("session.share", { session_id: "s", user: "bob", role: "editor" });
+  const { sessions } = await bob.request<{ sessions: { session_id: string }[] }>("session.list");
+  const session_id = sessions[0]?.session_id ?? "";
+  const answer = () =>
+    bob.request("tool.approve", { session_id, approval_id, decision: "allow", idempotency_key: "k" });
+  const first = await answer();
+  await completed(owner);
+  for (let i = 0; i < 20; i++) expect(await answer()).toEqual(first);
+  await engine.journal.drained();
+  // The answer itself, and the first of its repetitions.
+  expect(await store.audit({ limit: 50, action: "tool.approve" })).toHaveLength(2);
+  await owner.request("session.unshare", { session_id: "s", user: "bob" });
+  await expect(answer()).rejects.toMatchObject({ reason: "NOT_FOUND" });
 });

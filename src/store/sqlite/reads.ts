@@ -176,6 +176,7 @@ function createOtherReads(db: Database) {
     WHERE collection = ?1 ${which} AND (expires_at IS NULL OR expires_at > ?2) ORDER BY place`;
   const records = hold<RecordRow>(db, recordsWhere(""));
   const recordsOfOwner = hold<RecordRow>(db, recordsWhere("AND owner = ?3"));
+  const oneRecord = hold<RecordRow>(db, recordsWhere("AND id = ?3"));
   const trimmable = hold<{ id: string }>(
     db,
     `SELECT s.id FROM sessions AS s WHERE s.head > s.floor AND s.state = 'live'
@@ -193,6 +194,8 @@ function createOtherReads(db: Database) {
       key.get(user, name, since),
     records: (collection: string, owner: string | null, now: number): RecordRow[] =>
       owner === null ? records.all(collection, now) : recordsOfOwner.all(collection, now, owner),
+    record: (collection: string, id: string, now: number): RecordRow | null =>
+      oneRecord.get(collection, now, id),
     trimmable: (before: number, limit: number): string[] => trimmable.all(before, limit).map(({ id }) => id),
     totals: (): StoreTotals => totals.get() ?? { sessions: 0, messages: 0, events: 0 },
   };

@@ -132,6 +132,8 @@ class SqliteStore implements Store {
     this.#read("idempotency", user, key, this.#since("key_ttl_secs"));
   records: Store["records"] = (collection, owner) =>
     this.#read("records", collection, owner ?? null, this.#options.clock.now());
+  record: Store["record"] = (collection, id) =>
+    this.#read("record", collection, id, this.#options.clock.now());
   audit: Store["audit"] = (query) => this.#read("audit", query);
   trimmable: Store["trimmable"] = (before, limit) => this.#read("trimmable", before, limit);
   totals: Store["totals"] = () => this.#read("totals");
