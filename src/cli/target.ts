@@ -154,7 +154,10 @@ function knownTrust(url: string, input: Input, io: Io): Trust {
   if (!isSecure(url)) return {};
   const { config } = readConfig(input, io);
   const local = gatewayOrigin(url) === gatewayOrigin(localUrl(config));
-  return local ? localTrust(config) : rememberedTrust(url, io);
+  // Where none of ours runs, it is somebody else's gateway that is reached under that address.
+  return local && readRunning(config.server.data_dir) !== null
+    ? localTrust(config)
+    : rememberedTrust(url, io);
 }
 
 /** Where the gateway of this configuration listens: what it wrote down while it runs, else what is configured. */

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { statSync } from "node:fs";
+import { rmSync, statSync } from "node:fs";
+import { join } from "node:path";
 import type { ResultFor } from "../../src/client/methods.ts";
 import { gatewayMachine, machine, serveOn } from "./device.fixture.ts";
 
@@ -28,6 +29,11 @@ test(
     const { file } = JSON.parse(await pairing.line(1)) as { file: string };
     expect(statSync(file.replace(/\.json$/, ".tls.json")).mode & 0o777).toBe(0o600);
     expect(await laptop.run("chat", "/long 2", ...at)).toMatchObject({ code: 0, out: "1 2\n" });
+    // A configuration of its own for that address makes it no gateway of its own while none of them runs.
+    const config = join(laptop.path, "agentbus.toml");
+    await Bun.write(config, `[server]\nport = ${new URL(first.url).port}\n${TLS}`);
+    expect(await laptop.run("chat", "/long 2", ...at)).toMatchObject({ code: 0, out: "1 2\n" });
+    rmSync(config);
 
     first.signal("SIGKILL");
     await first.exited;
