@@ -1,18 +1,11 @@
 import { expect, test } from "bun:test";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { skillText } from "../adapter/skill.fixture.ts";
-import type { Stack } from "./stack.ts";
+import { addSkill } from "./skills.fixture.ts";
 import { eventually, refusal, startStack } from "./stack.ts";
 
 /** Skills as clients see them. */
-
-/** `folder`: below the working directory, or below the data directory with `data/` before. */
-async function addSkill(stack: Stack, folder: string, text?: string): Promise<void> {
-  const path = join(stack.gateway.data_dir, "..", folder);
-  await mkdir(path, { recursive: true });
-  await writeFile(join(path, "SKILL.md"), text ?? skillText(folder.slice(folder.lastIndexOf("/") + 1)));
-}
 
 test("a skill that is dropped into the data directory is announced to those who may read, and listed", async () => {
   await using stack = await startStack();
