@@ -4,6 +4,7 @@ import { checkPort, checkRunning } from "./doctor-gateway.ts";
 import { checkClock, checkProviders } from "./doctor-provider.ts";
 import { checkCertificate } from "./doctor-tls.ts";
 import { checkDataDir, checkDisk, checkToken } from "./doctor-storage.ts";
+import { checkSkills } from "./doctor-skills.ts";
 import { checkTailscale } from "./doctor-tailscale.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
 import type { Config } from "./configuration.ts";
@@ -56,7 +57,7 @@ async function examine(input: Input, io: Io): Promise<Finding[]> {
   findings.push(checkDataDir(data_dir), checkToken(data_dir), checkDisk(data_dir));
   findings.push(...checkCertificate(config));
   findings.push(await checkPort(config), ...(await checkRunning(config)));
-  findings.push(...(await checkTailscale(config)));
+  findings.push(...(await checkTailscale(config)), ...(await checkSkills(config, io.cwd)));
   const { findings: providers, date } = await checkProviders(config.llm);
   findings.push(...providers, checkClock(date));
   return findings;

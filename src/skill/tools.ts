@@ -35,7 +35,9 @@ const AROUND_BYTES = 1_024;
 /** Where there are no skills, nothing is offered and nothing is said. */
 export function createSkillTools(options: SkillToolsOptions): ToolSource {
   const { catalogue, limits, names } = options;
-  const tools = [readTool(options), runTool(options)].filter(({ name }) => names.has(name));
+  // Windows has no process groups to stop.
+  const runs = process.platform === "win32" ? [] : [runTool(options)];
+  const tools = [readTool(options), ...runs].filter(({ name }) => names.has(name));
   let prompt = { version: -1, text: "" };
   return {
     tools: () => (catalogue.usable.size === 0 ? [] : tools),

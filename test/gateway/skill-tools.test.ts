@@ -53,7 +53,10 @@ test("a model is told of a skill that was just dropped in, reads it without aski
   // Models that take no tools go on working where there are none.
   expect([none.tools, none.messages[0].role]).toEqual([undefined, "user"]);
   expect(first.tools.map((tool: { function: { name: string } }) => tool.function.name)).toEqual(["skill"]);
-  expect(first.messages[0]).toMatchObject({ role: "system", content: expect.stringContaining("- pdf: Reads PDFs.") });
+  expect(first.messages[0]).toMatchObject({
+    role: "system",
+    content: expect.stringContaining("- pdf: Reads PDFs."),
+  });
   expect(await results(stack, "s")).toEqual([
     [true, "See guide.md.\n\nFiles of this skill (read one with skill and file):\n- guide.md (13 bytes)"],
     [true, "Page by page."],
@@ -108,7 +111,9 @@ test("what becomes of a skill during a run counts from the next call on, and not
 test("scripts are off until they are wished for", async () => {
   await using stack = await startStack();
   await addScript(stack, "echo ran");
-  expect((await stack.owner.call("tool.list")).tools.map(({ name }: { name: string }) => name)).toEqual(["skill"]);
+  expect((await stack.owner.call("tool.list")).tools.map(({ name }: { name: string }) => name)).toEqual([
+    "skill",
+  ]);
   stack.model.reply().tool("skill_run", { skill: "s", script: "go" });
   await say(stack.owner, { session_id: "x", message: "go" });
   expect(await results(stack, "x")).toEqual([[false, "there is no tool skill_run"]]);
@@ -130,7 +135,12 @@ test("a script is asked for on a socket, allowed by REST, and knows nothing of t
   const [args, names = ""] = told.split("\n");
   expect([ok, args]).toEqual([true, "a b $HOME"]);
   // PWD is the shell's own.
-  expect(names.trim().split(" ").filter((each) => !/^(?:PATH|HOME|LANG|LC_\w+|TZ|TMPDIR|PWD|OLDPWD|SHLVL|_)$/.test(each))).toEqual([]);
+  expect(
+    names
+      .trim()
+      .split(" ")
+      .filter((each) => !/^(?:PATH|HOME|LANG|LC_\w+|TZ|TMPDIR|PWD|OLDPWD|SHLVL|_)$/.test(each)),
+  ).toEqual([]);
 });
 
 test("denied, it is not run", async () => {
@@ -157,7 +167,10 @@ test.each<[string, (stack: Stack, run_id: string) => Promise<unknown>]>([
 ])("%s kills a script with all its children", async (how, stop) => {
   const mark = `1${process.pid}.${how.length}`;
   await using stack = await startStack({ config: { tools: { ...RUNS, policy: { "*": "allow" } } } });
-  await addScript(stack, `trap "" TERM INT HUP\nsh -c 'trap "" TERM; sleep ${mark} & sleep ${mark}' &\nsleep ${mark}`);
+  await addScript(
+    stack,
+    `trap "" TERM INT HUP\nsh -c 'trap "" TERM; sleep ${mark} & sleep ${mark}' &\nsleep ${mark}`,
+  );
   stack.model.reply().tool("skill_run", { skill: "s", script: "go" });
   const { run_id } = await stack.owner.call("chat.send", { session_id: "x", message: "go" });
   await eventually(

@@ -85,12 +85,33 @@ describe("without a gateway", () => {
       "disk",
       "port",
       "gateway",
+      "skills",
       "provider",
       "clock",
     ];
     expect(findings.map(({ check }) => check)).toEqual(expected);
     const words = await agentbus(["doctor"], { cwd: place.path });
     for (const check of expected) expect(words.out).toContain(check);
+  });
+
+  test("doctor: skills that can be used, and what is wrong with the others", async () => {
+    using place = workplace();
+    place.file("agentbus.toml", '[server]\nport = 0\ndata_dir = "data"\n');
+    place.file(".agents/skills/pdf/SKILL.md", "---\nname: pdf\ndescription: d\n---\n");
+    place.file("data/skills/pdf/SKILL.md", "---\nname: pdf\ndescription: d\n---\n");
+    place.file("data/skills/bad/SKILL.md", "---\nname: bad\n---\n");
+    const { code, out } = await agentbus(["doctor", "--json"], { cwd: place.path });
+    const { findings } = JSON.parse(out) as { findings: Record<string, string>[] };
+    expect(code).toBe(0);
+    expect(findings.filter(({ check }) => check === "skills")).toEqual([
+      { check: "skills", state: "ok", finding: "1 can be used: pdf" },
+      {
+        check: "skills",
+        state: "warning",
+        finding: "bad in <data_dir>/skills is broken: description: it is missing",
+        advice: "mend its SKILL.md; a gateway that runs reads it by itself",
+      },
+    ]);
   });
 
   test("doctor: whether tailscaled says who a peer is, where that is asked for", async () => {
