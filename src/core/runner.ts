@@ -9,6 +9,7 @@ import { nothingToCompact } from "./summary.ts";
 import type { Appended } from "./append.ts";
 import type { LaneRun } from "./lane.ts";
 import { quotaReached } from "./outage.ts";
+import type { ToolCall } from "./ports.ts";
 import type { RunState } from "./run-end.ts";
 import { RunEnd } from "./run-end.ts";
 import { RunLog } from "./run-log.ts";
@@ -226,23 +227,22 @@ export class Runner implements LaneRun {
     return undefined;
   }
 
-  #complete(turn: Turn): Promise<boolean> {
+  #complete(turn: Turn, calls: readonly ToolCall[] = []): Promise<boolean> {
     this.#turn = null;
-    return this.#turns.complete(turn, this.#asking?.covers);
+    return this.#turns.complete(turn, calls, this.#asking?.covers);
   }
 
   async #call(turn: Turn): Promise<void> {
     const { message_id } = turn.begin().message;
     const calls = this.#budget.named(turn.calls);
-    turn.calls.splice(0, turn.calls.length, ...calls);
-    const inLog = await this.#complete(turn);
+    const inLog = await this.#complete(turn, calls);
     // From here on the calls are owed results, whether they are made or not.
     this.#round = this.#newRound(message_id, calls);
     if (inLog && this.#ending === null) await this.#round.run();
     if (this.#ending === null) this.#round = null;
   }
 
-  #newRound(message_id: string, calls: Turn["calls"]): ToolRound {
+  #newRound(message_id: string, calls: readonly ToolCall[]): ToolRound {
     const { session, run_id } = this;
     const { signal } = this.#abort;
     const refused = this.#budget.refusal;

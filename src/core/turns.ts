@@ -3,7 +3,7 @@ import type { Asking } from "./asking.ts";
 import { completed } from "./ending.ts";
 import { newId } from "./id.ts";
 import type { Limits } from "./limits.ts";
-import type { Clock, ModelRouter } from "./ports.ts";
+import type { Clock, ModelRouter, ToolCall } from "./ports.ts";
 import type { RunLog } from "./run-log.ts";
 import type { SessionRef } from "./session.ts";
 import { lengthUtf8 } from "./text.ts";
@@ -41,9 +41,9 @@ export class Turns {
   }
 
   /** Completes the turn's message, with its calls, before anything is done that it asks for. False: it is not in the log. */
-  complete(turn: Turn, covers: Asking["covers"]): Promise<boolean> {
+  complete(turn: Turn, calls: readonly ToolCall[], covers: Asking["covers"]): Promise<boolean> {
     const { clock, limits, sha256, log, run } = this.#options;
-    const { events, rows, message } = turn.begin().finishWith(turn.calls);
+    const { events, rows, message } = turn.begin().finishWith(calls);
     const done = completed(
       { ...message, status: "complete" },
       {
