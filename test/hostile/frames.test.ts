@@ -10,7 +10,7 @@ import { BINARY, CLOSE, CONTINUATION, dialSocket, frame, PING, PONG, TEXT } from
 const KIB = 1024;
 const FRAME_BYTES = 256 * KIB;
 const BEAT = '{"type":"req","id":"b","method":"heartbeat"}';
-const ROUNDS = 5;
+const ROUNDS = 3;
 
 let arena: Arena;
 beforeAll(async () => {

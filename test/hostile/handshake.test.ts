@@ -6,7 +6,7 @@ import { BINARY, dialSocket, frame, TEXT } from "./raw-peer.ts";
 
 /** What comes before `connect`, and a `connect` too many. */
 
-const ROUNDS = 5;
+const ROUNDS = 3;
 const KIB = 1024;
 
 let arena: Arena;

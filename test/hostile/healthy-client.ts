@@ -1,10 +1,10 @@
 /**
  * A client that behaves, in a process of its own so that no attack of a test can slow it down by keeping the test
- * busy: it asks for system.status every 20 ms and tells how long the answers take.
+ * busy: it asks for system.status every 10 ms and tells how long the answers take.
  *
  * Arguments: the WebSocket's URL, and the token ("": none). Over IPC it takes `Ask` and answers each with a `Told`.
  */
-const EVERY_MS = 20;
+const EVERY_MS = 10;
 /** Requests that may be unanswered; the gateway takes 16 at once. */
 const OPEN_MAX = 15;
 /** Quiet answers that are remembered. */

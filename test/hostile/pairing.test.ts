@@ -9,7 +9,7 @@ import { proveOver } from "./raw-device.ts";
 
 /** Codes that are guessed, used twice or too late, and more strangers than anybody wants to look at. */
 
-const TTL_SECS = 3;
+const TTL_SECS = 2;
 const MOST = 64;
 const HERE_MOST = 4;
 const GUESSES = 200;
