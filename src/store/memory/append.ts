@@ -137,6 +137,7 @@ function changeRow(
       return null;
     }
     case "session.transfer":
+      if (session.state !== "live") return { ok: false, reason: "gone" };
       setRow(session, { owner: row.owner, name: null });
       return null;
     case "session.close":

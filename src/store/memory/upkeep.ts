@@ -165,7 +165,10 @@ function startCopy(
 }
 
 export function forget(state: MemoryState, { user, max_rows }: ForgetItem): ItemResult {
-  const keys = [...state.keys].filter(([, key]) => key.user === user).slice(0, max_rows);
+  const keys = [...state.keys]
+    .filter(([, key]) => key.user === user)
+    .toSorted(([a, one], [b, other]) => one.created_at - other.created_at || (a < b ? -1 : 1))
+    .slice(0, max_rows);
   for (const [id] of keys) state.keys.delete(id);
   return { ok: true, done: keys.length < max_rows };
 }
