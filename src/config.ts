@@ -6,8 +6,8 @@ import { ConfigError } from "./config/error.ts";
 import type { Environment } from "./config/expand.ts";
 import { readConfigFile } from "./config/file.ts";
 import type { Layer, Setting, Source } from "./config/layer.ts";
-import type { OptionValue } from "./config/options.ts";
-import { FIXED_OPTIONS, PROVIDER_OPTIONS, optionAt, suggestion } from "./config/options.ts";
+import type { NamedTable, OptionValue } from "./config/options.ts";
+import { FIXED_OPTIONS, optionAt, optionsIn, suggestion } from "./config/options.ts";
 import { checkRules, limitsOf } from "./config/rules.ts";
 import type { Config } from "./config/schema.ts";
 import { readText, readValue } from "./config/value.ts";
@@ -46,7 +46,10 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
   const { env, cwd } = options;
   const file = findFile(options);
   const fromFile: Layer = file === null ? new Map() : readConfigFile(file, env);
-  const { layer, warnings } = readEnvironment(env, cwd, [...providersIn(fromFile), OPENAI]);
+  const { layer, warnings } = readEnvironment(env, cwd, {
+    "llm.providers": [...namesIn("llm.providers", fromFile), OPENAI],
+    "mcp.servers": namesIn("mcp.servers", fromFile),
+  });
   const settings = new Map([...fromFile, ...layer, ...readFlags(options.flags ?? {})]);
   for (const [path, setting] of defaults(settings, options)) settings.set(path, setting);
   shareToken(settings);
@@ -83,10 +86,10 @@ function readFlags(flags: NonNullable<LoadOptions["flags"]>): Layer {
   return layer;
 }
 
-function providersIn(layer: Layer): string[] {
-  return [
-    ...new Set([...layer.keys()].flatMap((path) => /^llm\.providers\.([^.]+)\./.exec(path)?.[1] ?? [])),
-  ];
+/** The names that somebody chose in a table. */
+function namesIn(table: NamedTable, layer: Layer): string[] {
+  const below = [...layer.keys()].filter((path) => path.startsWith(`${table}.`));
+  return [...new Set(below.map((path) => path.slice(table.length + 1).split(".", 1)[0] ?? ""))];
 }
 
 /** What nobody said. A provider that somebody named comes before the one that is always there. */
@@ -96,7 +99,12 @@ function defaults(settings: Layer, { env }: LoadOptions): Layer {
     if (!settings.has(path)) layer.set(path, { value, source, where: path });
   };
   for (const { path, schema } of FIXED_OPTIONS) add(path, schema.default);
-  const named = providersIn(settings);
+  for (const name of namesIn("mcp.servers", settings)) {
+    for (const { path, schema } of optionsIn("mcp.servers")) {
+      add(`mcp.servers.${name}.${path.slice(path.lastIndexOf(".") + 1)}`, schema.default);
+    }
+  }
+  const named = namesIn("llm.providers", settings);
   const names = named.some((name) => name.toLowerCase() === OPENAI) ? named : [...named, OPENAI];
   for (const name of names) {
     const prefix = `llm.providers.${name}`;
@@ -105,7 +113,7 @@ function defaults(settings: Layer, { env }: LoadOptions): Layer {
       add(`${prefix}.api_key`, key, key === "" ? "default" : "env");
       add(`${prefix}.base_url`, optionAt(`${prefix}.base_url`)?.schema.shown ?? "");
     }
-    for (const { path, schema } of PROVIDER_OPTIONS) {
+    for (const { path, schema } of optionsIn("llm.providers")) {
       const own = `${prefix}.${path.slice(path.lastIndexOf(".") + 1)}`;
       if (!layer.has(own)) add(own, schema.default);
     }
@@ -144,7 +152,8 @@ function resolvePlaces(
 
 /** One object of all settings, with the limits filled up. */
 function build(settings: Layer): Config {
-  const root: Record<string, unknown> = {};
+  // No option stands in it where there is no server.
+  const root: Record<string, unknown> = { mcp: { servers: {} } };
   for (const [path, { value }] of settings) {
     const keys = path.split(".");
     const last = keys.pop() ?? "";

@@ -20,6 +20,7 @@ import type { Tls } from "./tls.ts";
 import { createTls } from "./tls.ts";
 import type { HttpTransport } from "./transport/http.ts";
 import { createHttp } from "./transport/http.ts";
+import { createToolServers } from "./tool-servers.ts";
 import { toolsOf } from "./tools.ts";
 import { createSockets } from "./transport/ws.ts";
 import { createRemovals } from "./users.ts";
@@ -92,6 +93,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       engine.hub.addListener(http.listener);
       const at = await listen(http, tls, parts.ports, options);
       sockets.start();
+      parts.tool_servers.start();
       listening = true;
       const shown = config.auth.mode === "none" ? null : { value: token.token, created: token.created };
       return { ...at, token: shown };
@@ -111,6 +113,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     engine.connections.signal(encodeSignal("shutdown", clock.now(), shutdown), "shutdown", null);
     await inTime(parts.removals.close(), DRAIN_MS, clock);
     await inTime(engine.drain(grace_ms), grace_ms + DRAIN_MS, clock);
+    await inTime(parts.tool_servers.stop(), DRAIN_MS, clock);
     credentials.close();
     parts.skills.close();
     await inTime(engine.journal.drained(), DRAIN_MS, clock);
@@ -161,6 +164,7 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     overrides.router ??
     configured(() => createProviders(config.llm, { clock, log, max_message_bytes }).router);
   const skills = createSkills(config, clock, log);
+  const tool_servers = createToolServers(config, version, clock, log);
   const engine = createEngine({
     name: NAME,
     version,
@@ -170,7 +174,7 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     limits,
     log,
     on_busy: config.agent.on_busy,
-    ...toolsOf(config, clock, log, [skillTools(skills, config)]),
+    ...toolsOf(config, clock, log, [skillTools(skills, config), tool_servers]),
     system_prompt: config.agent.system_prompt,
     run_timeout_ms: config.agent.run_timeout_secs * 1_000,
     max_concurrent_runs: config.agent.max_concurrent_runs,
@@ -185,7 +189,7 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
   const removals = createRemovals(engine, access.credentials.users, config, clock, log);
   const context = surfaceOf({ engine, access, config, clock, log, version, router });
   const { credentials, ports } = access;
-  return { engine, store, credentials, removals, skills, context, clock, ports };
+  return { engine, store, credentials, removals, skills, context, clock, ports, tool_servers };
 }
 
 /** Opens what is listened on, and keeps its certificate up to date. `ports` is told of the ports that were taken. */

@@ -31,6 +31,7 @@ const PLACES: Record<string, readonly string[]> = {
   "reflect-metadata": ["gateway"],
   openai: ["provider"],
   "@cfworker/json-schema": ["tool"],
+  "@modelcontextprotocol/client": ["tool"],
   pino: ["log"],
   "pino-pretty": ["log"],
   "bun:sqlite": ["store"],

@@ -3,21 +3,30 @@ import { ConfigError } from "./error.ts";
 import type { Environment } from "./expand.ts";
 import type { Layer } from "./layer.ts";
 import { put, readSecret } from "./layer.ts";
-import { FIXED_OPTIONS, PROVIDER_OPTIONS, SECTIONS, optionAt, optionOfFile } from "./options.ts";
+import type { NamedTable } from "./options.ts";
+import { FIXED_OPTIONS, NAMED_TABLES, SECTIONS, optionAt, optionOfFile, optionsIn } from "./options.ts";
 import { readText } from "./value.ts";
 
 const PREFIX = "AGENTBUS_";
-const PROVIDERS = "AGENTBUS_LLM_PROVIDERS_";
 
 /** The paths that have a variable of their own, the files of secrets among them. */
 const PATHS = new Map(
   FIXED_OPTIONS.flatMap(({ path }) => withFile(path)).map((path) => [variableOf(path), path]),
 );
 
-/** The last names of a provider's options, longest first: those that end like another come before it. */
-const PROVIDER_KEYS = PROVIDER_OPTIONS.flatMap(({ path }) => withFile(path))
-  .map((path) => path.slice(path.lastIndexOf(".") + 1))
-  .sort((a, b) => b.length - a.length);
+/** Names that sources know, by the table they stand in. */
+export type KnownNames = Readonly<Record<NamedTable, readonly string[]>>;
+
+/** The last names of the options in a named table, longest first: those that end like another come before it. */
+const KEYS = new Map(
+  NAMED_TABLES.map((table) => [
+    table,
+    optionsIn(table)
+      .flatMap(({ path }) => withFile(path))
+      .map((path) => path.slice(path.lastIndexOf(".") + 1))
+      .sort((a, b) => b.length - a.length),
+  ]),
+);
 
 function withFile(path: string): string[] {
   return optionOfFile(`${path}_file`) === undefined ? [path] : [path, `${path}_file`];
@@ -29,19 +38,19 @@ export function variableOf(path: string): string {
 }
 
 /**
- * What the environment says. An empty variable says nothing. `providers`: names that other sources know.
+ * What the environment says. An empty variable says nothing. `names`: those that other sources know.
  * @throws ConfigError
  */
 export function readEnvironment(
   env: Environment,
   base: string,
-  providers: readonly string[],
+  names: KnownNames,
 ): { layer: Layer; warnings: string[] } {
   const layer: Layer = new Map();
   const warnings: string[] = [];
   for (const [name, text] of Object.entries(env)) {
     if (text === undefined || text === "" || !isOurs(name)) continue;
-    const path = PATHS.get(name) ?? providerPath(name, providers);
+    const path = PATHS.get(name) ?? pathInNamed(name, names);
     const option = path === undefined ? undefined : optionAt(path);
     const held = path === undefined ? undefined : optionOfFile(path);
     if (option !== undefined) {
@@ -49,7 +58,7 @@ export function readEnvironment(
     } else if (held !== undefined) {
       put(layer, held.path, { value: readSecret(held, text, name, base, env), source: "env", where: name });
     } else {
-      warnings.push(unknown(name, providers));
+      warnings.push(unknown(name, names));
     }
   }
   return { layer, warnings };
@@ -59,28 +68,31 @@ function isOurs(name: string): boolean {
   return SECTIONS.some((section) => name.startsWith(`${PREFIX}${section.toUpperCase()}_`));
 }
 
-/** `AGENTBUS_LLM_PROVIDERS_MY_ONE_API_KEY`: the provider is a known one, or what stands before the option's name. */
-function providerPath(name: string, providers: readonly string[]): string | undefined {
-  if (!name.startsWith(PROVIDERS)) return undefined;
-  const rest = name.slice(PROVIDERS.length);
-  for (const key of PROVIDER_KEYS) {
+/** `AGENTBUS_LLM_PROVIDERS_MY_ONE_API_KEY`: the name is a known one, or what stands before the option's. */
+function pathInNamed(name: string, names: KnownNames): string | undefined {
+  const table = NAMED_TABLES.find((each) => name.startsWith(`${variableOf(each)}_`));
+  if (table === undefined) return undefined;
+  const rest = name.slice(variableOf(table).length + 1);
+  for (const key of KEYS.get(table) ?? []) {
     const suffix = `_${key.toUpperCase()}`;
     if (!rest.endsWith(suffix) || rest.length === suffix.length) continue;
     const said = rest.slice(0, -suffix.length);
-    const known = providers.find((provider) => provider.toUpperCase().replaceAll("-", "_") === said);
-    return `llm.providers.${known ?? said.toLowerCase()}.${key}`;
+    const known = names[table].find((each) => each.toUpperCase().replaceAll("-", "_") === said);
+    return `${table}.${known ?? said.toLowerCase()}.${key}`;
   }
   return undefined;
 }
 
 /** A slip is an error; what only looks like ours (orchestrators set such variables for a service's name) is a warning. */
-function unknown(name: string, providers: readonly string[]): string {
+function unknown(name: string, names: KnownNames): string {
   const section =
     SECTIONS.map((each) => `${PREFIX}${each.toUpperCase()}_`).find((each) => name.startsWith(each)) ?? "";
-  const ofProviders = providers.flatMap((provider) =>
-    PROVIDER_KEYS.map((key) => variableOf(`llm.providers.${provider}.${key}`)),
+  const ofNamed = NAMED_TABLES.flatMap((table) =>
+    names[table].flatMap(
+      (each) => KEYS.get(table)?.map((key) => variableOf(`${table}.${each}.${key}`)) ?? [],
+    ),
   );
-  const keys = [...PATHS.keys(), ...ofProviders]
+  const keys = [...PATHS.keys(), ...ofNamed]
     .filter((each) => each.startsWith(section))
     .map((each) => each.slice(section.length));
   const near = closest(name.slice(section.length), keys);

@@ -6,7 +6,7 @@ import { expand } from "./expand.ts";
 import type { Layer } from "./layer.ts";
 import { put, readSecret, reasonOf } from "./layer.ts";
 import type { Option, OptionValue } from "./options.ts";
-import { checkProviderName, isTable, optionAt, optionOfFile, suggestion } from "./options.ts";
+import { NAMED_TABLES, checkName, isTable, optionAt, optionOfFile, suggestion } from "./options.ts";
 import { isPlain, readText, readValue } from "./value.ts";
 
 type Table = Readonly<Record<string, unknown>>;
@@ -60,7 +60,8 @@ function readTable(reading: Reading, table: Table, path: string): void {
   for (const [key, value] of Object.entries(table)) {
     const below = path === "" ? key : `${path}.${key}`;
     const where = `${reading.name}: ${below}`;
-    if (path === "llm.providers") checkProviderName(key, where);
+    const named = NAMED_TABLES.find((each) => each === path);
+    if (named !== undefined) checkName(named, key, where);
     if (isTable(below)) {
       if (!isPlain(value)) throw new ConfigError(`${where}: this must be a table: write [${below}]`);
       readTable(reading, value, below);

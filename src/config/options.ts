@@ -31,15 +31,19 @@ export interface OptionSchema {
 }
 
 export interface Option {
-  /** `server.port`; below `llm.providers` with the provider's name or, in OPTIONS, with NAME. */
+  /** `server.port`; below one of NAMED_TABLES with a name that somebody chose or, in OPTIONS, with NAME. */
   readonly path: string;
   readonly schema: OptionSchema;
 }
 
-const PROVIDERS = "llm.providers.";
-/** Stands for a provider's name. */
+/** Tables of tables that have all the same options and a name that somebody chose; what each is called. */
+const NAMED = { "llm.providers": "provider", "mcp.servers": "tool server" } as const;
+export type NamedTable = keyof typeof NAMED;
+export const NAMED_TABLES = Object.keys(NAMED) as readonly NamedTable[];
+
+/** Stands for such a name. */
 const NAME = "NAME";
-const PROVIDER_NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
+const CHOSEN_NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
 
 /** Every option in the order of the schema. */
 export const OPTIONS: readonly Option[] = flatten(ConfigSchema, "");
@@ -49,11 +53,18 @@ export const SECTIONS: readonly string[] = Object.keys(ConfigSchema.properties);
 
 const BY_PATH = new Map(OPTIONS.map((option) => [option.path, option]));
 
-/** The options of a provider, whatever its name. */
-export const PROVIDER_OPTIONS: readonly Option[] = OPTIONS.filter(({ path }) => path.startsWith(PROVIDERS));
+/** The options of every table in a named one, whatever its name. */
+export function optionsIn(table: NamedTable): readonly Option[] {
+  return OPTIONS.filter(({ path }) => path.startsWith(`${table}.`));
+}
 
 /** All others. */
-export const FIXED_OPTIONS: readonly Option[] = OPTIONS.filter(({ path }) => !path.startsWith(PROVIDERS));
+export const FIXED_OPTIONS: readonly Option[] = OPTIONS.filter(({ path }) => namedTable(path) === undefined);
+
+/** The named table that `path` is below. */
+export function namedTable(path: string): NamedTable | undefined {
+  return NAMED_TABLES.find((table) => path.startsWith(`${table}.`));
+}
 
 interface Node {
   readonly properties?: Readonly<Record<string, unknown>>;
@@ -73,13 +84,14 @@ function flatten(schema: unknown, path: string): Option[] {
   return [{ path, schema: schema as OptionSchema }];
 }
 
-/** The option at `path`, of any provider too. */
+/** The option at `path`, whatever name somebody chose in it. */
 export function optionAt(path: string): Option | undefined {
-  if (!path.startsWith(PROVIDERS)) return BY_PATH.get(path);
-  const [name = "", key, ...rest] = path.slice(PROVIDERS.length).split(".");
-  if (key === undefined || rest.length > 0 || !PROVIDER_NAME.test(name)) return undefined;
-  const option = BY_PATH.get(`${PROVIDERS}${NAME}.${key}`);
-  return option === undefined ? undefined : { path: `${PROVIDERS}${name}.${key}`, schema: option.schema };
+  const table = namedTable(path);
+  if (table === undefined) return BY_PATH.get(path);
+  const [name = "", key, ...rest] = path.slice(table.length + 1).split(".");
+  if (key === undefined || rest.length > 0 || !CHOSEN_NAME.test(name)) return undefined;
+  const option = BY_PATH.get(`${table}.${NAME}.${key}`);
+  return option === undefined ? undefined : { path: `${table}.${name}.${key}`, schema: option.schema };
 }
 
 /** The option whose value a file holds, where `path` names such a file (`auth.token_file`). */
@@ -95,17 +107,19 @@ function tableOf(path: string): string {
   return path.slice(0, path.lastIndexOf("."));
 }
 
-/** Whether `path` is a table of options: one of the above, a provider, or what providers stand in. */
+/** Whether `path` is a table of options: one of the above, one in a named table, or what such tables stand in. */
 export function isTable(path: string): boolean {
   if (TABLES.includes(path)) return true;
-  const [first, second, name, ...rest] = path.split(".");
-  return first === "llm" && second === "providers" && rest.length === 0 && name !== "";
+  return NAMED_TABLES.some((table) => {
+    if (path === table || table.startsWith(`${path}.`)) return true;
+    return path.startsWith(`${table}.`) && /^[^.]+$/.test(path.slice(table.length + 1));
+  });
 }
 
-/** @throws ConfigError for a provider's name that could not be used as `name/model` or in a variable. */
-export function checkProviderName(name: string, where: string): void {
-  if (PROVIDER_NAME.test(name)) return;
-  throw new ConfigError(`${where}: "${name}" is no name for a provider: use letters, digits, _ and -`);
+/** @throws ConfigError for a name that could not be used as `name/model` or `name.tool`, or in a variable. */
+export function checkName(table: NamedTable, name: string, where: string): void {
+  if (CHOSEN_NAME.test(name)) return;
+  throw new ConfigError(`${where}: "${name}" is no name for a ${NAMED[table]}: use letters, digits, _ and -`);
 }
 
 /** What to say of a key that is no option. */
@@ -130,10 +144,11 @@ function suggestSection(key: string): string {
 
 /** The keys that a table may have. */
 function keysOf(table: string): string[] {
-  const wildcard = table.startsWith(PROVIDERS) ? `${PROVIDERS}${NAME}` : table;
+  const named = namedTable(table);
+  const wildcard = named === undefined ? table : `${named}.${NAME}`;
   const keys = OPTIONS.filter(({ path }) => path.startsWith(`${wildcard}.`)).flatMap((option) => {
     const [key = "", ...below] = option.path.slice(wildcard.length + 1).split(".");
-    if (below.length > 0) return key === "providers" ? [] : [key];
+    if (below.length > 0) return namedTable(`${wildcard}.${key}.`) === undefined ? [key] : [];
     return optionOfFile(`${option.path}_file`) === undefined ? [key] : [key, `${key}_file`];
   });
   return [...new Set(keys)];

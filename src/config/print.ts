@@ -1,10 +1,9 @@
 import type { Source } from "./layer.ts";
 import type { Option, OptionSchema } from "./options.ts";
-import { OPTIONS, TABLES } from "./options.ts";
+import { NAMED_TABLES, OPTIONS, SECTIONS, TABLES, namedTable } from "./options.ts";
 import type { Config } from "./schema.ts";
 
 const MASK = "***";
-const PROVIDER = "llm.providers.NAME";
 
 /** The configuration as a file would have it, secrets masked, with where each value came from. */
 export function showConfig(config: Config, sources: ReadonlyMap<string, Source>): string {
@@ -22,12 +21,19 @@ export function printedValues(config: Config): Map<string, string> {
 }
 
 function tablesOf(config: Config): string[] {
-  const providers = Object.keys(config.llm.providers).map((name) => `llm.providers.${name}`);
-  return TABLES.flatMap((table) => (table === "llm" ? [table, ...providers] : [table]));
+  const named = NAMED_TABLES.flatMap((table) =>
+    Object.keys(valueAt(config, table) as object).map((name) => `${table}.${name}`),
+  );
+  const own = (section: string): string[] => named.filter((table) => table.startsWith(`${section}.`));
+  return SECTIONS.flatMap((section) => [
+    ...TABLES.filter((table) => table === section || table.startsWith(`${section}.`)),
+    ...own(section),
+  ]);
 }
 
 function valuesOf(table: string, config: Config): { key: string; value: string }[] {
-  const prefix = table.startsWith("llm.providers.") ? PROVIDER : table;
+  const named = namedTable(table);
+  const prefix = named === undefined ? table : `${named}.NAME`;
   return optionsOf(prefix).map(({ path, schema }) => {
     const key = path.slice(prefix.length + 1);
     return { key, value: literal(masked(schema, valueAt(config, `${table}.${key}`))) };

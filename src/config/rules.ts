@@ -4,6 +4,7 @@ import type { Limits } from "../core/limits.ts";
 import { parseAddress } from "./address.ts";
 import type { Where } from "./auth.ts";
 import { checkAuth } from "./auth.ts";
+import { checkToolServers } from "./mcp.ts";
 import { checkTls } from "./tls.ts";
 import { ConfigError } from "./error.ts";
 import type { Config } from "./schema.ts";
@@ -44,6 +45,7 @@ export function checkRules(config: Config, where: Where): string[] {
       `${where(path)}: it is missing: say where the API is, like http://127.0.0.1:11434/v1`,
     );
   }
+  checkToolServers(config.mcp.servers, where);
   const hosts = [server.host, ...(bind === null ? [] : [bind.host])];
   const warnings = [...checkAuth(config, bind?.host ?? null, where), ...checkTls(server, hosts, where)];
   if (gateway.heartbeat_interval_secs >= gateway.connection_timeout_secs) {

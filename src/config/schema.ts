@@ -79,6 +79,23 @@ const Provider = Type.Object({
   max_retries: integer(2, "Attempts after the first, before the first token.", [0, 10]),
 });
 
+/** `[mcp.servers.NAME]`: a command that is started, or the address of one that runs. */
+const ToolServer = Type.Object({
+  command: text("", "What to start; it is spoken to on its standard input and output."),
+  args: list("Its arguments."),
+  env: Type.Record(Type.String(), Type.String(), {
+    default: {},
+    description: "Its environment besides `PATH`, `HOME` and `LANG`; it inherits nothing else.",
+    secret: true,
+  }),
+  url: text("", "Where a server is reached by streamable HTTP, in place of a command."),
+  headers: Type.Record(Type.String(), Type.String(), {
+    default: {},
+    description: 'Headers sent with every request, as `{ Authorization = "Bearer …" }`.',
+    secret: true,
+  }),
+});
+
 /** Every option: its type, default and meaning. Whatever says something about options is made from this. */
 export const ConfigSchema = Type.Object({
   server: Type.Object({
@@ -182,6 +199,9 @@ export const ConfigSchema = Type.Object({
       "What a message does to a session that is still answering; `steer` puts it into the run that answers.",
     ),
   }),
+  mcp: Type.Object({
+    servers: Type.Record(Type.String(), ToolServer, { default: {} }),
+  }),
   tools: Type.Object({
     builtin: list("Built-in tools that exist, of `skill`, `skill_run`, `time`.", { value: ["skill"] }),
     policy: Type.Record(Type.String(), Type.String(), {
@@ -193,6 +213,10 @@ export const ConfigSchema = Type.Object({
       ["wait", "deny"],
       "wait",
       "What becomes of a call that asks while nobody is connected who may allow it.",
+    ),
+    mcp_json: toggle(
+      false,
+      "Tool servers of `./.mcp.json` (`mcpServers`) too; its commands are started with this user's rights.",
     ),
     approval_timeout_secs: integer(600, "How long a call waits for an answer.", [1, MONTH_SECS]),
     timeout_secs: integer(120, "Longest call of a tool.", [1, 3_600]),

@@ -136,6 +136,8 @@ export interface ToolServerState {
 export interface Tool extends ToolSpec {
   /** Where it comes from: "builtin", "skill", "mcp:NAME". */
   readonly source: string;
+  /** JSON Schema that arguments are checked against, where `parameters` may come from somebody hostile; without it, that. */
+  readonly checks?: Readonly<Record<string, unknown>>;
   /** Longest a call may take; without it the toolbox's own bound counts. */
   readonly timeout_ms?: number;
   /** Rejects with an error whose message the model is told. Stops within 100 ms of `signal`, with all it started. */

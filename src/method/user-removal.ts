@@ -8,8 +8,7 @@ import type { MethodDeps } from "./deps.ts";
 import type { EndDeps } from "./session-end.ts";
 import { endSession, shareDrop, takeBack, transferSession } from "./session-end.ts";
 
-/** They share commits. */
-const SESSIONS_AT_ONCE = 32;
+const SESSIONS_AT_ONCE = 50;
 const RETRY_MS = 5_000;
 
 export interface RemovalDeps extends EndDeps, Pick<MethodDeps, "store" | "limits"> {
@@ -82,18 +81,15 @@ export class Removals {
     for (;;) {
       const rows = await store.sessions({ user, shared: [], limit: SESSIONS_AT_ONCE });
       if (rows.length === 0) return count;
-      this.#checkOpen();
       const write = (command: CommandAppend): Promise<void> => appendAlone(this.#deps.journal, command);
-      const gone = await Promise.allSettled(
-        rows.map(({ id, owner, name }) => {
-          const session: SessionRef = { id, owner, name };
-          return inheritance.sessions === "delete"
-            ? endSession(this.#deps, session, by, write)
-            : transferSession(this.#deps, session, { to: inheritance.transfer_to, by }, write);
-        }),
-      );
-      for (const each of gone) if (each.status === "rejected") throw each.reason;
-      count += rows.length;
+      for (const { id, owner, name } of rows) {
+        this.#checkOpen();
+        const session: SessionRef = { id, owner, name };
+        await (inheritance.sessions === "delete"
+          ? endSession(this.#deps, session, by, write)
+          : transferSession(this.#deps, session, { to: inheritance.transfer_to, by }, write));
+        count++;
+      }
       // A run whose message was on its way when the user was shut out.
       await runs.stop(runs.ofOwner(user), { status: "aborted", ended_by: by, reason: "user deleted" });
       await new Promise<void>((resolve) => clock.after(0, resolve));

@@ -3,7 +3,7 @@ import type { ToolCall, ToolSpec } from "../core/ports.ts";
 
 export type ReadArguments = (
   call: ToolCall,
-  spec: ToolSpec,
+  spec: Pick<ToolSpec, "name" | "parameters">,
 ) =>
   | { readonly ok: true; readonly args: Record<string, unknown> }
   | { readonly ok: false; readonly why: string };

@@ -112,19 +112,6 @@ export function keysConformance(make: MakeStore): void {
     expect(await commit(store, at("6", START + DAY + 10))).toEqual([full]);
   });
 
-  test("what is over longest is erased first", async () => {
-    await using fixture = await make();
-    const { store } = fixture;
-    const record = (id: string, expires_at: number) =>
-      ({
-        kind: "record.put",
-        record: { collection: "c", id, owner: "ada", data: "{}", expires_at },
-      }) as const;
-    await commitAll(store, append(null, [], [record("later", START + 2), record("sooner", START + 1)]));
-    expect(await store.expire(START + 2, 1)).toBe(1);
-    expect((await store.records("c")).map(({ id }) => id)).toEqual(["later"]);
-  });
-
   test("expiry erases keys, tombstones and records that are over, so many of each", async () => {
     await using fixture = await make({ keys_per_user: 3 });
     const { store, clock } = fixture;

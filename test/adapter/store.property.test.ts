@@ -4,7 +4,7 @@ import type { AppendItem, NewEvent, RowChange, StoreItem } from "../../src/core/
 import type { Store } from "../../src/core/store.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
-import { auditRow, copyOf, createRow, event, key, put, run, START, storeClock } from "./store.builders.ts";
+import { copyOf, createRow, event, key, put, run, START, storeClock } from "./store.builders.ts";
 import { openSqlite } from "./store.sqlite.ts";
 
 const LIMITS = {
@@ -16,8 +16,6 @@ const LIMITS = {
   page_events: 3,
   page_bytes: 120,
   group_bytes: 300,
-  audit_rows: 3,
-  audit_ttl_secs: 2,
 };
 const SESSIONS = ["ses_0", "ses_1", "ses_2", "ses_3"];
 const USERS = ["ada", "bob"];
@@ -84,8 +82,6 @@ const anyRow: fc.Arbitrary<RowChange> = fc.oneof(
     .record({ id: pick("1", "2"), owner: user, data: pick("{}", "[]"), expires_at: fc.option(time) })
     .map((record): RowChange => ({ kind: "record.put", record: { collection: "c", ...record } })),
   pick("1", "2").map((id): RowChange => ({ kind: "record.drop", collection: "c", id })),
-  user.map((owner): RowChange => ({ kind: "session.transfer", owner })),
-  fc.record({ user, ts: time, action: pick("a", "a.b", "ab"), outcome: pick("ok", "X") }).map(auditRow),
 );
 
 const anyAppend: fc.Arbitrary<AppendItem> = fc.record({
@@ -130,10 +126,6 @@ const anyItem: fc.Arbitrary<StoreItem> = fc.oneof(
   {
     weight: 1,
     arbitrary: fc.record({ session, max_rows }).map((item): StoreItem => ({ kind: "erase", ...item })),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.record({ user, max_rows }).map((item): StoreItem => ({ kind: "forget", ...item })),
   },
   {
     weight: 1,
@@ -183,23 +175,9 @@ async function everything(store: Store) {
       ],
     });
   }
-  const audit = [
-    await store.audit({ limit: 9 }),
-    await store.audit({ limit: 2, user: "ada", action: "a", outcome: "refused", since: START + 1000 }),
-  ].map((rows) => rows.map(({ id: _, ...entry }) => entry));
   const records = [await store.records("c"), await store.records("c", "ada")];
   const trimmable = (await store.trimmable(START + 2000, 9)).toSorted();
-  const owners = await store.owners();
-  return {
-    lists,
-    sessions,
-    records,
-    trimmable,
-    audit,
-    owners,
-    run: await store.run("run_1"),
-    totals: await store.totals(),
-  };
+  return { lists, sessions, records, trimmable, run: await store.run("run_1"), totals: await store.totals() };
 }
 
 const step = fc.record({

@@ -2,8 +2,6 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { isLoopback, parseAddress } from "../../src/config/address.ts";
 import { closest } from "../../src/config/closest.ts";
-import { variableOf } from "../../src/config/environment.ts";
-import type { Option } from "../../src/config/options.ts";
 import { OPTIONS } from "../../src/config/options.ts";
 import { configTable, showConfig } from "../../src/config/print.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
@@ -147,33 +145,6 @@ describe("the file", () => {
 });
 
 describe("environment and flags", () => {
-  test("every option has a variable", () => {
-    const toml = '[llm.providers.my-one]\nbase_url = "http://localhost:1"';
-    for (const option of OPTIONS.filter(({ path }) => path !== "storage.url")) {
-      const path = option.path.replace("NAME", "my-one");
-      const { sources } = load({ toml, env: { ...companions(path), [variableOf(path)]: sample(option) } });
-      expect([path, sources.get(path)]).toEqual([path, "env"]);
-    }
-  });
-
-  /** What an option cannot be without. */
-  function companions(path: string): Record<string, string> {
-    if (!/^server\.tls\.(?!mode)/.test(path)) return {};
-    return { AGENTBUS_SERVER_TLS_CERT: "cert.pem", AGENTBUS_SERVER_TLS_KEY: "key.pem" };
-  }
-
-  function sample({ path, schema }: Option): string {
-    if (schema.values !== undefined) return (schema.values.find((each) => each !== "") ?? "").toUpperCase();
-    if (path === "gateway.bind") return "127.0.0.1:1";
-    if (schema.entries !== undefined) return "ada@example.com=ada:user";
-    if (path === "auth.modes") return "token, password";
-    if (path === "auth.password_hash")
-      return `$argon2id$v=19$m=19456,t=2,p=1$${"A".repeat(22)}$${"A".repeat(43)}`;
-    if (schema.type === "integer") return String(schema.default);
-    if (schema.type === "boolean") return "false";
-    return schema.type === "object" ? "a=b, c = d=e" : "value";
-  }
-
   test("lists, tables, switches and numbers are read from text", () => {
     const { config } = load({
       env: {

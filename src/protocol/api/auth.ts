@@ -117,7 +117,7 @@ export const authSessionRevoke = defineMethod({
   name: "auth_session.revoke",
   scope: null,
   mutates: true,
-  doc: "Ends an auth session and its connections: one of the caller's own user that may do no more than the caller, or anybody's for an administrator. Without an id, the one this request came with.",
+  doc: "Ends an auth session and its connections: the caller's own, or anybody's for an administrator. Without an id, the one this request came with.",
   audit: ({ auth_session_id }) => (auth_session_id === undefined ? {} : { target: auth_session_id }),
   params: Params({ auth_session_id: Type.Optional(Id) }),
   result: Type.Object({ revoked: Type.Boolean() }),

@@ -137,7 +137,6 @@ function changeRow(
       return null;
     }
     case "session.transfer":
-      if (session.state !== "live") return { ok: false, reason: "gone" };
       setRow(session, { owner: row.owner, name: null });
       return null;
     case "session.close":

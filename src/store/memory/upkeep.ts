@@ -165,46 +165,21 @@ function startCopy(
 }
 
 export function forget(state: MemoryState, { user, max_rows }: ForgetItem): ItemResult {
-  const keys = [...state.keys]
-    .filter(([, key]) => key.user === user)
-    .toSorted(([a, one], [b, other]) => one.created_at - other.created_at || (a < b ? -1 : 1))
-    .slice(0, max_rows);
+  const keys = [...state.keys].filter(([, key]) => key.user === user).slice(0, max_rows);
   for (const [id] of keys) state.keys.delete(id);
   return { ok: true, done: keys.length < max_rows };
 }
 
-/** What has expired longest goes first, as an index over the time has it. */
 export function expire(state: MemoryState, limits: Limits, now: number, max_rows: number): number {
-  const drop = <T>(
-    map: Map<string, T>,
-    isOver: (value: T) => boolean,
-    order: (one: T, other: T) => number,
-  ) => {
-    const over = [...map].filter(([, value]) => isOver(value));
-    const ids = over
-      .toSorted(([a, one], [b, other]) => order(one, other) || (a < b ? -1 : 1))
-      .slice(0, max_rows);
+  const drop = <T>(map: Map<string, T>, expired: (value: T) => boolean) => {
+    const ids = [...map].filter(([, value]) => expired(value)).slice(0, max_rows);
     for (const [id] of ids) map.delete(id);
     return ids.length;
   };
-  const { keys, tombstones, records } = state;
-  const { key_ttl_secs, tombstone_ttl_secs } = limits;
   return (
     expireAudit(state.audit, limits, now, max_rows) +
-    drop(
-      keys,
-      ({ created_at }) => !withinTtl(created_at, key_ttl_secs, now),
-      (a, b) => a.created_at - b.created_at,
-    ) +
-    drop(
-      tombstones,
-      ({ deleted_at }) => !withinTtl(deleted_at, tombstone_ttl_secs, now),
-      (a, b) => a.deleted_at - b.deleted_at,
-    ) +
-    drop(
-      records,
-      ({ row }) => row.expires_at !== null && row.expires_at <= now,
-      (a, b) => (a.row.expires_at ?? 0) - (b.row.expires_at ?? 0) || a.place - b.place,
-    )
+    drop(state.keys, ({ created_at }) => !withinTtl(created_at, limits.key_ttl_secs, now)) +
+    drop(state.tombstones, ({ deleted_at }) => !withinTtl(deleted_at, limits.tombstone_ttl_secs, now)) +
+    drop(state.records, ({ row }) => row.expires_at !== null && row.expires_at <= now)
   );
 }

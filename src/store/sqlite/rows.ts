@@ -34,10 +34,7 @@ export function createRowWriter(
      WHERE session_key = ?`,
   );
   const transfer = createTransfer(db, sessions, quotas);
-  const bury = hold(
-    db,
-    "INSERT OR REPLACE INTO tombstones (id, owner, name, epoch, deleted_at) VALUES (?, ?, ?, ?, ?)",
-  );
+  const bury = hold(db, "INSERT INTO tombstones (id, owner, name, epoch, deleted_at) VALUES (?, ?, ?, ?, ?)");
   function close(session: WorkingSession, at: number): null {
     if (session.state === "deleting") return null;
     bury.run(session.id, session.owner, session.name, session.epoch, at);
@@ -88,8 +85,7 @@ export function createRowWriter(
 function createTransfer(db: Database, sessions: WorkingSessions, quotas: Quotas) {
   const own = hold(db, "UPDATE sessions SET owner = ? WHERE session_key = ?");
   const ownRuns = hold(db, "UPDATE runs SET owner = ? WHERE session_key = ?");
-  return (session: WorkingSession, owner: string): Refused | null => {
-    if (session.state !== "live") return { ok: false, reason: "gone" };
+  return (session: WorkingSession, owner: string): null => {
     // Without its name first: the new owner may have one that is called so.
     sessions.change(session, { name: null });
     sessions.flush(session);
