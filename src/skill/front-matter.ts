@@ -20,6 +20,7 @@ const LICENSE_CHARS = 1_024;
 const COMPATIBILITY_CHARS = 500;
 const TOOLS = 256;
 const FRONT_MATTER_CHARS = 16 * 1_024;
+const REASON_CHARS = 200;
 /** Metadata is a map in a map; a little more does no harm. */
 const YAML_DEPTH = 8;
 
@@ -96,7 +97,8 @@ function whatIsWrong(error: unknown): string {
   // The line in the file: "---" comes before.
   const line = error.mark === undefined ? "" : ` at line ${error.mark.line + 2}`;
   const [, words] = WORDS.find(([begin]) => error.reason.startsWith(begin)) ?? [];
-  return `${line}: ${words ?? error.reason}`;
+  // It may quote what the file says.
+  return `${line}: ${words ?? error.reason.slice(0, REASON_CHARS).replaceAll(/\p{Cc}/gu, "\uFFFD")}`;
 }
 
 function required(fields: Map<string, unknown>, key: string, most: number): string {

@@ -23,7 +23,8 @@ export interface Views {
 export function viewsOf(looks: readonly Look[], max_bytes: number): Views {
   const groups = Map.groupBy(
     looks.flatMap(({ found }) => found),
-    ({ name }) => name,
+    // Folders may be called anything, also what a terminal would heed.
+    ({ name }) => name.replaceAll(/\p{Cc}/gu, "\uFFFD"),
   );
   const views: SkillView[] = [];
   const usable = new Map<string, Skill>();
@@ -34,7 +35,7 @@ export function viewsOf(looks: readonly Look[], max_bytes: number): Views {
     for (const skill of group) {
       const { good, folder } = skill;
       if (used !== null || good === null || folder === null) {
-        views.push(viewOf(skill, used));
+        views.push(viewOf({ ...skill, name }, used));
         continue;
       }
       bytes += Buffer.byteLength(good.body);

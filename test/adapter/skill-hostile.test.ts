@@ -113,6 +113,14 @@ describe("a skill that is no skill is told, reads nothing, and the others are us
     expect(socket.unix).toBeString();
   });
 
+  test("a folder whose name a terminal would heed is told by another", async () => {
+    await using made = await world();
+    await made.write("skills/\u001b[2J\nx/SKILL.md", skillText("x"));
+    await made.catalogue.start();
+    expect(made.states()).toEqual(["good ready", "\uFFFD[2J\uFFFDx broken"].toSorted());
+    expect(JSON.stringify(made.log.lines)).not.toContain("\\u001b");
+  });
+
   test("one that was good and becomes a link out is used no more", async () => {
     await using made = await world();
     await made.catalogue.start();

@@ -177,6 +177,13 @@ describe("is refused, in one line that says what to do:", () => {
     expect(refusal(text)).toBe(why);
   });
 
+  test("what a reason quotes is short, and nothing that a terminal would heed", () => {
+    const why = refusal(skill(`${MINIMAL}\nx: !\u001b[2J${"a".repeat(1_000)} b`));
+    expect(why).toStartWith("the front matter is no YAML at line 4: ");
+    expect(why.length).toBeLessThan(300);
+    expect(why).not.toContain("\u001b");
+  });
+
   test.each(["A", "a b", "a_b", "-a", "a-", "a--b", "ä", "a/b", "..", 'a"b', "a\nb"])(
     "the name %j",
     (name) => {
