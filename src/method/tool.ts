@@ -37,6 +37,7 @@ async function approve(deps: MethodDeps, params: Approve, call: Call): Promise<u
   const { directory, approvals, grants, journal, clock } = deps;
   const session = await directory.find(call.user, params.session_id, "write");
   call.audited?.concerns(session.id);
+  call.audited?.concerns(session.id);
   const waiting = approvals.get(params.approval_id);
   if (waiting?.session !== session.id) throw await whyNot(deps, session, params.approval_id);
   directory.require(session, call.user, "write");

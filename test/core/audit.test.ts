@@ -1,3 +1,4 @@
+import { Type } from "@sinclair/typebox";
 import { expect, test } from "bun:test";
 import { Audit } from "../../src/core/audit.ts";
 import type { AuditEntry, StoreItem } from "../../src/core/operation.ts";
@@ -5,7 +6,11 @@ import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Credentials } from "../../src/core/principal.ts";
 import { authSessionMethods } from "../../src/method/auth-session.ts";
 import { tokenMethods } from "../../src/method/token.ts";
+import { append } from "../../src/method/append.ts";
+import { handle } from "../../src/method/registry.ts";
+import { defineMethod } from "../../src/protocol/methods.ts";
 import type { Scope } from "../../src/protocol/schema.ts";
+import { Empty, IdempotencyKey, Params } from "../../src/protocol/schema.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
 import { manualClock } from "../support/clock.ts";
 import { silentLog, startEngine, until } from "../support/engine.ts";
@@ -233,5 +238,36 @@ test("who logs in with ever new credentials hides nobody else's login", async ()
   clock.advance(3_600_000);
   // The rest is still hers.
   expect((await entries()).slice(257)).toMatchObject([{ user: "eve", remote: "*", count: 5_000 - 256 }]);
+  await close();
+});
+
+test("a request that is repeated with its key is only counted: it did nothing", async () => {
+  const { engine, connect, entries, clock, close } = await stage();
+  const once = defineMethod({
+    name: "app.once",
+    scope: null,
+    mutates: true,
+    idempotent: true,
+    doc: "",
+    audit: ({ target }) => ({ target }),
+    params: Params({ target: Type.String(), idempotency_key: Type.Optional(IdempotencyKey) }),
+    result: Empty,
+  });
+  const handler = handle(once, (_params, call) => {
+    const nothing = { session: null, events: [], rows: [], remember: {} };
+    append(call, engine.journal, clock.now(), { ...nothing, committed: () => ({}) });
+    return undefined;
+  });
+  engine.registry.add(handler);
+  const ann = connect("ann");
+  for (let i = 0; i < 20; i++) await ann.request("app.once", { target: "a", idempotency_key: "k" });
+  await expect(ann.request("app.once", { target: "b", idempotency_key: "k" })).rejects.toMatchObject({
+    reason: "IDEMPOTENCY_MISMATCH",
+  });
+  expect((await entries()).map(({ target, outcome }) => [target, outcome])).toEqual([
+    ["a", "ok"],
+    ["a", "ok"],
+    ["b", "IDEMPOTENCY_MISMATCH"],
+  ]);
   await close();
 });
