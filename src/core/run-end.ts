@@ -94,8 +94,10 @@ export class RunEnd {
     const tail = await journal.tails.pin(session, "run").catch(() => null);
     const { run } = state();
     if (tail === null) return done(run);
-    const left = await leftOf(run, session, tail, store);
+    const left = await leftOf(run, session, tail, store).catch(() => null);
     journal.tails.release(session.id);
+    // What the end has to say stands in the log alone, so a read that fails is done again.
+    if (left === null) return this.#again(RETRY_MS);
     const { message_id, ...bare } = run;
     const kept = left.open.length === 0 || message_id === undefined ? bare : { ...bare, message_id };
     this.#append({ run: kept, deltas: [], rows: [], ...left });
@@ -131,7 +133,10 @@ export class RunEnd {
     if (reason !== "skipped") refused(outcome);
     if (reason === "full") this.#isFull = true;
     const soon = reason === "skipped" || reason === "full";
-    this.#deps.clock.after(soon ? 0 : RETRY_MS, () => void this.#fromLog());
-    return undefined;
+    return this.#again(soon ? 0 : RETRY_MS);
+  }
+
+  #again(wait_ms: number): void {
+    this.#deps.clock.after(wait_ms, () => void this.#fromLog());
   }
 }

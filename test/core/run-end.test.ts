@@ -3,6 +3,7 @@ import { systemClock } from "../../src/clock.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { StoreItem } from "../../src/core/operation.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
+import { manualClock } from "../support/clock.ts";
 import type { Script } from "../support/engine.ts";
 import { startEngine, until } from "../support/engine.ts";
 import { withFaults } from "../support/fault-store.ts";
@@ -64,5 +65,33 @@ test("an empty answer that reaches a quota did not complete", async () => {
     event: "run.failed",
     payload: { run: { error: { code: "CONFLICT", details: { kind: "full" } } } },
   });
+  await scene.close();
+});
+
+test("a read that fails while the end is made from the log is done again, and is nobody's unhandled error", async () => {
+  const limits = { ...DEFAULT_LIMITS, delta_window_ms: 0 };
+  const clock = manualClock();
+  const memory = createMemoryStore({ clock, limits });
+  let fails = 2;
+  const { store, faults } = withFaults({
+    ...memory,
+    runMessages: (session, run_id) =>
+      fails-- > 0 ? Promise.reject(new Error("the disk")) : memory.runMessages(session, run_id),
+  });
+  const script: Script = async function* () {
+    yield { type: "text", text: "one" };
+    yield { type: "done", finish_reason: "stop" };
+  };
+  const scene = await startEngine({ store, limits, script, clock });
+  const socket = scene.connect();
+  await socket.request("session.create", { session_id: "s" });
+  faults.failItem(startsMessage, FULL);
+  await socket.request("chat.send", { session_id: "s", message: "hi" });
+  await until(() => {
+    clock.advance(100);
+    return scene.engine.runs.lanes.running === 0;
+  }, "the end");
+  expect(fails).toBeLessThan(0);
+  expect(socket.events().at(-1)).toMatchObject({ event: "run.failed" });
   await scene.close();
 });
