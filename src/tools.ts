@@ -1,11 +1,19 @@
+import { addressMatcher } from "./auth/address.ts";
 import type { Config } from "./config.ts";
 import { configured } from "./config/error.ts";
 import type { Clock, Logger, Tool, ToolSource } from "./core/ports.ts";
 import type { EngineOptions } from "./engine.ts";
 import { SKILL_TOOLS } from "./skill/tools.ts";
+import { createReach } from "./tool/fetch-reach.ts";
+import { resolveHost } from "./tool/fetch-request.ts";
+import { httpFetchTool } from "./tool/http-fetch.ts";
+import { listFilesTool } from "./tool/list-files.ts";
 import { createPolicy } from "./tool/policy.ts";
+import { readFileTool } from "./tool/read-file.ts";
 import { createToolbox } from "./tool/registry.ts";
 import { timeTool } from "./tool/time.ts";
+import type { Workspace } from "./tool/workspace.ts";
+import { createWorkspace } from "./tool/workspace.ts";
 
 type ToolOptions = Pick<
   EngineOptions,
@@ -20,7 +28,7 @@ export function toolsOf(
   sources: readonly ToolSource[],
 ): ToolOptions {
   const { tools, agent, limits } = config;
-  const builtin = builtinTools(tools.builtin, clock);
+  const builtin = builtinTools(config, clock);
   return {
     toolbox: createToolbox({
       sources: [{ tools: () => builtin }, ...sources],
@@ -41,12 +49,28 @@ export function toolsOf(
   };
 }
 
-function builtinTools(names: readonly string[], clock: Clock): Tool[] {
-  const known = new Map([["time", () => timeTool(clock)]]);
+function builtinTools({ tools, limits, server }: Config, clock: Clock): Tool[] {
+  const secrets = [server.data_dir, server.tls.key].filter((path) => path !== "");
+  const workspace = (name: string): Workspace => {
+    if (tools.workspace !== "") return createWorkspace(tools.workspace, secrets);
+    throw new Error(
+      `tools.workspace is not set, and ${name} of tools.builtin needs it: set it to the directory whose files may be read`,
+    );
+  };
+  const known = new Map<string, (name: string) => Tool>([
+    ["time", () => timeTool(clock)],
+    [
+      "http_fetch",
+      () =>
+        httpFetchTool({ reach: createReach(tools.http_allow, addressMatcher), resolve: resolveHost, limits }),
+    ],
+    ["read_file", (name) => readFileTool(workspace(name), limits)],
+    ["list_files", (name) => listFilesTool(workspace(name), limits)],
+  ]);
   return configured(() =>
-    names.flatMap((name) => {
+    tools.builtin.flatMap((name) => {
       const make = known.get(name);
-      if (make !== undefined) return make();
+      if (make !== undefined) return make(name);
       // Their source is the skills.
       if (SKILL_TOOLS.includes(name)) return [];
       const all = [...SKILL_TOOLS, ...known.keys()].join(", ");

@@ -32,6 +32,7 @@ const PLACES: Record<string, readonly string[]> = {
   openai: ["provider"],
   "@cfworker/json-schema": ["tool"],
   "@modelcontextprotocol/client": ["tool"],
+  htmlparser2: ["tool"],
   pino: ["log"],
   "pino-pretty": ["log"],
   "bun:sqlite": ["store"],

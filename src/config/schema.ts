@@ -203,7 +203,14 @@ export const ConfigSchema = Type.Object({
     servers: Type.Record(Type.String(), ToolServer, { default: {} }),
   }),
   tools: Type.Object({
-    builtin: list("Built-in tools that exist, of `skill`, `skill_run`, `time`.", { value: ["skill"] }),
+    builtin: list(
+      "Built-in tools that exist, of `skill`, `skill_run`, `time`, `http_fetch`, `read_file` and `list_files`.",
+      { value: ["skill"] },
+    ),
+    workspace: place("Directory whose files `read_file` and `list_files` show."),
+    http_allow: list(
+      "What `http_fetch` may reach besides the public internet: addresses, ranges, hosts, `*.domain`, each perhaps with a `:port`.",
+    ),
     policy: Type.Record(Type.String(), Type.String(), {
       default: { "*": "ask", skill: "allow" },
       description:
