@@ -12,6 +12,7 @@ import { memory } from "./memory.ts";
 import { reconnect } from "./reconnect.ts";
 import { replay } from "./replay.ts";
 import { sessions } from "./sessions.ts";
+import { skills } from "./skills.ts";
 import { start } from "./start.ts";
 import { status } from "./status.ts";
 import { streams } from "./streams.ts";
@@ -37,6 +38,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "replay", run: replay },
   { name: "reconnect", run: reconnect },
   { name: "sessions", run: sessions },
+  { name: "skills", run: skills },
   { name: "logins", run: logins },
   { name: "handshakes", run: handshakes },
 ];
