@@ -5,6 +5,7 @@ import { checkClock, checkProviders } from "./doctor-provider.ts";
 import { checkCertificate } from "./doctor-tls.ts";
 import { checkDataDir, checkDisk, checkToken } from "./doctor-storage.ts";
 import { checkSkills } from "./doctor-skills.ts";
+import { checkToolServers } from "./doctor-tools.ts";
 import { checkTailscale } from "./doctor-tailscale.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
 import type { Config } from "./configuration.ts";
@@ -58,6 +59,7 @@ async function examine(input: Input, io: Io): Promise<Finding[]> {
   findings.push(...checkCertificate(config));
   findings.push(await checkPort(config), ...(await checkRunning(config)));
   findings.push(...(await checkTailscale(config)), ...(await checkSkills(config, io.cwd)));
+  findings.push(...(await checkToolServers(config, io.cwd)));
   const { findings: providers, date } = await checkProviders(config.llm);
   findings.push(...providers, checkClock(date));
   return findings;

@@ -30,6 +30,7 @@ import type { sessionUnshare, sessionUnsubscribe, sessionUpdate } from "../proto
 import type { skillList, skillReload } from "../protocol/api/skill.ts";
 import type { clientDisconnect, clientList, connect, heartbeat } from "../protocol/api/system.ts";
 import type { systemDescribe, systemInfo, systemStats, systemStatus } from "../protocol/api/system.ts";
+import type { toolApprove, toolList } from "../protocol/api/tool.ts";
 import type { userDelete, userDisable, userList } from "../protocol/api/user.ts";
 import type { ParamsOf, ResultOf } from "../protocol/methods.ts";
 
@@ -56,6 +57,8 @@ export interface Methods {
   "session.subscribe": typeof sessionSubscribe;
   "session.unsubscribe": typeof sessionUnsubscribe;
   "presence.list": typeof presenceList;
+  "tool.list": typeof toolList;
+  "tool.approve": typeof toolApprove;
   "run.get": typeof runGet;
   "run.list": typeof runList;
   "run.wait": typeof runWait;

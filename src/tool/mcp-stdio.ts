@@ -98,7 +98,7 @@ export class StdioTransport implements ToolTransport {
   /** Resolves when it has ended and the rest of its process group was killed. */
   async close(): Promise<void> {
     const child = this.#child;
-    if (child === null || this.#isOver) return this.#exited.promise;
+    if (child === null || this.#isOver) return;
     child.stdin.end();
     this.#signal("SIGTERM");
     const cancel = this.#options.clock.after(STOP_MS, () => this.kill());
@@ -159,15 +159,12 @@ export class StdioTransport implements ToolTransport {
     const wrong = this.#intake.take(1, line.length);
     if (wrong !== null) return this.#refuse(wrong);
     if (line === "") return true;
-    let message: unknown;
     try {
-      message = JSON.parse(line);
-    } catch {
-      this.onerror?.(new Error("it wrote a line that is no message to its standard output"));
-      return true;
+      // What is JSON and no message of the protocol is sorted out by who listens.
+      this.onmessage?.(JSON.parse(line) as JSONRPCMessage);
+    } catch (cause) {
+      this.onerror?.(new Error("it wrote a line that is no message to its standard output", { cause }));
     }
-    // What is no message of the protocol either is sorted out by who listens.
-    this.onmessage?.(message as JSONRPCMessage);
     return !this.#isOver;
   }
 
