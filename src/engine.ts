@@ -20,7 +20,7 @@ import { Runs } from "./core/runs.ts";
 import type { SessionRef } from "./core/session.ts";
 import { Directory, nameOf, namingsOf, topicOf } from "./core/session.ts";
 import { SampledLog } from "./core/sampled-log.ts";
-import { Slots } from "./core/slots.ts";
+import { inTurns, Slots } from "./core/slots.ts";
 import { Stats } from "./core/stats.ts";
 import type { Tail } from "./core/tail.ts";
 import { auditMethods } from "./method/audit.ts";
@@ -38,6 +38,9 @@ import { toolMethods } from "./method/tool.ts";
 import type { GatewayError } from "./protocol/errors.ts";
 import type { StoredEvent } from "./protocol/frames.ts";
 import { encodeEvent } from "./protocol/frames.ts";
+
+/** Reads for readers that begin in one turn of the event loop, where others wait for them. */
+const READS_IN_TURN = 8;
 
 export interface EngineOptions {
   readonly name: string;
@@ -148,7 +151,8 @@ function createCore(options: EngineOptions) {
   const journal = new Journal({ store, clock, limits, log, publish, onStorage, fatal: options.fatal });
   const audit = new Audit({ journal, clock, log });
   const base = { journal, store, clock, limits, log };
-  const reads = new Slots(limits.store_reads);
+  // Begun at once, the next read would be answered in this turn, and so on: nobody else would be heard in between.
+  const reads = new Slots(limits.store_reads, inTurns(clock, READS_IN_TURN));
   const followers = new Followers({
     ...base,
     reads,

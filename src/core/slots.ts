@@ -1,11 +1,16 @@
+import type { Clock } from "./ports.ts";
+
 /** A bound on how much goes on at once; those over it wait in order. */
 export class Slots {
   readonly #limit: number;
+  readonly #pass: (next: () => void) => void;
   #used = 0;
   #waiting: (() => void)[] = [];
 
-  constructor(limit: number) {
+  /** `pass` lets the next one go on that waits; at once, unless it puts that off. */
+  constructor(limit: number, pass: (next: () => void) => void = (next) => next()) {
     this.#limit = limit;
+    this.#pass = pass;
   }
 
   get used(): number {
@@ -24,7 +29,19 @@ export class Slots {
       const next = this.#waiting.shift();
       // A waiter takes the place over; the number in use stays.
       if (next === undefined) this.#used--;
-      else next();
+      else this.#pass(next);
     }
   }
+}
+
+/** Lets those that wait go on a few in each turn of the event loop, in order, so that others are heard in between. */
+export function inTurns(clock: Pick<Clock, "after">, few: number): (next: () => void) => void {
+  const line: (() => void)[] = [];
+  const turn = (): void => {
+    for (const next of line.splice(0, few)) next();
+    if (line.length > 0) clock.after(0, turn);
+  };
+  return (next) => {
+    if (line.push(next) === 1) clock.after(0, turn);
+  };
 }

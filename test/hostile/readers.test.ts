@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connectNarrow } from "../support/narrow-socket.ts";
 import { openEvents } from "../support/sse-client.ts";
 import { openSocket } from "../support/ws-client.ts";
 import type { Arena } from "./beside.ts";
 import { ANY_RATE, crowd, openArena, until } from "./beside.ts";
-import { frame, head, TEXT, upgradeHead } from "./raw-peer.ts";
+import { dial, dialSocket, frame, head, TEXT, upgradeHead } from "./raw-peer.ts";
 
 /** Readers that never read, while others do. */
 
@@ -89,3 +89,47 @@ test("200 sockets and 200 event streams that never read are ended; who reads mis
     await reading.catch(() => undefined);
     for (const reader of readers) reader[Symbol.dispose]();
   }));
+
+describe("answers that nobody reads", () => {
+  const LONG = "long";
+  const MESSAGES = 300;
+  beforeAll(async () => {
+    await arena.call("session.create", { session_id: LONG });
+    const content = "x".repeat(MESSAGE_BYTES / 2);
+    await crowd(MESSAGES, 8, () => arena.call("chat.inject", { session_id: LONG, role: "user", content }));
+  });
+  const paths: [string, () => string][] = [
+    ["pages of a history", () => `/api/v1/sessions/${LONG}/messages?limit=1000`],
+    ["the description of the API", () => "/docs/json"],
+    ["a script of its pages", () => "/docs/swagger-ui.js"],
+  ];
+
+  test.each(paths)("250 at once over HTTP: %s", (_, path) =>
+    arena.beside(async () => {
+      const peers = await Promise.all(Array.from({ length: 250 }, () => dial(arena.port)));
+      for (const peer of peers) peer.pause();
+      await Promise.all(
+        peers.map((peer) => peer.write(`${head(`GET ${path()}`, arena.port, bearer())}\r\n`)),
+      );
+      expect((await arena.ask("GET", path(), { headers: bearer() })).status).toBe(200);
+      for (const peer of peers) peer[Symbol.dispose]();
+    }),
+  );
+
+  test("a long log from its beginning, on 50 sockets, four times each", () =>
+    arena.beside(async () => {
+      const peers = await Promise.all(Array.from({ length: 50 }, () => dialSocket(arena.port, bearer())));
+      for (const peer of peers) {
+        peer.pause();
+        for (let i = 0; i < 4; i++) {
+          const params = { session_id: LONG, after: 0, catch_up: "log" };
+          const request = { type: "req", id: `r${i}`, method: "session.subscribe", params };
+          await peer.write(frame({ opcode: TEXT, payload: JSON.stringify(request) }));
+        }
+      }
+      await arena.call("chat.history", { session_id: LONG, limit: 1_000 });
+      for (const peer of peers) peer.resume();
+      await until(() => peers.every((peer) => peer.bytes > MESSAGES * (MESSAGE_BYTES / 2)), "the log");
+      for (const peer of peers) peer[Symbol.dispose]();
+    }));
+});
