@@ -17,6 +17,17 @@ const WHY_CHARS = 1_000;
 export function createReadArguments(): ReadArguments {
   const validators = new WeakMap<object, Validator>();
 
+  /** Null: the validator gave up, as it does on a reference to nothing, and on one to itself that goes deeper than the stack. */
+  function check(parameters: ToolSpec["parameters"], args: object) {
+    try {
+      const validator = validators.get(parameters) ?? new Validator(parameters, "2020-12", true);
+      validators.set(parameters, validator);
+      return validator.validate(args);
+    } catch {
+      return null;
+    }
+  }
+
   return ({ arguments: text }, { name, parameters }) => {
     let args: unknown;
     try {
@@ -29,12 +40,11 @@ export function createReadArguments(): ReadArguments {
     if (typeof args !== "object" || args === null || Array.isArray(args)) {
       return no(`the arguments of ${name} are no JSON object`);
     }
-    let validator = validators.get(parameters);
-    if (validator === undefined) {
-      validator = new Validator(parameters, "2020-12", true);
-      validators.set(parameters, validator);
+    const checked = check(parameters, args);
+    if (checked === null) {
+      return no(`the arguments of ${name} cannot be checked: they are too deep, or its schema is none`);
     }
-    const { valid, errors } = validator.validate(args);
+    const { valid, errors } = checked;
     if (valid) return { ok: true, args: args as Record<string, unknown> };
     const last = errors.at(-1);
     return no(

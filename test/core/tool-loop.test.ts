@@ -92,6 +92,35 @@ describe("a turn that calls tools", () => {
     expect(asked[0]?.tools?.map(({ name }) => name)).toEqual(["count"]);
   });
 
+  test("arguments that a schema cannot be held against are told to the model as that, and end no run", async () => {
+    const deep = `${'{"a":'.repeat(50_000)}1${"}".repeat(50_000)}`;
+    const recursive = { type: "object", properties: { a: { $ref: "#" } } };
+    const broken = { type: "object", properties: { a: { $ref: "#/nowhere" } } };
+    const { script, asked } = model(
+      [
+        { tool_call_id: "1", name: "tree", arguments: deep },
+        { tool_call_id: "2", name: "broken", arguments: '{"a":1}' },
+        call("fine", { n: 1 }, "3"),
+      ],
+      "done",
+    );
+    const tools = [
+      { ...tool("tree"), parameters: recursive },
+      { ...tool("broken"), parameters: broken },
+      tool("fine"),
+    ];
+    const { connect } = await start({ script, tools });
+    const owner = connect();
+    await say(owner);
+    await until(() => owner.events().some(({ event }) => event === "run.completed"), "the run completes");
+    const told = (asked[1]?.messages ?? []).flatMap((each) => (each.role === "tool" ? [each.content] : []));
+    expect(told).toEqual([
+      "the arguments of tree cannot be checked: they are too deep, or its schema is none",
+      "the arguments of broken cannot be checked: they are too deep, or its schema is none",
+      "fine:1",
+    ]);
+  });
+
   test("ids that come again get names of their own", async () => {
     const { script } = model(
       [call("a", { n: 1 }, "x")],
