@@ -24,11 +24,8 @@ export class Grants {
   /** What makes a tool allowed; `added` has to follow its commit. */
   row(session: SessionRef, tool: string, by: string): RowChange {
     const data = JSON.stringify({ tool, by });
-    const id = `${session.id}/${tool}`;
-    return {
-      kind: "record.put",
-      record: { collection: GRANTS, id, owner: session.id, data, expires_at: null },
-    };
+    const record = { collection: GRANTS, id: idOf(session, tool), owner: session.id, data, expires_at: null };
+    return { kind: "record.put", record };
   }
 
   added(session: SessionRef, tool: string): void {
@@ -37,6 +34,16 @@ export class Grants {
       (tools) => tools.add(tool),
       () => undefined,
     );
+  }
+
+  /** What takes back all that is allowed; `forget` has to follow its commit. */
+  async drops(session: SessionRef): Promise<RowChange[]> {
+    const tools = await this.#load(session.id);
+    return [...tools].map((tool) => ({ kind: "record.drop", collection: GRANTS, id: idOf(session, tool) }));
+  }
+
+  forget(session: SessionRef): void {
+    this.#sessions.delete(session.id);
   }
 
   #load(id: string): Promise<Set<string>> {
@@ -53,4 +60,8 @@ export class Grants {
     const rows = await this.#store.records(GRANTS, id);
     return new Set(rows.map(({ data }) => (JSON.parse(data) as { tool: string }).tool));
   }
+}
+
+function idOf(session: SessionRef, tool: string): string {
+  return `${session.id}/${tool}`;
 }

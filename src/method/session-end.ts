@@ -8,7 +8,7 @@ import { withTail } from "./deps.ts";
 
 export type EndDeps = Pick<
   MethodDeps,
-  "runs" | "journal" | "directory" | "connections" | "clock" | "changes" | "maintenance"
+  "runs" | "journal" | "directory" | "connections" | "clock" | "changes" | "maintenance" | "grants"
 >;
 
 /** Appends, and resolves when it is committed. */
@@ -65,7 +65,8 @@ export async function endSession(
 
 /**
  * Gives a session to another user, who calls it by the gateway's id: the name was the choice of the one before, and becomes
- * the title where there is none. Its runs end; who it is shared with keeps it.
+ * the title where there is none. Its runs end, and what tools were allowed in it is asked for again; who
+ * it is shared with keeps it.
  */
 export async function transferSession(
   deps: EndDeps,
@@ -73,10 +74,11 @@ export async function transferSession(
   { to, by }: { readonly to: string; readonly by: string },
   write: Write,
 ): Promise<void> {
-  const { runs, journal, directory, clock } = deps;
+  const { runs, journal, directory, clock, grants } = deps;
   if (journal.refused !== null) throw storageRefuses();
   const reopen = await runs.shut(session.id, { status: "aborted", ended_by: by, reason: "transferred" });
   try {
+    const taken = await grants.drops(session);
     await withTail(deps, session, async ({ row }) => {
       const { model, system_prompt, metadata, archived } = row;
       const title = row.title === "" ? (row.name ?? "") : row.title;
@@ -88,10 +90,12 @@ export async function transferSession(
           { kind: "session.update", title, model, system_prompt, metadata, archived },
           { kind: "session.transfer", owner: to },
           shareDrop(session.id, to),
+          ...taken,
         ],
         remember: {},
         committed: ({ tail }) => {
           directory.transferred(session, to);
+          grants.forget(session);
           if (tail !== null) Object.assign(tail.row, { owner: to, name: null });
           return {};
         },

@@ -3,6 +3,10 @@ import { systemClock } from "../../src/clock.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Tool, ToolCall } from "../../src/core/ports.ts";
 import type { Store } from "../../src/core/store.ts";
+import type { SessionRef } from "../../src/core/session.ts";
+import type { CommandAppend } from "../../src/method/append.ts";
+import { appendAlone } from "../../src/method/append.ts";
+import { transferSession } from "../../src/method/session-end.ts";
 import type { Approval } from "../../src/protocol/entities.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
 import { manualClock } from "../support/clock.ts";
@@ -272,4 +276,22 @@ test("a repeated answer is counted in the audit trail, and told to nobody it is 
   expect(await store.audit({ limit: 50, action: "tool.approve" })).toHaveLength(2);
   await owner.request("session.unshare", { session_id: "s", user: "bob" });
   await expect(answer()).rejects.toMatchObject({ reason: "NOT_FOUND" });
+});
+
+test("what was allowed goes when the session becomes somebody else's", async () => {
+  const { connect, engine, made } = await start();
+  const owner = connect();
+  await send(owner);
+  const { approval_id } = await waiting(owner);
+  const answer = { session_id: "s", approval_id, decision: "allow", remember: "session" };
+  await owner.request("tool.approve", answer);
+  await completed(owner);
+  const session = engine.directory.known("owner", "s") as SessionRef;
+  const write = (command: CommandAppend): Promise<void> => appendAlone(engine.journal, command);
+  const to = { to: "heir", by: "owner" };
+  await transferSession({ ...engine, clock: systemClock }, session, to, write);
+  const heir = connect("heir");
+  await heir.request("chat.send", { session_id: session.id, message: "go" });
+  expect((await waiting(heir)).name).toBe("risky");
+  expect(made).toHaveLength(1);
 });
