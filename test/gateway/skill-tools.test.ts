@@ -108,6 +108,16 @@ test("what becomes of a skill during a run counts from the next call on, and not
   expect(told).toEqual(steps.map(([, , what]) => what));
 }, 60_000);
 
+test("where the policy denies the tool, nothing is said of skills", async () => {
+  await using stack = await startStack({ config: { tools: { policy: { "*": "deny" } } } });
+  await addSkill(stack, "data/skills/pdf");
+  await stack.owner.call("skill.reload");
+  stack.model.reply().text("ok");
+  await say(stack.owner, { session_id: "s", message: "go" });
+  const [{ body } = { body: null }] = stack.model.requests;
+  expect([body.tools, body.messages]).toEqual([undefined, [{ role: "user", content: "go" }]]);
+});
+
 test("scripts are off until they are wished for", async () => {
   await using stack = await startStack();
   await addScript(stack, "echo ran");

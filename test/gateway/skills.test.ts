@@ -11,10 +11,16 @@ test("a skill that is dropped into the data directory is announced to those who 
   await using stack = await startStack();
   await using reader = await (await stack.guest({ user: "ann", role: "viewer" })).connect({});
   await using writer = await (await stack.guest({ user: "bob", scopes: ["chat.write"] })).connect({});
+  await stack.owner.call("session.create", { session_id: "s" });
+  const stream = await stack.owner.events("/api/v1/sessions/s/events");
+  await stream.next(({ event }) => event === "session.synced");
   await addSkill(stack, "data/skills/pdf");
   const signal = (await reader.nextEvent("skill.changed")).json;
   expect(signal).toMatchObject({ type: "event", payload: { names: ["pdf"] } });
   expect(signal).not.toHaveProperty("seq");
+  const streamed = await stream.next(({ event }) => event === "skill.changed");
+  expect(JSON.parse(streamed.data)).toEqual(signal);
+  stream.close();
   const listed = await reader.request("skill.list");
   const pdf = { name: "pdf", directory: "<data_dir>/skills", description: "What pdf is for." };
   expect(listed).toEqual({
