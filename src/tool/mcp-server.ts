@@ -3,6 +3,7 @@ import { SampledLog } from "../core/sampled-log.ts";
 import { Slots } from "../core/slots.ts";
 import { callFailure, reasonOf, statusOf } from "./mcp-failure.ts";
 import { NotSent } from "./mcp-link.ts";
+import type { Mask } from "./mcp-mask.ts";
 import { resultText } from "./mcp-result.ts";
 import type { ServerSession } from "./mcp-session.ts";
 import type { ServedTool } from "./mcp-tools.ts";
@@ -18,6 +19,7 @@ export interface McpServerOptions {
   readonly name: string;
   /** A session that is not open yet. Rejects where there can be none. */
   readonly connect: (events: SessionEvents) => Promise<ServerSession>;
+  readonly mask: Mask;
   readonly clock: Clock;
   readonly log: Logger;
   /** In [0, 1). Default Math.random. */
@@ -118,7 +120,7 @@ export class McpServer {
       this.#ready(tools, left_out);
     } catch (error) {
       if (signal.aborted) return session?.close();
-      this.#failed(session, session?.trouble ?? reasonOf(error));
+      this.#failed(session, session?.trouble ?? reasonOf(error, this.#options.mask));
     }
   }
 
@@ -211,7 +213,7 @@ export class McpServer {
       if (this.#session === session) this.#listedAt = this.#options.clock.monotonic();
       this.#sampled.warn(
         "list",
-        { reason: reasonOf(error) },
+        { reason: reasonOf(error, this.#options.mask) },
         "a tool server does not say which tools it has now",
       );
     } finally {
@@ -232,7 +234,9 @@ export class McpServer {
     try {
       result = await ask(session).catch((error: unknown) => this.#again(error, session, ask, signal));
     } catch (error) {
-      throw error instanceof Unusable ? error : new Error(callFailure(this.name, error), { cause: error });
+      throw error instanceof Unusable
+        ? error
+        : new Error(callFailure(this.name, error, this.#options.mask), { cause: error });
     }
     return resultText(result);
   }
@@ -247,7 +251,7 @@ export class McpServer {
     if (signal.aborted) throw error;
     const isForgotten = statusOf(error) === 404 && session.hasId;
     if (isForgotten || statusOf(error) === 401 || error instanceof NotSent)
-      this.#lost(session, reasonOf(error));
+      this.#lost(session, reasonOf(error, this.#options.mask));
     if (!isForgotten && !(error instanceof NotSent)) throw error;
     return ask(await this.#usable(signal));
   }

@@ -1,20 +1,13 @@
 import type { Clock, Logger } from "../core/ports.ts";
+import type { Mask } from "./mcp-mask.ts";
 
 const LINE_CHARS = 500;
 const WINDOW_MS = 10_000;
 const LINES_PER_WINDOW = 20;
-const MASK = "***";
-/** A shorter value would be found in words that are none of it. */
-const SECRET_CHARS = 6;
 
 /** What a tool server says besides its answers, as lines of the log: not longer and not more of them than help. */
-export function createStderrLog(
-  clock: Clock,
-  log: Logger,
-  secrets: readonly string[],
-): (bytes: Uint8Array) => void {
+export function createStderrLog(clock: Clock, log: Logger, mask: Mask): (bytes: Uint8Array) => void {
   const decoder = new TextDecoder();
-  const masked = secrets.filter((each) => each.length >= SECRET_CHARS);
   let line = "";
   let since = Number.NEGATIVE_INFINITY;
   let said = 0;
@@ -22,9 +15,7 @@ export function createStderrLog(
 
   const say = (): void => {
     // Masked before it is cut: the beginning of a secret is one as well.
-    const text = masked
-      .reduce((rest, secret) => rest.replaceAll(secret, MASK), line.trim())
-      .slice(0, LINE_CHARS);
+    const text = mask(line.trim()).slice(0, LINE_CHARS);
     line = "";
     if (text === "") return;
     const now = clock.monotonic();

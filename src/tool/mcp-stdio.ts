@@ -6,6 +6,7 @@ import type { Clock, Logger } from "../core/ports.ts";
 import { Intake, MESSAGE_BYTES, TOO_LONG } from "./mcp-intake.ts";
 import type { ToolTransport } from "./mcp-link.ts";
 import { NotSent } from "./mcp-link.ts";
+import type { Mask } from "./mcp-mask.ts";
 import { createStderrLog } from "./mcp-stderr.ts";
 
 export interface StdioOptions {
@@ -13,8 +14,8 @@ export interface StdioOptions {
   readonly args: readonly string[];
   /** All of its environment. */
   readonly env: Readonly<Record<string, string>>;
-  /** Values that are not shown where it prints them. */
-  readonly secrets: readonly string[];
+  /** Hides what is not shown where it prints it. */
+  readonly mask: Mask;
   readonly cwd: string;
   readonly clock: Clock;
   readonly log: Logger;
@@ -56,7 +57,7 @@ export class StdioTransport implements ToolTransport {
   }
 
   async start(): Promise<void> {
-    const { command, args, env, cwd, log, clock, secrets } = this.#options;
+    const { command, args, env, cwd, log, clock, mask } = this.#options;
     const child = spawn(command, args, { cwd, env: { ...env }, stdio: "pipe", detached: true });
     this.#child = child;
     const started = Promise.withResolvers<void>();
@@ -74,7 +75,7 @@ export class StdioTransport implements ToolTransport {
       this.#over();
     });
     child.stdout.on("data", (bytes: Buffer) => this.#read(bytes));
-    const stderr = createStderrLog(clock, log, secrets);
+    const stderr = createStderrLog(clock, log, mask);
     child.stderr.on("data", (bytes: Buffer) => stderr(bytes));
     for (const stream of [child.stdin, child.stdout, child.stderr]) {
       // A pipe that breaks says so once more by the end of the process, or by a message that cannot be sent.

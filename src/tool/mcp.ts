@@ -1,6 +1,7 @@
 import type { Clock, Logger, ToolSource } from "../core/ports.ts";
 import { HttpTransport } from "./mcp-http.ts";
 import type { ToolTransport } from "./mcp-link.ts";
+import { maskOf } from "./mcp-mask.ts";
 import type { SessionEvents } from "./mcp-server.ts";
 import { McpServer } from "./mcp-server.ts";
 import { ServerSession } from "./mcp-session.ts";
@@ -64,7 +65,7 @@ export function createMcpServers(options: McpOptions): McpServers {
         const own = log.child({ server: each.name });
         const connect = (events: SessionEvents): Promise<ServerSession> =>
           openSession(each, options, own, events);
-        return new McpServer({ name: each.name, connect, clock, log: own });
+        return new McpServer({ name: each.name, connect, mask: maskOf(each), clock, log: own });
       });
       for (const server of servers) server.start();
     },
@@ -91,7 +92,7 @@ async function openSession(
           command,
           args,
           env: environmentOf(settings, options.env),
-          secrets: Object.values(settings.env),
+          mask: maskOf(settings),
           cwd,
           clock,
           log,
