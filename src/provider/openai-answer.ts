@@ -22,6 +22,8 @@ export interface Answer {
   rest(): ModelEvent[];
   /** The last finish reason; null until there is one. */
   readonly finish_reason: string | null;
+  /** How much was said so far, in calls too: it grows as long as the model says something. */
+  readonly bytes: number;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -56,6 +58,7 @@ export function createAnswer(max_message_bytes: number, names: ToolNames): Answe
       usage = readUsage(chunk["usage"]) ?? usage;
       const choice = Array.isArray(chunk["choices"]) ? chunk["choices"][0] : undefined;
       if (!isFields(choice)) return [];
+      usage = readUsage(choice["usage"]) ?? usage;
       // Some servers send a finish reason with every chunk: the last one counts, and text after one is still text.
       if (typeof choice["finish_reason"] === "string") finish_reason = choice["finish_reason"];
       const said = isFields(choice["delta"]) ? choice["delta"] : choice["message"];
@@ -81,6 +84,9 @@ export function createAnswer(max_message_bytes: number, names: ToolNames): Answe
     ],
     get finish_reason() {
       return finish_reason;
+    },
+    get bytes() {
+      return bytes;
     },
   };
 }

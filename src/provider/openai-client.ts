@@ -23,7 +23,7 @@ export function createAsk(
     const key = keys[turn++ % keys.length];
     const body = {
       model,
-      messages: messages.map((message) => toParam(message, names)),
+      messages: messages.map((message) => toParam(message, names, model)),
       ...(tools.length > 0 && { tools: tools.map((tool) => toTool(tool, names)) }),
       stream: true,
       stream_options: { include_usage: true },

@@ -53,13 +53,12 @@ export async function* readBody(response: Response, reading: Reading): AsyncGene
     for (const event of done ? sse.end() : sse.push(value)) {
       if (closing) return;
       closing = event.data === "[DONE]";
-      const before = answer.finish_reason;
+      const before = { reason: answer.finish_reason, bytes: answer.bytes };
       for (const said of closing ? [] : answer.take(parse(event, done))) {
         if (dog.stopped !== null) throw STOPPED;
         yield said;
-        moved = true;
       }
-      moved ||= closing || before !== answer.finish_reason;
+      moved ||= closing || before.reason !== answer.finish_reason || before.bytes < answer.bytes;
     }
     if (done || (closing && answer.finish_reason === null)) return;
     // Only what was owed moves the deadline: comments and empty chunks do not keep a call alive.
@@ -73,7 +72,7 @@ interface Owed {
   readonly overdue: () => Stop;
 }
 
-/** Until when the first text or reasoning is owed: from the call on, before there is a response. */
+/** Until when the first text, reasoning or call is owed: from the call on, before there is a response. */
 export function firstToken({ blame, started, first_token_timeout_ms: ms }: Reading): Owed {
   return {
     due: ms === 0 ? Infinity : started + ms,

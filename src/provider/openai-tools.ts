@@ -28,6 +28,27 @@ function spelled(name: string): string {
   return name.replaceAll(/[^A-Za-z0-9_-]/g, "__").slice(0, NAME_CHARS) || "tool";
 }
 
+/** What every server takes: Mistral's want nine letters and digits, and no other. */
+const STRICT_ID = /^[A-Za-z0-9]{9}$/;
+const STRICT_MODEL = /(?:mistral|mixtral|ministral|magistral|codestral|devstral|pixtral)/i;
+const ID_CHARS = 9;
+const BASE = 36;
+
+/** An id for a call that the upstream gave none. */
+export function newToolCallId(): string {
+  const bits = crypto.getRandomValues(new BigUint64Array(1))[0] ?? 0n;
+  return shortId(bits);
+}
+
+/** The id as a model's server takes it: what another one made may be refused. */
+function outwardId(id: string, model: string): string {
+  return !STRICT_MODEL.test(model) || STRICT_ID.test(id) ? id : shortId(Bun.hash.wyhash(id));
+}
+
+function shortId(bits: bigint): string {
+  return (bits % BigInt(BASE) ** BigInt(ID_CHARS)).toString(BASE).padStart(ID_CHARS, "0");
+}
+
 export function toTool({ name, description, parameters }: ToolSpec, names: ToolNames): ChatCompletionTool {
   return {
     type: "function",
@@ -35,30 +56,31 @@ export function toTool({ name, description, parameters }: ToolSpec, names: ToolN
   };
 }
 
-export function toParam(message: ModelMessage, names: ToolNames): ChatCompletionMessageParam {
+/** A message as the API of `model` takes it. */
+export function toParam(message: ModelMessage, names: ToolNames, model: string): ChatCompletionMessageParam {
   const { role, content } = message;
-  if (role === "tool") return { role, tool_call_id: message.tool_call_id, content };
+  if (role === "tool") return { role, tool_call_id: outwardId(message.tool_call_id, model), content };
   if (role !== "assistant" || message.tool_calls === undefined) return { role, content };
   return {
     role,
     content: content === "" ? null : content,
-    tool_calls: message.tool_calls.map((call) => toCall(call, names)),
+    tool_calls: message.tool_calls.map((call) => toCall(call, names, model)),
   };
 }
 
-function toCall({ tool_call_id, name, arguments: args }: ToolCall, names: ToolNames) {
+function toCall({ tool_call_id, name, arguments: args }: ToolCall, names: ToolNames, model: string) {
   return {
-    id: tool_call_id,
+    id: outwardId(tool_call_id, model),
     type: "function" as const,
-    // What the model once wrote and is no JSON makes some servers refuse the whole conversation.
-    function: { name: names.outward(name), arguments: isJson(args) ? args : "{}" },
+    // What the model once wrote and is no JSON object makes some servers refuse the whole conversation.
+    function: { name: names.outward(name), arguments: isObject(args) ? args : "{}" },
   };
 }
 
-function isJson(text: string): boolean {
+function isObject(text: string): boolean {
   try {
-    JSON.parse(text);
-    return true;
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value);
   } catch {
     // The tool was not called with it either, and the model was told so.
     return false;

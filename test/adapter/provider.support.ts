@@ -56,3 +56,21 @@ export async function answered(
   await model.waitForIdle();
   return events;
 }
+
+export function callsIn(events: readonly ModelEvent[]) {
+  return events.flatMap((event) => (event.type === "tool_call" ? [event.call] : []));
+}
+/** A piece of a call; null: it does not say so. */
+export function piece(index: number | null, id: string | null, name: string | null, args?: unknown): object {
+  return {
+    ...(index !== null && { index }),
+    ...(id !== null && { id }),
+    type: "function",
+    function: { ...(name !== null && { name }), ...(args !== undefined && { arguments: args }) },
+  };
+}
+/** Each list is one chunk. */
+export function chunks(...lists: readonly (readonly object[])[]): (reply: Script) => Script {
+  return (reply) =>
+    lists.reduce<Script>((script, tool_calls) => script.delta({ tool_calls }), reply).finish("tool_calls");
+}
