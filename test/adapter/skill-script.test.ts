@@ -3,6 +3,7 @@ import { chmod, open as openFile, readFile, symlink } from "node:fs/promises";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { createSkillTools } from "../../src/skill/tools.ts";
 import { eventually } from "../gateway/stack.ts";
+import { processesWith } from "../support/processes.ts";
 import type { SkillWorld } from "./skill.fixture.ts";
 import { openSkills, skillText } from "./skill.fixture.ts";
 
@@ -40,11 +41,6 @@ function run(
   const [tool] = createSkillTools({ catalogue, limits, names: new Set(["skill_run"]) }).tools();
   if (tool === undefined) throw new Error("there is no skill_run");
   return tool.run({ skill: "s", script, args }, { signal, session_id: "x", run_id: "r" });
-}
-
-/** Ids of processes that were started with this in their command. */
-function processes(mark: string): string[] {
-  return Bun.spawnSync(["pgrep", "-f", mark]).stdout.toString().split("\n").filter(Boolean);
 }
 
 describe("a script", () => {
@@ -156,14 +152,14 @@ describe("is stopped with all its children:", () => {
     const running = run(world, { signal: abort.signal });
     running.catch(() => undefined);
     await eventually(
-      () => processes(`sleep ${mark}`).length,
+      () => processesWith(`sleep ${mark}`).length,
       (count) => count >= 3,
     );
     const began = performance.now();
     abort.abort();
     expect(running).rejects.toThrow("stopped");
     await running.catch(() => undefined);
-    expect(processes(`sleep ${mark}`)).toEqual([]);
+    expect(processesWith(`sleep ${mark}`)).toEqual([]);
     // A few milliseconds where nothing else runs; 100 are promised.
     expect(performance.now() - began).toBeLessThan(500);
   });
@@ -173,7 +169,7 @@ describe("is stopped with all its children:", () => {
     await using world = await open({ text: `#!/bin/sh\nsleep ${mark} &\nsleep ${mark} &\necho done\n` });
     expect(await run(world)).toBe("exit code 0\n\nstdout:\ndone");
     await eventually(
-      () => processes(`sleep ${mark}`),
+      () => processesWith(`sleep ${mark}`),
       (left) => left.length === 0,
     );
   });
@@ -182,7 +178,7 @@ describe("is stopped with all its children:", () => {
     const mark = `1${process.pid}.3`;
     await using world = await open({ text: `#!/bin/sh\nsetsid sleep ${mark} &\necho done\n` });
     expect(await run(world)).toBe("exit code 0\n\nstdout:\ndone");
-    Bun.spawnSync(["kill", ...processes(`sleep ${mark}`)]);
+    for (const pid of processesWith(`sleep ${mark}`)) process.kill(pid, "SIGKILL");
   });
 
   test("at too much output, of which the beginning is told", async () => {

@@ -130,9 +130,9 @@ describe("a file that is asked for", () => {
   });
 });
 
-test("a folder with 100,000 files is listed in no time", async () => {
+test("a folder with 20,000 files is listed in no time", async () => {
   await using world = await pdf();
-  Bun.spawnSync(["sh", "-c", "seq 100000 | xargs touch"], { cwd: world.path("skills/pdf") });
+  Bun.spawnSync(["sh", "-c", "seq 20000 | xargs touch"], { cwd: world.path("skills/pdf") });
   const began = performance.now();
   const text = await read(world, { name: "pdf" });
   expect(performance.now() - began).toBeLessThan(3_000);

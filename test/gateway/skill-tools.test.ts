@@ -3,6 +3,7 @@ import { chmod, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Message } from "../../src/protocol/entities.ts";
 import { skillText } from "../adapter/skill.fixture.ts";
+import { processesWith } from "../support/processes.ts";
 import type { TestSocket } from "../support/ws-client.ts";
 import { addSkill } from "./skills.fixture.ts";
 import type { Stack } from "./stack.ts";
@@ -166,11 +167,6 @@ test("denied, it is not run", async () => {
   expect(await Bun.file(join(script, "../ran")).exists()).toBe(false);
 });
 
-/** Ids of processes whose command has this in it. */
-function processes(mark: string): string[] {
-  return Bun.spawnSync(["pgrep", "-f", mark]).stdout.toString().split("\n").filter(Boolean);
-}
-
 test.each<[string, (stack: Stack, run_id: string) => Promise<unknown>]>([
   ["an abort", (stack, run_id) => stack.owner.call("chat.abort", { run_id })],
   ["a stop of the gateway", async ({ gateway }) => gateway.kill("SIGTERM")],
@@ -184,13 +180,13 @@ test.each<[string, (stack: Stack, run_id: string) => Promise<unknown>]>([
   stack.model.reply().tool("skill_run", { skill: "s", script: "go" });
   const { run_id } = await stack.owner.call("chat.send", { session_id: "x", message: "go" });
   await eventually(
-    () => processes(`sleep ${mark}`).length,
+    () => processesWith(`sleep ${mark}`).length,
     (count) => count >= 4,
   );
   const began = performance.now();
   const stopped = stop(stack, run_id);
   await eventually(
-    () => processes(`sleep ${mark}`),
+    () => processesWith(`sleep ${mark}`),
     (left) => left.length === 0,
   );
   // A stop of the gateway takes its time; 100 ms are promised of an abort, on a machine that is not busy.
@@ -210,7 +206,7 @@ test("one that takes too long is stopped, and the model is told so", async () =>
   expect(run).toMatchObject({ status: "completed" });
   expect(await results(stack, "x")).toEqual([[false, "skill_run took longer than 1000 ms"]]);
   await eventually(
-    () => processes(`sleep ${mark}`),
+    () => processesWith(`sleep ${mark}`),
     (left) => left.length === 0,
   );
 });
