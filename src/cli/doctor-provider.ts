@@ -1,3 +1,4 @@
+import { shownAddress } from "../config/print.ts";
 import type { Config } from "./configuration.ts";
 import type { Finding } from "./doctor.ts";
 
@@ -50,23 +51,35 @@ async function askProvider(
   const check = "provider";
   const url = `${section.base_url.replace(/\/+$/, "")}/models`;
   const key = keyOf(section);
+  const shown = shownAddress(section.base_url);
   try {
     const response = await fetch(url, {
+      // The key would go along.
+      redirect: "manual",
       headers: { ...section.headers, ...(key !== "" && { authorization: `Bearer ${key}` }) },
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     await response.body?.cancel();
     const date = Date.parse(response.headers.get("date") ?? "") || null;
-    return { finding: judge(name, section.base_url, response.status), date };
+    return { finding: judge(name, shown, response.status), date };
   } catch (error) {
     const advice = `check llm.providers.${name}.base_url, the network and any proxy`;
-    const finding = `${name} cannot be reached at ${section.base_url}: ${(error as Error).message}`;
+    const finding = `${name} cannot be reached at ${shown}: ${(error as Error).message}`;
     return { finding: { check, state: "failed", finding, advice }, date: null };
   }
 }
 
-function judge(name: string, base_url: string, status: number): Finding {
+function judge(name: string, shown: string, status: number): Finding {
   const check = "provider";
+  if (status >= 300 && status < 400) {
+    const finding = `${name} answers with a redirect (HTTP ${status})`;
+    return {
+      check,
+      state: "failed",
+      finding,
+      advice: `set llm.providers.${name}.base_url to where it leads`,
+    };
+  }
   if (status === 401 || status === 403) {
     const advice = `put a key that works in llm.providers.${name}.api_key`;
     return { check, state: "failed", finding: `${name} refuses its API key (HTTP ${status})`, advice };
@@ -76,7 +89,7 @@ function judge(name: string, base_url: string, status: number): Finding {
     return { check, state: "warning", finding: `${name} answers HTTP ${status}`, advice };
   }
   // Not every server lists its models; that it answered is what counts.
-  return { check, state: "ok", finding: `${name} answers at ${base_url}` };
+  return { check, state: "ok", finding: `${name} answers at ${shown}` };
 }
 
 function keyOf(section: Llm["providers"][string]): string {

@@ -1,3 +1,4 @@
+import { shownAddress } from "../config/print.ts";
 import { toolServersOf } from "../tool-servers.ts";
 import type { Config } from "./configuration.ts";
 import type { Finding } from "./doctor.ts";
@@ -53,7 +54,11 @@ function checkCommands(config: Config, cwd: string): Finding[] {
   });
   const found = settings.map(({ name, command, url }): Finding => {
     if (command === "")
-      return { check: CHECK, state: "ok", finding: `${name}: at ${url}; asked by a gateway that runs` };
+      return {
+        check: CHECK,
+        state: "ok",
+        finding: `${name}: at ${shownAddress(url)}; asked by a gateway that runs`,
+      };
     if (Bun.which(command) !== null) {
       return {
         check: CHECK,

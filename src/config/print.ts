@@ -62,12 +62,17 @@ function valueAt(config: Config, path: string): unknown {
 function masked({ secret }: OptionSchema, value: unknown): unknown {
   if (typeof value === "string") {
     if (secret === true) return value === "" ? "" : MASK;
-    // An address may have a user and a password in it.
-    return value.replace(/:\/\/[^/@\s]*@/, `://${MASK}@`);
+    return shownAddress(value);
   }
   if (secret !== true) return value;
   if (Array.isArray(value)) return value.map(() => MASK);
   return Object.fromEntries(Object.keys(value as object).map((name) => [name, MASK]));
+}
+
+/** An address as it is shown: it may have a password in it, and keys among its parameters. Other text stays as it is. */
+export function shownAddress(text: string): string {
+  if (!/^[a-z][a-z\d+.-]*:\/\//i.test(text)) return text;
+  return text.replace(/:\/\/[^/@\s]*@/, `://${MASK}@`).replaceAll(/([?&][^=&#]*=)[^&#]+/g, `$1${MASK}`);
 }
 
 /** As TOML writes it. */
