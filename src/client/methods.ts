@@ -20,6 +20,7 @@ import type { modelList, runGet, runList, runWait } from "../protocol/api/run.ts
 import type {
   presenceList,
   sessionCompact,
+  sessionTitle,
   sessionCreate,
   sessionDelete,
   sessionFork,
@@ -50,6 +51,7 @@ export interface Methods {
   "session.update": typeof sessionUpdate;
   "session.fork": typeof sessionFork;
   "session.compact": typeof sessionCompact;
+  "session.title": typeof sessionTitle;
   "session.delete": typeof sessionDelete;
   "session.share": typeof sessionShare;
   "session.unshare": typeof sessionUnshare;

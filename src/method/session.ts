@@ -26,6 +26,7 @@ import type { MethodHandler } from "./registry.ts";
 import { answerFromPrior } from "./registry.ts";
 import { handle } from "./registry.ts";
 import { priorSession } from "./send.ts";
+import { titleMethod } from "./title.ts";
 import type { Limits } from "../core/limits.ts";
 import { quotaReached } from "../core/outage.ts";
 import { bounded, boundedJson, boundedTitle } from "./text.ts";
@@ -60,6 +61,9 @@ export function sessionMethods(deps: MethodDeps): MethodHandler[] {
       },
     ),
     handle(sessionCompact, async (params, call) => compact(deps, params, call)),
+    titleMethod(deps, (session, title, call) =>
+      updates.run(session.id, () => update(deps, { session_id: session.id, title }, call, session)),
+    ),
     handle(sessionList, async (params, call) => list(deps, params, call)),
   ];
 }

@@ -4,7 +4,7 @@ import type { TestTailscaled } from "../support/tailscaled.ts";
 import { startTailscaled } from "../support/tailscaled.ts";
 import type { Kind, Secret } from "./access-ways.ts";
 import type { World } from "./method-cases.ts";
-import { TOOLS_CONFIG } from "./method-cases.ts";
+import { TOOLS_CONFIG } from "./tool-asks.ts";
 import type { Person, Stack } from "./stack.ts";
 import { eventually, startStack } from "./stack.ts";
 

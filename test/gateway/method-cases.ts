@@ -1,9 +1,9 @@
 import { expect } from "bun:test";
-import { script } from "../support/model-script.ts";
 import { askToPair, newDevice } from "../support/device.ts";
 import type { TestSocket } from "../support/ws-client.ts";
 import type { Person, Stack } from "./stack.ts";
 import { say } from "./stack.ts";
+import { askForTool, TOOLS_CONFIG } from "./tool-asks.ts";
 
 /** What the representative calls are about: a session of the owner's with an answered message, a message and a run in it. */
 export interface World {
@@ -40,8 +40,6 @@ const fresh = async (world: World): Promise<Record<string, unknown>> => ({
   session_id: await world.freshSession(),
 });
 
-/** A tool whose calls ask first. */
-export const TOOLS_CONFIG = { builtin: ["time"], policy: { "*": "ask" } };
 /** Devices are paired in this mode; many of them ask from here. */
 export const WORLD_CONFIG = {
   auth: { mode: "device" },
@@ -128,6 +126,14 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
       return { session_id };
     },
     answer: () => ({ status: "started", seq: 3 }),
+  },
+  "session.title": {
+    params: async (world) => {
+      const { session_id } = await fresh(world);
+      await world.stack.owner.call("chat.inject", { session_id, role: "user", content: "name me" });
+      return { session_id };
+    },
+    answer: () => ({ title: expect.stringContaining("t0") }),
   },
   "session.list": { params: () => ({ limit: 3, archived: false, query: "wor", updated_after: 0 }) },
   "session.subscribe": {
@@ -276,24 +282,4 @@ async function openNamed(person: Person): Promise<{ socket: TestSocket; connecti
   const socket = await person.connect();
   const { server_info } = await socket.request("connect", { client_id: "fresh" });
   return { socket, connection_id: server_info.connection_id };
-}
-
-const WHAT_TIME = "what time is it?";
-
-/** Sends a message that the model answers with a call of the tool `time`, and waits until it asks. */
-export async function askForTool(
-  stack: Stack,
-  session_id: string,
-): Promise<{ session_id: string; approval_id: string }> {
-  // By what it is asked: other runs may ask in between.
-  stack.model.otherwise(({ body }) => {
-    const { role, content } = body.messages.at(-1);
-    return role === "user" && content === WHAT_TIME ? script().tool("time", {}) : script().tokens(20);
-  });
-  const sent = await stack.owner.call("chat.send", { session_id, message: WHAT_TIME });
-  const after = `${sent.epoch}.${sent.from}`;
-  const stream = await stack.owner.events(`/api/v1/sessions/${session_id}/events?after=${after}`);
-  const { data } = await stream.next(({ event }) => event === "tool.approval_requested");
-  stream.close();
-  return { session_id, approval_id: JSON.parse(data).payload.approval.approval_id };
 }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { TestSocket } from "../support/ws-client.ts";
-import { askForTool, METHOD_CASES, TOOLS_CONFIG } from "./method-cases.ts";
+import { METHOD_CASES } from "./method-cases.ts";
+import { askForTool, TOOLS_CONFIG } from "./tool-asks.ts";
 import type { Person, Stack } from "./stack.ts";
 import { ask, eventually, refusal, say, startStack } from "./stack.ts";
 
@@ -21,6 +22,7 @@ const NEEDS: Readonly<Record<string, "read" | "write" | "own">> = {
   "event.broadcast": "read",
   "session.update": "write",
   "session.compact": "write",
+  "session.title": "write",
   "chat.send": "write",
   "chat.inject": "write",
   "chat.abort": "write",

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import type { Message } from "../../src/protocol/entities.ts";
-import { askForTool } from "./method-cases.ts";
+import { askForTool } from "./tool-asks.ts";
 import type { Person, Stack } from "./stack.ts";
 import { ended, idle, refusal, say, startStack } from "./stack.ts";
 

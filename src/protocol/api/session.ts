@@ -97,6 +97,16 @@ export const sessionCompact = defineMethod({
   }),
 });
 
+export const sessionTitle = defineMethod({
+  name: "session.title",
+  scope: "chat.write",
+  mutates: true,
+  aliases: ["sessions.title"],
+  doc: "The model names the session by what was said in it. Answers once it has; the title it had before is replaced.",
+  params: Params(one),
+  result: Session,
+});
+
 export const sessionDelete = defineMethod({
   name: "session.delete",
   scope: "sessions.manage",

@@ -1,0 +1,87 @@
+import type { Context } from "../core/context.ts";
+import { contextOf } from "../core/context.ts";
+import type { ModelMessage } from "../core/ports.ts";
+import type { SessionRef } from "../core/session.ts";
+import { Slots } from "../core/slots.ts";
+import { readTitle, titleOf } from "../core/title.ts";
+import { sessionTitle } from "../protocol/api/session.ts";
+import type { EventMessage } from "../protocol/entities.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { MethodDeps } from "./deps.ts";
+import type { Call, MethodHandler } from "./registry.ts";
+import { handle } from "./registry.ts";
+
+/** Titles being made at once; more wait. */
+const AT_ONCE = 4;
+const DEADLINE_MS = 50_000;
+/** What is read of a conversation, the newest of it, and of an answer. */
+const READ_MESSAGES = 20;
+const READ_BYTES = 256 * 1024;
+const ANSWER_CHARS = 4_000;
+
+export type Rename = (session: SessionRef, title: string, call: Call) => Promise<void>;
+
+/** `session.title`: the model names the conversation; `rename` writes it and answers. */
+export function titleMethod(deps: MethodDeps, rename: Rename): MethodHandler {
+  const slots = new Slots(AT_ONCE);
+  return handle(sessionTitle, async ({ session_id }, call) => {
+    const session = await deps.directory.find(call.user, session_id, "write");
+    const { model, messages } = await askedWith(deps, session);
+    // What the connection does next in the session need not wait for a model.
+    call.entered();
+    const title = await slots.use(() => ask(deps, session, model, messages, call.caller.signal));
+    await rename(session, title, call);
+    return undefined;
+  });
+}
+
+/** @throws GatewayError CONFLICT where nothing was said yet */
+async function askedWith(
+  { store, router }: MethodDeps,
+  session: SessionRef,
+): Promise<{ readonly model: string; readonly messages: ModelMessage[] }> {
+  const rows = await store.context(session.id, READ_MESSAGES, READ_BYTES);
+  const read = ({ data }: { readonly data: string }): EventMessage => JSON.parse(data) as EventMessage;
+  const context: Context = { summary: null, history: (rows?.messages ?? []).map(read) };
+  const messages = titleOf(contextOf(context, { run_id: "", waiting: new Set(), system_prompt: "" }));
+  if (messages !== null) return { model: router.resolve(rows?.session.model ?? null), messages };
+  throw new GatewayError("CONFLICT", "nothing was said in this session yet: there is nothing to name", {
+    details: { kind: "state" },
+  });
+}
+
+/** @throws GatewayError what the model failed with, UPSTREAM_ERROR where it named nothing, TIMEOUT */
+async function ask(
+  { clock, limits, router, runs }: MethodDeps,
+  session: SessionRef,
+  model: string,
+  messages: readonly ModelMessage[],
+  gone: AbortSignal,
+): Promise<string> {
+  const over = new AbortController();
+  const cancel = clock.after(DEADLINE_MS, () => over.abort());
+  const signal = AbortSignal.any([gone, over.signal]);
+  let text = "";
+  try {
+    for await (const event of router.stream(
+      { model, messages, session_id: session.id, run_id: "" },
+      { signal },
+    )) {
+      if (event.type === "error") throw event.error;
+      if (event.type === "aborted")
+        throw new GatewayError("TIMEOUT", "the model took too long to name the session");
+      if (event.type === "text" && text.length < ANSWER_CHARS) text += event.text;
+      if (event.type !== "usage") continue;
+      runs.tokens.input += event.usage.input_tokens;
+      runs.tokens.output += event.usage.output_tokens;
+    }
+  } finally {
+    cancel();
+    over.abort();
+  }
+  const title = readTitle(text, limits.title_chars);
+  if (title !== "") return title;
+  throw new GatewayError("UPSTREAM_ERROR", "the model gave no title; the session keeps the one it has", {
+    retryable: true,
+  });
+}
