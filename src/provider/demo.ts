@@ -1,16 +1,19 @@
-import type { Clock, ModelEvent, ModelMessage, ModelRequest, Provider } from "../core/ports.ts";
+import type { Clock, ModelEvent, ModelMessage, ModelRequest, Provider, ToolCall } from "../core/ports.ts";
 import { linesOf, SUMMARY_PROMPT } from "../core/summary.ts";
 import { wellFormed } from "../core/text.ts";
 import { GatewayError } from "../protocol/errors.ts";
+import { callsAsked, resultsIn } from "./demo-calls.ts";
 import { pause } from "./pause.ts";
 
 const MODEL = "demo";
 /** How long an ordinary answer takes. */
 const ANSWER_MS = 1_500;
+const WORD_MS = 50;
 const SLOW_MS = 300;
 const LONG_MS = 5;
 const MAX_LONG = 10_000;
 const QUOTE_CHARS = 400;
+const TOOLS_NAMED = 5;
 const SUMMARY_LINES = 20;
 const LINE_CHARS = 100;
 const SUMMARY_CHARS = 2_000;
@@ -20,6 +23,7 @@ interface Plan {
   readonly pieces: readonly string[];
   readonly every_ms: number;
   readonly fails: boolean;
+  readonly calls?: readonly ToolCall[];
 }
 
 /**
@@ -33,7 +37,8 @@ export function createDemoProvider({ clock }: { readonly clock: Clock }): Provid
   ): AsyncGenerator<ModelEvent> {
     const summarises = request.messages[0]?.content === SUMMARY_PROMPT;
     const asked = lastOf(request.messages);
-    const { pieces, every_ms, fails } = summarises ? planForSummary(asked) : planFor(asked);
+    const plan = summarises ? planForSummary(asked) : planFor(asked, request);
+    const { pieces, every_ms, fails, calls = [] } = plan;
     for (const text of pieces) {
       await pause(clock, every_ms, signal);
       if (signal.aborted) break;
@@ -43,6 +48,7 @@ export function createDemoProvider({ clock }: { readonly clock: Clock }): Provid
       yield { type: "aborted" };
       return;
     }
+    if (!fails) for (const call of calls) yield { type: "tool_call", call };
     yield {
       type: "usage",
       usage: { input_tokens: wordsOf(request.messages), output_tokens: pieces.length },
@@ -54,7 +60,7 @@ export function createDemoProvider({ clock }: { readonly clock: Clock }): Provid
       yield { type: "error", error };
       return;
     }
-    yield { type: "done", finish_reason: "stop" };
+    yield { type: "done", finish_reason: calls.length > 0 ? "tool_calls" : "stop" };
   }
 
   return {
@@ -85,15 +91,34 @@ function clip(text: string, chars: number): string {
   return text.length <= chars ? text : `${wellFormed(text.slice(0, chars))}…`;
 }
 
-function planFor(message: string): Plan {
+function planFor(message: string, request: ModelRequest): Plan {
+  const results = resultsIn(request);
+  // What it was asked to do it did the turn before.
+  if (results.length > 0) return spoken([...results.map(quoted), answerTo(message, request)].join("\n\n"));
   const slow = has(message, "slow");
   const fails = has(message, "fail");
   const long = /(?:^|\s)\/long\s+(\d{1,9})(?!\S)/.exec(message)?.[1];
-  const all =
-    long === undefined ? (answerTo(message).match(/\s*\S+/g) ?? []) : count(Math.min(Number(long), MAX_LONG));
+  const { calls, unknown } = callsAsked(message, request);
+  const missing = unknown.map((name) => `There is no tool ${clip(name, LINE_CHARS)} here.\n\n`).join("");
+  const said =
+    calls.length > 0
+      ? `I call ${calls.map(({ name }) => name).join(", ")} and tell you the answer.`
+      : missing + answerTo(message, request);
+  const plan = spoken(said);
+  const all = long === undefined ? plan.pieces : count(Math.min(Number(long), MAX_LONG));
   const pieces = fails ? all.slice(0, Math.ceil(all.length / 3)) : all;
-  const every_ms = long === undefined ? Math.round(ANSWER_MS / all.length) : LONG_MS;
-  return { pieces, every_ms: slow ? SLOW_MS : every_ms, fails };
+  const every_ms = long === undefined ? plan.every_ms : LONG_MS;
+  return { pieces, every_ms: slow ? SLOW_MS : every_ms, fails, calls };
+}
+
+/** Word by word, over a moment; fewer words take less of it. */
+function spoken(text: string): Plan {
+  const pieces = text.match(/\s*\S+/g) ?? [];
+  return { pieces, every_ms: Math.min(WORD_MS, Math.round(ANSWER_MS / pieces.length)), fails: false };
+}
+
+function quoted({ name, content }: { readonly name: string; readonly content: string }): string {
+  return `${name} answered: “${clip(content.trim(), QUOTE_CHARS)}”`;
 }
 
 function has(message: string, command: string): boolean {
@@ -104,7 +129,12 @@ function count(upto: number): string[] {
   return Array.from({ length: upto }, (_, index) => (index === 0 ? "1" : ` ${index + 1}`));
 }
 
-function answerTo(message: string): string {
+function answerTo(message: string, { tools = [] }: ModelRequest): string {
+  const named = tools.slice(0, TOOLS_NAMED).map(({ name }) => `/${name}`);
+  const callable =
+    named.length > 0
+      ? `, or have me call a tool: ${named.join(", ")}`
+      : '. With builtin = ["time"] in the section [tools] I call a tool at /time';
   return [
     `You said: “${clip(message.trim(), QUOTE_CHARS)}”`,
     "",
@@ -113,7 +143,7 @@ function answerTo(message: string): string {
     "",
     "For a real model set OPENAI_API_KEY, or add a [llm.providers.openai] section to agentbus.toml; `agentbus init` does it.",
     "",
-    "Until then try /long 200, /slow or /fail.",
+    `Until then try /long 200, /slow or /fail${callable}.`,
   ].join("\n");
 }
 

@@ -91,6 +91,55 @@ describe("the demo model", () => {
     expect(events.at(-1)).toEqual({ type: "done", finish_reason: "stop" });
   });
 
+  describe("that is asked to call a tool", () => {
+    const spec = (name: string) => ({ name, description: "d", parameters: { type: "object" } });
+    const request = (message: string, ...names: string[]) => ({
+      ...requestOf("demo", message),
+      tools: names.map(spec),
+    });
+
+    test("calls those there are, by name or with arguments", async () => {
+      const message = 'please /time and\n/tool wiki.read {"page":"a b"}\nand /none, a/time, /timed';
+      const events = await collect(provider, request(message, "time", "wiki.read"));
+      expect(textOf(events)).toBe("I call time, wiki.read and tell you the answer.");
+      const calls = events.flatMap((event) => (event.type === "tool_call" ? [event.call] : []));
+      expect(calls).toEqual([
+        { tool_call_id: "demo_1_0", name: "time", arguments: "{}" },
+        { tool_call_id: "demo_1_1", name: "wiki.read", arguments: '{"page":"a b"}' },
+      ]);
+      expect(events.at(-1)).toEqual({ type: "done", finish_reason: "tool_calls" });
+    });
+
+    test("tells what was answered, and calls nothing again", async () => {
+      const { messages, ...rest } = request("/time /fail /long 9", "time");
+      const call = { tool_call_id: "c", name: "time", arguments: "{}" };
+      const done = [
+        { role: "assistant", content: "I call", tool_calls: [call] },
+        { role: "tool", tool_call_id: "c", content: "12:00" },
+      ] as const;
+      const events = await collect(provider, { ...rest, messages: [...messages, ...done] });
+      expect(textOf(events)).toStartWith("time answered: “12:00”\n\nYou said: “/time /fail /long 9”");
+      expect(events.filter(({ type }) => type === "text").length).toBeGreaterThanOrEqual(40);
+      expect(events.map(({ type }) => type)).not.toContain("tool_call");
+      const again = await collect(provider, {
+        ...rest,
+        messages: [...messages, ...done, { role: "user", content: "/time" }],
+      });
+      expect(again.map(({ type }) => type)).toContain("tool_call");
+    });
+
+    test("says which there are, and what is none", async () => {
+      const none = await collect(provider, request("/tool time and /time"));
+      expect(textOf(none)).toStartWith("There is no tool time here.");
+      expect(textOf(none)).toContain(
+        'With builtin = ["time"] in the section [tools] I call a tool at /time.',
+      );
+      expect(none.map(({ type }) => type)).not.toContain("tool_call");
+      const some = textOf(await collect(provider, request("hello", "time", "skill")));
+      expect(some).toEndWith("or have me call a tool: /time, /skill.");
+    });
+  });
+
   test("sums up a conversation it is given to summarise, and carries an earlier summary on", async () => {
     const lines = [
       { role: "summary", content: "they met" },
