@@ -15,10 +15,16 @@ export interface SessionEvents {
   readonly odd: (error: Error) => void;
 }
 
+/** What a server keeps with the other side. */
+export type Session = Pick<
+  ServerSession,
+  "trouble" | "hasId" | "open" | "list" | "call" | "retire" | "close" | "kill"
+>;
+
 export interface McpServerOptions {
   readonly name: string;
   /** A session that is not open yet. Rejects where there can be none. */
-  readonly connect: (events: SessionEvents) => Promise<ServerSession>;
+  readonly connect: (events: SessionEvents) => Promise<Session>;
   readonly mask: Mask;
   readonly clock: Clock;
   readonly log: Logger;
@@ -50,7 +56,7 @@ export class McpServer {
   #state: ToolServerState["state"] = "connecting";
   #reason = "";
   #tools: readonly Tool[] = [];
-  #session: ServerSession | null = null;
+  #session: Session | null = null;
   #isReady = false;
   #readySince = 0;
   /** Attempts without success since the server was last there for long. */
@@ -105,7 +111,7 @@ export class McpServer {
 
   async #connect(): Promise<void> {
     const { signal } = this.#stopping;
-    let session: ServerSession | null = null;
+    let session: Session | null = null;
     try {
       session = await this.#options.connect({
         changed: () => this.#changed(session),
@@ -144,7 +150,7 @@ export class McpServer {
     });
   }
 
-  #failed(session: ServerSession | null, reason: string): void {
+  #failed(session: Session | null, reason: string): void {
     this.#session = null;
     this.#isReady = false;
     void session?.close();
@@ -159,7 +165,7 @@ export class McpServer {
   }
 
   /** A session that was ready is gone. Its tools stay listed while the next one is made. */
-  #lost(session: ServerSession | null, reason: string): void {
+  #lost(session: Session | null, reason: string): void {
     if (session === null || this.#session !== session || !this.#isReady) return;
     const { clock } = this.#options;
     this.#session = null;
@@ -188,7 +194,7 @@ export class McpServer {
     this.#cancelRetry = this.#options.clock.after(delay, () => void this.#connect());
   }
 
-  #changed(session: ServerSession | null): void {
+  #changed(session: Session | null): void {
     if (session === null || this.#session !== session) return;
     this.#isListOld = true;
     if (this.#isReady && !this.#isListing) this.#list();
@@ -228,8 +234,7 @@ export class McpServer {
     { signal }: ToolContext,
   ): Promise<string> {
     const session = await this.#usable(signal);
-    const ask = (by: ServerSession): Promise<unknown> =>
-      this.#slots.use(() => by.call(original, args, signal));
+    const ask = (by: Session): Promise<unknown> => this.#slots.use(() => by.call(original, args, signal));
     let result: unknown;
     try {
       result = await ask(session).catch((error: unknown) => this.#again(error, session, ask, signal));
@@ -244,8 +249,8 @@ export class McpServer {
   /** Once more in a new session, where the call cannot have been made in the old one. */
   async #again(
     error: unknown,
-    session: ServerSession,
-    ask: (session: ServerSession) => Promise<unknown>,
+    session: Session,
+    ask: (session: Session) => Promise<unknown>,
     signal: AbortSignal,
   ): Promise<unknown> {
     if (signal.aborted) throw error;
@@ -257,7 +262,7 @@ export class McpServer {
   }
 
   /** The session with the server, soon. */
-  async #usable(signal: AbortSignal): Promise<ServerSession> {
+  async #usable(signal: AbortSignal): Promise<Session> {
     if (!this.#isReady && this.#state === "connecting") {
       const over = Promise.withResolvers<void>();
       const cancel = this.#options.clock.after(WAIT_MS, () => over.resolve());

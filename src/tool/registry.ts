@@ -50,7 +50,7 @@ export function createToolbox(options: ToolboxOptions): Toolbox {
         return { kind: "refuse", content: `there is no tool ${call.name.slice(0, 129)}` };
       const decided = policy(tool.name);
       if (decided === "deny") return { kind: "refuse", content: `${tool.name} is not allowed here` };
-      const given = read(call, { name: tool.name, parameters: tool.checks ?? tool.parameters });
+      const given = read(call, tool);
       if (!given.ok) return { kind: "refuse", content: given.why };
       const allowed = decided === "allow" || granted.has(tool.name);
       return { kind: allowed ? "allow" : "ask", args: given.args };

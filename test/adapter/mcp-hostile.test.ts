@@ -48,7 +48,7 @@ async function longestBlock(work: () => Promise<unknown>): Promise<number> {
 }
 
 describe("a hostile tool server", () => {
-  test.each(["huge-line", "flood", "pings"])("%s: is ended, and the thread stays free", async (how) => {
+  test.each(["huge-line", "flood", "pings"])("one that floods is ended, and the thread stays free: %s", async (how) => {
     const scene = hostile(how);
     await scene.ready("bad");
     const block = await longestBlock(async () => {
@@ -137,6 +137,7 @@ describe("a hostile tool server", () => {
       "bad.circles",
       "bad.fans",
       "bad.broken",
+      "bad.many",
       "bad.inherits",
     ]);
     expect(scene.state("bad")?.reason).toBe(
@@ -152,6 +153,10 @@ describe("a hostile tool server", () => {
         const outcome = await make(toolbox, `bad.${name}`, { text: `${"a".repeat(60)}!`, n: 1 });
         expect(outcome).toEqual({ ok: false, content: `bad.${name} took longer than 500 ms` });
       }
+      const a = Array.from({ length: 20_000 }, () => 1_799);
+      expect(await make(toolbox, "bad.many", { a })).toMatchObject({
+        content: expect.stringContaining("longer"),
+      });
     });
     expect(block).toBeLessThan(300);
     expect(await make(toolbox, "bad.inherits", { n: "one" })).toMatchObject({

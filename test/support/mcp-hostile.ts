@@ -48,6 +48,13 @@ const EVIL = [
     inputSchema: { type: "object", properties: { a: { pattern: "(" } }, $ref: "http://elsewhere/" },
   },
   {
+    name: "many",
+    inputSchema: {
+      type: "object",
+      properties: { a: { items: { anyOf: Array.from({ length: 1_800 }, (_, n) => ({ const: n })) } } },
+    },
+  },
+  {
     name: "inherits",
     inputSchema: JSON.parse(
       '{"type":"object","properties":{"__proto__":{"type":"string"},"toString":{"type":"string"},"n":{"type":"integer"}}}',
