@@ -48,18 +48,21 @@ async function longestBlock(work: () => Promise<unknown>): Promise<number> {
 }
 
 describe("a hostile tool server", () => {
-  test.each(["huge-line", "flood", "pings"])("one that floods is ended, and the thread stays free: %s", async (how) => {
-    const scene = hostile(how);
-    await scene.ready("bad");
-    const block = await longestBlock(async () => {
-      await expect(scene.call("bad.go")).rejects.toThrow(/effect is unknown/);
-    });
-    expect(block).toBeLessThan(1_000);
-    const gone = scene.log.find(({ msg }) => msg.startsWith("a tool server is gone"));
-    expect(String(gone?.["reason"])).toMatch(
-      /^it sent (?:a message of )?more than|^it sent a message of more than/,
-    );
-  });
+  test.each(["huge-line", "flood", "pings"])(
+    "one that floods is ended, and the thread stays free: %s",
+    async (how) => {
+      const scene = hostile(how);
+      await scene.ready("bad");
+      const block = await longestBlock(async () => {
+        await expect(scene.call("bad.go")).rejects.toThrow(/effect is unknown/);
+      });
+      expect(block).toBeLessThan(1_000);
+      const gone = scene.log.find(({ msg }) => msg.startsWith("a tool server is gone"));
+      expect(String(gone?.["reason"])).toMatch(
+        /^it sent (?:a message of )?more than|^it sent a message of more than/,
+      );
+    },
+  );
 
   test("lines that are no messages are passed over", async () => {
     const scene = hostile("no-json");

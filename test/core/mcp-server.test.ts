@@ -48,7 +48,14 @@ function start(does: Scene["does"] = {}, random = 1): Scene {
       kill: () => undefined,
     };
   };
-  const server = new McpServer({ name: "s", connect, mask: (text) => text, clock, log: silentLog, random: () => random });
+  const server = new McpServer({
+    name: "s",
+    connect,
+    mask: (text) => text,
+    clock,
+    log: silentLog,
+    random: () => random,
+  });
   Object.assign(scene, { server });
   server.start();
   return scene;
