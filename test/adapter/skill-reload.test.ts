@@ -1,11 +1,12 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { appendFile, mkdir, rename, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { eventually } from "../gateway/stack.ts";
 import type { SkillWorld } from "./skill.fixture.ts";
 import { openSkills, skillText } from "./skill.fixture.ts";
 
 /** Changes of skills while a gateway runs: nobody asks for them to be looked at. A second is promised; machines are busy. */
-const SOON_MS = 5_000;
+const SOON_MS = 10_000;
+setDefaultTimeout(60_000);
 
 async function becomes(world: SkillWorld, ...states: string[]): Promise<void> {
   await eventually(

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Message } from "../../src/protocol/entities.ts";
@@ -10,6 +10,8 @@ import type { Stack } from "./stack.ts";
 import { ended, eventually, say, startStack } from "./stack.ts";
 
 /** A model that uses skills: one that is dropped into the data directory, what becomes of it meanwhile, its scripts. */
+
+setDefaultTimeout(60_000);
 
 const RUNS = { builtin: ["skill", "skill_run"], policy: { "*": "ask", skill: "allow" } };
 
@@ -107,7 +109,7 @@ test("what becomes of a skill during a run counts from the next call on, and not
   expect(await ended(stack.owner, run_id)).toMatchObject({ status: "completed" });
   const told = (await results(stack, "s")).map(([, content]) => content);
   expect(told).toEqual(steps.map(([, , what]) => what));
-}, 60_000);
+});
 
 test("where the policy denies the tool, nothing is said of skills", async () => {
   await using stack = await startStack({ config: { tools: { policy: { "*": "deny" } } } });
