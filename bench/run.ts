@@ -20,6 +20,7 @@ import type { Figure, NamedBench } from "./support/bench.ts";
 import { openBench } from "./support/context.ts";
 import { machineLine } from "./support/machine.ts";
 import { table } from "./support/table.ts";
+import { tools } from "./tools.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const EXECUTABLE = join(ROOT, "dist", "agentbus");
@@ -39,6 +40,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "reconnect", run: reconnect },
   { name: "sessions", run: sessions },
   { name: "skills", run: skills },
+  { name: "tools", run: tools },
   { name: "logins", run: logins },
   { name: "handshakes", run: handshakes },
 ];

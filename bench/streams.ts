@@ -11,15 +11,31 @@ const PACES_MS = [40, 200];
 /** A thousand answers at once. */
 export async function streams(bench: Bench): Promise<Figure[]> {
   const figures: Figure[] = [];
-  for (const pace_ms of PACES_MS) figures.push(...(await paced(bench, pace_ms)));
+  for (const pace_ms of PACES_MS) {
+    const what = `${STREAMS.toLocaleString("en-US")} streams at once, a token every ${pace_ms} ms`;
+    figures.push(...(await paced(bench, { what, streams: STREAMS, pace_ms })));
+  }
   return figures;
 }
 
-async function paced(bench: Bench, pace_ms: number): Promise<Figure[]> {
+export interface Paced {
+  readonly what: string;
+  readonly streams: number;
+  readonly pace_ms: number;
+  /** Turns before each answer that call a tool. */
+  readonly calls?: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Many answers at once: whether they are whole, and what each token waits for. */
+export async function paced(
+  bench: Bench,
+  { what, streams: count, pace_ms, calls = 0, env = {} }: Paced,
+): Promise<Figure[]> {
   await using model = await bench.model();
   await using gateway = await bench.gateway({
     model: model.url,
-    env: { AGENTBUS_AGENT_MAX_CONCURRENT_RUNS: "1100" },
+    env: { AGENTBUS_AGENT_MAX_CONCURRENT_RUNS: "1100", ...env },
   });
   const idle = residentBytes(gateway.pid);
   const cpu = cpuSeconds(gateway.pid);
@@ -27,20 +43,20 @@ async function paced(bench: Bench, pace_ms: number): Promise<Figure[]> {
     url: gateway.socketUrl,
     token: gateway.token,
     model: model.url,
-    streams: STREAMS,
+    streams: count,
     sockets: SOCKETS,
     tokens: Math.round(bench.pick(5_000, 1_500) / pace_ms),
     pace: pace_ms,
     rounds: bench.pick(2, 1),
+    calls,
   };
   const result = await bench.script<StreamsResult>(
     "streams-load.ts",
     Object.entries(args).map(([name, value]) => `--${name}=${value}`),
     // More than the 256 requests that fetch makes at once.
-    { BUN_CONFIG_MAX_HTTP_REQUESTS: String(STREAMS + 100) },
+    { BUN_CONFIG_MAX_HTTP_REQUESTS: String(count + 100) },
   );
   const used = cpuSeconds(gateway.pid) - cpu;
-  const what = `${STREAMS.toLocaleString("en-US")} streams at once, a token every ${pace_ms} ms`;
   const { seconds } = result;
   const peak = peakBytes(gateway.pid);
   return [

@@ -12,6 +12,8 @@ export interface ModelProcess extends Child {
 
 /** What a bench asks of the model, as the text of its message. */
 export interface Order {
+  /** So many turns before the answer that call the tool `time`, never twice with the same arguments. */
+  readonly calls?: number;
   /** Tokens `index:microseconds `, stamped as they are written. */
   readonly tokens?: number;
   readonly pace_ms?: number;
@@ -47,8 +49,23 @@ export class Tokens {
   }
 }
 
-function answer(text: unknown): Script {
-  const { tokens = 1, pace_ms = 0, from = 0, chars = 0, chunks = 1 } = JSON.parse(String(text)) as Order;
+interface Said {
+  readonly role: string;
+  readonly content: unknown;
+}
+
+function answer(messages: readonly Said[]): Script {
+  const last = messages.findLastIndex(({ role }) => role === "user");
+  const {
+    tokens = 1,
+    pace_ms = 0,
+    from = 0,
+    chars = 0,
+    chunks = 1,
+    calls = 0,
+  } = JSON.parse(String(messages[last]?.content)) as Order;
+  const made = messages.slice(last).filter(({ role }) => role === "tool").length;
+  if (made < calls) return script().tool("time", { time_zone: `Etc/GMT+${made}` });
   return chars > 0 ? script().text("x".repeat(chars), { chunks }) : new StampedTokens(tokens, pace_ms, from);
 }
 
@@ -88,10 +105,10 @@ function chunk(model: string, delta: object, finish_reason: string | null = null
   return `data: ${JSON.stringify({ id: "chatcmpl-0", object, created: 0, model, choices })}\n\n`;
 }
 
-/** `bun bench/support/model.ts` prints `{"url": …}` and answers what the last message of a request orders. */
+/** `bun bench/support/model.ts` prints `{"url": …}` and answers what the last message of a user orders. */
 if (import.meta.main) {
   const { values } = parseArgs({ options: { port: { type: "string", default: "0" } } });
   const model = await startModelServer({ port: Number(values.port), keep: false });
-  model.otherwise((call) => answer(call.body.messages.at(-1)?.content));
+  model.otherwise((call) => answer(call.body.messages));
   console.log(JSON.stringify({ url: model.url() }));
 }

@@ -45,6 +45,7 @@ if (import.meta.main) {
       tokens: text,
       pace: text,
       rounds: text,
+      calls: text,
     },
   });
   const load = {
@@ -55,6 +56,7 @@ if (import.meta.main) {
     sockets: Number(values.sockets),
     tokens: Number(values.tokens),
     pace_ms: Number(values.pace),
+    calls: Number(values.calls),
   };
   console.log(JSON.stringify({ result: await run(load, Number(values.rounds)) }));
 }
@@ -67,6 +69,8 @@ interface Load {
   readonly sockets: number;
   readonly tokens: number;
   readonly pace_ms: number;
+  /** Turns before the answer that call a tool. */
+  readonly calls: number;
 }
 
 async function run(load: Load, rounds: number): Promise<StreamsResult> {
@@ -124,12 +128,17 @@ async function throughGateway(load: Load, round: number) {
 }
 
 /** When each stream is opened (`performance.now()`), and its order: tokens come once all are open, spread over the pace. */
-function planOf({ streams, tokens, pace_ms }: Load): (i: number) => { open_ms: number; message: string } {
+function planOf({
+  streams,
+  tokens,
+  pace_ms,
+  calls,
+}: Load): (i: number) => { open_ms: number; message: string } {
   const began = performance.now();
   const first = nowMicros() + (RAMP_MS + MARGIN_MS) * 1_000;
   return (i) => ({
     open_ms: began + (i * RAMP_MS) / streams,
-    message: order({ tokens, pace_ms, from: Math.round(first + (i * pace_ms * 1_000) / streams) }),
+    message: order({ tokens, pace_ms, calls, from: Math.round(first + (i * pace_ms * 1_000) / streams) }),
   });
 }
 
@@ -148,7 +157,7 @@ async function sendUntilTaken(rpc: Rpc, params: Record<string, unknown>): Promis
 
 async function directly(load: Load): Promise<number[]> {
   const latencies: number[] = [];
-  const plan = planOf(load);
+  const plan = planOf({ ...load, calls: 0 });
   const stream = async (i: number): Promise<void> => {
     const { open_ms, message } = plan(i);
     await pause(open_ms - performance.now());
