@@ -67,6 +67,8 @@ export class Connections {
   readonly #strangers = new Tally();
   readonly #bound = new Tally();
   readonly #devices = new Tally();
+  /** Requests over HTTP that wait. */
+  #requests = 0;
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
@@ -96,7 +98,7 @@ export class Connections {
 
   /** Why nobody at all can come in; null: there is room. */
   full(): GatewayError | null {
-    return this.#check("max_connections", this.#all.size);
+    return this.#check("max_connections", this.#all.size + this.#requests);
   }
 
   /** Why nobody can come in from there who does not say who it is; null: there is room. */
@@ -114,6 +116,25 @@ export class Connections {
       (device === null ? null : this.#check("max_connections_per_device", this.#devices.of(device))) ??
       (bound === null ? null : this.#check("max_connections_per_user", this.#bound.of(bound)))
     );
+  }
+
+  /**
+   * A place for a request over HTTP that waits, which keeps a connection busy as an event stream does; what is answered
+   * gives it back (idempotent). @throws GatewayError UNAVAILABLE
+   */
+  takeForRequest(principal: Principal): () => void {
+    const full = this.full() ?? this.fullFor(principal);
+    if (full !== null) throw full;
+    const seat: Seat = { user: null, stranger: null, ...boundsOf(principal) };
+    this.#requests++;
+    this.#count(seat, 1);
+    let isTaken = true;
+    return () => {
+      if (!isTaken) return;
+      isTaken = false;
+      this.#requests--;
+      this.#count(seat, -1);
+    };
   }
 
   get size(): number {

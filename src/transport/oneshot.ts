@@ -97,9 +97,9 @@ async function chat(context: TransportContext, streams: Streams, visit: Visit): 
   }
   const accept = request.headers.get("accept") ?? "";
   if (wait || !accept.includes("text/event-stream")) {
-    if (wait) visit.server.timeout(request, 0);
+    if (wait) return waitFor(context, visit, principal, params);
     const sent = await call<Sent>(context, visit, principal, "chat.send", params);
-    return wait ? whole(context, visit, principal, sent) : json(201, startedOf(sent), locationOf(sent));
+    return json(201, startedOf(sent), locationOf(sent));
   }
   mayRead(principal);
   const stream = streams.open(visit, principal);
@@ -122,6 +122,27 @@ function locationOf({ session_id, run_id }: Sent): Record<string, string> {
 }
 function urlOf(session_id: string, run_id: string): string {
   return `/api/v1/stream/${encodeURIComponent(session_id)}?run=${encodeURIComponent(run_id)}`;
+}
+
+/** Sends, and answers with the message the run wrote. What waits has a place among the connections before it sends. */
+async function waitFor(
+  context: TransportContext,
+  visit: Visit,
+  principal: Principal,
+  params: Record<string, unknown>,
+): Promise<Response> {
+  const leave = context.connections.takeForRequest(principal);
+  try {
+    visit.server.timeout(visit.request, 0);
+    return await whole(
+      context,
+      visit,
+      principal,
+      await call<Sent>(context, visit, principal, "chat.send", params),
+    );
+  } finally {
+    leave();
+  }
 }
 
 /** The message of a run, once it has ended; the error of one that did not complete. */

@@ -1,4 +1,6 @@
 import type { Caller, Dispatch, Outcome } from "../core/call.ts";
+import type { Principal } from "../core/principal.ts";
+import { runWait } from "../protocol/api/run.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
 import type { TransportContext } from "./context.ts";
@@ -52,8 +54,7 @@ function methodRoute(context: TransportContext, route: MethodRoute): HttpRoute {
       const definition = known(context, route.method);
       const params = await paramsOf(context, route, definition, visit);
       visit.server.timeout(visit.request, QUIET_SECS);
-      const outcome = await ask(context.dispatch, callerOf(visit, principal), route.method, params);
-      return outcomeResponse(outcome, route.status);
+      return outcomeResponse(await askSeated(context, visit, principal, route.method, params), route.status);
     },
   };
 }
@@ -130,5 +131,24 @@ async function callAny(context: TransportContext, visit: Visit): Promise<Respons
   onlyParameters(visit.url.searchParams, []);
   const params = withKey(await readObject(context, visit.request), definition, visit.request);
   visit.server.timeout(visit.request, QUIET_SECS);
-  return outcomeResponse(await ask(context.dispatch, callerOf(visit, principal), method, params), 200);
+  return outcomeResponse(await askSeated(context, visit, principal, method, params), 200);
+}
+
+/** As ask; what waits takes a place among the connections meanwhile. @throws GatewayError UNAVAILABLE */
+async function askSeated(
+  context: TransportContext,
+  visit: Visit,
+  principal: Principal,
+  method: string,
+  params: Record<string, unknown>,
+): Promise<Outcome> {
+  const leave =
+    context.definition(method)?.name === runWait.name
+      ? context.connections.takeForRequest(principal)
+      : undefined;
+  try {
+    return await ask(context.dispatch, callerOf(visit, principal), method, params);
+  } finally {
+    leave?.();
+  }
 }

@@ -108,3 +108,18 @@ test("whatever happens, a place is given back once", () => {
     ),
   );
 });
+
+test("a request that waits takes a place of its user's, and gives it back once", () => {
+  const connections = setUp();
+  const leave = [1, 2].map(() => connections.takeForRequest(bea));
+  connections.add(connection("a", bea));
+  expect(() => connections.takeForRequest(bea)).toThrow("max_connections_per_user");
+  expect(connections.fullFor(bea)).toMatchObject({ limit: "max_connections_per_user" });
+  leave[0]?.();
+  leave[0]?.();
+  connections.takeForRequest(bea)();
+  for (let i = 0; i < 4; i++) connections.takeForRequest(OWNER);
+  expect(() => connections.takeForRequest(OWNER)).toThrow("max_connections");
+  expect(connections.full()).toMatchObject({ limit: "max_connections" });
+  expect(connections.size).toBe(1);
+});

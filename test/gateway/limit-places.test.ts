@@ -136,3 +136,27 @@ test("those who do not say who they are take half of all places at the most, wha
   for (const socket of [one, two]) await socket.request("heartbeat");
   for (const socket of strangers) await socket[Symbol.asyncDispose]();
 });
+
+test("by a request that waits for a run, once it is answered or given up; one too many sends nothing", async () => {
+  stack.model.reply().text("so far").hang();
+  const { run_id } = await guest.call("chat.send", { session_id: "s", message: "go" });
+  const given = new AbortController();
+  const wait = (signal: AbortSignal): Promise<Response> =>
+    fetch(`${stack.gateway.url}/api/v1/rpc/run.wait`, {
+      method: "POST",
+      headers: { ...guest.bearer, "content-type": "application/json" },
+      body: JSON.stringify({ run_id, timeout_ms: 60_000 }),
+      signal,
+    });
+  const [first, second] = [wait(new AbortController().signal), wait(given.signal).catch(() => null)];
+  const full = async () =>
+    guest.ask("POST", "/api/v1/chat", { body: { message: "one too many", wait: true } });
+  const refused = await eventually(full, ({ status }) => status === 503);
+  expect(refused.json.error.details).toMatchObject({ kind: "connections", what: "max_connections_per_user" });
+  expect((await guest.call("session.list")).sessions).toHaveLength(1);
+  given.abort();
+  await second;
+  await guest.call("chat.abort", { run_id });
+  expect((await first).status).toBe(200);
+  await allFree();
+});
