@@ -12,14 +12,14 @@ export function judge({ run, verified }: Answer, io: Io): number {
   return run.status === "completed" && verified !== false ? EXIT.ok : EXIT.failed;
 }
 
-/** The text of its last message. */
-export function contentOf({ messages }: Answer): string {
-  return messages.at(-1)?.content ?? "";
-}
-
 export function answerJson({ session_id }: Conversation, answer: Answer): Record<string, unknown> {
   const { run_id, status, error, finish_reason } = answer.run;
-  const message_id = answer.messages.at(-1)?.message_id;
-  const content = contentOf(answer);
-  return { session_id, run_id, status, message_id, content, verified: answer.verified, finish_reason, error };
+  const last = answer.messages.at(-1);
+  const { message_id, content = "" } = last ?? {};
+  const tool_calls = answer.tools.map(({ result, ...call }) => ({
+    ...call,
+    ...(result && { ok: result.ok, content: result.content, truncated: result.truncated }),
+  }));
+  const said = { session_id, run_id, status, message_id, content, tool_calls };
+  return { ...said, verified: answer.verified, finish_reason, error };
 }

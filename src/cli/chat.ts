@@ -1,8 +1,12 @@
 import type { Client } from "../client/client.ts";
 import type { Command, Input } from "./args.ts";
+import { answerJson, judge } from "./chat-answer.ts";
+import type { Attending } from "./chat-approval.ts";
+import { askElsewhere, askTyped, attend, automaticOf } from "./chat-approval.ts";
+import { TypedInput } from "./chat-input.ts";
+import { pipedShow, terminalShow } from "./chat-show.ts";
 import { chatInTerminal } from "./chat-terminal.ts";
-import { answerJson, contentOf, judge } from "./chat-answer.ts";
-import type { Conversation, Show } from "./conversation.ts";
+import type { Conversation } from "./conversation.ts";
 import { openConversation } from "./conversation.ts";
 import { UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
@@ -17,21 +21,27 @@ export const chat: Command = {
   details: [
     "With a MESSAGE, or with one piped in, sends it, prints the answer as it is written and ends.",
     "In a terminal: Ctrl-C stops the answer that is being written, a second one leaves; so does Ctrl-D.",
+    "A call of a tool that needs to be allowed is asked for in a terminal; elsewhere stderr says which command answers it.",
   ].join("\n"),
   args: [0, 1],
   options: {
     session: { value: "ID", short: "s", summary: "the session to go on with; made where there is none" },
     json: { summary: "the whole answer as one JSON object, at the end" },
+    approve: {
+      value: "allow|deny",
+      summary: "answer every call that waits, unseen; allow lets the model do whatever its tools can",
+    },
     ...TARGET_OPTIONS,
   },
   run: async (input, io) => {
+    const automatic = automaticOf(input);
     const message = await messageOf(input, io);
     const client = await connectTo(findTarget(input, io), { client_name: "agentbus chat" });
     const stop = tellLosses(client, io);
     try {
       const conversation = await openConversation(client, input.text("session"));
-      if (message === null) return await chatInTerminal(conversation, client, io);
-      return await askOnce(conversation, message, input.on("json"), io);
+      if (message === null) return await chatInTerminal(conversation, client, automatic, io);
+      return await askOnce(conversation, message, { client, automatic }, input, io);
     } finally {
       stop();
       client.disconnect();
@@ -62,7 +72,13 @@ function tellLosses(client: Client, io: Io): () => void {
   });
 }
 
-async function askOnce(conversation: Conversation, message: string, json: boolean, io: Io): Promise<number> {
+async function askOnce(
+  conversation: Conversation,
+  message: string,
+  attending: Pick<Attending, "client" | "automatic">,
+  input: Input,
+  io: Io,
+): Promise<number> {
   const leaving = new AbortController();
   let interrupts = 0;
   const onInterrupt = (): void => {
@@ -71,18 +87,40 @@ async function askOnce(conversation: Conversation, message: string, json: boolea
     conversation.abort().catch((error: Error) => io.err(`agentbus: ${error.message}`));
     return undefined;
   };
+  let typed: TypedInput | null = null;
+  /** Only once there is something to ask: until then the terminal is not ours. */
+  const open = (): TypedInput => {
+    if (typed !== null) return typed;
+    typed = new TypedInput();
+    typed.terminal.on("SIGINT", onInterrupt);
+    typed.terminal.on("close", () => leaving.abort());
+    return typed;
+  };
   process.on("SIGINT", onInterrupt);
   try {
-    const show: Show = {
-      text: (text) => json || io.write(text),
-      reasoning: () => undefined,
-      note: (line) => io.err(dim(io, line)),
-    };
+    const json = input.on("json");
+    const isTyped = io.tty && io.stdin.isTTY === true && !json;
+    const show = isTyped
+      ? terminalShow(io, (write) => (typed === null ? write() : typed.beside(write)))
+      : pipedShow(io, json);
+    const ask = isTyped
+      ? askTyped(open, show)
+      : askElsewhere(conversation.session_id, targetFlags(input), io);
+    attend(conversation, { ...attending, show, ask });
     const answer = await conversation.ask(message, show, leaving.signal);
+    show.endLine();
     if (json) outJson(io, answerJson(conversation, answer));
-    else if (contentOf(answer) !== "" && !contentOf(answer).endsWith("\n")) io.write("\n");
     return judge(answer, io);
   } finally {
     process.off("SIGINT", onInterrupt);
+    (typed as TypedInput | null)?.terminal.close();
   }
+}
+
+/** The flags that lead another command to the same gateway. */
+function targetFlags(input: Input): string[] {
+  return Object.keys(TARGET_OPTIONS).flatMap((name) => {
+    const value = input.text(name);
+    return value === undefined ? [] : [`--${name}`, value];
+  });
 }

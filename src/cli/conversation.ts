@@ -3,21 +3,18 @@ import { ClientError } from "../client/error.ts";
 import type { Change, FoldedMessage, FoldedRun, Transcript } from "../client/fold.ts";
 import { createTranscript } from "../client/fold.ts";
 import type { Opening } from "../client/methods.ts";
+import type { Approval } from "../protocol/entities.ts";
+import type { Show, ToolUse } from "./answer-show.ts";
+import { Showing, answersOf, toolUsesOf } from "./answer-show.ts";
+import type { Asked } from "./open-approvals.ts";
+import { OpenApprovals } from "./open-approvals.ts";
 import { pause } from "./pause.ts";
-
-/** Where an answer is shown while it is written. */
-export interface Show {
-  /** More of the answer. */
-  text(text: string): void;
-  reasoning(text: string): void;
-  /** Something beside the answer: a tool call, a connection lost. */
-  note(line: string): void;
-}
 
 export interface Answer {
   readonly run: FoldedRun;
   /** Assistant messages of the run, in order. */
   readonly messages: readonly FoldedMessage[];
+  readonly tools: readonly ToolUse[];
   /** Whether what came in pieces has the sha256 the gateway names: null where no message came whole in pieces. */
   readonly verified: boolean | null;
 }
@@ -30,6 +27,12 @@ export interface Conversation {
   ask(message: string, show: Show, signal: AbortSignal): Promise<Answer>;
   /** Stops every run of the session. */
   abort(): Promise<void>;
+  /** Whether a run answers a message that was sent here. */
+  owns(run_id: string): boolean;
+  /** Tells of every call of the session that waits for an answer, from those that do now. One listener. */
+  onApproval(asked: Asked): void;
+  /** Answers one, once, however often the connection is lost; that somebody else was first is told by the log. @throws ClientError */
+  decide(approval: Approval, decision: "allow" | "deny", remember: boolean): Promise<void>;
 }
 
 const TERMINAL: ReadonlySet<string> = new Set(["completed", "failed", "aborted", "interrupted"]);
@@ -77,6 +80,10 @@ class FollowedConversation implements Conversation {
   #changed: (change: Change | null) => void = () => undefined;
   #failed: (error: ClientError) => void = () => undefined;
   #error: ClientError | null = null;
+  readonly #approvals = new OpenApprovals(this.transcript);
+  readonly #own = new Set<string>();
+  /** A message is on its way: which run answers it is not known yet. */
+  #sending = false;
 
   constructor(client: Client, session_id: string) {
     this.#client = client;
@@ -111,7 +118,9 @@ class FollowedConversation implements Conversation {
 
   async ask(message: string, show: Show, signal: AbortSignal): Promise<Answer> {
     const showing = new Showing(this.transcript, show);
-    const run_id = await this.#send(message, show, signal);
+    this.#sending = true;
+    const run_id = await this.#send(message, show, signal).finally(() => (this.#sending = false));
+    this.#own.add(run_id);
     const run = await new Promise<FoldedRun>((resolve, reject) => {
       this.#failed = reject;
       if (this.#error !== null) return reject(this.#error);
@@ -135,7 +144,8 @@ class FollowedConversation implements Conversation {
     const proofs = messages
       .map(({ message_id }) => this.#verified.get(message_id))
       .filter((proof) => proof !== undefined);
-    return { run, messages, verified: proofs.length === 0 ? null : proofs.every(Boolean) };
+    const tools = toolUsesOf(this.transcript, run_id);
+    return { run, messages, tools, verified: proofs.length === 0 ? null : proofs.every(Boolean) };
   }
 
   async abort(): Promise<void> {
@@ -147,7 +157,30 @@ class FollowedConversation implements Conversation {
     }
   }
 
-  /** The key makes it safe to send the message until the gateway has taken it, however often the connection is lost. */
+  owns(run_id: string): boolean {
+    return this.#own.has(run_id);
+  }
+
+  onApproval(asked: Asked): void {
+    this.#approvals.listen(asked);
+  }
+
+  async decide({ approval_id }: Approval, decision: "allow" | "deny", remember: boolean): Promise<void> {
+    const params = {
+      session_id: this.session_id,
+      approval_id,
+      decision,
+      ...(remember && { remember: "session" as const }),
+      idempotency_key: crypto.randomUUID(),
+    };
+    try {
+      await this.#untilTaken(() => this.#client.request("tool.approve", params, { timeout_ms: 0 }));
+    } catch (error) {
+      const over = error instanceof ClientError && (error.code === "CONFLICT" || error.code === "ABORTED");
+      if (!over) throw error;
+    }
+  }
+
   async #send(message: string, show: Show, signal: AbortSignal): Promise<string> {
     const params = {
       session_id: this.session_id,
@@ -155,13 +188,27 @@ class FollowedConversation implements Conversation {
       idempotency_key: crypto.randomUUID(),
       subscribe: false,
     };
+    const { run_id } = await this.#untilTaken(
+      () => this.#client.request("chat.send", params, { signal, timeout_ms: 0 }),
+      (error) => show.note(`not taken yet (${error.message}): sending it again`),
+      signal,
+    );
+    return run_id;
+  }
+
+  /** A request with a key is safe to send until the gateway has taken it, however often the connection is lost. */
+  async #untilTaken<T>(
+    request: () => Promise<T>,
+    told: (error: ClientError) => void = () => undefined,
+    signal?: AbortSignal,
+  ): Promise<T> {
     for (;;) {
       try {
-        return (await this.#client.request("chat.send", params, { signal, timeout_ms: 0 })).run_id;
+        return await request();
       } catch (error) {
         const again = error instanceof ClientError && error.retryable && SEND_AGAIN.has(error.code);
         if (!again || this.#client.state === "closed") throw error;
-        show.note(`not taken yet (${error.message}): sending it again`);
+        told(error);
         await pause(error.retry_after_ms ?? SEND_AGAIN_MS, signal);
       }
     }
@@ -197,50 +244,14 @@ class FollowedConversation implements Conversation {
   #synced(): void {
     if (!this.#catching_up) return;
     this.#catching_up = false;
-    this.#changed(null);
+    this.#tell(null);
   }
 
-  #tell(change: Change): void {
-    if (!this.#catching_up) this.#changed(change);
+  #tell(change: Change | null): void {
+    if (this.#catching_up) return;
+    this.#changed(change);
+    if (!this.#sending) this.#approvals.advance(change);
   }
-}
-
-/** Shows a run's text once, whatever way it came: in pieces, again after a reconnect, or all at once in a snapshot. */
-class Showing {
-  readonly #transcript: Transcript;
-  readonly #show: Show;
-  readonly #shown = new Map<string, string>();
-
-  constructor(transcript: Transcript, show: Show) {
-    this.#transcript = transcript;
-    this.#show = show;
-  }
-
-  advance(run_id: string, change: Change | null): void {
-    if (change?.kind === "tool_call") this.#show.note(`calls ${change.name} ${change.arguments}`);
-    if (change?.kind === "text" && change.part === "reasoning") this.#show.reasoning(change.text);
-    if (change?.kind === "discarded" && this.#shown.delete(change.message_id)) {
-      this.#show.note("that answer broke off; it is written again");
-    }
-    for (const message of answersOf(this.#transcript, run_id)) this.#bring(message, change === null);
-  }
-
-  /** `replaced`: it comes from a snapshot, so it need not go on where it was. */
-  #bring({ message_id, content }: FoldedMessage, replaced: boolean): void {
-    const shown = this.#shown.get(message_id) ?? "";
-    if (content.length === shown.length && !replaced) return;
-    this.#shown.set(message_id, content);
-    if (!replaced || content.startsWith(shown)) return this.#show.text(content.slice(shown.length));
-    this.#show.note("the gateway's log was replaced; the answer as it is now:");
-    this.#show.text(content);
-    return undefined;
-  }
-}
-
-function answersOf(transcript: Transcript, run_id: string): FoldedMessage[] {
-  return [...transcript.messages.values()].filter(
-    (each) => each.run_id === run_id && each.role === "assistant",
-  );
 }
 
 function sha256(text: string): string {

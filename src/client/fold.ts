@@ -1,4 +1,4 @@
-import type { Part, Snapshot } from "../protocol/entities.ts";
+import type { Approval, Part, Snapshot } from "../protocol/entities.ts";
 import type { DurableEvent, DurablePayload } from "../protocol/events.ts";
 import type { EventFrame } from "../protocol/frames.ts";
 
@@ -48,13 +48,26 @@ export type Change =
       readonly name: string;
       readonly arguments: string;
     }
+  /** A call waits for an answer. */
+  | { readonly kind: "approval"; readonly approval: Approval }
+  /** It does not wait any more. `by`: the user who decided. `at`: when, in milliseconds. */
+  | ({ readonly kind: "resolved"; readonly approval_id: string } & Resolution)
   | { readonly kind: "run"; readonly run: FoldedRun };
+
+/** How the wait for an answer ended. */
+export interface Resolution {
+  readonly decision: string;
+  readonly by: string | undefined;
+  readonly at: number;
+}
 
 /** The messages and runs of one session, folded from its snapshot and events. */
 export interface Transcript {
   /** In the order of the log. */
   readonly messages: ReadonlyMap<string, FoldedMessage>;
   readonly runs: ReadonlyMap<string, FoldedRun>;
+  /** Calls that wait for an answer, oldest first. */
+  readonly approvals: ReadonlyMap<string, Approval>;
   replace(snapshot: Snapshot): void;
   /** Takes each event once, in order. */
   apply(frame: EventFrame): Change;
@@ -66,19 +79,22 @@ const GAP: Change = { kind: "gap" };
 interface State {
   readonly messages: Map<string, FoldedMessage>;
   readonly runs: Map<string, FoldedRun>;
+  readonly approvals: Map<string, Approval>;
 }
 type Folds = { [T in DurableEvent]?: (payload: DurablePayload<T>, frame: EventFrame) => Change };
 
 export function createTranscript(): Transcript {
-  const state: State = { messages: new Map(), runs: new Map() };
+  const state: State = { messages: new Map(), runs: new Map(), approvals: new Map() };
   const folds = foldsOf(state);
   return {
     ...state,
     replace(snapshot) {
       state.messages.clear();
       state.runs.clear();
+      state.approvals.clear();
       for (const message of snapshot.messages) put(state, message);
       for (const run of snapshot.runs) putRun(state, run);
+      for (const approval of snapshot.approvals) state.approvals.set(approval.approval_id, approval);
     },
     apply(frame) {
       const fold = folds[frame.event as DurableEvent] as
@@ -136,11 +152,22 @@ function foldsOf(state: State): Folds {
     "tool.call": ({ message_id, tool_call_id, name, arguments: args }) => {
       const message = messages.get(message_id);
       if (message === undefined) return GAP;
+      if (message.status !== "streaming") return NOTHING;
       message.parts.push({ type: "tool_call", tool_call_id, name, arguments: args });
       return { kind: "tool_call", message_id, name, arguments: args };
     },
-    "tool.result": ({ message_id, tool_call_id, ok, content }, { run_id }) => {
-      const parts: Part[] = [{ type: "tool_result", tool_call_id, ok }];
+    "tool.approval_requested": ({ approval }) => {
+      state.approvals.set(approval.approval_id, approval);
+      return { kind: "approval", approval };
+    },
+    "tool.approval_resolved": ({ approval_id, decision, by }, { ts }) => {
+      state.approvals.delete(approval_id);
+      return { kind: "resolved", approval_id, decision, by, at: ts };
+    },
+    "tool.result": ({ message_id, tool_call_id, ok, content, truncated }, { run_id }) => {
+      const parts: Part[] = [
+        { type: "tool_result", tool_call_id, ok, ...(truncated !== undefined && { truncated }) },
+      ];
       const message = put(state, {
         message_id,
         role: "tool",

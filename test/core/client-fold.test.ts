@@ -125,6 +125,66 @@ describe("the end of a message", () => {
   });
 });
 
+describe("tools", () => {
+  const approval = {
+    approval_id: "apr_1",
+    run_id: "run_1",
+    message_id: "m1",
+    tool_call_id: "t1",
+    name: "clock",
+    arguments: "{}",
+    created_at: 1,
+    expires_at: 2,
+  };
+
+  test("a call belongs to the message that is being written, and to no other", () => {
+    const transcript = started();
+    const call = { message_id: "m1", tool_call_id: "t1", name: "clock", arguments: "{}" };
+    expect(apply(transcript, "tool.call", { ...call, message_id: "m0" }).kind).toBe("gap");
+    expect(apply(transcript, "tool.call", call)).toMatchObject({ kind: "tool_call", name: "clock" });
+    const parts: EventMessage["parts"] = [
+      { type: "tool_call", tool_call_id: "t1", name: "clock", arguments: "{}" },
+    ];
+    apply(transcript, "message.completed", { message: whole("", { parts }), length: 0, sha256: "ab" });
+    expect(apply(transcript, "tool.call", call).kind).toBe("none");
+    expect(transcript.messages.get("m1")?.parts).toEqual(parts);
+  });
+
+  test("an approval is open from its request until it is resolved, whoever does", () => {
+    const transcript = started();
+    expect(apply(transcript, "tool.approval_requested", { approval })).toEqual({
+      kind: "approval",
+      approval,
+    });
+    expect([...transcript.approvals.values()]).toEqual([approval]);
+    const how = { approval_id: "apr_1", decision: "deny", by: "bob" };
+    expect(apply(transcript, "tool.approval_resolved", how)).toEqual({ kind: "resolved", at: 1, ...how });
+    expect(transcript.approvals.size).toBe(0);
+  });
+
+  test("a snapshot says which approvals are open", () => {
+    const transcript = started();
+    apply(transcript, "tool.approval_requested", { approval });
+    const snapshot = (approvals: unknown[]) => ({ messages: [], runs: [], approvals }) as unknown as Snapshot;
+    transcript.replace(snapshot([{ ...approval, approval_id: "apr_2" }]));
+    expect([...transcript.approvals.keys()]).toEqual(["apr_2"]);
+    transcript.replace(snapshot([]));
+    expect(transcript.approvals.size).toBe(0);
+  });
+
+  test("a result says whether it was cut", () => {
+    const transcript = started();
+    const result = { message_id: "m2", tool_call_id: "t1", ok: true, content: "12", truncated: true };
+    apply(transcript, "tool.result", result);
+    expect(transcript.messages.get("m2")).toMatchObject({
+      role: "tool",
+      run_id: "run_1",
+      content: "12",
+      parts: [{ type: "tool_result", tool_call_id: "t1", ok: true, truncated: true }],
+    });
+  });
+});
+
 describe("the rest", () => {
   test("a snapshot replaces all, and its open message goes on", () => {
     const transcript = started();
@@ -132,6 +192,7 @@ describe("the rest", () => {
     transcript.replace({
       messages: [{ ...whole("He"), session_id: "s", seq: 3, status: "streaming" }],
       runs: [],
+      approvals: [],
     } as unknown as Snapshot);
     delta(transcript, 2, "llo");
     expect([...transcript.messages.values()].map(({ content }) => content)).toEqual(["Hello"]);
