@@ -62,7 +62,11 @@ function builtinTools({ tools, limits, server }: Config, clock: Clock): Tool[] {
     [
       "http_fetch",
       () =>
-        httpFetchTool({ reach: createReach(tools.http_allow, addressMatcher), resolve: resolveHost, limits }),
+        httpFetchTool({
+          reach: createReach(tools.http_allow, addressMatcher),
+          resolve: resolveHost,
+          limits: { ...limits, fetch_ms: Math.min(limits.fetch_ms, tools.timeout_secs * 1_000) },
+        }),
     ],
     ["read_file", (name) => readFileTool(workspace(name), limits)],
     ["list_files", (name) => listFilesTool(workspace(name), limits)],

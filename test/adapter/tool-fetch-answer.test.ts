@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { brotliCompressSync, gzipSync } from "node:zlib";
+import { textOfPage } from "../../src/tool/html-text.ts";
 import { openSite } from "./tool-fetch.fixture.ts";
 
 const site = openSite();
@@ -129,4 +130,42 @@ see [leaves](http://${site.open}/leaves?a=1&b=2) or not.
     y()
   }
  (image: a cup)`);
+});
+
+describe("a page that means harm", () => {
+  const MIB = 1024 * 1024;
+  const MAX_CHARS = 64 * 1024;
+  const pages: [string, string][] = [
+    ["nests without end", "<div>"],
+    ["ends what never began, in what is nested", `${"<b>".repeat(400)}${"</i>".repeat(1_000)}`],
+    ["is nothing but links", "<a href=?></a>"],
+    ["never closes its links", "<a href=x>"],
+    ["is one tag", "<p a=b "],
+    ["is one comment", "<!--"],
+    ["is all entities", "&amp;&#0;&#xd800;"],
+    ["hides all of it", "<script><svg>"],
+  ];
+  test.each(pages)("%s: it is read in slices, and others have their turn between them", async (_, unit) => {
+    const page = unit.repeat(Math.ceil(MIB / unit.length)).slice(0, MIB);
+    let turns = 0;
+    let going = true;
+    const others = (): void => {
+      turns++;
+      if (going) setImmediate(others);
+    };
+    setImmediate(others);
+    const { text } = await textOfPage(page, new URL("https://example.com/"), MAX_CHARS);
+    going = false;
+    expect(text.length).toBeLessThan(2 * MAX_CHARS);
+    expect(turns).toBeGreaterThan(0);
+  });
+
+  test("a long one is told up to its bound", async () => {
+    const page = `<title>t</title>${"<p>word</p>".repeat(50_000)}<p>the end</p>`;
+    site.handler = () => new Response(page, { headers: { "content-type": "text/html" } });
+    const text = await site.fetcher().get(`http://${site.open}/`);
+    expect(text).toContain("Title: t");
+    expect(text).not.toContain("the end");
+    expect(text.length).toBeLessThan(200_000);
+  });
 });
