@@ -149,9 +149,11 @@ test("by a request that waits for a run, once it is answered or given up; one to
       signal,
     });
   const [first, second] = [wait(new AbortController().signal), wait(given.signal).catch(() => null)];
-  const full = async () =>
-    guest.ask("POST", "/api/v1/chat", { body: { message: "one too many", wait: true } });
-  const refused = await eventually(full, ({ status }) => status === 503);
+  const third = () => guest.ask("POST", "/api/v1/rpc/run.wait", { body: { run_id, timeout_ms: 0 } });
+  await eventually(third, ({ status }) => status === 503);
+  const body = { message: "one too many", wait: true };
+  const refused = await guest.ask("POST", "/api/v1/chat", { body });
+  expect(refused.status).toBe(503);
   expect(refused.json.error.details).toMatchObject({ kind: "connections", what: "max_connections_per_user" });
   expect((await guest.call("session.list")).sessions).toHaveLength(1);
   given.abort();
