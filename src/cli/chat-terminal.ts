@@ -4,6 +4,7 @@ import type { Show } from "./answer-show.ts";
 import { judge } from "./chat-answer.ts";
 import type { Attending } from "./chat-approval.ts";
 import { askTyped, attend } from "./chat-approval.ts";
+import { tellLosses } from "./chat-losses.ts";
 import { TypedInput } from "./chat-input.ts";
 import { terminalShow } from "./chat-show.ts";
 import type { Conversation } from "./conversation.ts";
@@ -30,6 +31,7 @@ export async function chatInTerminal(
   /** The answer that is being written: whether it was asked to stop. */
   let answer: { stopped: boolean } | null = null;
 
+  const untold = tellLosses(client, (line) => show.note(line));
   const unheard = client.on("state", ({ state, error }) => {
     if (state !== "closed") return;
     sent_away = error;
@@ -53,6 +55,7 @@ export async function chatInTerminal(
       answer = null;
     }
   } finally {
+    untold();
     unheard();
     terminal.close();
   }

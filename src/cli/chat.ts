@@ -1,8 +1,8 @@
-import type { Client } from "../client/client.ts";
 import type { Command, Input } from "./args.ts";
 import { answerJson, judge } from "./chat-answer.ts";
 import type { Attending } from "./chat-approval.ts";
 import { askElsewhere, askTyped, attend, automaticOf } from "./chat-approval.ts";
+import { tellLosses } from "./chat-losses.ts";
 import { TypedInput } from "./chat-input.ts";
 import { pipedShow, terminalShow } from "./chat-show.ts";
 import { chatInTerminal } from "./chat-terminal.ts";
@@ -37,13 +37,13 @@ export const chat: Command = {
     const automatic = automaticOf(input);
     const message = await messageOf(input, io);
     const client = await connectTo(findTarget(input, io), { client_name: "agentbus chat" });
-    const stop = tellLosses(client, io);
     try {
+      const stop = tellLosses(client, quietly(io));
       const conversation = await openConversation(client, input.text("session"));
+      stop();
       if (message === null) return await chatInTerminal(conversation, client, automatic, io);
       return await askOnce(conversation, message, { client, automatic }, input, io);
     } finally {
-      stop();
       client.disconnect();
     }
   },
@@ -60,16 +60,6 @@ async function messageOf(input: Input, io: Io): Promise<string | null> {
   const message = given ?? (await readStdin(io)).replace(/\r?\n$/, "");
   if (message.trim() === "") throw new UsageError("chat has nothing to send: the message is empty");
   return message;
-}
-
-function tellLosses(client: Client, io: Io): () => void {
-  let lost = false;
-  return client.on("state", ({ state, error }) => {
-    if (state === "reconnecting" && !lost)
-      io.err(dim(io, `connection lost (${error?.message}); trying again`));
-    if (state === "connected" && lost) io.err(dim(io, "connected again"));
-    lost = state === "reconnecting";
-  });
 }
 
 async function askOnce(
@@ -107,6 +97,7 @@ async function askOnce(
       ? askTyped(open, show)
       : askElsewhere(conversation.session_id, targetFlags(input), io);
     attend(conversation, { ...attending, show, ask });
+    tellLosses(attending.client, isTyped ? (line) => show.note(line) : quietly(io));
     const answer = await conversation.ask(message, show, leaving.signal);
     show.endLine();
     if (json) outJson(io, answerJson(conversation, answer));
@@ -115,6 +106,11 @@ async function askOnce(
     process.off("SIGINT", onInterrupt);
     (typed as TypedInput | null)?.terminal.close();
   }
+}
+
+/** To stderr, which does not belong to the answer. */
+function quietly(io: Io): (line: string) => void {
+  return (line) => io.err(dim(io, line));
 }
 
 /** The flags that lead another command to the same gateway. */

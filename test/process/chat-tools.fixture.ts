@@ -1,4 +1,7 @@
 import { expect } from "bun:test";
+import { once } from "node:events";
+import type { AddressInfo, Socket } from "node:net";
+import { connect, createServer } from "node:net";
 import type { Served, Typed } from "../support/executable.ts";
 import { agentbus, inTerminal, serve, workplace } from "../support/executable.ts";
 import type { ModelServer } from "../support/model-server.ts";
@@ -16,7 +19,7 @@ interface Place extends AsyncDisposable {
   typed(...argv: string[]): Typed;
 }
 
-export async function started(config = ""): Promise<Place> {
+export async function started(config = "", env: Record<string, string> = {}): Promise<Place> {
   const place = workplace();
   const model = await startModelServer();
   place.file(
@@ -30,7 +33,7 @@ export async function started(config = ""): Promise<Place> {
   return {
     path: place.path,
     model,
-    gateway: await serve(place.path, ["--port", "0", ...FLAGS]),
+    gateway: await serve(place.path, ["--port", "0", ...FLAGS], env),
     typed: (...argv) => inTerminal(["chat", ...argv, ...SESSION, ...FLAGS], { cwd: place.path }),
     async [Symbol.asyncDispose](this: Place) {
       await this.gateway[Symbol.asyncDispose]();
@@ -62,4 +65,41 @@ export function count(shown: string, text: string): number {
 
 export function asksFor(chat: Typed, times = 1): Promise<void> {
   return chat.until("the question", (shown) => count(shown, ASKED) >= times);
+}
+
+export interface Relay extends AsyncDisposable {
+  readonly url: string;
+  /** Of the gateway on this machine that is behind it. */
+  port: number;
+  /** Breaks every connection and takes no other until it is mended. */
+  cut(): void;
+  mend(): void;
+}
+
+/** A line to a gateway that can be cut. */
+export async function startRelay(): Promise<Relay> {
+  const clients = new Set<Socket>();
+  let isCut = false;
+  const server = createServer((client) => {
+    if (isCut) return void client.destroy();
+    const gateway = connect(relay.port, "127.0.0.1");
+    for (const socket of [client, gateway]) socket.on("error", () => socket.destroy());
+    client.pipe(gateway).pipe(client);
+    return void clients.add(client);
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const relay: Relay = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    port: 0,
+    cut() {
+      isCut = true;
+      for (const client of clients) client.destroy();
+    },
+    mend: () => void (isCut = false),
+    async [Symbol.asyncDispose]() {
+      relay.cut();
+      server.close();
+    },
+  };
+  return relay;
 }

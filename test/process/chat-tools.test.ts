@@ -1,6 +1,6 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { AGENTBUS, agentbus, inTerminal, plainEnvironment, serve } from "../support/executable.ts";
-import { ASKED, FLAGS, SESSION, asksFor, count, decide, started } from "./chat-tools.fixture.ts";
+import { ASKED, FLAGS, SESSION, asksFor, count, decide, startRelay, started } from "./chat-tools.fixture.ts";
 
 setDefaultTimeout(60_000);
 
@@ -119,6 +119,21 @@ test("nobody answers in time: the prompt goes, and it is said", async () => {
   expect(chat.shown).toContain("[time was not allowed: nobody answered in time]\n");
 });
 
+test("--approve in a conversation answers for what is asked there, and for nothing else", async () => {
+  await using place = await started();
+  await using chat = place.typed("--approve", "allow");
+  await chat.until("a prompt", (shown) => shown.includes("> "));
+  place.model.reply().tool("time", {});
+  place.model.reply().text("It is late.");
+  chat.type("what time is it?\r");
+  await chat.until("the answer", (shown) => shown.includes("It is late.\n"));
+  expect(chat.shown).not.toContain("allow?");
+  place.model.reply().tool("time", {});
+  const params = JSON.stringify({ session_id: "s", message: "and now?" });
+  await agentbus(["call", "chat.send", params, ...FLAGS], { cwd: place.path });
+  await asksFor(chat);
+});
+
 test("Ctrl-C at the prompt stops the run", async () => {
   await using place = await started();
   place.model.reply().tool("time", {});
@@ -147,6 +162,30 @@ test("the gateway dies while the prompt is open: the run is interrupted, the pro
   chat.type("y\r");
   await chat.until("the next answer", (shown) => shown.includes("Here I am."));
   expect(place.model.requests.at(-1)?.body.messages.at(-1)?.content).toBe("y");
+});
+
+test("an answer that is given while the connection is lost arrives", async () => {
+  await using relay = await startRelay();
+  const { url } = relay;
+  await using place = await started("", { AGENTBUS_SERVER_PUBLIC_URL: url });
+  relay.port = place.gateway.port;
+  const made = await agentbus(["token", "create", "mine", ...FLAGS], { cwd: place.path });
+  place.model.reply().tool("time", {});
+  place.model.reply().text("It is late.");
+  const env = { AGENTBUS_TOKEN: made.out.trim() };
+  await using chat = inTerminal(["chat", "time?", "--url", url], { cwd: place.path, env });
+  await asksFor(chat);
+  relay.cut();
+  await chat.until("the loss, and the question below it", (shown) =>
+    /\[connection lost .*\]\n.*allow\? [^\n]*$/.test(shown),
+  );
+  chat.type("y\r");
+  await chat.until("the echo", (shown) => shown.includes(`${ASKED}y\n`));
+  expect(place.model.asked).toBe(1);
+  relay.mend();
+  expect(await chat.exited).toBe(0);
+  expect(chat.shown).toContain("It is late.\n");
+  expect(chat.shown).not.toContain("was allowed by");
 });
 
 test("a call that waits already is asked for when somebody comes back to the conversation", async () => {
