@@ -27,6 +27,10 @@ type Child = ChildProcessByStdio<Writable, Readable, Readable>;
 const STOP_MS = 1_000;
 /** Messages that wait for a server that does not read. */
 const UNREAD_BYTES = 8 * 1024 * 1024;
+/** Messages read in one turn of the event loop: others have theirs in between, however much a server says. */
+const MESSAGES_PER_TURN = 100;
+/** Time for the last words of one that has ended to be read. */
+const LAST_WORDS_MS = 500;
 const NEWLINE = 10;
 
 /**
@@ -42,6 +46,11 @@ export class StdioTransport implements ToolTransport {
   readonly #exited = Promise.withResolvers<void>();
   #child: Child | null = null;
   #trouble: string | null = null;
+  #hasExited = false;
+  /** Its standard output has. */
+  #hasEnded = false;
+  #isReading = false;
+  #cancelLast: () => void = () => undefined;
   #isOver = false;
   /** The beginning of a line whose end has not come. */
   #pieces: Buffer[] = [];
@@ -72,9 +81,26 @@ export class StdioTransport implements ToolTransport {
     });
     child.once("exit", (code, signal) => {
       this.#trouble ??= signal === null ? `it ended with code ${code}` : `it was ended by ${signal}`;
-      this.#over();
+      // What it started and left running, before the number of its group can be another's.
+      this.#signal("SIGKILL");
+      this.#hasExited = true;
+      // One that left its group may hold the pipe open.
+      this.#cancelLast = clock.after(LAST_WORDS_MS, () => this.#over());
+      this.#overOnceRead();
     });
-    child.stdout.on("data", (bytes: Buffer) => this.#read(bytes));
+    child.stdout.once("end", () => {
+      this.#hasEnded = true;
+      this.#overOnceRead();
+      // It can answer nothing any more; most that say so end at once.
+      clock.after(LAST_WORDS_MS, () => {
+        if (!this.#hasExited) this.#refuse("it closed its standard output");
+      });
+    });
+    child.stdout.on("data", (bytes: Buffer) => {
+      child.stdout.pause();
+      this.#isReading = true;
+      this.#read(bytes);
+    });
     const stderr = createStderrLog(clock, log, mask);
     child.stderr.on("data", (bytes: Buffer) => stderr(bytes));
     for (const stream of [child.stdin, child.stdout, child.stderr]) {
@@ -86,7 +112,8 @@ export class StdioTransport implements ToolTransport {
 
   send(message: JSONRPCMessage): Promise<void> {
     const stdin = this.#child?.stdin;
-    if (this.#isOver || stdin?.writable !== true) return Promise.reject(new NotSent("it is not running"));
+    if (this.#hasExited || this.#isOver || stdin?.writable !== true)
+      return Promise.reject(new NotSent("it is not running"));
     if (stdin.writableLength > UNREAD_BYTES) return Promise.reject(new NotSent("it does not read"));
     // Whether a write that fails was read in part is not known, so this is no NotSent.
     return new Promise((resolve, reject) => {
@@ -113,7 +140,7 @@ export class StdioTransport implements ToolTransport {
 
   #signal(signal: NodeJS.Signals): void {
     const child = this.#child;
-    if (child?.pid === undefined) return;
+    if (child?.pid === undefined || this.#hasExited) return;
     try {
       if (process.platform === "win32") child.kill(signal);
       else process.kill(-child.pid, signal);
@@ -122,9 +149,13 @@ export class StdioTransport implements ToolTransport {
     }
   }
 
+  #overOnceRead(): void {
+    if (this.#hasExited && this.#hasEnded && !this.#isReading) this.#over();
+  }
+
   #over(): void {
     if (this.#isOver) return;
-    // What it started and left running, before the number of its group can be another's.
+    this.#cancelLast();
     this.#signal("SIGKILL");
     this.#isOver = true;
     const child = this.#child;
@@ -137,7 +168,9 @@ export class StdioTransport implements ToolTransport {
   }
 
   #read(bytes: Buffer): void {
+    if (this.#isOver) return;
     let from = 0;
+    let messages = 0;
     for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, from)) {
       if (!this.#hold(bytes.subarray(from, at))) return;
       from = at + 1;
@@ -145,8 +178,14 @@ export class StdioTransport implements ToolTransport {
       this.#pieces = [];
       this.#pending = 0;
       if (!this.#take(line)) return;
+      if (++messages < MESSAGES_PER_TURN) continue;
+      this.#options.clock.after(0, () => this.#read(bytes.subarray(from)));
+      return;
     }
-    this.#hold(bytes.subarray(from));
+    if (!this.#hold(bytes.subarray(from))) return;
+    this.#isReading = false;
+    this.#child?.stdout.resume();
+    this.#overOnceRead();
   }
 
   #hold(piece: Buffer): boolean {

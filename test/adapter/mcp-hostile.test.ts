@@ -56,7 +56,7 @@ describe("a hostile tool server", () => {
       const block = await longestBlock(async () => {
         await expect(scene.call("bad.go")).rejects.toThrow(/effect is unknown/);
       });
-      expect(block).toBeLessThan(1_000);
+      expect(block).toBeLessThan(2_000);
       const gone = scene.log.find(({ msg }) => msg.startsWith("a tool server is gone"));
       expect(String(gone?.["reason"])).toMatch(
         /^it sent (?:a message of )?more than|^it sent a message of more than/,
@@ -76,6 +76,18 @@ describe("a hostile tool server", () => {
     await scene.ready("bad");
     expect(await scene.call("bad.go")).toBe("right");
     expect(scene.state("bad")).toMatchObject({ state: "ready" });
+  });
+
+  test("what one says last is heard", async () => {
+    const scene = hostile("last-words");
+    await scene.ready("bad");
+    expect(await scene.call("bad.go")).toBe("farewell");
+  });
+
+  test("one that can say nothing any more is ended", async () => {
+    const scene = open({ ...stdio("mute", ""), command: "sh", args: ["-c", "exec >&-; sleep 1000"] });
+    await until(() => scene.state("mute")?.state === "failed", "the end");
+    expect(scene.state("mute")?.reason).toBe("it closed its standard output");
   });
 
   test("a result that is none, or nests without end, is a failure of the call alone", async () => {
@@ -161,7 +173,7 @@ describe("a hostile tool server", () => {
         content: expect.stringContaining("longer"),
       });
     });
-    expect(block).toBeLessThan(300);
+    expect(block).toBeLessThan(2_000);
     expect(await make(toolbox, "bad.inherits", { n: "one" })).toMatchObject({
       content: expect.stringContaining("do not fit"),
     });

@@ -1,9 +1,10 @@
+import { appendFileSync, existsSync, writeSync } from "node:fs";
+
 /**
  * A tool server that means harm, on standard input and output: `bun mcp-hostile.ts HOW`. It introduces itself as any
- * server does, lists one tool, `go`, and does what HOW says.
+ * server does, lists one tool, `go`, and does what HOW says: when that is called, or by itself once the file WHEN is there.
+ * WHEN.starts gets a line for each of its starts.
  */
-export {};
-
 const how = process.argv[2] ?? "";
 const say = (message: unknown): void => void process.stdout.write(`${JSON.stringify(message)}\n`);
 const answer = (id: unknown, result: unknown): void => say({ jsonrpc: "2.0", id, result });
@@ -100,6 +101,13 @@ function call(id: unknown): void {
         answer(wrong, { content: [{ type: "text", text: "wrong" }] });
       answer(id, { content: [{ type: "text", text: "right" }] });
       return answer(id, { content: [{ type: "text", text: "again" }] });
+    case "last-words": {
+      const result = { content: [{ type: "text", text: "farewell" }] };
+      // More than one read of the pipe, and then the end.
+      const noise = `${JSON.stringify({ jsonrpc: "2.0", method: "notifications/message" })}\n`.repeat(800);
+      writeSync(1, `${noise}${JSON.stringify({ jsonrpc: "2.0", id, result })}\n`);
+      return process.exit(0);
+    }
     case "no-result":
       return answer(id, { content: { "0": "text" }, isError: "perhaps" });
     case "deep-result":
@@ -129,6 +137,15 @@ function take(line: string): void {
   if (method === "tools/call") call(id);
 }
 
+const when = process.env["WHEN"];
+if (when !== undefined) {
+  appendFileSync(`${when}.starts`, `${how}\n`);
+  const timer = setInterval(() => {
+    if (!existsSync(when)) return;
+    clearInterval(timer);
+    call(0);
+  }, 20);
+}
 if (how === "ends") process.exit(7);
 let rest = "";
 for await (const bytes of Bun.stdin.stream()) {
