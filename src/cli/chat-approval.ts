@@ -40,27 +40,49 @@ export function automaticOf(input: Input): Decision | null {
 
 /** Has the calls of a conversation that wait answered, and tells what became of those that somebody else answered. */
 export function attend(conversation: Conversation, { client, show, automatic, ask }: Attending): void {
+  /** Calls that are asked for, with how to allow them in place of the question. */
+  const open = new Map<Approval, () => void>();
+  /** Answers for always. The gateway asks no more after one, but what it has asked at the same time waits for its own answer. */
+  const always = new Set<string>();
   conversation.onApproval((approval) => {
+    const kind = kindOf(approval);
     let given: Decision | null = null;
     let takeBack: () => void = () => undefined;
     const answer: Answer = (decision, remember = false) => {
       given = decision;
+      open.delete(approval);
       conversation
         .decide(approval, decision, remember)
         .catch((error: unknown) =>
           show.note(`${visible(approval.name)} was not answered: ${explain(error)}`),
         );
+      if (!remember) return;
+      always.add(kind);
+      for (const [other, allow] of open) if (kindOf(other) === kind) allow();
     };
     if (client.hello?.auth_info.scopes.includes(SCOPE) !== true)
       show.note(`${visible(approval.name)} waits: somebody with the scope ${SCOPE} has to allow or deny it`);
     else if (automatic !== null && conversation.owns(approval.run_id)) answer(automatic);
-    else takeBack = ask(approval, answer);
+    else if (always.has(kind)) answer("allow");
+    else {
+      takeBack = ask(approval, answer);
+      open.set(approval, () => {
+        takeBack();
+        answer("allow");
+      });
+    }
     return (resolution) => {
+      open.delete(approval);
       takeBack();
       if (resolution?.decision !== given)
         show.note(`${visible(approval.name)} ${outcomeOf(approval, resolution)}`);
     };
   });
+}
+
+/** Calls of one tool in one turn. */
+function kindOf({ message_id, name }: Approval): string {
+  return `${message_id} ${name}`;
 }
 
 function outcomeOf({ expires_at }: Approval, resolution: Resolution | null): string {

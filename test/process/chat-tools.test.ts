@@ -84,6 +84,19 @@ test("calls of a run that somebody else began, one after the other; a line that 
   expect(place.model.requests.at(-1)?.body.messages.at(-1)?.content).toBe("yes");
 });
 
+test("always, while another call of the tool waits too, is the answer to both", async () => {
+  await using place = await started();
+  place.model.reply().tool("time", {}).tool("time", { time_zone: "Asia/Tokyo" }, { id: "call_1" });
+  place.model.reply().text("Both are late.");
+  await using chat = place.typed("what time is it?");
+  await asksFor(chat);
+  await chat.until("both calls", (shown) => shown.includes("Asia/Tokyo"));
+  chat.type("a\r");
+  expect(await chat.exited).toBe(0);
+  expect(count(chat.shown, "[time: ok: ")).toBe(2);
+  expect(count(chat.shown, "waits for an answer")).toBe(1);
+});
+
 test.each([
   ["allow", "[time was allowed by owner]\n", "[time: ok: "],
   ["deny", "[time was denied by owner]\n", "[time: failed: not allowed"],
