@@ -51,7 +51,8 @@ for (const [name, play] of Object.entries(EXCHANGES)) {
     if (WRITES) await Bun.write(file, recorded);
     else expect(recorded).toBe(await file.text());
   };
-  test(title, check, TIMEOUT_MS);
+  // On a busy machine the gateway may give way to others before session.synced; a change of the wire comes every time.
+  test(title, check, { timeout: TIMEOUT_MS, retry: WRITES ? 0 : 2 });
 }
 
 test("every recorded exchange is played", () => {
