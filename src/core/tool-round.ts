@@ -71,12 +71,16 @@ export class ToolRound {
     const stop = (): void => stopped.resolve();
     if (signal.aborted) stop();
     signal.addEventListener("abort", stop, { once: true });
-    await Promise.race([stopped.promise, Promise.all(calls.map((call, at) => this.#one(call, at)))]);
-    signal.removeEventListener("abort", stop);
-    this.#isOver = true;
-    for (const { approval, cancel } of this.#asked.values()) {
-      cancel();
-      this.#deps.approvals.remove(approval.approval_id);
+    try {
+      await Promise.race([stopped.promise, Promise.all(calls.map((call, at) => this.#one(call, at)))]);
+    } finally {
+      // Whatever went wrong, nothing waits for an answer any more: the end of the run says so.
+      signal.removeEventListener("abort", stop);
+      this.#isOver = true;
+      for (const { approval, cancel } of this.#asked.values()) {
+        cancel();
+        this.#deps.approvals.remove(approval.approval_id);
+      }
     }
     while (this.#claims.size > 0) await Promise.all(this.#claims);
   }
