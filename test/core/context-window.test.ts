@@ -3,7 +3,7 @@ import type { ModelRequest } from "../../src/core/ports.ts";
 import { SUMMARY_PROMPT } from "../../src/core/summary.ts";
 import type { Script } from "../support/engine.ts";
 import { until } from "../support/engine.ts";
-import { closesEngines, kinds, shape, start } from "./tools.fixture.ts";
+import { call, closesEngines, kinds, shape, start, tool } from "./tools.fixture.ts";
 
 closesEngines();
 
@@ -80,4 +80,43 @@ test("where there can be no summary the oldest messages are not sent, and nothin
     session_id: "s",
   });
   expect(message_count).toBe(6);
+});
+
+test("calls and their results are summed up or sent together, never one without the other", async () => {
+  const asked: ModelRequest[] = [];
+  const script: Script = async function* (request) {
+    asked.push(request);
+    const last = request.messages.at(-1);
+    if (request.messages[0]?.content === SUMMARY_PROMPT) yield { type: "text", text: "they asked a tool" };
+    else if (last?.role === "user")
+      yield { type: "tool_call", call: call("a", { n: asked.length }, `c${asked.length}`) };
+    else yield { type: "text", text: LONG };
+    yield { type: "done", finish_reason: "stop" };
+  };
+  const { connect } = await start({ script, tools: [tool("a")], context_tokens: 1_500 });
+  const owner = connect();
+  const ends = (): number => kinds(owner).filter((kind) => kind === "run.completed").length;
+  for (const message of ["one", "two", "three"]) {
+    const before = ends();
+    await owner.request("chat.send", { session_id: "s", message });
+    await until(() => ends() > before, "it is answered");
+  }
+  const summaries = asked.filter(({ messages }) => messages[0]?.content === SUMMARY_PROMPT);
+  expect(summaries.length).toBeGreaterThan(0);
+  const lines = summaries[0]?.messages[1]?.content.split("\n") ?? [];
+  const said = lines
+    .filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line) as { role: string });
+  expect(said.map(({ role }) => role).slice(0, 4)).toEqual(["user", "assistant", "tool", "assistant"]);
+  for (const { messages } of asked) {
+    const open = new Set<string>();
+    for (const message of messages) {
+      if (message.role === "assistant") {
+        expect([...open]).toEqual([]);
+        for (const { tool_call_id } of message.tool_calls ?? []) open.add(tool_call_id);
+      }
+      if (message.role === "tool") expect(open.delete(message.tool_call_id)).toBe(true);
+    }
+    expect([...open]).toEqual([]);
+  }
 });
