@@ -43,10 +43,10 @@ export function saidSince(context: Context, run: ContextRun): ModelMessage[] {
   const own: EventMessage[] = [];
   for (const message of uncovered(context)) {
     const { run_id, role } = message;
+    if (run_id !== undefined && run.waiting.has(run_id)) continue;
     if (run_id === run.run_id) own.push(message);
-    else if (role === "user" && run_id !== undefined) {
-      if (!run.waiting.has(run_id)) asked.push(message);
-    } else if (role === "tool") said.push(message);
+    else if (role === "user" && run_id !== undefined) asked.push(message);
+    else if (role === "tool") said.push(message);
     else {
       // An answer: the question it answers stands before it, with those whose runs ended without one.
       const at = run_id === undefined ? -1 : asked.findIndex((each) => each.run_id === run_id);

@@ -168,10 +168,13 @@ export class Runner implements LaneRun {
     const asking = await this.#asks(this.kind);
     const fits = asking === null || context_tokens === 0 || tokensOf(asking.messages) <= context_tokens;
     if (fits || this.kind === "summary") return asking;
-    if (!this.#isSummed) await this.#sumUp();
-    if (this.#ending !== null) return null;
-    const summed = await this.#asks("answer");
-    return summed && { ...summed, messages: withinWindow(summed.messages, context_tokens) };
+    const latest = this.#isSummed ? asking : await this.#askSummed();
+    return latest && { ...latest, messages: withinWindow(latest.messages, context_tokens) };
+  }
+
+  async #askSummed(): Promise<Asking | null> {
+    await this.#sumUp();
+    return this.#ending === null ? this.#asks("answer") : null;
   }
 
   /** A summary of what was said before this run; where there can be none, the oldest messages are only not sent. */
@@ -181,14 +184,9 @@ export class Runner implements LaneRun {
     if (asking === null || this.#ending !== null) return;
     const { turn, end } = await this.#take(asking, "system");
     if (this.#ending !== null) return;
-    const why =
-      end.kind === "done"
-        ? unfinished(turn.writer?.message, end.finish_reason)
-        : end.kind === "failed"
-          ? end.error
-          : null;
-    if (why === null) return void (await this.#complete(turn));
-    this.#deps.log.warn({ run_id: this.run_id, code: why.reason }, "a conversation could not be summed up");
+    const isWhole = end.kind === "done" && unfinished(turn.writer?.message, end.finish_reason) === null;
+    if (isWhole) return void (await this.#complete(turn));
+    this.#deps.log.warn({ run_id: this.run_id, end: end.kind }, "a conversation could not be summed up");
     this.#turns.drop(turn, "no summary");
     const { message_id: _dropped, ...run } = this.#run;
     this.#run = run;

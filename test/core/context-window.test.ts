@@ -120,3 +120,59 @@ test("calls and their results are summed up or sent together, never one without 
     expect([...open]).toEqual([]);
   }
 });
+
+test("a summary made in the middle of a run leaves out what the run itself has said and done", async () => {
+  const asked: ModelRequest[] = [];
+  const script: Script = async function* (request) {
+    asked.push(request);
+    const last = request.messages.at(-1);
+    if (request.messages[0]?.content === SUMMARY_PROMPT) yield { type: "text", text: "so far" };
+    else if (last?.role === "user" && last.content === "look") {
+      yield { type: "tool_call", call: call("long", { n: 1 }) };
+    } else yield { type: "text", text: "fine" };
+    yield { type: "done", finish_reason: "stop" };
+  };
+  const long = tool("long", async () => LONG);
+  const { connect } = await start({ script, tools: [long], context_tokens: 900 });
+  const owner = connect();
+  const ends = (): number => kinds(owner).filter((kind) => kind === "run.completed").length;
+  for (const message of ["first", "look"]) {
+    const before = ends();
+    await owner.request("chat.send", { session_id: "s", message });
+    await until(() => ends() > before, "it is answered");
+  }
+  const sums = asked.find(({ messages }) => messages[0]?.content === SUMMARY_PROMPT);
+  expect(sums?.messages[1]?.content).toContain("first");
+  expect(sums?.messages[1]?.content).not.toContain("xxx");
+  // All of it stays, though it is more than the bound by itself.
+  expect(shape(asked.at(-1)?.messages ?? [])).toEqual([
+    ["user", "look"],
+    ["assistant", "", ["long"]],
+    ["long", LONG],
+  ]);
+});
+
+test("a summary that a provider broke off stands for nothing", async () => {
+  const asked: ModelRequest[] = [];
+  const script: Script = async function* (request) {
+    asked.push(request);
+    if (request.messages[0]?.content === SUMMARY_PROMPT) {
+      yield { type: "text", text: "half a summ" };
+      return yield { type: "aborted" };
+    }
+    yield { type: "text", text: "fine" };
+    yield { type: "done", finish_reason: "stop" };
+    return undefined;
+  };
+  const { connect } = await start({ script, context_tokens: 1_500 });
+  const owner = connect();
+  const ends = (): number => kinds(owner).filter((kind) => kind === "run.completed").length;
+  for (const message of [LONG, `${LONG} second`, "third"]) {
+    const before = ends();
+    await owner.request("chat.send", { session_id: "s", message });
+    await until(() => ends() > before, "it is answered");
+  }
+  expect(asked.some(({ messages }) => messages[0]?.content === SUMMARY_PROMPT)).toBe(true);
+  expect(kinds(owner)).toContain("message.discarded");
+  expect(JSON.stringify(asked.at(-1)?.messages)).not.toContain("half a summ");
+});
