@@ -58,7 +58,7 @@ export class Snapshots {
       await tail.reached(rows.session.head);
       const snapshot = assemble(rows, tail, nameOf(session, naming));
       if (snapshot === null) continue;
-      const text = encodeWithin(snapshot, slow_soft_bytes - MARGIN_BYTES);
+      const text = encodeWithin(newest(snapshot, snapshot_messages), slow_soft_bytes - MARGIN_BYTES);
       return { at: tail.head, epoch: tail.epoch, text };
     }
     throw new Error(`the snapshot of ${session.id} was overtaken ${ATTEMPTS} times`);
@@ -104,6 +104,13 @@ export function assemble(rows: SnapshotRows, tail: Tail, name: string): Snapshot
   };
 }
 
+/** Only so many complete messages: what the tail folded over the rows comes on top of those that were read. */
+export function newest(snapshot: Snapshot, max_messages: number): Snapshot {
+  const complete = snapshot.messages.filter(({ status }) => status !== "streaming").length;
+  let excess = complete - max_messages;
+  return excess <= 0 ? snapshot : without(snapshot, () => excess-- > 0);
+}
+
 /**
  * A snapshot is one frame, and whoever is sent one must not be too slow by that alone, or it would come back for it for
  * ever: above `max_bytes` complete messages are left to the history, the oldest first.
@@ -112,15 +119,21 @@ export function encodeWithin(snapshot: Snapshot, max_bytes: number): string {
   const text = JSON.stringify(snapshot);
   let excess = lengthUtf8(text) - max_bytes;
   if (excess <= 0) return text;
-  const messages = snapshot.messages.filter((message) => {
-    if (excess <= 0 || message.status === "streaming") return true;
+  const isLeft = (message: Message): boolean => {
+    if (excess <= 0) return false;
     excess -= lengthUtf8(JSON.stringify(message));
-    return false;
-  });
+    return true;
+  };
+  return JSON.stringify(without(snapshot, isLeft));
+}
+
+/** Leaves complete messages to the history, asked oldest first, and the ended runs that no message is left of. */
+function without(snapshot: Snapshot, isLeft: (message: Message) => boolean): Snapshot {
+  const messages = snapshot.messages.filter((message) => message.status === "streaming" || !isLeft(message));
   const sent = new Set(messages.map(({ run_id }) => run_id));
   const runs = snapshot.runs.filter(({ run_id, ended_at }) => ended_at === undefined || sent.has(run_id));
   const has_more = snapshot.has_more || messages.length < snapshot.messages.length;
-  return JSON.stringify({ ...snapshot, messages, runs, has_more });
+  return { ...snapshot, messages, runs, has_more };
 }
 
 /** The messages being written, as they are at the tail's head. */
