@@ -19,6 +19,7 @@ const RINGS: Record<string, readonly string[]> = {
   gateway: [...ADAPTERS, "config", "log", "clock", "core", "protocol"],
   cli: ["gateway", "client", "config", "log", "clock", "core", "protocol"],
   main: ["cli", "gateway"],
+  package: ["gateway", "client", "plugin", "core", "protocol"],
 };
 
 /** Packages and built-in modules that only some rings may use. */
@@ -46,6 +47,7 @@ const ENTRIES = [
   "store/sqlite/writer.ts",
   "store/sqlite/reader.ts",
   "client/client.ts",
+  "package/client.ts",
   // What a gateway that keeps nothing is given.
   "store/memory.ts",
 ];

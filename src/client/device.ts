@@ -54,7 +54,7 @@ export const CHALLENGE_SUBPROTOCOL = "agentbus.v1.challenge";
  * const client = createClient({ url: "https://bus.example.com", device });
  */
 export async function deviceOf(
-  keys: Pick<CryptoKeyPair, "privateKey" | "publicKey">,
+  keys: { readonly privateKey: CryptoKey; readonly publicKey: CryptoKey },
   choices: DeviceChoices = {},
 ): Promise<DeviceCredential> {
   const subtle = globalThis.crypto?.subtle;

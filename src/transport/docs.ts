@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { Elysia } from "elysia";
 import bundle from "swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import icon from "swagger-ui-dist/favicon-32x32.png" with { type: "file" };
@@ -56,13 +57,22 @@ export function docsRoutes(context: TransportContext, routes: () => readonly Htt
     page("/docs/start.js", () => new Response(START, { headers: asset("text/javascript; charset=utf-8") })),
     page(
       "/docs/swagger-ui.js",
-      () => new Response(Bun.file(bundle), { headers: asset("text/javascript; charset=utf-8") }),
+      () =>
+        new Response(Bun.file(resolve(import.meta.dir, bundle)), {
+          headers: asset("text/javascript; charset=utf-8"),
+        }),
     ),
     page(
       "/docs/swagger-ui.css",
-      () => new Response(Bun.file(styles), { headers: asset("text/css; charset=utf-8") }),
+      () =>
+        new Response(Bun.file(resolve(import.meta.dir, styles)), {
+          headers: asset("text/css; charset=utf-8"),
+        }),
     ),
-    page("/docs/icon.png", () => new Response(Bun.file(icon), { headers: asset("image/png") })),
+    page(
+      "/docs/icon.png",
+      () => new Response(Bun.file(resolve(import.meta.dir, icon)), { headers: asset("image/png") }),
+    ),
   ];
 }
 

@@ -42,17 +42,11 @@ export type Reply =
   | { readonly lost: string };
 
 /**
- * Where a worker's code is. In a compiled executable every module has the URL of the executable, and entry points lie
- * beside it by their path below `src/`.
+ * Where a worker's code is. In an executable, and in a bundle, all modules have one place, and entry points lie beside it by
+ * their path below `src/`: as they were written in an executable, as JavaScript in a bundle.
  */
 export function workerUrl(worker: "writer" | "reader"): URL {
-  const compiled = import.meta.url.includes("$bunfs") || import.meta.url.includes("~BUN");
-  if (worker === "writer") {
-    return compiled
-      ? new URL("./store/sqlite/writer.ts", import.meta.url)
-      : new URL("./writer.ts", import.meta.url);
-  }
-  return compiled
-    ? new URL("./store/sqlite/reader.ts", import.meta.url)
-    : new URL("./reader.ts", import.meta.url);
+  const here = import.meta.url;
+  if (here.endsWith("/threads.ts")) return new URL(`./${worker}.ts`, here);
+  return new URL(`./store/sqlite/${worker}.${here.endsWith(".js") ? "js" : "ts"}`, here);
 }

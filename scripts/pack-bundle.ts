@@ -1,0 +1,56 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+interface Parts {
+  /** Modules below src/ that share what is in them and run on Bun. */
+  readonly gateway: readonly string[];
+  /** One that has everything in one file and runs anywhere. */
+  readonly client: string;
+  /** Packages that are installed beside ours. */
+  readonly external: readonly string[];
+}
+
+/** The workers are loaded by their path below src/. */
+const WORKERS = ["store/sqlite/writer", "store/sqlite/reader"];
+
+/** Bundles the modules into `outdir`; answers the licenses of what went in besides our own code. @throws where it fails */
+export async function bundlePackage(root: string, outdir: string, parts: Parts): Promise<string> {
+  const sourceOf = (module: string): string => join(root, "src", `${module}.ts`);
+  const common = { root: join(root, "src"), outdir, format: "esm", metafile: true } as const;
+  const [gateway, client] = await Promise.all([
+    Bun.build({
+      ...common,
+      entrypoints: [...parts.gateway, ...WORKERS].map(sourceOf),
+      target: "bun",
+      // One class of each error, whichever entry point it is imported by. Names stay: Elysia reads source text.
+      splitting: true,
+      external: [...parts.external],
+      define: { "process.env.NODE_ENV": '"production"', "Bun.env.NODE_ENV": '"production"' },
+    }),
+    Bun.build({ ...common, entrypoints: [sourceOf(parts.client)], target: "browser" }),
+  ]);
+  const inputs = [gateway, client].flatMap(({ metafile }) => Object.keys(metafile?.inputs ?? {}));
+  if (inputs.length === 0) throw new Error("the bundler does not say what it read");
+  return licensesOf(root, inputs);
+}
+
+/** The licenses of the packages that files of theirs were read from. */
+function licensesOf(root: string, inputs: readonly string[]): string {
+  const places = inputs.flatMap((path) => {
+    const [, place] =
+      /^.*?(node_modules\/.*(?:(?<=node_modules\/)@[^/]+\/[^/]+|(?<=node_modules\/)[^/@]+))\//.exec(path) ??
+      [];
+    return place === undefined ? [] : [place];
+  });
+  return [...new Set(places)]
+    .sort()
+    .map((place) => {
+      const { name, version, license } = JSON.parse(
+        readFileSync(join(root, place, "package.json"), "utf8"),
+      ) as Record<string, string>;
+      const file = readdirSync(join(root, place)).find((each) => /^licen[cs]e/i.test(each));
+      const text = file === undefined ? "" : readFileSync(join(root, place, file), "utf8").trim();
+      return `${name} ${version}: ${license}\n\n${text}\n`;
+    })
+    .join(`\n${"-".repeat(80)}\n\n`);
+}

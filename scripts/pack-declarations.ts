@@ -1,0 +1,55 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+
+/**
+ * Writes the declarations of modules below src/, and of what their declarations name, into `outdir`.
+ * @throws where they name a package that is not among `packages`: whoever installs ours would not have it
+ */
+export function copyDeclarations(
+  root: string,
+  outdir: string,
+  modules: readonly string[],
+  packages: readonly string[],
+): void {
+  const emitted = mkdtempSync(join(tmpdir(), "agentbus-types-"));
+  try {
+    emit(root, emitted);
+    const from = join(emitted, "src");
+    const seen = new Set<string>();
+    const copy = (path: string): void => {
+      if (seen.has(path)) return;
+      seen.add(path);
+      const text = readFileSync(join(from, path), "utf8");
+      const rewritten = text.replaceAll(SPECIFIER, (_, before: string, specifier: string, after: string) => {
+        if (!specifier.startsWith(".")) {
+          if (packages.some((each) => `${specifier}/`.startsWith(`${each}/`)))
+            return `${before}${specifier}${after}`;
+          throw new Error(`${path} names the package ${specifier}`);
+        }
+        const to = specifier.replace(/\.ts$/, "");
+        copy(join(dirname(path), `${to}.d.ts`));
+        return `${before}${to}.js${after}`;
+      });
+      mkdirSync(dirname(join(outdir, path)), { recursive: true });
+      writeFileSync(join(outdir, path), rewritten);
+    };
+    for (const module of modules) copy(`${module}.d.ts`);
+  } finally {
+    rmSync(emitted, { recursive: true, force: true });
+  }
+}
+
+/** In `from "…"`, `import "…"` and `import("…")`. */
+const SPECIFIER = /((?:\bfrom|\bimport)\s*\(?\s*")([^"\n]+)(")/g;
+
+function emit(root: string, outdir: string): void {
+  const options = ["--noEmit", "false", "--declaration", "--emitDeclarationOnly", "--stripInternal"];
+  const { success, stdout } = Bun.spawnSync({
+    cmd: [join(root, "node_modules/.bin/tsc"), ...options, "--rootDir", ".", "--outDir", outdir],
+    cwd: root,
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  if (!success) throw new Error(`no declarations:\n${stdout.toString()}`);
+}

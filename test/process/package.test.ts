@@ -1,0 +1,113 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import manifest from "../../package.json" with { type: "json" };
+import { startGateway } from "../support/gateway-process.ts";
+import { needs } from "../support/needs.ts";
+import type { Project } from "../support/package.ts";
+import { installPackage } from "../support/package.ts";
+
+let project: Project;
+beforeAll(async () => {
+  project = await installPackage();
+}, 120_000);
+afterAll(() => project?.[Symbol.asyncDispose]());
+
+/** How programs that install the package are compiled. */
+const COMPILED: Record<string, Record<string, unknown>> = {
+  "for a page": { module: "Preserve", lib: ["ESNext", "DOM", "DOM.Iterable"], types: [] },
+  "for Bun": { module: "Preserve", lib: ["ESNext"], types: ["bun-types"] },
+  "for Node": { module: "NodeNext", lib: ["ES2023"], types: ["node"] },
+  "as strictly as it goes": {
+    module: "NodeNext",
+    lib: ["ES2022", "DOM"],
+    types: [],
+    exactOptionalPropertyTypes: true,
+    isolatedModules: true,
+    noPropertyAccessFromIndexSignature: true,
+    noUncheckedIndexedAccess: true,
+    verbatimModuleSyntax: true,
+  },
+};
+
+const TALK = `import { ClientError, createClient, createTranscript, deviceOf } from "agentbus/client";
+import type { ClientOptions, EventFrame, Hello } from "agentbus/client";
+
+const { URL_OF_GATEWAY = "", TOKEN = "" } = (globalThis as any).process.env;
+const options: ClientOptions = { url: URL_OF_GATEWAY, auth_token: TOKEN };
+const client = createClient(options);
+const hello: Hello = await client.connect();
+client.on("*", (frame: EventFrame) => void frame);
+const { run_id } = await client.request("chat.send", { session_id: "packed", message: "hi" });
+const run = await client.request("run.wait", { run_id });
+const status: string = run.status;
+const error = await client.request("session.get", { session_id: "nobody" }).catch((refused: unknown) => refused);
+if (!(error instanceof ClientError)) throw new Error("it was not refused");
+client.disconnect();
+console.log([hello.server_info.name, status, error.code, typeof createTranscript, typeof deviceOf].join());
+`;
+
+describe("agentbus/client", () => {
+  for (const [name, options] of Object.entries(COMPILED)) {
+    test(`compiles ${name}`, async () => {
+      await project.write("talk.ts", TALK);
+      expect(await project.check(["talk.ts"], options)).toBe("");
+    });
+  }
+
+  test("has types that find a slip", async () => {
+    await project.write("slip.ts", TALK.replace("run.status", "run.state"));
+    const [options = {}] = Object.values(COMPILED);
+    expect(await project.check(["slip.ts"], options)).toContain("Property 'state' does not exist");
+  });
+
+  test("is one file of JavaScript that imports nothing", async () => {
+    const file = Bun.file(`${project.directory}/node_modules/agentbus/lib/package/client.js`);
+    expect(new Bun.Transpiler({ loader: "js" }).scan(await file.text()).imports).toEqual([]);
+  });
+
+  test("talks to the gateway that the package brings as a command", async () => {
+    await using gateway = await startGateway({ binary: project.command });
+    const file = await project.write("talk.ts", TALK);
+    const env = { URL_OF_GATEWAY: gateway.url, TOKEN: gateway.token };
+    const { out, err } = await project.run([process.execPath, file], env);
+    expect(`${out}${err}`).toBe("agentbus,completed,NOT_FOUND,function,function\n");
+  });
+
+  test.skipIf(!needs("node", "nodejs"))("is loaded by Node", async () => {
+    const file = await project.write(
+      "load.js",
+      'console.log(Object.keys(await import("agentbus/client")).sort().join());\n',
+    );
+    const { out, err } = await project.run(["node", file]);
+    expect(`${out}${err}`).toBe("ClientError,createClient,createTranscript,deviceOf\n");
+  });
+});
+
+describe("the command of the package", () => {
+  test("is the same version", async () => {
+    const { out } = await project.run([project.command, "version"]);
+    expect(out).toBe(`agentbus ${manifest.version}\n`);
+  });
+
+  test("serves its pages from beside itself", async () => {
+    await using gateway = await startGateway({ binary: project.command });
+    for (const path of [
+      "/docs",
+      "/docs/json",
+      "/docs/swagger-ui.js",
+      "/docs/swagger-ui.css",
+      "/docs/icon.png",
+    ]) {
+      const response = await fetch(`${gateway.url}${path}`);
+      const { byteLength } = await response.arrayBuffer();
+      expect([path, response.status, byteLength > 500]).toEqual([path, 200, true]);
+    }
+  });
+});
+
+test("the package names whose work is in it", async () => {
+  const text = await Bun.file(`${project.directory}/node_modules/agentbus/THIRD-PARTY-LICENSES`).text();
+  expect(text).toContain(`elysia ${manifest.dependencies.elysia}: MIT\n\nCopyright 20`);
+  for (const each of text.split(`\n${"-".repeat(80)}\n\n`)) {
+    expect(each).toMatch(/^\S+ \d+\.\d+\.\d+\S*: (?:MIT|ISC|0BSD|BSD-[23]-Clause|Apache-2\.0)\n/);
+  }
+});
