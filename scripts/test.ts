@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 
@@ -11,13 +12,12 @@ const root = resolve(import.meta.dir, "..");
 const executable = resolve(root, "dist/agentbus");
 /** Longest test that does not say otherwise, on a machine that has much else to do. */
 const TEST_MS = 30_000;
-/** Test the executable, whatever else they do. */
-const BINARY_ONLY = ["test/binary.test.ts", "test/hostile/", "test/process/"];
 /**
- * Hold a promise in seconds, or a latency beside somebody hostile, on a machine that may be shared: a file of these that
- * fails is run once more by itself. One that passes then is named as flaky, and more than a few at once are not chance.
+ * Test the executable, whatever else they do. They hold a promise in seconds, or a latency beside somebody hostile, on a machine
+ * that may be shared, so one file runs at a time, and one that fails is run once more by itself. What passes then is
+ * named as flaky; more than a few at once are not chance.
  */
-const TIMED = ["test/console/", "test/hostile/", "test/process/"];
+const BINARY_ONLY = ["test/cluster/", "test/console/", "test/hostile/", "test/process/"];
 const MAX_FLAKY = 3;
 /** Hold for the sources and for the executable. */
 const BOTH = ["test/gateway/"];
@@ -43,11 +43,21 @@ function among(file: string, places: readonly string[]): boolean {
   return places.some((place) => file.startsWith(place));
 }
 
-/** One run of `bun test`, passed on as it comes. */
-async function runTests(files: readonly string[], env: Record<string, string>): Promise<Outcome> {
+/** One run of `bun test`, passed on as it comes; `threads`: files that run at a time. */
+async function runTests(
+  files: readonly string[],
+  env: Record<string, string>,
+  threads = 1,
+): Promise<Outcome> {
   if (files.length === 0) return { passed: 0, failed: 0, skipped: 0, failing: new Map() };
   const child = Bun.spawn(
-    [process.execPath, "test", `--timeout=${TEST_MS}`, ...files.map((file) => `./${file}`)],
+    [
+      process.execPath,
+      "test",
+      `--timeout=${TEST_MS}`,
+      ...(threads > 1 ? [`--parallel=${threads}`] : []),
+      ...files.map((file) => `./${file}`),
+    ],
     {
       cwd: root,
       env: { ...process.env, ...(process.stderr.isTTY && { FORCE_COLOR: "1" }), ...env },
@@ -83,12 +93,11 @@ function failuresOf(output: string): Map<string, string[]> {
   return failing;
 }
 
-/** As `runTests`; what depends on time gets a second try. */
-async function runBinary(files: readonly string[], env: Record<string, string>): Promise<Counts> {
+/** As `runTests`, one file after the other; what failed gets a second try. */
+async function runTimed(files: readonly string[], env: Record<string, string>): Promise<Counts> {
   const first = await runTests(files, env);
   const failing = [...(first.failing ?? [])];
-  const isChance = failing.every(([file]) => among(file, TIMED)) && failing.length <= MAX_FLAKY;
-  if (first.failed === 0 || first.failing === null || !isChance) return first;
+  if (first.failed === 0 || first.failing === null || failing.length > MAX_FLAKY) return first;
   console.error(`once more: ${failing.map(([file]) => file).join(", ")}`);
   const again = await runTests(
     failing.map(([file]) => file),
@@ -142,8 +151,15 @@ async function main(): Promise<void> {
   };
   const built = binary.length === 0 || build();
   if (!built) total.failed++;
-  add(await runTests(source, { AGENTBUS_BINARY: "" }));
-  if (built) add(await runBinary(binary, { AGENTBUS_BINARY: executable }));
+  const threads = availableParallelism();
+  add(await runTests(source, { AGENTBUS_BINARY: "" }, threads));
+  if (built) {
+    const env = { AGENTBUS_BINARY: executable };
+    const timed = binary.filter((file) => among(file, BINARY_ONLY));
+    const others = binary.filter((file) => among(file, BOTH));
+    add(await runTests(others, env, threads));
+    add(await runTimed(timed, env));
+  }
 
   const { passed, failed, skipped } = total;
   const strict = process.env["CI"] === "true";
