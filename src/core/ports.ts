@@ -64,6 +64,8 @@ export type ModelEvent =
   /** Whole, in index order, after all text; its id is unique in the answer. */
   | { readonly type: "tool_call"; readonly call: ToolCall }
   | { readonly type: "usage"; readonly usage: Usage }
+  /** From a router, before what its provider says: who says it, as "provider/model". */
+  | { readonly type: "model"; readonly model: string }
   /** Only before the first text, reasoning or call. */
   | { readonly type: "retrying"; readonly attempt: number; readonly reason: string }
   | { readonly type: "done"; readonly finish_reason: string }

@@ -39,6 +39,8 @@ export class Runner implements LaneRun {
   readonly #turns: Turns;
   #run: EventRun;
   #usage: Usage | undefined;
+  /** What answered last: not what was asked, where that failed. */
+  #model: string | undefined;
   #asking: Asking | null = null;
   #turn: Turn | null = null;
   #round: ToolRound | null = null;
@@ -70,7 +72,10 @@ export class Runner implements LaneRun {
       log: this.#log,
       signal: this.#abort.signal,
       run: () => this.#run,
-      onMessage: (message_id) => (this.#run = { ...this.#run, message_id }),
+      onMessage: (message_id, model) => {
+        this.#run = { ...this.#run, message_id };
+        this.#model = model;
+      },
     });
     this.#end = new RunEnd(deps, {
       session,
@@ -254,7 +259,7 @@ export class Runner implements LaneRun {
 
   #state(): RunState {
     return {
-      run: this.#run,
+      run: { ...this.#run, model: this.#model ?? this.#run.model },
       ending: this.#ending ?? { status: "failed", error: silent().toBody() },
       usage: this.#turn?.usage,
       run_usage: this.#usage,

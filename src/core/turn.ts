@@ -14,8 +14,8 @@ export interface TurnOptions {
   readonly request: ModelRequest;
   /** The run is to end: the turn does, too. */
   readonly signal: AbortSignal;
-  /** Makes the message, once there is something to write. */
-  readonly message: () => MessageWriter;
+  /** Makes the message, once there is something to write; `model` writes it, where that is known. */
+  readonly message: (model: string | undefined) => MessageWriter;
 }
 
 /** How a call of the model ended. */
@@ -30,6 +30,7 @@ export class Turn {
   readonly #options: TurnOptions;
   #writer: MessageWriter | null = null;
   #usage: Usage | undefined;
+  #model: string | undefined;
   #bytes = 0;
 
   constructor(options: TurnOptions) {
@@ -43,10 +44,14 @@ export class Turn {
   get usage(): Usage | undefined {
     return this.#usage;
   }
+  /** Who answers, as "provider/model"; absent before anybody did. */
+  get model(): string | undefined {
+    return this.#model;
+  }
 
   /** The message, begun if it was not: a model that says nothing has answered all the same. */
   begin(): MessageWriter {
-    return (this.#writer ??= this.#options.message());
+    return (this.#writer ??= this.#options.message(this.#model));
   }
 
   /** Reads what the model says to its end. Called once; never rejects for what a provider does. */
@@ -85,6 +90,9 @@ export class Turn {
 
   #take(event: ModelEvent): TurnEnd | null {
     switch (event.type) {
+      case "model":
+        this.#model = event.model;
+        return null;
       case "text":
       case "reasoning":
         return this.#write(event.type, event.text);

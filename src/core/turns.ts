@@ -20,8 +20,8 @@ export interface TurnsOptions {
   readonly log: RunLog;
   readonly signal: AbortSignal;
   readonly run: () => EventRun;
-  /** A message of the run is begun. */
-  readonly onMessage: (message_id: string) => void;
+  /** A message of the run is begun, written by `model`. */
+  readonly onMessage: (message_id: string, model: string) => void;
 }
 
 /** Makes the turns of one run, and completes or drops what they wrote. */
@@ -36,7 +36,7 @@ export class Turns {
     const { clock, limits, router, log, signal, run, session } = this.#options;
     const { model, run_id } = run();
     const request = { model, messages, tools, session_id: session.id, run_id };
-    const message = (): MessageWriter => this.#writer(role);
+    const message = (answering = model): MessageWriter => this.#writer(role, answering);
     return new Turn({ clock, limits, router, log, request, signal, message });
   }
 
@@ -72,11 +72,11 @@ export class Turns {
     );
   }
 
-  #writer(role: "assistant" | "system"): MessageWriter {
+  #writer(role: "assistant" | "system", model: string): MessageWriter {
     const { clock, limits, log, run, onMessage } = this.#options;
     const message_id = newId("msg", clock.now());
-    onMessage(message_id);
-    const { run_id, model } = run();
+    onMessage(message_id, model);
+    const { run_id } = run();
     return new MessageWriter({
       clock,
       limits,

@@ -55,12 +55,12 @@ export const DURABLE = {
   "run.started": durable(
     "run.started",
     Type.Object({ run_id: Id, model: Type.String() }),
-    "The run is running.",
+    "The run is running; `model` is the one it asks.",
   ),
   "message.started": durable(
     "message.started",
     Type.Object({ message_id: Id, role, model: Type.String() }),
-    "An empty message that is now being written.",
+    "An empty message that is now being written, by `model`.",
   ),
   "message.delta": durable(
     "message.delta",

@@ -1,7 +1,10 @@
 import { DEFAULT_LIMITS } from "../core/limits.ts";
-import type { Clock, Logger, ModelRouter, Provider } from "../core/ports.ts";
+import type { Clock, Logger, Provider } from "../core/ports.ts";
 import { createDemoProvider } from "./demo.ts";
+import type { ProviderList } from "./list.ts";
+import { createProviderList } from "./list.ts";
 import { createOpenAiProvider } from "./openai.ts";
+import type { Router } from "./router.ts";
 import { createRouter } from "./router.ts";
 
 /** The `[llm]` section. */
@@ -47,11 +50,11 @@ const LINE_BYTES_PER_MESSAGE_BYTE = 4;
 export function createProviders(
   llm: LlmConfig,
   deps: ProviderDeps,
-): { readonly providers: readonly Provider[]; readonly router: ModelRouter } {
+): { readonly providers: ProviderList; readonly router: Router } {
   const { clock, log } = deps;
   const max_message_bytes = deps.max_message_bytes ?? DEFAULT_LIMITS.assistant_bytes;
   const sections = Object.entries(llm.providers);
-  const providers: Provider[] = sections.map(([name, section]) =>
+  const known: Provider[] = sections.map(([name, section]) =>
     createOpenAiProvider({
       ...section,
       name,
@@ -68,19 +71,27 @@ export function createProviders(
   const default_provider = llm.default_provider || (picked ?? DEMO);
   const named = [llm.default_model, ...llm.fallback].some((name) => name.startsWith(`${DEMO}/`));
   if ((default_provider === DEMO || named) && !(DEMO in llm.providers))
-    providers.push(createDemoProvider({ clock }));
+    known.push(createDemoProvider({ clock }));
+  const providers = createProviderList(known);
 
   const router = createRouter({
-    providers,
+    providers: () => providers.all(),
     default_provider,
-    default_model: modelOf(llm, default_provider, providers, log),
+    default_model: () => modelOf(llm, default_provider, providers.all()).model,
     fallback: llm.fallback,
     max_retries: Object.fromEntries(sections.map(([name, section]) => [name, section.max_retries])),
     clock,
     log,
     ...(deps.random && { random: deps.random }),
   });
-  const state = providers.find(({ name }) => name === default_provider)?.state();
+  router.check();
+  if (modelOf(llm, default_provider, known).isReplaced) {
+    log.warn(
+      { model: llm.default_model },
+      "llm.default_model is not used: no provider has a key, the demo model answers",
+    );
+  }
+  const state = known.find(({ name }) => name === default_provider)?.state();
   if (state?.ready === false) log.warn({ provider: state.name }, `runs will fail: ${state.reason}`);
   return { providers, router };
 }
@@ -98,18 +109,13 @@ function modelOf(
   llm: LlmConfig,
   default_provider: string,
   providers: readonly Provider[],
-  log: Logger,
-): string {
+): { readonly model: string; readonly isReplaced: boolean } {
   const provider = providers.find(({ name }) => name === default_provider);
-  const usual = provider?.models()[0] ?? FALLBACK_MODEL;
-  if (llm.default_model === "") return `${default_provider}/${usual}`;
+  const usual = `${default_provider}/${provider?.models()[0] ?? FALLBACK_MODEL}`;
+  if (llm.default_model === "") return { model: usual, isReplaced: false };
   const prefix = llm.default_model.split("/")[0];
   // Nobody asked for the demo: it stands in until there is a key, and has none of the models of what it stands for.
   const stands_in = default_provider === DEMO && llm.default_provider === "";
-  if (!stands_in || providers.some(({ name }) => name === prefix)) return llm.default_model;
-  log.warn(
-    { model: llm.default_model },
-    "llm.default_model is not used: no provider has a key, the demo model answers",
-  );
-  return `${DEMO}/${usual}`;
+  const isReplaced = stands_in && !providers.some(({ name }) => name === prefix);
+  return { model: isReplaced ? usual : llm.default_model, isReplaced };
 }

@@ -17,28 +17,30 @@ export type FindModel = (name: string) => Target;
 const NAMES_SHOWN = 20;
 
 /**
- * "a/b" is model b of provider a where a is configured; every other name is one of the default provider's.
- * @throws Error when there is no such default provider.
+ * "a/b" is model b of provider a where a is there; every other name is one of the default provider's.
+ * @throws GatewayError UNAVAILABLE as it is asked, when there is no such default provider.
  */
-export function createFindModel(providers: readonly Provider[], default_provider: string): FindModel {
-  const byName = new Map(providers.map((provider) => [provider.name, provider]));
-  const usual = byName.get(default_provider);
-  if (usual === undefined) {
-    throw new Error(
-      `llm.default_provider is "${default_provider}", which is not configured: ` +
-        `add [llm.providers.${default_provider}], or set it to one of: ${[...byName.keys()].join(", ")}`,
-    );
-  }
+export function createFindModel(providers: () => readonly Provider[], default_provider: string): FindModel {
+  const byName = (name: string): Provider | undefined => providers().find((each) => each.name === name);
   return (name) => {
     const slash = name.indexOf("/");
-    const named = slash > 0 ? byName.get(name.slice(0, slash)) : undefined;
-    const provider = named ?? usual;
+    const named = slash > 0 ? byName(name.slice(0, slash)) : undefined;
+    const provider = named ?? byName(default_provider);
+    if (provider === undefined) throw missing(default_provider, providers());
     const model = named === undefined ? name : name.slice(slash + 1);
     const allowed = provider.models();
     if (model === "" || (allowed.length > 0 && !allowed.includes(model)))
       throw refuse(name, provider, allowed);
     return { provider, model, name: `${provider.name}/${model}` };
   };
+}
+
+function missing(default_provider: string, providers: readonly Provider[]): GatewayError {
+  return new GatewayError(
+    "UNAVAILABLE",
+    `llm.default_provider is "${default_provider}", which is not configured: ` +
+      `add [llm.providers.${default_provider}], or set it to one of: ${providers.map(({ name }) => name).join(", ")}`,
+  );
 }
 
 function refuse(name: string, provider: Provider, allowed: readonly string[]): GatewayError {

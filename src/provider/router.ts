@@ -6,10 +6,12 @@ import { pause } from "./pause.ts";
 import { clip } from "./redact.ts";
 
 export interface RouterOptions {
-  readonly providers: readonly Provider[];
+  /** Those there are now. */
+  readonly providers: () => readonly Provider[];
   /** Where names without a configured prefix go. */
   readonly default_provider: string;
-  readonly default_model: string;
+  /** Where a run without a choice of its own goes now: a name that is found. */
+  readonly default_model: () => string;
   /** Names tried in this order when a model fails before its first token. */
   readonly fallback: readonly string[];
   /** How often one model is asked again before its first token; for all providers, or by name. */
@@ -25,20 +27,28 @@ const BACKOFF_MAX_MS = 8_000;
 /** What an upstream may make a run wait by Retry-After. */
 const RETRY_AFTER_MAX_MS = 30_000;
 
-/**
- * In its streams `retrying.attempt` counts from 1 how often a model was asked again, fallbacks included.
- * @throws Error, one line that says what to set, when a name in the options leads nowhere.
- */
-export function createRouter(options: RouterOptions): ModelRouter {
+export interface Router extends ModelRouter {
+  /** @throws Error, one line that says what to set, when a name in the options leads nowhere. */
+  check(): void;
+}
+
+/** In its streams `retrying.attempt` counts from 1 how often a model was asked again, fallbacks included. */
+export function createRouter(options: RouterOptions): Router {
   const { providers, default_provider } = options;
   const find = createFindModel(providers, default_provider);
-  const standard = configured(find, "llm.default_model", options.default_model);
-  const fallback = options.fallback.map((name) => configured(find, "llm.fallback", name));
   return {
-    default_model: standard.name,
-    states: () => providers.map((provider) => provider.state()),
-    models: () => known(providers, [standard, ...fallback]),
-    resolve: (model) => (model === null || model === "" ? standard : find(model)).name,
+    get default_model() {
+      const name = options.default_model();
+      const whole = name.startsWith(`${default_provider}/`) ? name : `${default_provider}/${name}`;
+      return found(find, name)?.name ?? whole;
+    },
+    states: () => providers().map((provider) => provider.state()),
+    models: () => known(providers(), foundAll(find, [options.default_model(), ...options.fallback])),
+    resolve: (model) => find(model === null || model === "" ? options.default_model() : model).name,
+    check() {
+      configured(find, "llm.default_model", options.default_model());
+      for (const name of options.fallback) configured(find, "llm.fallback", name);
+    },
     stream(request, { signal }) {
       let first: Target;
       try {
@@ -46,17 +56,33 @@ export function createRouter(options: RouterOptions): ModelRouter {
       } catch (cause) {
         return failed(cause);
       }
-      return tryAll(options, [first, ...fallback.filter(({ name }) => name !== first.name)], request, signal);
+      const others = foundAll(find, options.fallback).filter(({ name }) => name !== first.name);
+      return tryAll(options, [first, ...others], request, signal);
     },
   };
 }
 
-function configured(find: FindModel, option: string, name: string): Target {
+function configured(find: FindModel, option: string, name: string): void {
   try {
-    return find(name);
+    find(name);
   } catch (cause) {
+    if (cause instanceof GatewayError && cause.reason === "UNAVAILABLE") throw cause;
     throw new Error(`${option}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }
+}
+
+/** Null: it leads nowhere now. */
+function found(find: FindModel, name: string): Target | null {
+  try {
+    return find(name);
+  } catch {
+    // Of a provider that was taken out; who asks for it by name is told so.
+    return null;
+  }
+}
+
+function foundAll(find: FindModel, names: readonly string[]): Target[] {
+  return names.flatMap((name) => found(find, name) ?? []);
 }
 
 /** The models of every list, and those of the configuration that are on none. */
@@ -120,9 +146,12 @@ async function* tryOnce(
   signal: AbortSignal,
 ): AsyncGenerator<ModelEvent, GatewayError | null> {
   let begun = false;
+  let isNamed = false;
   try {
     for await (const event of provider.stream({ ...request, model }, { signal })) {
       if (event.type === "error" && !begun) return event.error;
+      if (!isNamed && event.type !== "aborted") yield { type: "model", model: name };
+      isNamed = true;
       yield event;
       if (event.type === "done" || event.type === "error" || event.type === "aborted") return null;
       begun ||= event.type === "text" || event.type === "reasoning" || event.type === "tool_call";

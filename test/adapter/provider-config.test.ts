@@ -32,7 +32,7 @@ function made(llm: Partial<LlmConfig>, max_message_bytes?: number) {
       ...(max_message_bytes !== undefined && { max_message_bytes }),
     },
   );
-  return { router, log, names: providers.map(({ name }) => name) };
+  return { router, log, providers, names: providers.all().map(({ name }) => name) };
 }
 
 const keyed = section({ api_key: "sk-1" });

@@ -5,7 +5,7 @@ import { createOpenAiProvider } from "../../src/provider/openai.ts";
 import { createLogbook } from "../support/logbook.ts";
 import { startModelServer } from "../support/model-server.ts";
 import { collect, errorOf, requestOf, textOf } from "./provider.conformance.ts";
-import { busy, fails, routerOf, scripted, text } from "./provider.scripted.ts";
+import { busy, by, fails, routerOf, scripted, text } from "./provider.scripted.ts";
 import { done, instantClock, openAiOptions } from "./provider.support.ts";
 
 describe("retries", () => {
@@ -16,6 +16,7 @@ describe("retries", () => {
     expect(events).toEqual([
       { type: "retrying", attempt: 1, reason: "busy" },
       { type: "retrying", attempt: 2, reason: "timed out" },
+      by("a/m"),
       text("hi"),
       done,
     ]);
@@ -51,8 +52,12 @@ describe("retries", () => {
 
   test.each([
     ["an error that will not pass", [fails("no")], ["error"]],
-    ["an error after text", [text("x"), busy], ["text", "error"]],
-    ["an error after reasoning", [{ type: "reasoning", text: "x" } as const, busy], ["reasoning", "error"]],
+    ["an error after text", [text("x"), busy], ["model", "text", "error"]],
+    [
+      "an error after reasoning",
+      [{ type: "reasoning", text: "x" } as const, busy],
+      ["model", "reasoning", "error"],
+    ],
     ["an abort", [{ type: "aborted" } as const], ["aborted"]],
   ])("%s is final", async (_, answer, types) => {
     const provider = scripted("a", [], answer);
@@ -109,6 +114,7 @@ describe("the fallback", () => {
       { type: "retrying", attempt: 1, reason: "busy" },
       { type: "retrying", attempt: 2, reason: "busy; trying b/two" },
       { type: "retrying", attempt: 3, reason: "no such model; trying c/three" },
+      by("c/three"),
       text("hi"),
       done,
     ]);
@@ -169,8 +175,8 @@ describe("a provider that breaks its contract", () => {
 
   test.each([
     ["throws before anything", throwing([]), ["error"]],
-    ["throws after text", throwing([text("x")]), ["text", "error"]],
-    ["ends without an end", scripted("a", [], [text("x")]), ["text", "error"]],
+    ["throws after text", throwing([text("x")]), ["model", "text", "error"]],
+    ["ends without an end", scripted("a", [], [text("x")]), ["model", "text", "error"]],
   ])("and %s still has one end, which tells nothing", async (_, provider, types) => {
     const log = createLogbook();
     const events = await collect(routerOf([provider], { log }), requestOf("m", "hi"));
@@ -196,6 +202,7 @@ describe("over HTTP", () => {
     expect(events).toEqual([
       { type: "retrying", attempt: 1, reason: "test is limiting requests (429): answered 429" },
       { type: "retrying", attempt: 2, reason: "test broke the connection off" },
+      by("test/m"),
       text("hi"),
       done,
     ]);

@@ -1,6 +1,6 @@
 import type { ModelEvent, ModelRequest, Provider } from "../../src/core/ports.ts";
 import { GatewayError } from "../../src/protocol/errors.ts";
-import type { RouterOptions } from "../../src/provider/router.ts";
+import type { Router, RouterOptions } from "../../src/provider/router.ts";
 import { createRouter } from "../../src/provider/router.ts";
 import { createLogbook } from "../support/logbook.ts";
 import { instantClock } from "./provider.support.ts";
@@ -23,6 +23,8 @@ export function scripted(name: string, models: string[], ...answers: ModelEvent[
   };
 }
 
+/** Who answers from here on. */
+export const by = (model: string): ModelEvent => ({ type: "model", model });
 export const text = (said: string): ModelEvent => ({ type: "text", text: said });
 export const fails = (
   message: string,
@@ -33,16 +35,22 @@ export const fails = (
 });
 export const busy = fails("busy", { retryable: true });
 
-export function routerOf(providers: Provider[], more: Partial<RouterOptions> = {}) {
-  return createRouter({
-    providers,
+type More = Partial<Omit<RouterOptions, "default_model">> & { readonly default_model?: string };
+
+/** Over the providers given, the first of which is the default. */
+export function routerOf(providers: Provider[], more: More = {}): Router {
+  const { default_model = providers[0]?.models()[0] ?? "any", ...options } = more;
+  const router = createRouter({
+    providers: () => providers,
     default_provider: providers[0]?.name ?? "",
-    default_model: providers[0]?.models()[0] ?? "any",
+    default_model: () => default_model,
     fallback: [],
     max_retries: 2,
     clock: instantClock(),
     log: createLogbook(),
     random: () => 0.5,
-    ...more,
+    ...options,
   });
+  router.check();
+  return router;
 }
