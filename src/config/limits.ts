@@ -40,6 +40,9 @@ const MEANING = {
   tombstone_ttl_secs: "How long the name of a deleted session is remembered.",
   audit_rows: "Entries of the audit trail; past it the oldest of the user who has the most go.",
   audit_ttl_secs: "How long an entry of the audit trail is kept.",
+  usage_models:
+    "Models that are accounted by name, of one user or session and day; further ones together, as `other`.",
+  usage_ttl_secs: "How long it is kept what was used on a day.",
   tickets: "Unused tickets at once.",
   tickets_per_user: "The same, of one user.",
   ticket_ttl_ms: "How long a ticket can be used.",

@@ -50,6 +50,8 @@ export const DEFAULT_LIMITS = {
   tombstone_ttl_secs: 30 * 86_400,
   audit_rows: 100_000,
   audit_ttl_secs: 90 * 86_400,
+  usage_models: 100,
+  usage_ttl_secs: 400 * 86_400,
   tickets: 10_000,
   tickets_per_user: 1_000,
   ticket_ttl_ms: 30_000,

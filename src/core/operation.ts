@@ -1,5 +1,6 @@
 import type { Role, RunStatus } from "../protocol/entities.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
+import type { UsageEntry } from "./usage.ts";
 
 /** An event before it has a seq. `payload` is JSON text, made once: stored, published and replayed as it is. */
 export interface NewEvent {
@@ -168,7 +169,9 @@ export type RowChange =
     }
   | { readonly kind: "record.put"; readonly record: RecordRow }
   | { readonly kind: "record.drop"; readonly collection: string; readonly id: string }
-  | { readonly kind: "audit"; readonly entry: AuditEntry };
+  | { readonly kind: "audit"; readonly entry: AuditEntry }
+  /** Adds to what was used that day by its user and, where the operation has a session, in that session. */
+  | { readonly kind: "usage.add"; readonly entry: UsageEntry };
 
 export interface IdempotencyRow {
   readonly fingerprint: string;

@@ -11,6 +11,7 @@ import type {
   SessionRow,
   StoreItem,
 } from "./operation.ts";
+import type { UsageQuery, UsageRow } from "./usage.ts";
 
 export interface Page {
   readonly epoch: string;
@@ -156,10 +157,12 @@ export interface Store {
   record(collection: string, id: string): Promise<RecordRow | null>;
   /** The audit trail, newest first. */
   audit(query: AuditQuery): Promise<AuditRow[]>;
+  /** What models were used for. Of sessions that are gone the days of their users still tell. */
+  usage(query: UsageQuery): Promise<UsageRow[]>;
   /** Up to `limit` sessions whose log has events older than `before` above their floor. */
   trimmable(before: number, limit: number): Promise<string[]>;
   /**
-   * Erases what has expired (idempotency keys, tombstones, records, audit entries), at most `max_rows` of each, and of the
+   * Erases what has expired (idempotency keys, tombstones, records, audit entries, days of usage), at most `max_rows` of each, and of the
    * audit trail what is over its bound: the oldest of the user who has the most, so that nobody pushes out what others
    * did. The number erased.
    */

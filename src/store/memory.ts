@@ -9,6 +9,7 @@ import * as reads from "./memory/reads.ts";
 import type { MemoryState } from "./memory/state.ts";
 import { liveSession, newState, pair, unendedRuns } from "./memory/state.ts";
 import { copy, erase, expire, forget, load, trim } from "./memory/upkeep.ts";
+import { usageRows } from "./memory/usage.ts";
 import { assertGroup, withinTtl } from "./rules.ts";
 
 export interface MemoryStoreOptions {
@@ -72,6 +73,7 @@ export function createMemoryStore({ clock, limits }: MemoryStoreOptions): Store 
       return row !== undefined && (row.expires_at === null || row.expires_at > clock.now()) ? row : null;
     },
     audit: async (query) => auditRows(live().audit, query),
+    usage: async (query) => usageRows(live(), query),
     trimmable: async (before, limit) => reads.trimmable(live(), before, limit),
     expire: async (now, max_rows) => expire(live(), limits, now, max_rows),
     totals: async () => reads.totals(live()),

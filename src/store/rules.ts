@@ -1,4 +1,5 @@
 import type { AppendItem, RowChange, StoreItem } from "../core/operation.ts";
+import { dayOf } from "../core/day.ts";
 import type { RunStatus } from "../protocol/entities.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
 
@@ -49,7 +50,7 @@ export function endsRun(item: AppendItem): boolean {
 
 /** Changes that need the session of their operation. */
 export function needsSession(row: RowChange): boolean {
-  return !["idempotency", "record.put", "record.drop", "audit"].includes(row.kind);
+  return !["idempotency", "record.put", "record.drop", "audit", "usage.add"].includes(row.kind);
 }
 
 /** Whether an action is the one that is asked for, or begins with it and a dot. */
@@ -81,4 +82,9 @@ export function assertGroup(group: readonly StoreItem[]): void {
       }
     }
   }
+}
+
+/** Days before this one are too long ago. */
+export function firstKeptDay(ttl_secs: number, now: number): string {
+  return dayOf(Math.max(0, now - ttl_secs * 1000));
 }

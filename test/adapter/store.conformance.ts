@@ -9,6 +9,7 @@ import { keysConformance } from "./store.keys.ts";
 import { listConformance } from "./store.list.ts";
 import { logConformance } from "./store.log.ts";
 import { messagesConformance } from "./store.messages.ts";
+import { usageConformance } from "./store.usage.ts";
 
 /** What every Store does, whatever it is made of. */
 export function storeConformance(name: string, make: MakeStore): void {
@@ -21,6 +22,7 @@ export function storeConformance(name: string, make: MakeStore): void {
     describe("log", () => logConformance(make));
     describe("copy", () => copyConformance(make));
     describe("audit trail", () => auditConformance(make));
+    describe("usage", () => usageConformance(make));
     describe("lists and records", () => listConformance(make));
   });
 }

@@ -19,6 +19,7 @@ import {
   say,
   startRun,
 } from "./store.builders.ts";
+import { used } from "./store.usage.ts";
 import { startStoreProcess } from "./store.process.ts";
 import { openSqlite, refusal, sqliteStore, temporaryDirectory, withStore } from "./store.sqlite.ts";
 
@@ -84,7 +85,7 @@ test("a database of the first version is brought up to date, with what it holds"
   const db = new Database(join(directory.path, "agentbus.db"));
   db.run("DROP INDEX messages_summary");
   db.run("ALTER TABLE messages DROP COLUMN covers");
-  db.run("DROP TABLE audit");
+  for (const table of ["audit", "usage_days", "usage_sessions"]) db.run(`DROP TABLE ${table}`);
   db.run("PRAGMA user_version = 1");
   db.close(true);
   await withStore(directory.path, async (store, { last_stop }) => {
@@ -95,6 +96,9 @@ test("a database of the first version is brought up to date, with what it holds"
     });
     await commitAll(store, append(null, [], [auditRow({ action: "login" })]));
     expect(await store.audit({ limit: 10 })).toMatchObject([{ action: "login" }]);
+    await commitAll(store, append("ses_a", [], [used()]));
+    const query = { by: "session", currency: "EUR", limit: 1 } as const;
+    expect(await store.usage(query)).toMatchObject([{ key: "ses_a", calls: 1 }]);
   });
 });
 

@@ -24,6 +24,8 @@ const NAMED: Readonly<Record<string, readonly [file: string, test: string]>> = {
   pairing_ttl_secs: ["test/gateway/limit-rows-devices.ts", "pairing_ttl_secs: 2"],
   audit_rows: ["test/adapter/store.audit.ts", "past the bound the oldest of the user who has the most go"],
   audit_ttl_secs: ["test/adapter/store.audit.ts", "go after their time"],
+  usage_models: ["test/adapter/store.usage.ts", "models past the bound of a day are counted together"],
+  usage_ttl_secs: ["test/adapter/store.usage.ts", "days go after their time"],
   ticket_ttl_ms: ["test/gateway/tickets.test.ts", "too old, it is refused"],
   tail_events: ["test/core/tails.test.ts", "a session keeps the newest 2,000 events"],
   tail_bytes: ["test/core/tails.test.ts", "a session keeps the newest 2,000 events and 1 MiB of them"],

@@ -2,6 +2,7 @@ import type { AppendItem, ItemResult, RowChange, SessionRow } from "../../core/o
 import type { Limits } from "../../core/limits.ts";
 import { endsRun, hasEnded, needsSession, withinTtl } from "../rules.ts";
 import { keepAudit } from "./audit.ts";
+import { keepUsage } from "./usage.ts";
 import type { MemoryKey, MemorySession, MemoryState } from "./state.ts";
 import { countSessions, pair } from "./state.ts";
 
@@ -264,7 +265,7 @@ export function keyOf(
 
 /** Rows that belong to no session, or only remember one. */
 function changeRecord(
-  { state, undo }: Operation,
+  { state, limits, undo }: Operation,
   row: RowChange,
   session: SessionRow | null,
   seq: number,
@@ -278,6 +279,7 @@ function changeRecord(
     if (value === null) map.delete(key);
     else map.set(key, value);
   };
+  if (row.kind === "usage.add") undo.push(keepUsage(state.usage, limits, row.entry, session?.id ?? null));
   if (row.kind === "audit") undo.push(keepAudit(state.audit, row.entry));
   if (row.kind === "record.drop") put(state.records, pair(row.collection, row.id), null);
   if (row.kind === "record.put") {

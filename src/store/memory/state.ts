@@ -7,6 +7,7 @@ import type {
   RunRow,
   SessionRow,
 } from "../../core/operation.ts";
+import type { UsageEntry } from "../../core/usage.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
 
 export interface MemoryMessage {
@@ -64,6 +65,12 @@ export interface MemoryAudit {
   last_id: number;
 }
 
+/** By their keys, each with all that was used of one model, in one currency, on one day. */
+export interface MemoryUsage {
+  readonly days: Map<string, UsageEntry>;
+  readonly sessions: Map<string, UsageEntry & { readonly session: string }>;
+}
+
 export interface MemoryState {
   readonly server_id: string;
   readonly sessions: Map<string, MemorySession>;
@@ -73,6 +80,7 @@ export interface MemoryState {
   readonly tombstones: Map<string, MemoryTombstone>;
   readonly records: Map<string, MemoryRecord>;
   readonly audit: MemoryAudit;
+  readonly usage: MemoryUsage;
 }
 
 export function newState(): MemoryState {
@@ -84,6 +92,7 @@ export function newState(): MemoryState {
     tombstones: new Map(),
     records: new Map(),
     audit: { rows: [], last_id: 0 },
+    usage: { days: new Map(), sessions: new Map() },
   };
 }
 

@@ -13,6 +13,7 @@ import { checkKey, keyOf } from "./append.ts";
 import { expireAudit } from "./audit.ts";
 import type { MemoryCopy, MemorySession, MemoryState } from "./state.ts";
 import { countSessions, messagesBySeq, pair, unendedRuns } from "./state.ts";
+import { expireUsage, forgetUsage, usageOf } from "./usage.ts";
 
 export function load(state: MemoryState, item: LoadItem): ItemResult {
   const session = state.sessions.get(item.session);
@@ -68,6 +69,7 @@ export function erase(state: MemoryState, item: EraseItem): ItemResult {
   drop([...session.messages.keys()], session.messages);
   const runs = [...state.runs].filter(([, { row }]) => row.session === item.session).map(([id]) => id);
   drop(runs, state.runs);
+  drop(usageOf(state.usage, item.session), state.usage.sessions);
   const done = left > 0;
   if (done) {
     dropRecordsOf(state, item.session);
@@ -167,7 +169,8 @@ function startCopy(
 export function forget(state: MemoryState, { user, max_rows }: ForgetItem): ItemResult {
   const keys = [...state.keys].filter(([, key]) => key.user === user).slice(0, max_rows);
   for (const [id] of keys) state.keys.delete(id);
-  return { ok: true, done: keys.length < max_rows };
+  const days = forgetUsage(state.usage, user, max_rows - keys.length);
+  return { ok: true, done: keys.length + days < max_rows };
 }
 
 export function expire(state: MemoryState, limits: Limits, now: number, max_rows: number): number {
@@ -178,6 +181,7 @@ export function expire(state: MemoryState, limits: Limits, now: number, max_rows
   };
   return (
     expireAudit(state.audit, limits, now, max_rows) +
+    expireUsage(state.usage, limits, now, max_rows) +
     drop(state.keys, ({ created_at }) => !withinTtl(created_at, limits.key_ttl_secs, now)) +
     drop(state.tombstones, ({ deleted_at }) => !withinTtl(deleted_at, limits.tombstone_ttl_secs, now)) +
     drop(state.records, ({ row }) => row.expires_at !== null && row.expires_at <= now)

@@ -6,7 +6,7 @@ import { createCopy } from "./copy.ts";
 import { hold, refusalOf } from "./database.ts";
 import { createQuotas } from "./quotas.ts";
 import { createSessionMaker } from "./session-maker.ts";
-import { createErase, createExpire, createLoad, createTrim } from "./upkeep.ts";
+import { createErase, createExpire, createForget, createLoad, createTrim } from "./upkeep.ts";
 import { WorkingSessions } from "./working-sessions.ts";
 
 export type Durability = "full" | "normal";
@@ -30,6 +30,7 @@ export function createGroupWriter(db: Database, limits: Limits, durability: Dura
   const erase = createErase(db, sessions, quotas);
   const copy = createCopy(db, limits, sessions, quotas, createSessionMaker(db, limits, sessions, quotas));
   const expire = createExpire(db, limits, quotas);
+  const forget = createForget(db, quotas);
   const begin = hold(db, "BEGIN IMMEDIATE");
   const commit = hold(db, "COMMIT");
   const rollback = hold(db, "ROLLBACK");
@@ -71,7 +72,7 @@ export function createGroupWriter(db: Database, limits: Limits, durability: Dura
       case "copy":
         return copy(item);
       case "forget":
-        return { ok: true, done: quotas.forget(item.user, item.max_rows) < item.max_rows };
+        return forget(item);
     }
   }
 

@@ -15,6 +15,7 @@ import { hold } from "./database.ts";
 import { createListReads } from "./list-reads.ts";
 import type { SessionColumns } from "./session-row.ts";
 import { SESSION_COLUMNS, toSessionRow } from "./session-row.ts";
+import { createUsageReads } from "./usage.ts";
 
 /** What the reader answers, each read in a transaction of its own. `now` and `since` come with the request. */
 export type Reads = ReturnType<typeof createReads>;
@@ -37,6 +38,7 @@ export function createReads(db: Database) {
     ...createListReads(db),
     ...createOtherReads(db),
     ...createAuditReads(db),
+    ...createUsageReads(db),
   };
 }
 

@@ -6,6 +6,7 @@ import { createAuditWriter } from "./audit.ts";
 import { hold } from "./database.ts";
 import type { Quotas, Refused } from "./quotas.ts";
 import { folded } from "./session-row.ts";
+import { createUsageWriter } from "./usage.ts";
 import type { WorkingSession, WorkingSessions } from "./working-sessions.ts";
 
 type Change<K extends RowChange["kind"]> = Extract<RowChange, { kind: K }>;
@@ -28,6 +29,7 @@ export function createRowWriter(
   const messages = createMessageWriter(db, limits, sessions);
   const putRun = createRunWriter(db, sessions);
   const writeRecord = createRecordWriter(db);
+  const addUsage = createUsageWriter(db, limits);
   const settings = hold(
     db,
     `UPDATE sessions SET title = ?, title_folded = ?, model = ?, system_prompt = ?, metadata = ?, archived = ?
@@ -73,12 +75,15 @@ export function createRowWriter(
           return messages.drop(session, row);
         case "run.put":
           return putRun(session, row, first_seq);
+        case "usage.add":
+          addUsage(row.entry, session.session_key);
+          return null;
         default:
           writeRecord(row);
           return null;
       }
     },
-    writeRecord,
+    writeRecord: (row) => (row.kind === "usage.add" ? addUsage(row.entry, null) : writeRecord(row)),
   };
 }
 

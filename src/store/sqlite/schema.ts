@@ -146,6 +146,39 @@ const MIGRATIONS = [
   CREATE INDEX audit_user ON audit (user);
   CREATE INDEX audit_age ON audit (ts);
   `,
+  `
+  CREATE TABLE usage_days (
+    user TEXT NOT NULL,
+    day TEXT NOT NULL,
+    model TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    calls INTEGER NOT NULL,
+    unknown_calls INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL,
+    reasoning_tokens INTEGER NOT NULL,
+    cost INTEGER NOT NULL,
+    PRIMARY KEY (user, day, model, currency)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX usage_days_age ON usage_days (day);
+
+  CREATE TABLE usage_sessions (
+    session_key INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    model TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    calls INTEGER NOT NULL,
+    unknown_calls INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL,
+    reasoning_tokens INTEGER NOT NULL,
+    cost INTEGER NOT NULL,
+    PRIMARY KEY (session_key, day, model, currency)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX usage_sessions_age ON usage_sessions (day);
+  `,
 ] as const;
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -135,6 +135,7 @@ class SqliteStore implements Store {
   record: Store["record"] = (collection, id) =>
     this.#read("record", collection, id, this.#options.clock.now());
   audit: Store["audit"] = (query) => this.#read("audit", query);
+  usage: Store["usage"] = (query) => this.#read("usage", query);
   trimmable: Store["trimmable"] = (before, limit) => this.#read("trimmable", before, limit);
   totals: Store["totals"] = () => this.#read("totals");
 

@@ -1,6 +1,13 @@
 import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
-import type { EraseItem, ItemResult, LoadItem, MessageRow, TrimItem } from "../../core/operation.ts";
+import type {
+  EraseItem,
+  ForgetItem,
+  ItemResult,
+  LoadItem,
+  MessageRow,
+  TrimItem,
+} from "../../core/operation.ts";
 import { APPROVALS, SESSION_RECORDS } from "../../core/tool-events.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
 import { createAuditExpire } from "./audit.ts";
@@ -8,6 +15,7 @@ import { hold } from "./database.ts";
 import type { Quotas } from "./quotas.ts";
 import type { SessionColumns } from "./session-row.ts";
 import { SESSION_COLUMNS, toSessionRow } from "./session-row.ts";
+import { createUsageErase, createUsageExpire, createUsageForget } from "./usage.ts";
 import type { WorkingSession, WorkingSessions } from "./working-sessions.ts";
 
 export type Load = (item: LoadItem) => ItemResult;
@@ -81,7 +89,7 @@ export function createTrim(db: Database, sessions: WorkingSessions): Trim {
 
 export type Erase = (item: EraseItem) => ItemResult;
 
-/** Erases events, then messages, then runs, then the row. */
+/** Erases events, then messages, then runs, then what was used, then the row. */
 export function createErase(db: Database, sessions: WorkingSessions, quotas: Quotas): Erase {
   const events = hold(db, "DELETE FROM events WHERE session_key = ? AND seq <= ?");
   const messages = hold(
@@ -92,6 +100,7 @@ export function createErase(db: Database, sessions: WorkingSessions, quotas: Quo
     db,
     "DELETE FROM runs WHERE rowid IN (SELECT rowid FROM runs WHERE session_key = ? LIMIT ?)",
   );
+  const usage = createUsageErase(db);
   const copy = hold(db, "DELETE FROM copies WHERE session_key = ?");
   const row = hold(db, "DELETE FROM sessions WHERE session_key = ?");
   const records = hold(db, "DELETE FROM records WHERE collection = ? AND owner = ?");
@@ -116,11 +125,20 @@ export function createErase(db: Database, sessions: WorkingSessions, quotas: Quo
     }
     if (left > 0) left -= messages.run(session_key, left).changes;
     if (left > 0) left -= runs.run(session_key, left).changes;
+    if (left > 0) left -= usage(session_key, left);
     if (left === 0) return { ok: true, done: false };
     for (const collection of SESSION_RECORDS) records.run(collection, id);
     row.run(session_key);
     sessions.remove(session);
     return { ok: true, done: true };
+  };
+}
+
+export function createForget(db: Database, quotas: Quotas): (item: ForgetItem) => ItemResult {
+  const usage = createUsageForget(db);
+  return ({ user, max_rows }) => {
+    const keys = quotas.forget(user, max_rows);
+    return { ok: true, done: keys + usage(user, max_rows - keys) < max_rows };
   };
 }
 
@@ -138,8 +156,10 @@ export function createExpire(db: Database, limits: Limits, quotas: Quotas): Expi
        (SELECT place FROM records WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`,
   );
   const audit = createAuditExpire(db, limits);
+  const usage = createUsageExpire(db, limits);
   return (now, max_rows) =>
     audit(now, max_rows) +
+    usage(now, max_rows) +
     quotas.expireKeys(now - limits.key_ttl_secs * 1000, max_rows) +
     tombstones.run(now - limits.tombstone_ttl_secs * 1000, max_rows).changes +
     records.run(now, max_rows).changes;
