@@ -7,6 +7,7 @@ import { Changes } from "./core/changes.ts";
 import { Connections } from "./core/connections.ts";
 import { Followers } from "./core/follow.ts";
 import { Grants } from "./core/grants.ts";
+import { Hooks } from "./core/hooks.ts";
 import { Hub } from "./core/hub.ts";
 import { Journal } from "./core/journal.ts";
 import type { Limits } from "./core/limits.ts";
@@ -148,7 +149,10 @@ function createCore(options: EngineOptions) {
   const onStorage = (reason: string | null): void => {
     if (reason === null) log.info({}, "storage takes writes again");
   };
-  const journal = new Journal({ store, clock, limits, log, publish, onStorage, fatal: options.fatal });
+  const hooks = new Hooks({ clock, limits });
+  const committed = hooks.committed.bind(hooks);
+  const { fatal } = options;
+  const journal = new Journal({ store, clock, limits, log, publish, committed, onStorage, fatal });
   const audit = new Audit({ journal, clock, log });
   const base = { journal, store, clock, limits, log };
   // Begun at once, the next read would be answered in this turn, and so on: nobody else would be heard in between.
@@ -169,6 +173,7 @@ function createCore(options: EngineOptions) {
   const grants = new Grants(store);
   const tools = {
     toolbox,
+    hooks,
     context_tokens,
     approvals,
     approval_timeout_ms,
@@ -179,7 +184,7 @@ function createCore(options: EngineOptions) {
   const runs = new Runs({ ...base, router, sha256, ...bounds, ...tools, budget, limited });
   const maintenance = new Maintenance({ ...base, event_grace_ms });
   const readers = { followers, connections, changes, hub, presence, reads, toolbox, approvals, grants };
-  return { store, journal, audit, directory, maintenance, runs, router, stats, sampled, ...readers };
+  return { store, journal, audit, hooks, directory, maintenance, runs, router, stats, sampled, ...readers };
 }
 
 /** Whether somebody is connected who could allow a call of the session. */

@@ -113,6 +113,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     engine.connections.signal(encodeSignal("shutdown", clock.now(), shutdown), "shutdown", null);
     await inTime(parts.removals.close(), DRAIN_MS, clock);
     await inTime(engine.drain(grace_ms), grace_ms + DRAIN_MS, clock);
+    await inTime(engine.hooks.idle(), DRAIN_MS, clock);
     await inTime(parts.tool_servers.stop(), DRAIN_MS, clock);
     credentials.close();
     parts.skills.close();

@@ -67,6 +67,8 @@ const MEANING = {
   slow_stuck_bytes: "A reader whose socket never has less than this waiting is stuck.",
   slow_stuck_secs: "How long a stuck reader is kept.",
   backpressure_bytes: "A socket with more than this waiting is closed at once.",
+  hook_ms: "Time for a hook of a plug-in to settle; a plug-in that takes longer is unloaded.",
+  hook_backlog: "Calls of its hooks that may wait for a plug-in; past it, it is unloaded.",
   delta_window_ms: "Deltas of an answer are gathered for so long.",
   delta_bytes: "A delta of so much leaves at once.",
 } as const satisfies { [K in keyof typeof DEFAULT_LIMITS]?: string };

@@ -30,8 +30,16 @@ export interface Append {
 
 export type Publish = (session: SessionRef, tail: Tail, event: StoredEvent) => void;
 
+/** What the events of an operation are handed to, in one tick. Neither throws. */
+export interface Published {
+  /** Every event, after it was put in the tail. */
+  readonly publish: Publish;
+  /** What was written with them, after the last of them. */
+  readonly committed?: (session: SessionRef, rows: readonly RowChange[]) => void;
+}
+
 /** Tells the caller what its append came to; then the tail takes the events and they are published, in one tick. */
-export function settleAppend(append: Append, result: Settled, tails: Tails, publish: Publish): void {
+export function settleAppend(append: Append, result: Settled, tails: Tails, to: Published): void {
   if (typeof result === "string") return append.settle({ ok: false, reason: result });
   if (!result.ok) return append.settle(result);
   if (!("first_seq" in result)) throw new Error("the store answered an append with another result");
@@ -43,7 +51,8 @@ export function settleAppend(append: Append, result: Settled, tails: Tails, publ
   events.forEach((event, index) => {
     const stored: StoredEvent = { ...event, seq: first_seq + index };
     tail.push(stored);
-    publish(session, tail, stored);
+    to.publish(session, tail, stored);
   });
+  to.committed?.(session, append.rows);
   return undefined;
 }

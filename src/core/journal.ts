@@ -1,4 +1,4 @@
-import type { Append, Publish } from "./append.ts";
+import type { Append, Published } from "./append.ts";
 import { settleAppend } from "./append.ts";
 import type { Queued } from "./journal-queue.ts";
 import { isLoad, JournalQueue, weigh } from "./journal-queue.ts";
@@ -11,13 +11,11 @@ import type { Store } from "./store.ts";
 import type { Load } from "./tails.ts";
 import { Tails } from "./tails.ts";
 
-export interface JournalOptions {
+export interface JournalOptions extends Published {
   readonly store: Store;
   readonly clock: Clock;
   readonly limits: Limits;
   readonly log: Logger;
-  /** Every event, in the block that publishes it, after it was put in the tail. Must not throw. */
-  readonly publish: Publish;
   /** Storage began (a reason) or stopped (null) to refuse. */
   readonly onStorage: (reason: string | null) => void;
   /** The outcome of a group is unknown, or an invariant broke: nothing may be published any more. */
@@ -85,7 +83,7 @@ export class Journal {
       run,
       bytes: weigh(item),
       keep: run !== null,
-      settle: (result) => settleAppend(append, result, this.tails, this.#options.publish),
+      settle: (result) => settleAppend(append, result, this.tails, this.#options),
       leave: session === null ? () => undefined : this.tails.enter(session),
     });
     return undefined;

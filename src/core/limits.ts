@@ -97,6 +97,9 @@ export const DEFAULT_LIMITS = {
   skill_prompt_bytes: 16 * KIB,
   script_output_bytes: 1 * MIB,
   scripts: 16,
+  // hooks
+  hook_ms: 5_000,
+  hook_backlog: 1_000,
   // deltas
   delta_window_ms: 25,
   delta_bytes: 4 * KIB,

@@ -70,6 +70,15 @@ export function quotaReached(what: string, limits: Limits): GatewayError {
   );
 }
 
+/** Why a run fails whose answer the log did not take. */
+export function answerRefused(
+  { reason, what = "" }: { readonly reason: string; readonly what?: string },
+  limits: Limits,
+): GatewayError {
+  if (reason === "full") return quotaReached(what, limits);
+  return new GatewayError("UNAVAILABLE", "the log did not take the answer", { details: { kind: reason } });
+}
+
 /** More waits to be written than may. */
 export function tooMuchWaits({ journal_queue_bytes }: Limits): GatewayError {
   return new GatewayError("UNAVAILABLE", "too much is waiting to be written; nothing was done", {

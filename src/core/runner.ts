@@ -8,7 +8,7 @@ import type { Ending } from "./ending.ts";
 import { nothingToCompact } from "./summary.ts";
 import type { Appended } from "./append.ts";
 import type { LaneRun } from "./lane.ts";
-import { quotaReached } from "./outage.ts";
+import { answerRefused } from "./outage.ts";
 import type { ToolCall } from "./ports.ts";
 import type { RunState } from "./run-end.ts";
 import { RunEnd } from "./run-end.ts";
@@ -130,6 +130,11 @@ export class Runner implements LaneRun {
     });
     try {
       this.#begin();
+      const { hooks } = this.#deps;
+      const no = hooks.has.before_run
+        ? await hooks.beforeRun(this.session, this.#run, this.#abort.signal)
+        : null;
+      if (no !== null) this.#fail(no);
       while (this.#ending === null) await this.#step();
     } catch (error) {
       log.error({ run_id: this.run_id, err: error }, "a run failed unexpectedly");
@@ -278,14 +283,9 @@ export class Runner implements LaneRun {
   }
 
   #onRefused(outcome: Extract<Appended, { ok: false }>): void {
-    const { reason, what = "" } = outcome;
-    const error =
-      reason === "full"
-        ? quotaReached(what, this.#deps.limits)
-        : new GatewayError("UNAVAILABLE", "the log did not take the answer", { details: { kind: reason } });
     // An answer that is not whole in the log did not complete, whatever the model said meanwhile.
     if (this.#ending?.status === "completed") this.#ending = null;
-    this.#fail(error);
+    this.#fail(answerRefused(outcome, this.#deps.limits));
   }
 
   #done(run: EventRun): void {

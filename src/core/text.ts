@@ -50,3 +50,11 @@ export function createWellFormed(): WellFormedText {
 export function lengthUtf8(text: string): number {
   return Buffer.byteLength(text, "utf8");
 }
+
+/** The beginning of a text that is well-formed, at most so many bytes of UTF-8. */
+export function cutUtf8(text: string, max_bytes: number): string {
+  if (lengthUtf8(text) <= max_bytes) return text;
+  const head = new TextDecoder().decode(new TextEncoder().encode(text).subarray(0, max_bytes));
+  // The last character may have been cut through.
+  return head.replace(/\uFFFD$/, "");
+}

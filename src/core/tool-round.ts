@@ -1,7 +1,8 @@
 import type { Approval } from "../protocol/entities.ts";
 import type { Approvals, Decision } from "./approvals.ts";
+import type { Hooks } from "./hooks.ts";
 import { newId } from "./id.ts";
-import type { Clock, ToolCall, Toolbox, ToolOutcome } from "./ports.ts";
+import type { Clock, Ruling, ToolCall, Toolbox, ToolOutcome } from "./ports.ts";
 import type { RunLog } from "./run-log.ts";
 import type { SessionRef } from "./session.ts";
 import type { Written } from "./tool-events.ts";
@@ -10,6 +11,7 @@ import { addApproval, addDecision, addToolResult } from "./tool-events.ts";
 export interface ToolDeps {
   readonly clock: Clock;
   readonly toolbox: Toolbox;
+  readonly hooks: Hooks;
   readonly approvals: Approvals;
   readonly approval_timeout_ms: number;
   /** Whether a call that asks may wait for somebody to come. */
@@ -113,12 +115,27 @@ export class ToolRound {
   }
 
   async #outcomeOf(call: ToolCall): Promise<ToolOutcome> {
-    const { toolbox, granted, mayWait } = this.#deps;
-    const { session, run_id, signal, refused } = this.#options;
+    const { toolbox, hooks, granted } = this.#deps;
+    const { session, refused } = this.#options;
     const why = refused(call);
     if (why !== null) return no(why);
-    const ruling = toolbox.rule(call, await granted(session));
+    const allowed = await granted(session);
+    const ruling = toolbox.rule(call, allowed);
     if (ruling.kind === "refuse") return no(ruling.content);
+    if (!hooks.has.before_tool_call) return this.#make(call, ruling);
+    const answer = await hooks.beforeToolCall(this.#shown(call, ruling.args), this.#options.signal);
+    if (answer === null) return this.#make(call, ruling);
+    if ("refuse" in answer) return no(answer.refuse);
+    const changed = { ...call, arguments: JSON.stringify(answer.arguments) };
+    const again = toolbox.rule(changed, allowed);
+    if (again.kind === "refuse") return no(`${answer.by} changed what it is called with: ${again.content}`);
+    return this.#make(changed, again);
+  }
+
+  /** Makes a call that may be made, once whoever has to be asked has allowed it. */
+  async #make(call: ToolCall, ruling: Exclude<Ruling, { kind: "refuse" }>): Promise<ToolOutcome> {
+    const { toolbox, hooks, mayWait } = this.#deps;
+    const { session, run_id, signal } = this.#options;
     if (ruling.kind === "ask") {
       if (!mayWait(session)) return no("not allowed: nobody is there who could allow it");
       const { decision, by } = await this.#ask(call);
@@ -126,7 +143,15 @@ export class ToolRound {
       if (decision === "deny") return no(`not allowed: ${by ?? "somebody"} said no`);
     }
     if (signal.aborted) return no("the run ended before it was called");
-    return toolbox.call(call, ruling.args, { signal, session_id: session.id, run_id });
+    const outcome = await toolbox.call(call, ruling.args, { signal, session_id: session.id, run_id });
+    if (!hooks.has.after_tool_call) return outcome;
+    const told = await hooks.afterToolCall({ ...this.#shown(call, ruling.args), ...outcome }, signal);
+    return told.content === outcome.content ? outcome : { ok: outcome.ok, ...told };
+  }
+
+  #shown({ tool_call_id, name }: ToolCall, args: Readonly<Record<string, unknown>>) {
+    const { session, run_id } = this.#options;
+    return { session_id: session.id, run_id, tool_call_id, name, arguments: args };
   }
 
   /** Asks whoever may answer, and waits for it. */

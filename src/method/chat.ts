@@ -6,6 +6,7 @@ import { NOWHERE, nameFor } from "../core/session.ts";
 import { chatAbort, chatHistory, chatInject } from "../protocol/api/chat.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { append } from "./append.ts";
+import { hooked } from "./before-message.ts";
 import type { MethodDeps } from "./deps.ts";
 import { history } from "./history.ts";
 import type { Call } from "./registry.ts";
@@ -41,8 +42,11 @@ async function inject(
   params: Static<typeof chatInject.params>,
   call: Call,
 ): Promise<undefined> {
-  const content = bounded(params.content, "message_bytes", deps.limits);
+  const said = bounded(params.content, "message_bytes", deps.limits);
   const metadata = boundedJson(params.metadata, "metadata_bytes", deps.limits);
+  const content = deps.hooks.has.before_message
+    ? await hooked(deps, call, { ...params, makes: false, content: said })
+    : said;
   const session = await deps.directory.find(call.user, params.session_id, "write");
   const now = deps.clock.now();
   const message_id = newId("msg", now);

@@ -3,6 +3,7 @@ import type { Changes } from "../core/changes.ts";
 import type { Connections } from "../core/connections.ts";
 import type { Followers } from "../core/follow.ts";
 import type { Grants } from "../core/grants.ts";
+import type { Hooks } from "../core/hooks.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Journal } from "../core/journal.ts";
 import type { BusyPolicy } from "../core/lane.ts";
@@ -31,6 +32,7 @@ export interface MethodDeps {
   readonly changes: Changes;
   readonly maintenance: Maintenance;
   readonly hub: Hub;
+  readonly hooks: Hooks;
   readonly runs: Runs;
   readonly router: ModelRouter;
   readonly toolbox: Toolbox;

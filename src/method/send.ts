@@ -9,6 +9,7 @@ import { wellFormed } from "../core/text.ts";
 import { chatSend } from "../protocol/api/chat.ts";
 import type { EventRun } from "../protocol/entities.ts";
 import { append } from "./append.ts";
+import { hooked } from "./before-message.ts";
 import type { MethodDeps } from "./deps.ts";
 import { withTail } from "./deps.ts";
 import { findOrMake } from "./name.ts";
@@ -31,8 +32,12 @@ export function sendMethod(deps: MethodDeps): MethodHandler {
 
 async function send(deps: MethodDeps, asked: Send, call: Call): Promise<undefined> {
   const params = asked.model === undefined ? asked : { ...asked, model: wellFormed(asked.model) };
-  const content = bounded(params.message, "message_bytes", deps.limits);
+  const said = bounded(params.message, "message_bytes", deps.limits);
   const metadata = boundedJson(params.metadata, "metadata_bytes", deps.limits);
+  const { session_id, metadata: given } = params;
+  const content = deps.hooks.has.before_message
+    ? await hooked(deps, call, { session_id, makes: true, role: "user", content: said, metadata: given })
+    : said;
   return findOrMake(deps, call.user, params.session_id, {
     make: (session) => commitSend(deps, params, call, session, null, content, metadata),
     found: (session, tail) => commitSend(deps, params, call, session, tail, content, metadata),

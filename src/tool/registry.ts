@@ -10,7 +10,7 @@ import type {
   ToolSource,
   ToolSpec,
 } from "../core/ports.ts";
-import { lengthUtf8, wellFormed } from "../core/text.ts";
+import { cutUtf8, lengthUtf8, wellFormed } from "../core/text.ts";
 import { createReadArguments } from "./arguments.ts";
 import type { DecidePolicy } from "./policy.ts";
 
@@ -113,7 +113,5 @@ async function attempt(
 function told(ok: boolean, text: string, max_bytes: number): ToolOutcome {
   const content = wellFormed(text);
   if (lengthUtf8(content) <= max_bytes) return { ok, content };
-  const head = new TextDecoder().decode(new TextEncoder().encode(content).subarray(0, max_bytes));
-  // The last character may have been cut through.
-  return { ok, content: head.replace(/\uFFFD$/, ""), truncated: true };
+  return { ok, content: cutUtf8(content, max_bytes), truncated: true };
 }

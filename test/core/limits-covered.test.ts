@@ -45,6 +45,11 @@ const NAMED: Readonly<Record<string, readonly [file: string, test: string]>> = {
     "more than 64 KiB that does not shrink for 15 s",
   ],
   backpressure_bytes: ["test/process/slow.test.ts", "more at once than the fuse allows"],
+  hook_ms: ["test/core/hooks-failing.test.ts", "hook_ms: one that takes longer is out"],
+  hook_backlog: [
+    "test/core/hooks-failing.test.ts",
+    "hook_backlog: an owner whose hooks are far behind is out",
+  ],
   delta_window_ms: ["test/core/writer.test.ts", "the next ones at the end of the window"],
   delta_bytes: ["test/core/writer.test.ts", "4 KB do not wait for the window"],
 };
