@@ -1,4 +1,5 @@
-import type { Change, FoldedMessage, Transcript } from "../client/fold.ts";
+import type { Change, FoldedMessage } from "../client/change.ts";
+import type { Transcript } from "../client/fold.ts";
 
 /** A call of a tool, and what came of it as far as it is known. */
 export interface ToolUse {

@@ -1,5 +1,5 @@
 import type { Client } from "../client/client.ts";
-import type { Resolution } from "../client/fold.ts";
+import type { Resolution } from "../client/change.ts";
 import type { Approval } from "../protocol/entities.ts";
 import type { Show } from "./answer-show.ts";
 import type { Input } from "./args.ts";

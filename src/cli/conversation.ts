@@ -1,6 +1,7 @@
 import type { Client } from "../client/client.ts";
 import { ClientError } from "../client/error.ts";
-import type { Change, FoldedMessage, FoldedRun, Transcript } from "../client/fold.ts";
+import type { Change, FoldedMessage, FoldedRun } from "../client/change.ts";
+import type { Transcript } from "../client/fold.ts";
 import { createTranscript } from "../client/fold.ts";
 import type { Opening } from "../client/methods.ts";
 import type { Approval } from "../protocol/entities.ts";

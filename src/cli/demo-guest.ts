@@ -1,6 +1,7 @@
 import type { Client } from "../client/client.ts";
 import { createClient } from "../client/client.ts";
-import type { FoldedRun, Transcript } from "../client/fold.ts";
+import type { FoldedRun } from "../client/change.ts";
+import type { Transcript } from "../client/fold.ts";
 import { createTranscript } from "../client/fold.ts";
 import type { EventFrame } from "../protocol/frames.ts";
 import { CommandError } from "./exit.ts";

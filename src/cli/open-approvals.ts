@@ -1,4 +1,5 @@
-import type { Change, Resolution, Transcript } from "../client/fold.ts";
+import type { Change, Resolution } from "../client/change.ts";
+import type { Transcript } from "../client/fold.ts";
 import type { Approval } from "../protocol/entities.ts";
 
 /** Told how the wait ended; null: while the connection was lost, and nobody says how. */

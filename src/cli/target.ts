@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Client, ClientOptions } from "../client/client.ts";
+import type { Client } from "../client/client.ts";
 import { createClient } from "../client/client.ts";
 import { ClientError } from "../client/error.ts";
+import type { ClientOptions } from "../client/options.ts";
 import type { Input, OptionSpecs } from "./args.ts";
 import { VERSION } from "./about.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";

@@ -51,6 +51,22 @@ export function ask(
   });
 }
 
-function abortedError(): ClientError {
+/** @throws ClientError ABORTED */
+export function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => {
+      clearTimeout(timer);
+      reject(abortedError());
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", stop, { once: true });
+    if (signal?.aborted === true) stop();
+  });
+}
+
+export function abortedError(): ClientError {
   return new ClientError("ABORTED", "the caller stopped waiting");
 }

@@ -33,6 +33,8 @@ export interface Subscription {
   readonly session_id: string;
   /** Null until it was opened. */
   readonly cursor: Cursor | null;
+  /** Reads again from an earlier place. */
+  rewind(cursor: Cursor, catch_up: "auto" | "log"): void;
   /** Starts over from a snapshot, when what the reader holds cannot be right. */
   refresh(): void;
   /** Nothing is called after it. */
@@ -56,7 +58,7 @@ export class Follow implements Subscription {
   cursor: Cursor | null = null;
   readonly #deps: FollowDeps;
   readonly #handlers: SubscriptionHandlers;
-  readonly #catch_up: "auto" | "log" | undefined;
+  #catch_up: "auto" | "log" | undefined;
   /** A start without an epoch, until the first answer. */
   #start: number | undefined;
   #state: "off" | "opening" | "live" | "ended" = "off";
@@ -123,6 +125,14 @@ export class Follow implements Subscription {
     } else {
       this.#behind_at = this.cursor.seq;
     }
+  }
+
+  rewind(cursor: Cursor, catch_up: "auto" | "log"): void {
+    if (this.#state === "ended") return;
+    this.cursor = cursor;
+    this.#catch_up = catch_up;
+    this.#fruitless = 0;
+    if (this.#state !== "off") this.#again();
   }
 
   refresh(): void {

@@ -206,6 +206,7 @@ export const SIGNALS = {
   ),
 } as const;
 export type SignalEvent = keyof typeof SIGNALS;
+export type SignalPayload<T extends SignalEvent> = Static<(typeof SIGNALS)[T]["payload"]>;
 
 /** Names a client may send with event.broadcast and event.send. */
 export const APP_EVENT = "^(notification|app\\.[A-Za-z0-9._-]{1,100})$";

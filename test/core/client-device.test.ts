@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { createClient } from "../../src/client/client.ts";
-import type { Client, ClientOptions } from "../../src/client/client.ts";
+import type { Client } from "../../src/client/client.ts";
+import type { ClientOptions } from "../../src/client/options.ts";
 import type { DeviceCredential, Pairing } from "../../src/client/device.ts";
 import { deviceOf } from "../../src/client/device.ts";
 import { ClientError } from "../../src/client/error.ts";

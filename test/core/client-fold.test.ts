@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import type { Change, Transcript } from "../../src/client/fold.ts";
+import type { Change } from "../../src/client/change.ts";
+import type { Transcript } from "../../src/client/fold.ts";
 import { createTranscript } from "../../src/client/fold.ts";
 import type { EventMessage, Snapshot } from "../../src/protocol/entities.ts";
 import type { DurableEvent, DurablePayload } from "../../src/protocol/events.ts";

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { createClient } from "../../src/client/client.ts";
-import type { Client, ClientOptions, ClientState } from "../../src/client/client.ts";
+import type { Client } from "../../src/client/client.ts";
+import type { ClientState } from "../../src/client/connection.ts";
+import type { ClientOptions } from "../../src/client/options.ts";
 import { ClientError } from "../../src/client/error.ts";
 import { backoffMs, comesBack, createReconnect } from "../../src/client/reconnect.ts";
 import { RECONNECT_CLOSE_CODES } from "../../src/protocol/errors.ts";

@@ -1,4 +1,26 @@
-import type { ClientOptions } from "./client.ts";
+import type { DeviceCredential } from "./device.ts";
+
+export interface ClientOptions {
+  /** Of the gateway: http(s) or ws(s); `/ws` is added unless the path names the socket already. */
+  readonly url: string;
+  readonly auth_token?: string;
+  readonly session_token?: string;
+  readonly password?: string;
+  /** A key of this installation: `deviceOf` makes it of a pair of WebCrypto's. */
+  readonly device?: DeviceCredential;
+  /** Default: random, the same for the life of the client. */
+  readonly client_id?: string;
+  readonly client_name?: string;
+  readonly version?: string;
+  readonly platform?: string;
+  readonly capabilities?: readonly string[];
+  /** Longest for one attempt to connect, handshake included. Default 10,000. */
+  readonly connect_timeout_ms?: number;
+  /** For runtimes without a global WebSocket. */
+  readonly WebSocket?: typeof WebSocket;
+  /** In [0, 1). Default Math.random. */
+  readonly random?: () => number;
+}
 
 /** The params of `connect`. @throws TypeError for a client_id that cannot be signed */
 export function greetingOf(options: ClientOptions): Record<string, unknown> & { readonly client_id: string } {
@@ -24,7 +46,7 @@ export function socketUrl(given: string): string {
 }
 
 /** Pages that came over plain HTTP have no crypto.randomUUID. */
-function randomId(): string {
+export function randomId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
