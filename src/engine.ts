@@ -14,6 +14,7 @@ import type { Limits } from "./core/limits.ts";
 import { Maintenance } from "./core/maintenance.ts";
 import type { Clock, Logger, ModelRouter, Toolbox } from "./core/ports.ts";
 import type { Principal } from "./core/principal.ts";
+import { Observers } from "./core/observers.ts";
 import type { OpenedStore, Store } from "./core/store.ts";
 import { Presence } from "./core/presence.ts";
 import { Rates } from "./core/rates.ts";
@@ -132,20 +133,12 @@ function createCore(options: EngineOptions) {
   const sampled = new SampledLog(clock, log);
   const stats = new Stats(sampled);
   const hub = new Hub();
+  const observers = new Observers(log);
   const connections = new Connections({ limits, networkOf });
   const directory = new Directory(store, clock);
   const changes = new Changes(clock, connections, directory, hub);
   const presence = new Presence(clock, connections, hub);
-  const publish = (session: SessionRef, tail: Tail, event: StoredEvent): void => {
-    stats.events++;
-    for (const naming of namingsOf(session)) {
-      hub.publish(topicOf(session, naming), () => {
-        const text = encodeEvent(nameOf(session, naming), tail.epoch, event);
-        return { text, type: event.type, epoch: tail.epoch, seq: event.seq };
-      });
-    }
-    changes.touch(session, tail);
-  };
+  const publish = publisher({ stats, hub, changes, observers });
   const onStorage = (reason: string | null): void => {
     if (reason === null) log.info({}, "storage takes writes again");
   };
@@ -184,7 +177,40 @@ function createCore(options: EngineOptions) {
   const runs = new Runs({ ...base, router, sha256, ...bounds, ...tools, budget, limited });
   const maintenance = new Maintenance({ ...base, event_grace_ms });
   const readers = { followers, connections, changes, hub, presence, reads, toolbox, approvals, grants };
-  return { store, journal, audit, hooks, directory, maintenance, runs, router, stats, sampled, ...readers };
+  const kept = { journal, audit, hooks, directory, maintenance, observers };
+  return { store, ...kept, runs, router, stats, sampled, ...readers };
+}
+
+interface Told {
+  readonly stats: Stats;
+  readonly hub: Hub;
+  readonly changes: Changes;
+  readonly observers: Observers;
+}
+
+/** Shows an event that is committed to everybody who wants to see it. */
+function publisher({ stats, hub, changes, observers }: Told) {
+  return (session: SessionRef, tail: Tail, event: StoredEvent): void => {
+    stats.events++;
+    for (const naming of namingsOf(session)) {
+      hub.publish(topicOf(session, naming), () => {
+        const text = encodeEvent(nameOf(session, naming), tail.epoch, event);
+        return { text, type: event.type, epoch: tail.epoch, seq: event.seq };
+      });
+    }
+    changes.touch(session, tail);
+    const { type, ts, run_id, seq } = event;
+    observers.tell(type, () => ({
+      type,
+      ts,
+      session_id: session.id,
+      user: session.owner,
+      ...(run_id !== null && { run_id }),
+      epoch: tail.epoch,
+      seq,
+      payload: JSON.parse(event.payload) as Record<string, unknown>,
+    }));
+  };
 }
 
 /** Whether somebody is connected who could allow a call of the session. */

@@ -43,8 +43,8 @@ export function surfaceOf({
   version,
   router,
 }: SurfaceParts): TransportContext {
-  const { changes, connections, followers, directory, hub, registry, stats, presence, uptime, status } =
-    engine;
+  const { changes, connections, followers, directory, hub, observers, registry, stats, presence } = engine;
+  const { uptime, status } = engine;
   const { credentials, authenticator, challenger, doors } = access;
   return {
     options: optionsOf(config, version, clock),
@@ -78,6 +78,15 @@ export function surfaceOf({
     onConnection: (connection, state) => {
       changes.connection(connection, state);
       presence.connection(connection, state);
+      const type = `connection.${state}`;
+      const { id: connection_id, client_id } = connection;
+      const user = connection.principal?.user;
+      observers.tell(type, () => ({
+        type,
+        ts: clock.now(),
+        ...(user !== undefined && { user }),
+        payload: { connection_id, client_id },
+      }));
       const { principal } = connection;
       if (state !== "joined" || principal === null || credentials.isLive(principal)) return;
       // It ended while the connection was being let in.

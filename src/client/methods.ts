@@ -16,7 +16,7 @@ import type {
   deviceRevoke,
 } from "../protocol/api/device.ts";
 import type { eventBroadcast, eventSend } from "../protocol/api/event.ts";
-import type { modelList, runGet, runList, runWait } from "../protocol/api/run.ts";
+import type { modelList, runCreate, runGet, runList, runWait } from "../protocol/api/run.ts";
 import type {
   presenceList,
   sessionCompact,
@@ -61,6 +61,7 @@ export interface Methods {
   "presence.list": typeof presenceList;
   "tool.list": typeof toolList;
   "tool.approve": typeof toolApprove;
+  "run.create": typeof runCreate;
   "run.get": typeof runGet;
   "run.list": typeof runList;
   "run.wait": typeof runWait;

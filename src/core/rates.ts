@@ -94,6 +94,8 @@ export class Rates {
   /** Counts a request that changes something. `refused`: it must not; `over`: and its socket has to go. */
   count(caller: Caller): { readonly refused: GatewayError; readonly over: GatewayError | null } | null {
     const { limits, clock } = this.#options;
+    // The program that the gateway runs in, or its owner on the machine.
+    if (caller.transport === "local") return null;
     const now = clock.monotonic();
     const rate =
       caller.connection === null ? this.#ofCaller(caller, now) : this.#ofSocket(caller.connection, now);

@@ -9,11 +9,13 @@ import { published } from "./deps.ts";
 import type { Call } from "./registry.ts";
 import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
+import { runCreateMethod } from "./run-create.ts";
 
 const WAIT_MS = 30_000;
 
 export function runMethods(deps: MethodDeps): MethodHandler[] {
   return [
+    runCreateMethod(deps),
     handle(runGet, async (params, call) => (await find(deps, params.run_id, call.user)).run),
     handle(runWait, async (params, call) => wait(deps, params.run_id, params.timeout_ms ?? WAIT_MS, call)),
     handle(runList, async (params, call) => {

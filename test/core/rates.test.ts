@@ -87,3 +87,10 @@ test("without a socket it is one credential at one address, and only those latel
   for (let i = 0; i < MAX_CALLERS + 500; i++) rates.count(caller(`10.1.${i >> 8}.${i & 255}`));
   expect(rates.callers).toBe(MAX_CALLERS);
 });
+
+test("the program that the gateway runs in is not bounded", () => {
+  const { rates, caller } = setUp();
+  const local: Caller = { ...caller("local"), transport: "local" };
+  for (let i = 0; i < 1_000; i++) expect(rates.count(local)).toBeNull();
+  expect(rates.callers).toBe(0);
+});

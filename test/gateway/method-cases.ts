@@ -152,6 +152,14 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
   },
   "session.unshare": { params: async (world) => ({ ...(await fresh(world)), user: "ann" }), answer: nothing },
   "presence.list": { params: session },
+  "run.create": {
+    params: async (world) => {
+      const { session_id } = await fresh(world);
+      await world.stack.owner.call("chat.inject", { session_id, role: "user", content: "answer me" });
+      return { session_id };
+    },
+    answer: () => ({ status: "started", seq: 3 }),
+  },
   "run.get": {
     params: ({ run_id }) => ({ run_id }),
     answer: ({ run_id }) => ({ run_id, status: "completed" }),

@@ -67,6 +67,7 @@ describe("what is published", () => {
         "chat.inject",
         "session.create",
         "session.fork",
+        "run.create",
         "tool.approve",
         "event.broadcast",
         "event.send",

@@ -19,6 +19,7 @@ const NEEDS: Readonly<Record<string, "read" | "write" | "own">> = {
   "run.list": "read",
   "run.get": "read",
   "run.wait": "read",
+  "run.create": "write",
   "event.broadcast": "read",
   "session.update": "write",
   "session.compact": "write",
@@ -78,9 +79,7 @@ async function paramsOf(
   const params = (await METHOD_CASES[method]?.params(world as never)) ?? {};
   if (method === "event.broadcast") return { ...params, filter: { session_id: about.session_id } };
   if (method === "session.unshare") return { ...params, session_id: about.session_id, user: "nobody" };
-  return method.startsWith("run.") && method !== "run.list"
-    ? params
-    : { ...params, session_id: about.session_id };
+  return /^run\.(?:get|wait)$/.test(method) ? params : { ...params, session_id: about.session_id };
 }
 
 async function outcome(

@@ -1,7 +1,27 @@
 import { Type } from "@sinclair/typebox";
 import { Run, RunStatus } from "../entities.ts";
 import { defineMethod } from "../methods.ts";
-import { Empty, Id, Params, SessionId } from "../schema.ts";
+import { Empty, Epoch, Id, IdempotencyKey, Params, Seq, SessionId } from "../schema.ts";
+
+export const runCreate = defineMethod({
+  name: "run.create",
+  scope: "chat.write",
+  mutates: true,
+  idempotent: true,
+  doc: "Starts (or queues) a run that answers the session's history as it stands when its turn comes, without another message.",
+  params: Params({
+    session_id: SessionId,
+    model: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
+    idempotency_key: Type.Optional(IdempotencyKey),
+  }),
+  result: Type.Object({
+    session_id: SessionId,
+    run_id: Id,
+    status: Type.Union([Type.Literal("started"), Type.Literal("queued")]),
+    epoch: Epoch,
+    seq: Seq,
+  }),
+});
 
 export const runGet = defineMethod({
   name: "run.get",
