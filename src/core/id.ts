@@ -1,5 +1,17 @@
 /** Ids: a prefix that says what it names, 48 bits of time, 80 random bits; sortable by time, opaque to clients. */
-export type IdPrefix = "ses" | "msg" | "run" | "con" | "tok" | "aus" | "apr" | "req" | "nod" | "call";
+export type IdPrefix =
+  | "ses"
+  | "msg"
+  | "run"
+  | "con"
+  | "tok"
+  | "aus"
+  | "apr"
+  | "att"
+  | "upl"
+  | "req"
+  | "nod"
+  | "call";
 
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 

@@ -1,6 +1,7 @@
 import type { Role, RunStatus } from "../protocol/entities.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
 import type { UsageEntry } from "./usage.ts";
+import type { AttachmentChange } from "./attachment.ts";
 
 /** An event before it has a seq. `payload` is JSON text, made once: stored, published and replayed as it is. */
 export interface NewEvent {
@@ -171,7 +172,8 @@ export type RowChange =
   | { readonly kind: "record.drop"; readonly collection: string; readonly id: string }
   | { readonly kind: "audit"; readonly entry: AuditEntry }
   /** Adds to what was used that day by its user and, where the operation has a session, in that session. */
-  | { readonly kind: "usage.add"; readonly entry: UsageEntry };
+  | { readonly kind: "usage.add"; readonly entry: UsageEntry }
+  | AttachmentChange;
 
 export interface IdempotencyRow {
   readonly fingerprint: string;
@@ -246,8 +248,19 @@ export type Refusal =
   | "unknown"
   | "idempotent"
   | "full"
+  /** A file that a message names is not there. */
+  | "attachment"
   /** An earlier operation of the same run failed in this group. */
   | "skipped";
+
+export type Quota =
+  | "sessions_per_user"
+  | "messages_per_session"
+  | "keys_per_user"
+  | "attachments_per_user"
+  | "attachment_bytes_per_user"
+  /** The database has no room for files. */
+  | "room";
 
 /** What a tail is made from. */
 export interface LoadedTail {
@@ -268,7 +281,7 @@ export type ItemResult =
       readonly ok: false;
       readonly reason: Refusal;
       /** reason full: which quota. */
-      readonly what?: "sessions_per_user" | "messages_per_session" | "keys_per_user";
+      readonly what?: Quota;
       readonly prior?: IdempotencyRow;
     };
 

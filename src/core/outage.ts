@@ -79,6 +79,15 @@ export function answerRefused(
   return new GatewayError("UNAVAILABLE", "the log did not take the answer", { details: { kind: reason } });
 }
 
+/** Of a bounded database a part is kept for messages. */
+export function noRoomForFiles(): GatewayError {
+  return new GatewayError(
+    "UNAVAILABLE",
+    "there is no room for files (storage.max_bytes): what is left is kept for messages; nothing was done",
+    { details: { kind: "room" }, retryable: false },
+  );
+}
+
 /** More waits to be written than may. */
 export function tooMuchWaits({ journal_queue_bytes }: Limits): GatewayError {
   return new GatewayError("UNAVAILABLE", "too much is waiting to be written; nothing was done", {

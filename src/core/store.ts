@@ -1,5 +1,6 @@
 import type { RunStatus } from "../protocol/entities.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
+import type { AttachmentRow } from "./attachment.ts";
 import type {
   Covers,
   AuditRow,
@@ -155,6 +156,12 @@ export interface Store {
   records(collection: string, owner?: string): Promise<RecordRow[]>;
   /** One of them; null where there is none, or it has expired. */
   record(collection: string, id: string): Promise<RecordRow | null>;
+  /** Those of these uploads that are the user's and have not expired. */
+  uploads(user: string, attachment_ids: readonly string[]): Promise<AttachmentRow[]>;
+  /** A file that a message of the session names. */
+  attachment(session: string, attachment_id: string): Promise<AttachmentRow | null>;
+  /** The nth piece of its content, all but the last of one size; null: there is none. */
+  piece(session: string, attachment_id: string, n: number): Promise<Uint8Array | null>;
   /** The audit trail, newest first. */
   audit(query: AuditQuery): Promise<AuditRow[]>;
   /** What models were used for. Of sessions that are gone the days of their users still tell. */
@@ -162,7 +169,8 @@ export interface Store {
   /** Up to `limit` sessions whose log has events older than `before` above their floor. */
   trimmable(before: number, limit: number): Promise<string[]>;
   /**
-   * Erases what has expired (idempotency keys, tombstones, records, audit entries, days of usage), at most `max_rows` of each, and of the
+   * Erases what has expired (idempotency keys, tombstones, records, audit entries, days of usage, uploads), at most
+   * `max_rows` of each, and of the
    * audit trail what is over its bound: the oldest of the user who has the most, so that nobody pushes out what others
    * did. The number erased.
    */

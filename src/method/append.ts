@@ -1,8 +1,9 @@
 import type { Appended } from "../core/append.ts";
+import { noAttachment } from "../core/attachment.ts";
 import type { Journal } from "../core/journal.ts";
 import type { Limits } from "../core/limits.ts";
 import type { NewEvent, RowChange } from "../core/operation.ts";
-import { gatewayStops, quotaReached, storageRefuses, tooMuchWaits } from "../core/outage.ts";
+import { gatewayStops, noRoomForFiles, quotaReached, storageRefuses, tooMuchWaits } from "../core/outage.ts";
 import type { SessionRef } from "../core/session.ts";
 import { gone, noSession } from "../core/session.ts";
 import { GatewayError } from "../protocol/errors.ts";
@@ -120,7 +121,9 @@ export function appendError(
     case "overloaded":
       return tooMuchWaits(limits);
     case "full":
-      return quotaReached(outcome.what ?? "", limits);
+      return outcome.what === "room" ? noRoomForFiles() : quotaReached(outcome.what ?? "", limits);
+    case "attachment":
+      return noAttachment();
     case "exists":
       return new GatewayError("CONFLICT", "a session with this id exists already", {
         details: { kind: "exists" },

@@ -4,6 +4,7 @@ import type { OpenedStore, Store } from "../core/store.ts";
 import type { Limits } from "../core/limits.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { append } from "./memory/append.ts";
+import { fileOf, uploadsOf } from "./memory/attachments.ts";
 import { auditRows } from "./memory/audit.ts";
 import * as reads from "./memory/reads.ts";
 import type { MemoryState } from "./memory/state.ts";
@@ -72,6 +73,9 @@ export function createMemoryStore({ clock, limits }: MemoryStoreOptions): Store 
       const row = live().records.get(pair(collection, id))?.row;
       return row !== undefined && (row.expires_at === null || row.expires_at > clock.now()) ? row : null;
     },
+    uploads: async (user, ids) => uploadsOf(live(), user, ids, clock.now()),
+    attachment: async (session, id) => fileOf(live(), session, id)?.row ?? null,
+    piece: async (session, id, n) => fileOf(live(), session, id)?.pieces[n] ?? null,
     audit: async (query) => auditRows(live().audit, query),
     usage: async (query) => usageRows(live(), query),
     trimmable: async (before, limit) => reads.trimmable(live(), before, limit),

@@ -48,9 +48,20 @@ export function endsRun(item: AppendItem): boolean {
   return item.rows.some((row) => row.kind === "run.put" && hasEnded(row.status));
 }
 
+const SESSIONLESS: ReadonlySet<RowChange["kind"]> = new Set([
+  "idempotency",
+  "record.put",
+  "record.drop",
+  "audit",
+  "usage.add",
+  "upload.piece",
+  "upload.done",
+  "upload.drop",
+] as const);
+
 /** Changes that need the session of their operation. */
 export function needsSession(row: RowChange): boolean {
-  return !["idempotency", "record.put", "record.drop", "audit", "usage.add"].includes(row.kind);
+  return !SESSIONLESS.has(row.kind);
 }
 
 /** Whether an action is the one that is asked for, or begins with it and a dot. */
@@ -59,10 +70,9 @@ export function isAction(action: string, asked: string): boolean {
 }
 
 /** A message's data as a copy of it has it: of no run. */
-export function withoutRun(data: string): string {
-  const message = JSON.parse(data) as Record<string, unknown>;
-  delete message["run_id"];
-  return JSON.stringify(message);
+export function withoutRun(data: string): { readonly parts?: readonly unknown[] } {
+  const { run_id: _, ...message } = JSON.parse(data) as { run_id?: string; parts?: readonly unknown[] };
+  return message;
 }
 
 /** Whether an event carries text or a call of the message being written. */

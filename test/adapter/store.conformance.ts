@@ -1,5 +1,6 @@
 import { describe } from "bun:test";
 import { appendConformance } from "./store.append.ts";
+import { attachmentsConformance } from "./store.attachments.ts";
 import { auditConformance } from "./store.audit.ts";
 import type { MakeStore } from "./store.builders.ts";
 import { contextConformance } from "./store.context.ts";
@@ -21,6 +22,7 @@ export function storeConformance(name: string, make: MakeStore): void {
     describe("context", () => contextConformance(make));
     describe("log", () => logConformance(make));
     describe("copy", () => copyConformance(make));
+    describe("attachments", () => attachmentsConformance(make));
     describe("audit trail", () => auditConformance(make));
     describe("usage", () => usageConformance(make));
     describe("lists and records", () => listConformance(make));

@@ -85,7 +85,21 @@ test("a database of the first version is brought up to date, with what it holds"
   const db = new Database(join(directory.path, "agentbus.db"));
   db.run("DROP INDEX messages_summary");
   db.run("ALTER TABLE messages DROP COLUMN covers");
-  for (const table of ["audit", "usage_days", "usage_sessions"]) db.run(`DROP TABLE ${table}`);
+  for (const table of [
+    "audit",
+    "usage_days",
+    "usage_sessions",
+    "contents",
+    "pieces",
+    "holders",
+    "uploads",
+    "attachments",
+  ]) {
+    db.run(`DROP TABLE ${table}`);
+  }
+  for (const column of ["attachment_count", "attachment_bytes"]) {
+    db.run(`ALTER TABLE quotas DROP COLUMN ${column}`);
+  }
   db.run("PRAGMA user_version = 1");
   db.close(true);
   await withStore(directory.path, async (store, { last_stop }) => {

@@ -1,16 +1,15 @@
 import type { AppendItem, ItemResult, RowChange, SessionRow } from "../../core/operation.ts";
 import type { Limits } from "../../core/limits.ts";
 import { endsRun, hasEnded, needsSession, withinTtl } from "../rules.ts";
+import { changeUpload, useUploads } from "./attachments.ts";
 import { keepAudit } from "./audit.ts";
 import { keepUsage } from "./usage.ts";
-import type { MemoryKey, MemorySession, MemoryState } from "./state.ts";
+import { checkKey, keyOf } from "./keys.ts";
+import type { MemorySession, MemoryState, Undo } from "./state.ts";
 import { countSessions, pair } from "./state.ts";
 
 type Refused = Extract<ItemResult, { ok: false }>;
 type Change<K extends RowChange["kind"]> = Extract<RowChange, { kind: K }>;
-/** What takes an operation back, in the order it was done. */
-type Undo = (() => void)[];
-type KeyFields = Omit<Change<"idempotency">, "kind">;
 
 interface Operation {
   readonly state: MemoryState;
@@ -41,7 +40,10 @@ function apply(operation: Operation): ItemResult {
 function applyRows(operation: Operation): ItemResult {
   const { item } = operation;
   if (item.events.length > 0 || item.rows.some(needsSession)) return { ok: false, reason: "unknown" };
-  for (const row of item.rows) changeRecord(operation, row, null, 0);
+  for (const row of item.rows) {
+    const refused = changeRecord(operation, row, null, 0);
+    if (refused !== null) return refused;
+  }
   return { ok: true, first_seq: 0, epoch: "" };
 }
 
@@ -116,6 +118,7 @@ function createSession(
     state: "live",
     events: [],
     messages: new Map(),
+    files: new Map(),
     copy: null,
   };
   state.sessions.set(id, session);
@@ -149,9 +152,10 @@ function changeRow(
       return changeMessage(operation, session, row);
     case "run.put":
       return putRun(operation, session, row, first_seq);
+    case "attachment.use":
+      return useUploads(operation.state, operation.limits, session, row, operation.undo);
     default:
-      changeRecord(operation, row, session.row, operation.item.events.length === 0 ? 0 : first_seq);
-      return null;
+      return changeRecord(operation, row, session.row, operation.item.events.length === 0 ? 0 : first_seq);
   }
 }
 
@@ -237,39 +241,13 @@ function putRun(
   return null;
 }
 
-/** Whether the key of a request may be taken: null, or why not. */
-export function checkKey(state: MemoryState, limits: Limits, row: KeyFields): Refused | null {
-  const live = (key: { created_at: number }) =>
-    withinTtl(key.created_at, limits.key_ttl_secs, row.created_at);
-  const prior = state.keys.get(pair(row.user, row.key));
-  if (prior !== undefined && live(prior)) return { ok: false, reason: "idempotent", prior: prior.row };
-  const held = [...state.keys.values()].filter((key) => key.user === row.user && live(key)).length;
-  return held < limits.keys_per_user ? null : { ok: false, reason: "full", what: "keys_per_user" };
-}
-
-/** What is kept of a request's key, with the session it was about. */
-export function keyOf(
-  { user, fingerprint, answer, created_at }: KeyFields,
-  session: Pick<SessionRow, "id" | "epoch"> | null,
-  seq: number,
-): MemoryKey {
-  const row = {
-    fingerprint,
-    answer,
-    session: session?.id ?? null,
-    epoch: session?.epoch ?? null,
-    seq,
-  };
-  return { user, row, created_at };
-}
-
 /** Rows that belong to no session, or only remember one. */
 function changeRecord(
   { state, limits, undo }: Operation,
   row: RowChange,
   session: SessionRow | null,
   seq: number,
-): void {
+): Refused | null {
   const put = <T>(map: Map<string, T>, key: string, value: T | null) => {
     const before = map.get(key);
     undo.push(() => {
@@ -290,6 +268,10 @@ function changeRecord(
     });
   }
   if (row.kind === "idempotency") put(state.keys, pair(row.user, row.key), keyOf(row, session, seq));
+  if (row.kind === "upload.piece" || row.kind === "upload.done" || row.kind === "upload.drop") {
+    return changeUpload(state, limits, row, undo);
+  }
+  return null;
 }
 
 function nextPlace(state: MemoryState): number {

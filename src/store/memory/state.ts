@@ -1,3 +1,4 @@
+import type { AttachmentRow } from "../../core/attachment.ts";
 import type {
   Covers,
   AuditRow,
@@ -31,12 +32,28 @@ export interface MemoryCopy {
   readonly skip: ReadonlySet<string>;
 }
 
+export interface MemoryFile {
+  readonly row: AttachmentRow;
+  readonly pieces: readonly Uint8Array[];
+}
+
+export interface MemoryReceiving {
+  readonly user: string;
+  readonly pieces: readonly Uint8Array[];
+  readonly expires_at: number;
+}
+
+/** What takes an operation back, in the order it was done. */
+export type Undo = (() => void)[];
+
 export interface MemorySession {
   row: SessionRow;
   state: "live" | "copying" | "deleting";
   /** (floor, head], in seq order. */
   readonly events: StoredEvent[];
   readonly messages: Map<string, MemoryMessage>;
+  /** What its messages name, by id. */
+  readonly files: Map<string, MemoryFile>;
   copy: MemoryCopy | null;
 }
 
@@ -81,6 +98,8 @@ export interface MemoryState {
   readonly records: Map<string, MemoryRecord>;
   readonly audit: MemoryAudit;
   readonly usage: MemoryUsage;
+  readonly receiving: Map<string, MemoryReceiving>;
+  readonly uploads: Map<string, MemoryFile & MemoryReceiving>;
 }
 
 export function newState(): MemoryState {
@@ -93,6 +112,8 @@ export function newState(): MemoryState {
     records: new Map(),
     audit: { rows: [], last_id: 0 },
     usage: { days: new Map(), sessions: new Map() },
+    receiving: new Map(),
+    uploads: new Map(),
   };
 }
 

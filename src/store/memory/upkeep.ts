@@ -9,8 +9,10 @@ import type {
 import type { Limits } from "../../core/limits.ts";
 import { APPROVALS, SESSION_RECORDS } from "../../core/tool-events.ts";
 import { messageBytes, takeWithin, withinTtl, withoutRun, writesMessage } from "../rules.ts";
-import { checkKey, keyOf } from "./append.ts";
+import { attachmentIdsOf } from "../../core/attachment.ts";
+import { checkCopy, copyFiles, expireUploads, forgetUploads } from "./attachments.ts";
 import { expireAudit } from "./audit.ts";
+import { checkKey, keyOf } from "./keys.ts";
 import type { MemoryCopy, MemorySession, MemoryState } from "./state.ts";
 import { countSessions, messagesBySeq, pair, unendedRuns } from "./state.ts";
 import { expireUsage, forgetUsage, usageOf } from "./usage.ts";
@@ -70,6 +72,7 @@ export function erase(state: MemoryState, item: EraseItem): ItemResult {
   const runs = [...state.runs].filter(([, { row }]) => row.session === item.session).map(([id]) => id);
   drop(runs, state.runs);
   drop(usageOf(state.usage, item.session), state.usage.sessions);
+  drop([...session.files.keys()], session.files);
   const done = left > 0;
   if (done) {
     dropRecordsOf(state, item.session);
@@ -100,8 +103,10 @@ export function copy(state: MemoryState, limits: Limits, item: CopyItem): ItemRe
   });
   for (const { row, covers } of copied) {
     const seq = into.messages.size + 1;
+    const made = withoutRun(row.data);
+    copyFiles(from, into, attachmentIdsOf(made));
     into.messages.set(row.message_id, {
-      row: { ...row, seq, data: withoutRun(row.data) },
+      row: { ...row, seq, data: JSON.stringify(made) },
       run_id: null,
       ...(covers !== undefined && { covers }),
     });
@@ -135,6 +140,8 @@ function startCopy(
   if (countSessions(state, item.owner) >= limits.sessions_per_user) {
     return { ok: false, reason: "full", what: "sessions_per_user" };
   }
+  const full = checkCopy(state, limits, from, item.owner);
+  if (full !== null) return full;
   const open = [...from.messages.values()].filter(({ row }) => row.status === "streaming");
   const session: MemorySession = {
     row: {
@@ -155,6 +162,7 @@ function startCopy(
     state: "copying",
     events: [],
     messages: new Map(),
+    files: new Map(),
     copy: {
       from: item.from,
       upto: last?.row.seq ?? from.row.head,
@@ -170,6 +178,7 @@ export function forget(state: MemoryState, { user, max_rows }: ForgetItem): Item
   const keys = [...state.keys].filter(([, key]) => key.user === user).slice(0, max_rows);
   for (const [id] of keys) state.keys.delete(id);
   const days = forgetUsage(state.usage, user, max_rows - keys.length);
+  forgetUploads(state, user);
   return { ok: true, done: keys.length + days < max_rows };
 }
 
@@ -182,6 +191,7 @@ export function expire(state: MemoryState, limits: Limits, now: number, max_rows
   return (
     expireAudit(state.audit, limits, now, max_rows) +
     expireUsage(state.usage, limits, now, max_rows) +
+    expireUploads(state, now) +
     drop(state.keys, ({ created_at }) => !withinTtl(created_at, limits.key_ttl_secs, now)) +
     drop(state.tombstones, ({ deleted_at }) => !withinTtl(deleted_at, limits.tombstone_ttl_secs, now)) +
     drop(state.records, ({ row }) => row.expires_at !== null && row.expires_at <= now)

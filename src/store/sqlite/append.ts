@@ -2,6 +2,7 @@ import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
 import type { AppendItem, ItemResult, RowChange } from "../../core/operation.ts";
 import { endsRun, needsSession } from "../rules.ts";
+import type { Attachments } from "./attachments.ts";
 import { hold } from "./database.ts";
 import type { Quotas, Refused } from "./quotas.ts";
 import { createRowWriter } from "./rows.ts";
@@ -16,11 +17,12 @@ export function createAppend(
   limits: Limits,
   sessions: WorkingSessions,
   quotas: Quotas,
+  attachments: Attachments,
 ): Append {
   const savepoint = hold(db, "SAVEPOINT operation");
   const release = hold(db, "RELEASE operation");
   const rollback = hold(db, "ROLLBACK TO operation");
-  const operations = new Operations(db, limits, sessions, quotas);
+  const operations = new Operations(db, limits, sessions, quotas, attachments);
 
   return (item) => {
     // Without rows the only rule is checked before anything is written: most operations are such, and a savepoint is dear.
@@ -49,13 +51,19 @@ class Operations {
   readonly #sessions: WorkingSessions;
   readonly #quotas: Quotas;
 
-  constructor(db: Database, limits: Limits, sessions: WorkingSessions, quotas: Quotas) {
+  constructor(
+    db: Database,
+    limits: Limits,
+    sessions: WorkingSessions,
+    quotas: Quotas,
+    attachments: Attachments,
+  ) {
     this.#insert = hold(
       db,
       "INSERT INTO events (session_key, seq, ts, type, run_id, payload) VALUES (?, ?, ?, ?, ?, ?)",
     );
     this.#maker = createSessionMaker(db, limits, sessions, quotas);
-    this.#rowWriter = createRowWriter(db, limits, sessions, quotas);
+    this.#rowWriter = createRowWriter(db, limits, sessions, quotas, attachments);
     this.#sessions = sessions;
     this.#quotas = quotas;
   }
@@ -101,7 +109,8 @@ class Operations {
     if (item.events.length > 0 || item.rows.some(needsSession)) return { ok: false, reason: "unknown" };
     for (const row of item.rows) {
       if (row.kind === "idempotency") this.#quotas.keep(row, null, 0);
-      else this.#rowWriter.writeRecord(row);
+      const refused = this.#rowWriter.writeRecord(row);
+      if (refused !== null) return refused;
     }
     return { ok: true, first_seq: 0, epoch: "" };
   }

@@ -2,6 +2,8 @@ import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
 import type { CopyItem, ItemResult } from "../../core/operation.ts";
 import { messageBytes, takeWithin, withoutRun } from "../rules.ts";
+import { attachmentIdsOf } from "../../core/attachment.ts";
+import type { Attachments } from "./attachments.ts";
 import { hold } from "./database.ts";
 import type { Quotas, Refused } from "./quotas.ts";
 import type { SessionMaker } from "./session-maker.ts";
@@ -33,8 +35,9 @@ export function createCopy(
   sessions: WorkingSessions,
   quotas: Quotas,
   maker: SessionMaker,
+  attachments: Attachments,
 ): Copy {
-  const start = createStart(db, maker);
+  const start = createStart(db, maker, attachments);
   const find = hold<Progress>(
     db,
     "SELECT source, copied_seq, last_seq, skip FROM copies WHERE session_key = ?",
@@ -71,7 +74,9 @@ export function createCopy(
     });
     let seq = into.head;
     for (const { message_id, role, status, data, covers } of taken) {
-      insert.run(into.session_key, message_id, ++seq, role, status, withoutRun(data), covers);
+      const copied = withoutRun(data);
+      insert.run(into.session_key, message_id, ++seq, role, status, JSON.stringify(copied), covers);
+      attachments.copy(from, into, attachmentIdsOf(copied));
     }
     sessions.advance(into, { floor: seq, head: seq, message_count: seq });
     advance.run(taken.at(-1)?.seq ?? copied_seq, into.session_key);
@@ -87,6 +92,7 @@ export function createCopy(
 function createStart(
   db: Database,
   maker: SessionMaker,
+  attachments: Attachments,
 ): (item: CopyItem, from: WorkingSession) => WorkingSession | Refused {
   const last = hold<{ seq: number }>(db, "SELECT seq FROM messages WHERE session_key = ? AND message_id = ?");
   const open = hold<{ skip: string }>(
@@ -106,6 +112,8 @@ function createStart(
     const last_seq = message_id === null ? from.head : last.get(from.session_key, message_id)?.seq;
     const kept = settings.get(from.session_key);
     if (last_seq === undefined || kept === null) return { ok: false, reason: "unknown" };
+    const full = attachments.checkCopy(from, owner);
+    if (full !== null) return full;
     const into = maker.makeCopy(id, { owner, name: null, epoch, title, created_at, ...kept });
     if ("ok" in into) return into;
     insert.run(into.session_key, item.from, last_seq, open.get(from.session_key)?.skip ?? "[]");

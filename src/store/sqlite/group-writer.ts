@@ -2,6 +2,7 @@ import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
 import type { GroupResult, ItemResult, StoreItem } from "../../core/operation.ts";
 import { createAppend } from "./append.ts";
+import { createAttachments } from "./attachments.ts";
 import { createCopy } from "./copy.ts";
 import { hold, refusalOf } from "./database.ts";
 import { createQuotas } from "./quotas.ts";
@@ -24,13 +25,15 @@ export interface GroupWriter {
 export function createGroupWriter(db: Database, limits: Limits, durability: Durability): GroupWriter {
   const sessions = new WorkingSessions(db);
   const quotas = createQuotas(db, limits);
-  const append = createAppend(db, limits, sessions, quotas);
+  const attachments = createAttachments(db, limits, quotas);
+  const append = createAppend(db, limits, sessions, quotas, attachments);
   const load = createLoad(db, sessions);
   const trim = createTrim(db, sessions);
-  const erase = createErase(db, sessions, quotas);
-  const copy = createCopy(db, limits, sessions, quotas, createSessionMaker(db, limits, sessions, quotas));
-  const expire = createExpire(db, limits, quotas);
-  const forget = createForget(db, quotas);
+  const erase = createErase(db, sessions, quotas, attachments);
+  const maker = createSessionMaker(db, limits, sessions, quotas);
+  const copy = createCopy(db, limits, sessions, quotas, maker, attachments);
+  const forget = createForget(db, quotas, attachments);
+  const expire = createExpire(db, limits, quotas, attachments);
   const begin = hold(db, "BEGIN IMMEDIATE");
   const commit = hold(db, "COMMIT");
   const rollback = hold(db, "ROLLBACK");

@@ -16,6 +16,10 @@ export interface Quotas {
   checkSession(owner: string): Refused | null;
   /** Counts a session in (1) or out (-1). */
   countSession(owner: string, by: 1 | -1): void;
+  /** What files a user holds or uploads. */
+  filesOf(user: string): { readonly files: number; readonly bytes: number };
+  /** Counts files and bytes in or out. */
+  countFiles(user: string, files: number, bytes: number): void;
   /** Null where the key is free and the user may hold another one; the prior answer where it is taken. */
   checkKey(fields: KeyFields): Refused | null;
   keep(fields: KeyFields, session: Pick<SessionRow, "id" | "epoch"> | null, seq: number): void;
@@ -56,7 +60,7 @@ export function createQuotas(db: Database, limits: Limits): Quotas {
     `DELETE FROM idempotency WHERE (user, key) IN
        (SELECT user, key FROM idempotency WHERE created_at <= ? ORDER BY created_at LIMIT ?) RETURNING user`,
   );
-  const dropCount = hold(db, "DELETE FROM quotas WHERE user = ? AND session_count <= 0 AND key_count <= 0");
+  const dropEmpty = createDropEmpty(db);
   const countOut = (dropped: readonly { user: string }[]): number => {
     const by_user = new Map<string, number>();
     for (const { user } of dropped) by_user.set(user, (by_user.get(user) ?? 0) + 1);
@@ -72,6 +76,7 @@ export function createQuotas(db: Database, limits: Limits): Quotas {
     countSession(owner, by) {
       count.run(owner, by, 0);
     },
+    ...createFileCounts(db, dropEmpty),
     checkKey({ user, key, created_at }) {
       const row = find.get(user, key);
       if (row !== null && withinTtl(row.created_at, limits.key_ttl_secs, created_at)) {
@@ -89,9 +94,38 @@ export function createQuotas(db: Database, limits: Limits): Quotas {
     },
     forget(user, max_rows) {
       const dropped = countOut(dropOfUser.all(user, Number.MAX_SAFE_INTEGER, max_rows));
-      dropCount.run(user);
+      dropEmpty(user);
       return dropped;
     },
     expireKeys: (before, max_rows) => countOut(dropOldest.all(before, max_rows)),
+  };
+}
+
+function createDropEmpty(db: Database): (user: string) => void {
+  const drop = hold(
+    db,
+    "DELETE FROM quotas WHERE user = ? AND session_count <= 0 AND key_count <= 0 AND attachment_count <= 0",
+  );
+  return (user) => void drop.run(user);
+}
+
+function createFileCounts(db: Database, dropEmpty: (user: string) => void) {
+  const held = hold<{ files: number; bytes: number }>(
+    db,
+    "SELECT attachment_count AS files, attachment_bytes AS bytes FROM quotas WHERE user = ?",
+  );
+  const count = hold(
+    db,
+    `INSERT INTO quotas (user, session_count, key_count, attachment_count, attachment_bytes) VALUES (?, 0, 0, ?, ?)
+     ON CONFLICT (user) DO UPDATE SET attachment_count = attachment_count + excluded.attachment_count,
+       attachment_bytes = attachment_bytes + excluded.attachment_bytes`,
+  );
+  return {
+    filesOf: (user: string): { files: number; bytes: number } => held.get(user) ?? { files: 0, bytes: 0 },
+    countFiles(user: string, files: number, bytes: number): void {
+      count.run(user, files, bytes);
+      // What is erased behind the deletion of a user leaves nothing of that name.
+      if (files < 0) dropEmpty(user);
+    },
   };
 }

@@ -9,6 +9,7 @@ import type {
 } from "../../core/operation.ts";
 import type { ContextRows, HistoryQuery, HistoryRows, SnapshotRows, StoreTotals } from "../../core/store.ts";
 import { messageBytes, takeWithin } from "../rules.ts";
+import { createAttachmentReads } from "./attachments.ts";
 import { createAuditReads } from "./audit.ts";
 import type { Held } from "./database.ts";
 import { hold } from "./database.ts";
@@ -39,6 +40,7 @@ export function createReads(db: Database) {
     ...createOtherReads(db),
     ...createAuditReads(db),
     ...createUsageReads(db),
+    ...createAttachmentReads(db),
   };
 }
 

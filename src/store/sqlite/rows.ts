@@ -2,6 +2,7 @@ import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
 import type { RowChange } from "../../core/operation.ts";
 import { hasEnded } from "../rules.ts";
+import type { Attachments } from "./attachments.ts";
 import { createAuditWriter } from "./audit.ts";
 import { hold } from "./database.ts";
 import type { Quotas, Refused } from "./quotas.ts";
@@ -16,8 +17,8 @@ const UNKNOWN: Refused = { ok: false, reason: "unknown" };
 export interface RowWriter {
   /** Writes a row of a session's operation, session.create and idempotency excepted; null, or the rule it breaks. */
   write(session: WorkingSession, row: RowChange, first_seq: number): Refused | null;
-  /** Writes a row that belongs to no session. */
-  writeRecord(row: RowChange): void;
+  /** Writes a row that belongs to no session; null, or the rule it breaks. */
+  writeRecord(row: RowChange): Refused | null;
 }
 
 export function createRowWriter(
@@ -25,17 +26,18 @@ export function createRowWriter(
   limits: Limits,
   sessions: WorkingSessions,
   quotas: Quotas,
+  attachments: Attachments,
 ): RowWriter {
   const messages = createMessageWriter(db, limits, sessions);
   const putRun = createRunWriter(db, sessions);
-  const writeRecord = createRecordWriter(db);
   const addUsage = createUsageWriter(db, limits);
+  const writeRecord = createRecordWriter(db, attachments);
   const settings = hold(
     db,
     `UPDATE sessions SET title = ?, title_folded = ?, model = ?, system_prompt = ?, metadata = ?, archived = ?
      WHERE session_key = ?`,
   );
-  const transfer = createTransfer(db, sessions, quotas);
+  const transfer = createTransfer(db, sessions, quotas, attachments);
   const bury = hold(db, "INSERT INTO tombstones (id, owner, name, epoch, deleted_at) VALUES (?, ?, ?, ?, ?)");
   function close(session: WorkingSession, at: number): null {
     if (session.state === "deleting") return null;
@@ -78,16 +80,21 @@ export function createRowWriter(
         case "usage.add":
           addUsage(row.entry, session.session_key);
           return null;
+        case "attachment.use":
+          return attachments.use(session, row);
         default:
-          writeRecord(row);
-          return null;
+          return writeRecord(row);
       }
     },
-    writeRecord: (row) => (row.kind === "usage.add" ? addUsage(row.entry, null) : writeRecord(row)),
+    writeRecord(row) {
+      if (row.kind !== "usage.add") return writeRecord(row);
+      addUsage(row.entry, null);
+      return null;
+    },
   };
 }
 
-function createTransfer(db: Database, sessions: WorkingSessions, quotas: Quotas) {
+function createTransfer(db: Database, sessions: WorkingSessions, quotas: Quotas, attachments: Attachments) {
   const own = hold(db, "UPDATE sessions SET owner = ? WHERE session_key = ?");
   const ownRuns = hold(db, "UPDATE runs SET owner = ? WHERE session_key = ?");
   return (session: WorkingSession, owner: string): null => {
@@ -98,13 +105,14 @@ function createTransfer(db: Database, sessions: WorkingSessions, quotas: Quotas)
     ownRuns.run(owner, session.session_key);
     quotas.countSession(session.owner, -1);
     quotas.countSession(owner, 1);
+    attachments.transfer(session, owner);
     sessions.change(session, { owner });
     return null;
   };
 }
 
 /** Writes the rows that belong to no session. */
-function createRecordWriter(db: Database): (row: RowChange) => void {
+function createRecordWriter(db: Database, attachments: Attachments): (row: RowChange) => Refused | null {
   const putAudit = createAuditWriter(db);
   const putRecord = hold(
     db,
@@ -115,11 +123,25 @@ function createRecordWriter(db: Database): (row: RowChange) => void {
   const dropRecord = hold(db, "DELETE FROM records WHERE collection = ? AND id = ?");
 
   return (row) => {
-    if (row.kind === "audit") putAudit(row.entry);
-    if (row.kind === "record.drop") dropRecord.run(row.collection, row.id);
-    if (row.kind !== "record.put") return;
-    const { collection, id, owner, data, expires_at } = row.record;
-    putRecord.run(collection, id, owner, data, expires_at);
+    switch (row.kind) {
+      case "upload.piece":
+      case "upload.done":
+      case "upload.drop":
+        return attachments.upload(row);
+      case "audit":
+        putAudit(row.entry);
+        return null;
+      case "record.drop":
+        dropRecord.run(row.collection, row.id);
+        return null;
+      case "record.put": {
+        const { collection, id, owner, data, expires_at } = row.record;
+        putRecord.run(collection, id, owner, data, expires_at);
+        return null;
+      }
+      default:
+        return null;
+    }
   };
 }
 

@@ -179,6 +179,61 @@ const MIGRATIONS = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX usage_sessions_age ON usage_sessions (day);
   `,
+  `
+  CREATE TABLE contents (
+    content_key INTEGER PRIMARY KEY,
+    sha256 TEXT UNIQUE,
+    bytes INTEGER NOT NULL,
+    pieces INTEGER NOT NULL,
+    upload_id TEXT UNIQUE,
+    user TEXT,
+    expires_at INTEGER
+  ) STRICT;
+  CREATE INDEX contents_user ON contents (user) WHERE user IS NOT NULL;
+  CREATE INDEX contents_expiry ON contents (expires_at) WHERE expires_at IS NOT NULL;
+
+  CREATE TABLE pieces (
+    content_key INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    UNIQUE (content_key, n)
+  ) STRICT;
+
+  CREATE TABLE holders (
+    user TEXT NOT NULL,
+    content_key INTEGER NOT NULL,
+    uses INTEGER NOT NULL,
+    PRIMARY KEY (user, content_key)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX holders_content ON holders (content_key);
+
+  CREATE TABLE uploads (
+    attachment_id TEXT PRIMARY KEY,
+    user TEXT NOT NULL,
+    content_key INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    width INTEGER,
+    height INTEGER,
+    expires_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX uploads_user ON uploads (user);
+  CREATE INDEX uploads_expiry ON uploads (expires_at);
+
+  CREATE TABLE attachments (
+    session_key INTEGER NOT NULL,
+    attachment_id TEXT NOT NULL,
+    content_key INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    width INTEGER,
+    height INTEGER,
+    PRIMARY KEY (session_key, attachment_id)
+  ) STRICT, WITHOUT ROWID;
+
+  ALTER TABLE quotas ADD COLUMN attachment_count INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE quotas ADD COLUMN attachment_bytes INTEGER NOT NULL DEFAULT 0;
+  `,
 ] as const;
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

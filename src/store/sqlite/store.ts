@@ -134,6 +134,9 @@ class SqliteStore implements Store {
     this.#read("records", collection, owner ?? null, this.#options.clock.now());
   record: Store["record"] = (collection, id) =>
     this.#read("record", collection, id, this.#options.clock.now());
+  uploads: Store["uploads"] = (user, ids) => this.#read("uploads", user, ids, this.#options.clock.now());
+  attachment: Store["attachment"] = (session, id) => this.#read("attachment", session, id);
+  piece: Store["piece"] = (session, id, n) => this.#read("piece", session, id, n);
   audit: Store["audit"] = (query) => this.#read("audit", query);
   usage: Store["usage"] = (query) => this.#read("usage", query);
   trimmable: Store["trimmable"] = (before, limit) => this.#read("trimmable", before, limit);

@@ -10,6 +10,7 @@ import type {
 } from "../../core/operation.ts";
 import { APPROVALS, SESSION_RECORDS } from "../../core/tool-events.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
+import type { Attachments } from "./attachments.ts";
 import { createAuditExpire } from "./audit.ts";
 import { hold } from "./database.ts";
 import type { Quotas } from "./quotas.ts";
@@ -89,8 +90,13 @@ export function createTrim(db: Database, sessions: WorkingSessions): Trim {
 
 export type Erase = (item: EraseItem) => ItemResult;
 
-/** Erases events, then messages, then runs, then what was used, then the row. */
-export function createErase(db: Database, sessions: WorkingSessions, quotas: Quotas): Erase {
+/** Erases events, then messages, then runs, then what was used, then files, then the row. */
+export function createErase(
+  db: Database,
+  sessions: WorkingSessions,
+  quotas: Quotas,
+  attachments: Attachments,
+): Erase {
   const events = hold(db, "DELETE FROM events WHERE session_key = ? AND seq <= ?");
   const messages = hold(
     db,
@@ -126,7 +132,8 @@ export function createErase(db: Database, sessions: WorkingSessions, quotas: Quo
     if (left > 0) left -= messages.run(session_key, left).changes;
     if (left > 0) left -= runs.run(session_key, left).changes;
     if (left > 0) left -= usage(session_key, left);
-    if (left === 0) return { ok: true, done: false };
+    if (left > 0) left -= attachments.erase(session, left);
+    if (left <= 0) return { ok: true, done: false };
     for (const collection of SESSION_RECORDS) records.run(collection, id);
     row.run(session_key);
     sessions.remove(session);
@@ -134,17 +141,23 @@ export function createErase(db: Database, sessions: WorkingSessions, quotas: Quo
   };
 }
 
-export function createForget(db: Database, quotas: Quotas): (item: ForgetItem) => ItemResult {
+/** Erases uploads, keys and usage of a user. */
+export function createForget(
+  db: Database,
+  quotas: Quotas,
+  attachments: Attachments,
+): (item: ForgetItem) => ItemResult {
   const usage = createUsageForget(db);
   return ({ user, max_rows }) => {
+    const uploads = attachments.forget(user, max_rows);
     const keys = quotas.forget(user, max_rows);
-    return { ok: true, done: keys + usage(user, max_rows - keys) < max_rows };
+    return { ok: true, done: uploads < max_rows && keys + usage(user, max_rows - keys) < max_rows };
   };
 }
 
 export type Expire = (now: number, max_rows: number) => number;
 
-export function createExpire(db: Database, limits: Limits, quotas: Quotas): Expire {
+export function createExpire(db: Database, limits: Limits, quotas: Quotas, attachments: Attachments): Expire {
   const tombstones = hold(
     db,
     `DELETE FROM tombstones WHERE id IN
@@ -160,6 +173,7 @@ export function createExpire(db: Database, limits: Limits, quotas: Quotas): Expi
   return (now, max_rows) =>
     audit(now, max_rows) +
     usage(now, max_rows) +
+    attachments.expire(now, max_rows) +
     quotas.expireKeys(now - limits.key_ttl_secs * 1000, max_rows) +
     tombstones.run(now - limits.tombstone_ttl_secs * 1000, max_rows).changes +
     records.run(now, max_rows).changes;
