@@ -3,17 +3,18 @@ import { ConfigError } from "./error.ts";
 import { ConfigSchema } from "./schema.ts";
 
 type Texts = Readonly<Record<string, string>>;
+type Amounts = Readonly<Record<string, number>>;
 export type OptionValue =
   | string
   | number
   | boolean
   | readonly string[]
   | Texts
-  | Readonly<Record<string, Texts>>;
+  | Readonly<Record<string, Texts | Amounts>>;
 
 /** What the schema says of one option. */
 export interface OptionSchema {
-  readonly type?: "integer" | "boolean" | "string" | "array" | "object";
+  readonly type?: "integer" | "number" | "boolean" | "string" | "array" | "object";
   readonly default: OptionValue;
   readonly description: string;
   readonly minimum?: number;
@@ -26,6 +27,8 @@ export interface OptionSchema {
   readonly place?: boolean;
   /** Of a table of tables: the keys that each of them has, all text. */
   readonly entries?: readonly string[];
+  /** Of a table of tables of amounts: the keys that each of them has, and may have. */
+  readonly amounts?: { readonly needs: readonly string[]; readonly may: readonly string[] };
   /** What a table says in place of the default. */
   readonly shown?: string;
 }
@@ -79,7 +82,8 @@ function flatten(schema: unknown, path: string): Option[] {
     return Object.entries(properties).flatMap(([key, each]) => flatten(each, below(key)));
   }
   const [entry] = Object.values(patternProperties ?? {});
-  const whole = (schema as OptionSchema).entries !== undefined;
+  const { entries, amounts } = schema as OptionSchema;
+  const whole = entries !== undefined || amounts !== undefined;
   if (!whole && (entry as Node | undefined)?.properties !== undefined) return flatten(entry, below(NAME));
   return [{ path, schema: schema as OptionSchema }];
 }

@@ -4,6 +4,7 @@ import type { Limits } from "../core/limits.ts";
 import { parseAddress } from "./address.ts";
 import type { Where } from "./auth.ts";
 import { checkAuth } from "./auth.ts";
+import { checkCosts } from "./costs.ts";
 import { checkToolServers } from "./mcp.ts";
 import { checkTls } from "./tls.ts";
 import { ConfigError } from "./error.ts";
@@ -46,8 +47,13 @@ export function checkRules(config: Config, where: Where): string[] {
     );
   }
   checkToolServers(config.mcp.servers, where);
+  const costs = checkCosts(config, where);
   const hosts = [server.host, ...(bind === null ? [] : [bind.host])];
-  const warnings = [...checkAuth(config, bind?.host ?? null, where), ...checkTls(server, hosts, where)];
+  const warnings = [
+    ...checkAuth(config, bind?.host ?? null, where),
+    ...checkTls(server, hosts, where),
+    ...costs,
+  ];
   if (gateway.heartbeat_interval_secs >= gateway.connection_timeout_secs) {
     warnings.push(
       `${where("gateway.heartbeat_interval_secs")}: not shorter than gateway.connection_timeout_secs ` +

@@ -3,6 +3,7 @@ import { Type } from "@sinclair/typebox";
 import type { Limits } from "../core/limits.ts";
 import { RoleName } from "../protocol/api/auth.ts";
 import { LimitsSection } from "./limits.ts";
+import { BudgetsSection, PricesTable } from "./money.ts";
 
 /** Seconds in thirty days: the most that a time in seconds may be. */
 const MONTH_SECS = 30 * 86_400;
@@ -67,6 +68,7 @@ const Provider = Type.Object({
   api_key: secret("", "Key for it. Only `openai` looks into the environment for one by itself."),
   api_keys: list("More keys, used in turn.", { secret: true }),
   models: list("The models it may be asked for; empty: any name is passed on."),
+  prices: PricesTable,
   headers: Type.Record(Type.String(), Type.String(), {
     default: {},
     description: 'Headers sent with every request, as `{ name = "value" }`.',
@@ -176,8 +178,10 @@ export const ConfigSchema = Type.Object({
     ),
     default_model: text("", "Model of runs that name none; empty: the provider's first."),
     fallback: list("Models such as `local/qwen`, tried in this order when one fails before its first token."),
+    currency: text("USD", "Of every price: one for the gateway.", { minLength: 1 }),
     providers: Type.Record(Type.String(), Provider, { default: {} }),
   }),
+  budgets: BudgetsSection,
   agent: Type.Object({
     system_prompt: text("", "What every conversation begins with, unless its session has one of its own."),
     run_timeout_secs: integer(900, "Longest run.", [1, MONTH_SECS]),

@@ -1,8 +1,12 @@
+import { microsOf } from "../core/prices.ts";
 import { ConfigError } from "./error.ts";
 import type { Option, OptionSchema, OptionValue } from "./options.ts";
 
+type Amounts = NonNullable<OptionSchema["amounts"]>;
+
 const YES = ["true", "yes", "on", "1"];
 const NO = ["false", "no", "off", "0"];
+const AMOUNT = /^\d+(\.\d+)?$/;
 
 /**
  * A value as the file has it. `where` is what an error begins with.
@@ -11,12 +15,14 @@ const NO = ["false", "no", "off", "0"];
 export function readValue({ schema }: Option, given: unknown, where: string): OptionValue {
   if (schema.values !== undefined) return oneOf(schema, given, where);
   if (fits(schema, given)) return given as OptionValue;
+  const wrong = schema.amounts === undefined || !isPlain(given) ? null : wrongAmount(schema.amounts, given);
+  if (wrong !== null) throw new ConfigError(`${where}: ${wrong}`);
   throw misfit(schema, given, where);
 }
 
 /**
  * A value as text, from the environment or a flag: lists are separated by commas, headers are `name=value`, and a table
- * of tables is `name=one:two`.
+ * of tables is `name=one:two`, amounts in the order of their keys.
  * @throws ConfigError
  */
 export function readText(option: Option, text: string, where: string): OptionValue {
@@ -27,12 +33,15 @@ function parse(schema: OptionSchema, trimmed: string, text: string): unknown {
   switch (schema.type) {
     case "integer":
       return /^[+-]?\d+$/.test(trimmed) ? Number(trimmed) : text;
+    case "number":
+      return AMOUNT.test(trimmed) ? Number(trimmed) : text;
     case "boolean":
       if (YES.includes(trimmed.toLowerCase())) return true;
       return NO.includes(trimmed.toLowerCase()) ? false : text;
     case "array":
       return split(text);
     case "object":
+      if (schema.amounts !== undefined) return amountTables(text, schema.amounts);
       return schema.entries === undefined ? pairs(text) : tables(text, schema.entries);
     default:
       return schema.values === undefined ? text : trimmed;
@@ -63,6 +72,19 @@ function tables(text: string, keys: readonly string[]): unknown {
   );
 }
 
+/** What is left empty is left out. */
+function amountTables(text: string, { needs, may }: Amounts): unknown {
+  const found = tables(text, [...needs, ...may]);
+  if (typeof found === "string") return text;
+  const amount = (given: string): unknown => (AMOUNT.test(given) ? Number(given) : given);
+  return Object.fromEntries(
+    Object.entries(found as Record<string, Record<string, string>>).map(([name, each]) => {
+      const said = Object.entries(each).filter(([, given]) => given !== "");
+      return [name, Object.fromEntries(said.map(([key, given]) => [key, amount(given)]))];
+    }),
+  );
+}
+
 function oneOf(schema: OptionSchema, given: unknown, where: string): string {
   const { values = [], later = [] } = schema;
   const asked = typeof given === "string" ? given.trim().toLowerCase() : null;
@@ -76,11 +98,14 @@ function fits(schema: OptionSchema, value: unknown): boolean {
     case "integer":
       if (!Number.isSafeInteger(value)) return false;
       return (value as number) >= (schema.minimum ?? 0) && (value as number) <= (schema.maximum ?? Infinity);
+    case "number":
+      return isAmount(value);
     case "boolean":
       return typeof value === "boolean";
     case "array":
       return Array.isArray(value) && value.every((each) => typeof each === "string" && each !== "");
     case "object":
+      if (schema.amounts !== undefined) return isPlain(value) && wrongAmount(schema.amounts, value) === null;
       return schema.entries === undefined ? isTexts(value) : isTables(value, schema.entries);
     default:
       return typeof value === "string" && value.length >= (schema.minLength ?? 0);
@@ -98,6 +123,27 @@ function isTables(value: unknown, keys: readonly string[]): boolean {
       .toSorted()
       .join() === keys.toSorted().join();
   return isPlain(value) && Object.values(value).every(fitsOne);
+}
+
+/** The first thing that is wrong with a table of tables of amounts. */
+function wrongAmount({ needs, may }: Amounts, tables: Readonly<Record<string, unknown>>): string | null {
+  for (const [name, each] of Object.entries(tables)) {
+    const at = JSON.stringify(shorten(name));
+    if (!isPlain(each)) return `${at} must be a table with ${keysOf({ needs, may })}`;
+    const missing = needs.find((key) => !Object.hasOwn(each, key));
+    if (missing !== undefined) return `${at} has no ${missing}`;
+    for (const [key, amount] of Object.entries(each)) {
+      if (![...needs, ...may].includes(key))
+        return `${at} has "${shorten(key)}": it takes ${keysOf({ needs, may })}`;
+      if (!isAmount(amount))
+        return `${key} of ${at} must be ${AN_AMOUNT}, not ${String(amount).slice(0, 60)}`;
+    }
+  }
+  return null;
+}
+
+function isAmount(value: unknown): boolean {
+  return typeof value === "number" && microsOf(value) !== null;
 }
 
 /** Whether it is a table, which a date is not. */
@@ -131,6 +177,7 @@ function expected({
   type,
   values,
   entries,
+  amounts,
   minimum = 0,
   maximum = Infinity,
   minLength = 0,
@@ -141,17 +188,28 @@ function expected({
       return maximum < Number.MAX_SAFE_INTEGER
         ? `a whole number from ${minimum} to ${maximum}`
         : `a whole number, ${minimum} or more`;
+    case "number":
+      return AN_AMOUNT;
     case "boolean":
       return "true or false";
     case "array":
       return "a list of strings";
     case "object":
+      if (amounts !== undefined) return `a table of tables, each with ${keysOf(amounts)}`;
       return entries === undefined
         ? "a table of strings"
         : `a table of tables, each with ${entries.join(" and ")}`;
     default:
       return minLength > 0 ? "a string that is not empty" : "a string";
   }
+}
+
+const AN_AMOUNT = "an amount, 0 or more, with at most six decimals";
+
+function keysOf({ needs, may }: Amounts): string {
+  return needs.length === 0
+    ? `some of ${may.join(", ")}`
+    : `${needs.join(" and ")}, perhaps ${may.join(", ")}`;
 }
 
 function either(values: readonly string[]): string {

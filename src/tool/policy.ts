@@ -1,3 +1,4 @@
+import { fixedChars, matcher } from "../core/pattern.ts";
 import type { ToolPolicy } from "../core/ports.ts";
 
 export type DecidePolicy = (tool: string) => ToolPolicy;
@@ -22,7 +23,7 @@ export function createPolicy(patterns: Readonly<Record<string, string>>): Decide
     }
     return {
       test: matcher(pattern),
-      fixed: pattern.replaceAll("*", "").length,
+      fixed: fixedChars(pattern),
       policy: policy as ToolPolicy,
     };
   });
@@ -30,23 +31,4 @@ export function createPolicy(patterns: Readonly<Record<string, string>>): Decide
   const order = { deny: 0, ask: 1, allow: 2 };
   rules.sort((a, b) => b.fixed - a.fixed || order[a.policy] - order[b.policy]);
   return (tool) => rules.find(({ test }) => test(tool))?.policy ?? OTHERWISE;
-}
-
-function matcher(pattern: string): (name: string) => boolean {
-  const parts = pattern.split("*");
-  if (parts.length === 1) return (name) => name === pattern;
-  return (name) => {
-    const [first = "", ...rest] = parts;
-    const last = rest.pop() ?? "";
-    if (!name.startsWith(first) || name.length < first.length + last.length || !name.endsWith(last))
-      return false;
-    const middle = name.slice(first.length, name.length - last.length);
-    let at = 0;
-    for (const part of rest) {
-      const found = middle.indexOf(part, at);
-      if (found < 0) return false;
-      at = found + part.length;
-    }
-    return true;
-  };
 }

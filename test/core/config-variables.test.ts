@@ -30,6 +30,10 @@ function sample({ path, schema }: Option): string {
   if (path === "mcp.servers.NAME.url") return "http://localhost:1";
   if (path === "gateway.bind") return "127.0.0.1:1";
   if (schema.entries !== undefined) return "ada@example.com=ada:user";
+  if (path.endsWith(".prices")) return "gpt-4o*=2.5:10:1.25,qwen3:8b=0:0";
+  if (path === "budgets.users") return "ada=1000::0.5";
+  if (path === "llm.currency") return "EUR";
+  if (schema.type === "number") return "1.5";
   if (path === "auth.modes") return "token, password";
   if (path === "auth.password_hash")
     return `$argon2id$v=19$m=19456,t=2,p=1$${"A".repeat(22)}$${"A".repeat(43)}`;
