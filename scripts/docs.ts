@@ -52,7 +52,7 @@ function replaceSection(text: string, name: string, content: string): string {
 }
 
 /** The methods a gateway has: it is put together and never started. */
-function methods(): MethodDefinition[] {
+function methods(): readonly MethodDefinition[] {
   const nothing = (): void => undefined;
   const still: Clock = { now: () => 0, monotonic: () => 0, after: () => nothing, every: () => nothing };
   const silent: Logger = {

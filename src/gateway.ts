@@ -13,6 +13,7 @@ import { createEngine } from "./engine.ts";
 import { listenersOf } from "./listeners.ts";
 import { encodeSignal } from "./protocol/frames.ts";
 import { createProviders } from "./provider/from-config.ts";
+import { createPlugins, showPlugins } from "./plugins.ts";
 import { createSqliteStore } from "./store/sqlite/store.ts";
 import { createSkills, showSkills, skillTools } from "./skills.ts";
 import { CAPABILITIES, NAME, surfaceOf } from "./surface.ts";
@@ -89,7 +90,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       await noteConfiguration(engine, config, clock);
       const token = await credentials.start();
       parts.removals.resume();
-      await inTime(parts.skills.start(), SKILLS_MS, clock);
+      await parts.extensions.start();
       engine.hub.addListener(http.listener);
       const at = await listen(http, tls, parts.ports, options);
       sockets.start();
@@ -98,7 +99,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       const shown = config.auth.mode === "none" ? null : { value: token.token, created: token.created };
       return { ...at, token: shown };
     } catch (error) {
-      parts.skills.close();
+      await parts.extensions.close();
       await http.stop();
       await engine.drain(0);
       await store.close();
@@ -116,7 +117,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     await inTime(engine.hooks.idle(), DRAIN_MS, clock);
     await inTime(parts.tool_servers.stop(), DRAIN_MS, clock);
     credentials.close();
-    parts.skills.close();
+    await parts.extensions.close();
     await inTime(engine.journal.drained(), DRAIN_MS, clock);
     await inTime(Promise.all([...engine.connections.all()].map((each) => each.drained(1))), FLUSH_MS, clock);
     sockets.closeAll(1012);
@@ -166,7 +167,15 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     configured(() => createProviders(config.llm, { clock, log, max_message_bytes }).router);
   const skills = createSkills(config, clock, log);
   const tool_servers = createToolServers(config, version, clock, log);
-  const engine = createEngine({
+  const { plugins, folders } = createPlugins({
+    config,
+    name: NAME,
+    version,
+    clock,
+    log,
+    engine: () => engine,
+  });
+  const engine: Engine = createEngine({
     name: NAME,
     version,
     store,
@@ -175,7 +184,7 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     limits,
     log,
     on_busy: config.agent.on_busy,
-    ...toolsOf(config, clock, log, [skillTools(skills, config), tool_servers]),
+    ...toolsOf(config, clock, log, [skillTools(skills, config), tool_servers, plugins]),
     system_prompt: config.agent.system_prompt,
     run_timeout_ms: config.agent.run_timeout_secs * 1_000,
     max_concurrent_runs: config.agent.max_concurrent_runs,
@@ -186,11 +195,23 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     fatal,
   });
   showSkills(skills, engine, clock);
+  showPlugins(folders, engine);
   const access = createAccess(engine, config, clock, log, overrides.isLocal);
   const removals = createRemovals(engine, access.credentials.users, config, clock, log);
   const context = surfaceOf({ engine, access, config, clock, log, version, router });
   const { credentials, ports } = access;
-  return { engine, store, credentials, removals, skills, context, clock, ports, tool_servers };
+  const extensions = {
+    async start(): Promise<void> {
+      await inTime(skills.start(), SKILLS_MS, clock);
+      await folders.start();
+    },
+    async close(): Promise<void> {
+      skills.close();
+      folders.close();
+      await inTime(plugins.close(), DRAIN_MS, clock);
+    },
+  };
+  return { engine, store, credentials, removals, extensions, context, clock, ports, tool_servers };
 }
 
 /** Opens what is listened on, and keeps its certificate up to date. `ports` is told of the ports that were taken. */

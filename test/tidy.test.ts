@@ -24,7 +24,7 @@ const RINGS: Record<string, readonly string[]> = {
 
 /** Packages and built-in modules that only some rings may use. */
 const PLACES: Record<string, readonly string[]> = {
-  "@sinclair/typebox": ["protocol", "core", "config", "method", "transport", "auth", "gateway"],
+  "@sinclair/typebox": ["protocol", "core", "config", "method", "transport", "auth", "plugin", "gateway"],
   elysia: ["transport"],
   "@elysiajs/swagger": ["transport"],
   "swagger-ui-dist": ["transport"],

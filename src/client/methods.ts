@@ -28,6 +28,7 @@ import type {
 } from "../protocol/api/session.ts";
 import type { sessionList, sessionShare, sessionSubscribe } from "../protocol/api/session.ts";
 import type { sessionUnshare, sessionUnsubscribe, sessionUpdate } from "../protocol/api/session.ts";
+import type { pluginList, pluginReload } from "../protocol/api/plugin.ts";
 import type { skillList, skillReload } from "../protocol/api/skill.ts";
 import type { clientDisconnect, clientList, connect, heartbeat } from "../protocol/api/system.ts";
 import type { systemDescribe, systemInfo, systemStats, systemStatus } from "../protocol/api/system.ts";
@@ -68,6 +69,8 @@ export interface Methods {
   "model.list": typeof modelList;
   "skill.list": typeof skillList;
   "skill.reload": typeof skillReload;
+  "plugin.list": typeof pluginList;
+  "plugin.reload": typeof pluginReload;
   "client.list": typeof clientList;
   "client.disconnect": typeof clientDisconnect;
   "event.broadcast": typeof eventBroadcast;

@@ -69,6 +69,9 @@ const MEANING = {
   backpressure_bytes: "A socket with more than this waiting is closed at once.",
   hook_ms: "Time for a hook of a plug-in to settle; a plug-in that takes longer is unloaded.",
   hook_backlog: "Calls of its hooks that may wait for a plug-in; past it, it is unloaded.",
+  plugin_load_ms: "Time for a plug-in to be loaded, and again to be set up.",
+  plugin_call_ms:
+    "Time for a method, a route or a listener of a plug-in to settle; one that does not gets it unloaded.",
   delta_window_ms: "Deltas of an answer are gathered for so long.",
   delta_bytes: "A delta of so much leaves at once.",
 } as const satisfies { [K in keyof typeof DEFAULT_LIMITS]?: string };

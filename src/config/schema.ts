@@ -239,6 +239,13 @@ export const ConfigSchema = Type.Object({
     ),
     auto_reload: toggle(true, "Changes of skills are noticed; without it they are read at `skill.reload`."),
   }),
+  plugins: Type.Object({
+    directories: list("More directories of plug-ins, besides `<data_dir>/plugins`.", { place: true }),
+    auto_reload: toggle(
+      true,
+      "Changes of plug-ins are noticed; without it they are read at `plugin.reload`.",
+    ),
+  }),
   storage: Type.Object({
     url: text("", "Empty: SQLite in the data directory, the only storage of this version."),
     durability: choice(

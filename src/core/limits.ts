@@ -107,6 +107,13 @@ export const DEFAULT_LIMITS = {
   // hooks
   hook_ms: 5_000,
   hook_backlog: 1_000,
+  // plug-ins
+  plugins: 100,
+  plugin_files: 500,
+  plugin_bytes: 4 * MIB,
+  plugin_load_ms: 10_000,
+  plugin_call_ms: 30_000,
+  plugin_grace_ms: 1_000,
   // deltas
   delta_window_ms: 25,
   delta_bytes: 4 * KIB,

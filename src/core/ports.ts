@@ -121,7 +121,7 @@ export type ToolPolicy = "allow" | "ask" | "deny";
 
 /** A tool and what is done when a model calls it. */
 export interface ListedTool extends ToolSpec {
-  /** Where it comes from: "builtin", "skill", "mcp:NAME". */
+  /** Where it comes from: "builtin", "skill", "mcp:NAME", "plugin:NAME". */
   readonly source: string;
   readonly policy: ToolPolicy;
 }
@@ -136,7 +136,7 @@ export interface ToolServerState {
 
 /** A tool and what it does. */
 export interface Tool extends ToolSpec {
-  /** Where it comes from: "builtin", "skill", "mcp:NAME". */
+  /** Where it comes from: "builtin", "skill", "mcp:NAME", "plugin:NAME". */
   readonly source: string;
   /** JSON Schema that arguments are checked against, where `parameters` may come from somebody hostile; without it, that. */
   readonly checks?: Readonly<Record<string, unknown>>;

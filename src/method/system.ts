@@ -31,7 +31,12 @@ export interface SystemDeps extends MethodDeps {
 
 export function systemMethods(deps: SystemDeps): MethodHandler[] {
   const { clock, connections, name, version, capabilities } = deps;
-  let described: object | null = null;
+  let described: { readonly of: readonly MethodDefinition[]; readonly answer: Description } | null = null;
+  const description = (): Description => {
+    const of = deps.definitions();
+    if (described?.of !== of) described = { of, answer: describe(of) };
+    return described.answer;
+  };
   return [
     handle(connect, socketsOnly),
     handle(disconnect, socketsOnly),
@@ -44,7 +49,7 @@ export function systemMethods(deps: SystemDeps): MethodHandler[] {
     })),
     handle(systemStatus, () => statusOf(deps)),
     handle(systemStats, () => stats(deps)),
-    handle(systemDescribe, () => (described ??= describe(deps.definitions())) as ReturnType<typeof describe>),
+    handle(systemDescribe, description),
     handle(clientList, () => ({ clients: [...connections.all()].map(clientView) })),
     handle(clientDisconnect, (params) => {
       const connection = connections.get(params.connection_id);
@@ -104,6 +109,8 @@ async function stats(deps: SystemDeps) {
     tokens: { ...runs.tokens },
   };
 }
+
+type Description = ReturnType<typeof describe>;
 
 function describe(definitions: readonly MethodDefinition[]) {
   const events: EventDefinition[] = [...Object.values(DURABLE), ...Object.values(SIGNALS)];

@@ -84,16 +84,15 @@ function asset(type: string): Record<string, string> {
   return { "content-type": type, "cache-control": "public, max-age=3600" };
 }
 
-/** The OpenAPI text, made anew when there are other methods than before. */
+/** The OpenAPI text, made anew when there are other methods or routes than before. */
 function createDocument(
   context: TransportContext,
   routes: () => readonly HttpRoute[],
 ): () => Promise<string> {
-  let made: { readonly names: string; readonly text: Promise<string> } | null = null;
+  let made: { readonly of: readonly MethodDefinition[]; readonly text: Promise<string> } | null = null;
   return () => {
     const definitions = context.definitions();
-    const names = definitions.map((definition) => definition.name).join();
-    if (made?.names !== names) made = { names, text: describe(context, routes(), definitions) };
+    if (made?.of !== definitions) made = { of: definitions, text: describe(context, routes(), definitions) };
     return made.text;
   };
 }

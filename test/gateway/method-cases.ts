@@ -172,6 +172,8 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
   "model.list": { params: nothing, answer: () => ({ default: "test/fake-1" }) },
   "skill.list": { params: nothing, answer: () => ({ skills: [] }) },
   "skill.reload": { params: nothing, answer: () => ({ changed: [] }) },
+  "plugin.list": { params: nothing, answer: () => ({ plugins: [] }) },
+  "plugin.reload": { params: nothing, answer: () => ({ changed: [] }) },
   "event.broadcast": {
     params: () => ({ event: "notification", payload: { text: "hi" }, filter: { user: "nobody" } }),
   },

@@ -14,7 +14,9 @@ export const toolList = defineMethod({
         name: Type.String(),
         description: Type.String(),
         parameters: Metadata,
-        source: Type.String({ description: "builtin, skill, or mcp: and the server's name" }),
+        source: Type.String({
+          description: "builtin, skill, mcp: and the server's name, or plugin: and its name",
+        }),
         policy: Type.Union([Type.Literal("allow"), Type.Literal("ask"), Type.Literal("deny")]),
       }),
     ),

@@ -1,0 +1,204 @@
+import { stat } from "node:fs/promises";
+import { basename } from "node:path";
+import type { Limits } from "../core/limits.ts";
+import type { PluginBook, PluginDirectoryView, PluginView } from "../core/plugins.ts";
+import type { Clock, Logger } from "../core/ports.ts";
+import type { Candidate, Look, PluginDirectory } from "./directory.ts";
+import { checkFile, lookInto } from "./directory.ts";
+import { graphOf } from "./graph.ts";
+import { importFresh } from "./module.ts";
+import type { Plugins } from "./plugins.ts";
+
+export interface FoldersOptions {
+  readonly directories: readonly PluginDirectory[];
+  readonly auto_reload: boolean;
+  readonly plugins: Plugins;
+  readonly limits: Pick<Limits, "plugins" | "plugin_bytes" | "plugin_files" | "plugin_load_ms">;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** How often it is asked whether anything changed, and how long it has to stay the same before it is read. */
+const TICK_MS = 500;
+const SETTLE_MS = 100;
+/** Every so many of these all is looked at, whatever the marks say. */
+const TICKS_PER_LOOK = 10;
+
+/** A candidate, as it was last tried. */
+interface Tried {
+  readonly files: readonly string[];
+  /** Changes with what is tried. */
+  readonly digest: string;
+  /** Why it is not even run; null: it is. */
+  readonly reason: string | null;
+}
+
+/** The plug-ins of some directories: loaded when they appear, loaded anew when a file of theirs changes. */
+export class PluginFolders implements PluginBook {
+  readonly #options: FoldersOptions;
+  readonly #tried = new Map<string, Tried>();
+  #looks: readonly Look[] = [];
+  #marks = "";
+  #looking: Promise<unknown> = Promise.resolve();
+  #cancelTick: () => void = () => undefined;
+  #closed = false;
+
+  constructor(options: FoldersOptions) {
+    this.#options = options;
+  }
+
+  /** Loads them all, and follows what becomes of them where that is wished. Never rejects. */
+  async start(): Promise<void> {
+    await this.reload();
+    if (this.#options.auto_reload) this.#tick(1);
+  }
+
+  /** Nothing is loaded from here on. Idempotent. */
+  close(): void {
+    this.#closed = true;
+    this.#cancelTick();
+  }
+
+  list(): readonly PluginView[] {
+    return this.#options.plugins.list();
+  }
+
+  directories(): readonly PluginDirectoryView[] {
+    return this.#looks.map(({ directory, real, reason }) => ({
+      directory: directory.label,
+      found: real !== null,
+      ...(reason !== null && { reason }),
+    }));
+  }
+
+  /** One after the other. */
+  reload(name?: string): Promise<readonly string[]> {
+    const looked = this.#looking.then(() =>
+      this.#look((view) => view.state === "failed" || view.name === name),
+    );
+    this.#looking = looked.catch(() => undefined);
+    return looked;
+  }
+
+  /** `again`: which of those that did not change are loaded all the same. */
+  async #look(again: (view: PluginView) => boolean): Promise<readonly string[]> {
+    const { directories, limits, plugins, log } = this.#options;
+    const marks = await this.#marksNow();
+    const looks = await Promise.all(directories.map((directory) => lookInto(directory, limits.plugins)));
+    if (this.#closed) return [];
+    for (const { directory, reason } of looks) {
+      const before = this.#looks.find((each) => each.directory === directory)?.reason ?? null;
+      if (reason !== null && reason !== before)
+        log.error({ directory: directory.path, reason }, "no plug-in of a directory is loaded");
+    }
+    this.#looks = looks;
+    const candidates = looks.flatMap(({ found }) => found);
+    const sources = new Set(candidates.map(({ source }) => source));
+    const changed: string[] = [];
+    for (const source of this.#tried.keys()) {
+      if (sources.has(source)) continue;
+      this.#tried.delete(source);
+      changed.push(...plugins.list().flatMap((view) => (view.source === source ? [view.name] : [])));
+      await plugins.drop(source);
+    }
+    const forced = new Set(
+      plugins
+        .list()
+        .filter(again)
+        .map(({ source }) => source),
+    );
+    for (const candidate of candidates) {
+      const name = await this.#try(candidate, looks, forced.has(candidate.source));
+      if (name !== null) changed.push(name);
+    }
+    this.#marks = marks;
+    return changed.sort();
+  }
+
+  /** Loads one unless it was tried as it is; its name where it is not what it was. */
+  async #try(candidate: Candidate, looks: readonly Look[], force: boolean): Promise<string | null> {
+    const { source, entry, name } = candidate;
+    const { plugins, limits } = this.#options;
+    const roots = looks.flatMap(({ real }) => (real === null ? [] : [real]));
+    const before = this.#tried.get(source);
+    const tried = await graphOf(entry, limits, (path) => checkFile(path, roots)).then(
+      (graph): Tried => ({ ...graph, reason: null }),
+      (error: unknown): Tried => ({ files: [entry], digest: reasonOf(error), reason: reasonOf(error) }),
+    );
+    if (tried.digest === before?.digest && !force) return null;
+    this.#tried.set(source, tried);
+    try {
+      if (tried.reason !== null) throw new Error(tried.reason);
+      const files = new Set([...tried.files, ...(before?.files ?? [])]);
+      return await plugins.put(source, await this.#import(entry, files));
+    } catch (error) {
+      plugins.failed(source, name, reasonOf(error));
+      return null;
+    }
+  }
+
+  /** @throws what the module throws, or that it did not settle */
+  async #import(entry: string, files: Iterable<string>): Promise<unknown> {
+    const { clock, limits } = this.#options;
+    let cancel = (): void => undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      cancel = clock.after(limits.plugin_load_ms, () =>
+        reject(
+          new Error(`it was not loaded within ${limits.plugin_load_ms} ms: something it awaits never comes`),
+        ),
+      );
+    });
+    try {
+      return await Promise.race([importFresh(entry, files), late]);
+    } finally {
+      cancel();
+    }
+  }
+
+  #tick(count: number): void {
+    this.#cancelTick = this.#options.clock.after(TICK_MS, () => {
+      void this.#glance(count % TICKS_PER_LOOK === 0).then(() => {
+        if (!this.#closed) this.#tick(count + 1);
+      });
+    });
+  }
+
+  async #glance(all: boolean): Promise<void> {
+    let marks = await this.#marksNow();
+    if (!all && marks === this.#marks) return;
+    // An editor may write in several steps.
+    for (let before = ""; before !== marks && !this.#closed;) {
+      before = marks;
+      await new Promise<void>((resolve) => this.#options.clock.after(SETTLE_MS, resolve));
+      marks = await this.#marksNow();
+    }
+    if (this.#closed) return;
+    const looked = this.#looking.then(() => this.#look(() => false));
+    this.#looking = looked.catch(() => undefined);
+    await looked;
+  }
+
+  /** Changes when a file of a plug-in does, or something appears where one may. */
+  async #marksNow(): Promise<string> {
+    const paths = new Set([
+      ...this.#options.directories.map(({ path }) => path),
+      ...this.#looks.flatMap(({ folders }) => folders),
+      ...[...this.#tried.values()].flatMap(({ files }) => files),
+    ]);
+    const marks = [...paths].map((path) =>
+      stat(path, { bigint: true }).then(
+        ({ ino, mtimeNs, ctimeNs, size }) => `${ino}:${mtimeNs}:${ctimeNs}:${size}`,
+        () => "none",
+      ),
+    );
+    return (await Promise.all(marks)).join();
+  }
+}
+
+/** Why a module is no plug-in, with the place in it where that is known. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return `it throws ${String(error)}`;
+  const { position } = error as { position?: { file?: string; line?: number; column?: number } | null };
+  if (position?.line === undefined) return error.message;
+  return `${error.message} (${basename(position.file ?? "").replace(/\?.*$/, "")}:${position.line}:${position.column})`;
+}

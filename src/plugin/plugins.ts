@@ -1,0 +1,212 @@
+import type { Limits } from "../core/limits.ts";
+import type { PluginView } from "../core/plugins.ts";
+import type { Clock, Logger, Tool, ToolSource } from "../core/ports.ts";
+import { Serial } from "../core/serial.ts";
+import type { Plugin, PluginGateway } from "./api.ts";
+import type { AddedMethod } from "./methods.ts";
+import { methodsOf } from "./methods.ts";
+import { Running } from "./running.ts";
+import { readPlugin } from "./shape.ts";
+import { toolsOf } from "./tools.ts";
+
+/** The gateway, as far as plug-ins become part of it. */
+export interface PluginHost {
+  /** Whether the gateway has a method of that name. */
+  hasMethod(name: string): boolean;
+  addMethod(method: AddedMethod): void;
+  removeMethod(name: string): void;
+  /** Whether there is a tool of that name that is no plug-in's. */
+  hasTool(name: string): boolean;
+  /** What a plug-in uses the gateway by; its calls end with the signal. */
+  gateway(name: string, signal: AbortSignal): PluginGateway;
+  /** Every call into a plug-in's code goes through it, synchronously. */
+  within<T>(name: string, work: () => T): T;
+}
+
+export interface PluginsOptions {
+  readonly host: PluginHost;
+  /** Longest call of a tool that says nothing else. */
+  readonly tool_ms: number;
+  readonly limits: Pick<Limits, "plugin_call_ms" | "plugin_load_ms" | "plugin_grace_ms">;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Where a plug-in comes from, and what became of it. */
+interface Entry {
+  readonly source: string;
+  running: Running | null;
+  loaded_at: number;
+  /** Why it is not what its source says; null: it is. */
+  reason: string | null;
+  /** What it is called until it says so. */
+  name: string;
+  /** For the model, made once. */
+  tools: readonly Tool[];
+}
+
+/** The plug-ins that are part of the gateway, by where they come from. */
+export class Plugins implements ToolSource {
+  readonly #options: PluginsOptions;
+  readonly #entries = new Map<string, Entry>();
+  readonly #serial = new Serial();
+  #tools: readonly Tool[] = [];
+
+  constructor(options: PluginsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Makes a plug-in part of the gateway, in the place of the one from the same source, which stays until the new one is
+   * set up. @throws Error that says why it is not taken: then everything is as it was
+   */
+  async put(source: string, exported: unknown): Promise<string> {
+    return this.#serial.run("", async () => {
+      const plugin = readPlugin(exported);
+      const before = this.#entries.get(source);
+      this.#requireRoom(plugin, before ?? null);
+      const running = this.#start(source, plugin);
+      try {
+        await running.setUp();
+      } catch (error) {
+        await running.end();
+        throw error;
+      }
+      this.#swap(source, running);
+      return plugin.name;
+    });
+  }
+
+  /** What is there now cannot be loaded; what was loaded before stays. `name`: what it is called until it says so. */
+  failed(source: string, name: string, reason: string): void {
+    const entry = this.#entries.get(source);
+    if (entry !== undefined) entry.reason = reason;
+    else this.#entries.set(source, { source, running: null, loaded_at: 0, reason, name, tools: [] });
+    const kept = (entry?.running ?? null) !== null;
+    this.#options.log.error(
+      { plugin: entry?.name ?? name, source, reason },
+      kept ? "a plug-in cannot be loaded: its last good version stays" : "a plug-in cannot be loaded",
+    );
+  }
+
+  /** Its source is gone. */
+  async drop(source: string): Promise<void> {
+    await this.#serial.run("", async () => {
+      const entry = this.#entries.get(source);
+      if (entry === undefined) return;
+      this.#entries.delete(source);
+      await this.#takeOut(entry);
+      this.#options.log.info({ plugin: entry.name, source }, "a plug-in was unloaded");
+    });
+  }
+
+  /** Ends them all. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#entries.keys()].map((source) => this.drop(source)));
+  }
+
+  tools(): readonly Tool[] {
+    return this.#tools;
+  }
+
+  list(): readonly PluginView[] {
+    return [...this.#entries.values()].map(viewOf).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  #start(source: string, plugin: Plugin): Running {
+    const { host, clock, log, limits } = this.#options;
+    const running: Running = new Running({
+      plugin,
+      log: log.child({ plugin: plugin.name }),
+      clock,
+      limits,
+      gateway: (signal) => host.gateway(plugin.name, signal),
+      onFault: (what, error) => this.#fault(source, running, what, error),
+      within: (work) => host.within(plugin.name, work),
+    });
+    return running;
+  }
+
+  /** @throws Error where something of it would take the place of something else */
+  #requireRoom({ name, methods = {}, tools = {} }: Plugin, before: Entry | null): void {
+    const { host } = this.#options;
+    const others = [...this.#entries.values()].filter((each) => each !== before && each.running !== null);
+    const twin = others.find((each) => each.name === name);
+    if (twin !== undefined) throw new Error(`there is a plug-in ${name} already, from ${twin.source}`);
+    const mine = before?.running?.plugin.methods ?? {};
+    for (const method of Object.keys(methods)) {
+      if (!host.hasMethod(method) || Object.hasOwn(mine, method)) continue;
+      const owner = others.find((each) => Object.hasOwn(each.running?.plugin.methods ?? {}, method));
+      throw taken("method", method, owner);
+    }
+    for (const tool of Object.keys(tools)) {
+      const owner = others.find((each) => Object.hasOwn(each.running?.plugin.tools ?? {}, tool));
+      if (owner !== undefined || host.hasTool(tool)) throw taken("tool", tool, owner);
+    }
+  }
+
+  /** From here on it is this one. */
+  #swap(source: string, running: Running): void {
+    const { host, clock, log, tool_ms } = this.#options;
+    const before = this.#entries.get(source)?.running ?? null;
+    for (const name of Object.keys(before?.plugin.methods ?? {})) host.removeMethod(name);
+    for (const method of methodsOf(running)) host.addMethod(method);
+    const tools = toolsOf(running, tool_ms);
+    const { name, version } = running.plugin;
+    this.#entries.set(source, { source, running, loaded_at: clock.now(), reason: null, name, tools });
+    this.#changed();
+    void before?.retire();
+    log.info({ plugin: name, source, ...(version !== undefined && { version }) }, "a plug-in was loaded");
+  }
+
+  #fault(source: string, running: Running, what: string, error: Error): void {
+    const { log } = this.#options;
+    log.error({ plugin: running.name, source, what, err: error }, "a plug-in failed and is unloaded");
+    const entry = this.#entries.get(source);
+    // A version that was replaced ends by itself.
+    if (entry?.running !== running) return void running.end();
+    entry.reason = `${what}: ${error.message}`;
+    void this.#takeOut(entry);
+    return undefined;
+  }
+
+  async #takeOut(entry: Entry): Promise<void> {
+    const { running } = entry;
+    if (running === null) return;
+    for (const name of Object.keys(running.plugin.methods ?? {})) this.#options.host.removeMethod(name);
+    Object.assign(entry, { running: null, tools: [] });
+    this.#changed();
+    await running.end();
+  }
+
+  #changed(): void {
+    this.#tools = [...this.#entries.values()].flatMap(({ tools }) => tools);
+  }
+}
+
+function taken(what: string, name: string, owner: Entry | undefined): Error {
+  const whose = owner === undefined ? "the gateway has one" : `the plug-in ${owner.name} has one`;
+  return new Error(`there is a ${what} ${name} already (${whose}): choose another name`);
+}
+
+function viewOf({ source, running, reason, name, loaded_at }: Entry): PluginView {
+  const plugin: Partial<Plugin> = running?.plugin ?? {};
+  const { version, description, isolate = false } = plugin;
+  const keys = (of: object | undefined): string[] => Object.keys(of ?? {});
+  return {
+    name,
+    state: running === null ? "failed" : reason === null ? "ready" : "stale",
+    ...(reason !== null && { reason }),
+    source,
+    ...(version !== undefined && { version }),
+    ...(description !== undefined && { description }),
+    isolated: isolate,
+    ...(running !== null && { loaded_at }),
+    methods: keys(plugin.methods),
+    tools: keys(plugin.tools),
+    providers: (plugin.providers ?? []).map((each) => each.name),
+    events: keys(plugin.events),
+    routes: keys(plugin.routes).map((route) => route.replace(" /", ` /plugins/${name}/`).replace(/\/$/, "")),
+    hooks: keys(plugin.hooks),
+  };
+}

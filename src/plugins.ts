@@ -1,0 +1,99 @@
+import { join } from "node:path";
+import type { Config } from "./config.ts";
+import type { Caller } from "./core/call.ts";
+import type { Clock, Logger } from "./core/ports.ts";
+import type { Engine } from "./engine.ts";
+import { localCall, localPrincipal } from "./local-call.ts";
+import { pluginMethods } from "./method/plugin.ts";
+import { handle } from "./method/registry.ts";
+import type { Call } from "./method/registry.ts";
+import type { PluginGateway } from "./plugin/api.ts";
+import type { PluginDirectory } from "./plugin/directory.ts";
+import { PluginFolders } from "./plugin/folders.ts";
+import type { MethodCaller } from "./plugin/methods.ts";
+import type { PluginHost } from "./plugin/plugins.ts";
+import { Plugins } from "./plugin/plugins.ts";
+import type { Scope } from "./protocol/schema.ts";
+
+export interface PluginParts {
+  readonly config: Config;
+  readonly name: string;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** The engine they become part of; not asked for before `start`. */
+  readonly engine: () => Engine;
+}
+
+/** The plug-ins of a gateway. Nothing is loaded before `folders.start`. */
+export function createPlugins(parts: PluginParts): {
+  readonly plugins: Plugins;
+  readonly folders: PluginFolders;
+} {
+  const { config, clock, log } = parts;
+  const { limits, tools, server } = config;
+  const host = createHost(parts);
+  const plugins = new Plugins({ host, tool_ms: tools.timeout_secs * 1_000, limits, clock, log });
+  const directories: PluginDirectory[] = [
+    { label: "<data_dir>/plugins", path: join(server.data_dir, "plugins") },
+    ...[...new Set(config.plugins.directories)].map((path) => ({ label: path, path })),
+  ];
+  const { auto_reload } = config.plugins;
+  return { plugins, folders: new PluginFolders({ directories, auto_reload, plugins, limits, clock, log }) };
+}
+
+/** Lets an administrator see the plug-ins. */
+export function showPlugins(plugins: PluginFolders, { registry }: Engine): void {
+  for (const method of pluginMethods({ plugins })) registry.add(method);
+}
+
+function createHost(parts: PluginParts): PluginHost {
+  const { engine } = parts;
+  return {
+    hasMethod: (name) => engine().registry.get(name) !== undefined,
+    addMethod: ({ definition, run }) =>
+      engine().registry.add(
+        handle(definition, (params, call) => run(params as Record<string, unknown>, callerOf(call))),
+      ),
+    removeMethod: (name) => engine().registry.remove(name),
+    hasTool: (name) =>
+      engine()
+        .toolbox.list()
+        .tools.some((tool) => tool.name === name && !tool.source.startsWith("plugin:")),
+    gateway: (name, signal) => gatewayOf(parts, name, signal),
+    within: (_name, work) => work(),
+  };
+}
+
+function callerOf({ caller }: Call): MethodCaller {
+  const { principal, client_id, signal } = caller;
+  return { user: principal.user, scopes: principal.scopes, client_id, signal };
+}
+
+/** What a plug-in uses the gateway by. */
+function gatewayOf(
+  { engine, name, version }: PluginParts,
+  plugin: string,
+  signal: AbortSignal,
+): PluginGateway {
+  const as = (user: string, scopes?: readonly Scope[]): Caller => ({
+    principal: localPrincipal(user, scopes),
+    transport: "local",
+    client_id: `plugin:${plugin}`,
+    remote: "local",
+    connection: null,
+    signal,
+  });
+  return {
+    name,
+    version,
+    call: (method, params, { user, scopes }) =>
+      localCall(engine().registry.dispatch, as(user, scopes), method, params),
+    async broadcast(event, payload, filter) {
+      const params = { event, payload, ...(filter !== undefined && { filter }) };
+      const caller = as(`plugin:${plugin}`, ["events.broadcast", "chat.read"]);
+      const answer = await localCall(engine().registry.dispatch, caller, "event.broadcast", params);
+      return (answer as { readonly delivered: number }).delivered;
+    },
+  };
+}
