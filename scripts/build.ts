@@ -1,6 +1,9 @@
-import { statSync } from "node:fs";
-import { basename, relative, resolve } from "node:path";
+import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { basename, join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { brotliCompressSync, gzipSync } from "node:zlib";
+import { buildConsole } from "../src/console-build.ts";
+import { CONSOLE_DIRECTORY, CONSOLE_ENTRY } from "../src/console-files.ts";
 
 /**
  * Compiles the executable: `bun scripts/build.ts [--outfile FILE] [--target bun-linux-arm64]`.
@@ -15,6 +18,7 @@ const outfile = resolve(root, values.outfile);
 const entries = ["src/main.ts", "src/store/sqlite/writer.ts", "src/store/sqlite/reader.ts"];
 
 const started = performance.now();
+const pages = await packConsole(`${outfile}.${process.pid}`);
 const build = Bun.spawnSync({
   cmd: [
     process.execPath,
@@ -31,6 +35,7 @@ const build = Bun.spawnSync({
     "--no-compile-autoload-bunfig",
     "--compile-exec-argv=--unhandled-rejections=throw",
     ...(values.target === undefined ? [] : [`--target=${values.target}`]),
+    `--asset=${pages}`,
     ...entries,
     "--outfile",
     outfile,
@@ -39,6 +44,7 @@ const build = Bun.spawnSync({
   stdout: "pipe",
   stderr: "pipe",
 });
+rmSync(resolve(pages, ".."), { recursive: true });
 if (!build.success) {
   process.stderr.write(build.stdout);
   process.stderr.write(build.stderr);
@@ -48,3 +54,23 @@ if (!build.success) {
 const megabytes = Math.round(statSync(outfile).size / 1_000_000);
 const seconds = ((performance.now() - started) / 1_000).toFixed(1);
 console.log(`built ${relative(process.cwd(), outfile)}: ${megabytes} MB in ${seconds} s`);
+
+/** The console, compressed as well as it gets, in a directory that the executable takes up as it is. */
+async function packConsole(place: string): Promise<string> {
+  const directory = join(place, CONSOLE_DIRECTORY);
+  mkdirSync(directory, { recursive: true });
+  const { entry, files } = await buildConsole();
+  let bytes = 0;
+  for (const file of files) {
+    const packed = brotliCompressSync(file.bytes);
+    bytes += packed.length;
+    writeFileSync(join(directory, `${file.name}.br`), packed);
+    writeFileSync(join(directory, `${file.name}.gz`), gzipSync(file.bytes, { level: 9 }));
+  }
+  writeFileSync(
+    join(directory, CONSOLE_ENTRY),
+    JSON.stringify({ entry, names: files.map(({ name }) => name) }),
+  );
+  console.log(`console: ${Math.round(bytes / 1_000)} KB compressed, ${files.length} files`);
+  return directory;
+}

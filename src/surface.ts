@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import type { Access } from "./access.ts";
 import { accepts, revoked } from "./access.ts";
 import type { Config } from "./config.ts";
+import { consoleFiles } from "./console-files.ts";
 import { acceptsTailscale } from "./config/tailscale.ts";
 import { newId } from "./core/id.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
@@ -67,6 +68,7 @@ export function surfaceOf({
     followers,
     directory,
     hub,
+    console: consoleFiles(),
     uptime,
     status,
     ready: readiness(engine, router, config.server.data_dir, clock),
@@ -105,6 +107,7 @@ function optionsOf(config: Config, version: string, clock: Clock): TransportCont
     open: config.auth.mode === "none",
     tailnet: acceptsTailscale(config.auth),
     challenge: accepts(config.auth, "device"),
+    password: accepts(config.auth, "password"),
     heartbeat_interval_secs: config.gateway.heartbeat_interval_secs,
     connection_timeout_secs: config.gateway.connection_timeout_secs,
     capabilities: CAPABILITIES,

@@ -16,6 +16,7 @@ const RINGS: Record<string, readonly string[]> = {
   log: ["core", "protocol"],
   clock: ["core", "protocol"],
   client: ["protocol"],
+  console: ["client"],
   gateway: [...ADAPTERS, "config", "log", "clock", "core", "protocol"],
   cli: ["gateway", "client", "config", "log", "clock", "core", "protocol"],
   main: ["cli", "gateway"],
@@ -39,6 +40,13 @@ const PLACES: Record<string, readonly string[]> = {
   "bun:sqlite": ["store"],
   uqr: ["cli"],
   "js-yaml": ["skill"],
+  react: ["console"],
+  "react-dom": ["console"],
+  marked: ["console"],
+  remend: ["console"],
+  lowlight: ["console"],
+  uplot: ["console"],
+  virtua: ["console"],
 };
 
 /** Entry points: whatever these reach is in use. */
@@ -47,6 +55,7 @@ const ENTRIES = [
   "store/sqlite/writer.ts",
   "store/sqlite/reader.ts",
   "client/client.ts",
+  "console/main.tsx",
   "package/client.ts",
   // What a gateway that keeps nothing is given.
   "store/memory.ts",
@@ -60,7 +69,10 @@ interface Import {
   readonly types: boolean;
 }
 
-const sources = scan("src/**/*.ts").map((path) => ({ path: path.slice("src/".length), text: read(path) }));
+const sources = scan("src/**/*.{ts,tsx}").map((path) => ({
+  path: path.slice("src/".length),
+  text: read(path),
+}));
 const code = sources.filter(({ path }) => !path.endsWith(".d.ts"));
 const imports = code.flatMap(({ path, text }) => importsOf(path, text));
 
@@ -94,7 +106,7 @@ function target({ from, specifier }: Import): string | null {
 /** Files beside main.ts that are no ring of their own belong to the gateway. */
 function ringOf(path: string): string {
   const [first = "", ...rest] = path.split("/");
-  const name = rest.length > 0 ? first : first.replace(/\.ts$/, "");
+  const name = rest.length > 0 ? first : first.replace(/\.tsx?$/, "");
   return name in RINGS ? name : rest.length > 0 ? `unknown directory ${first}` : "gateway";
 }
 
@@ -106,7 +118,9 @@ function packageOf(specifier: string): string {
 /** What runs: without types and comments. */
 function running(path: string, text: string): string {
   try {
-    return new Bun.Transpiler({ loader: "ts", target: "bun" }).transformSync(text);
+    return new Bun.Transpiler({ loader: path.endsWith("x") ? "tsx" : "ts", target: "bun" }).transformSync(
+      text,
+    );
   } catch (cause) {
     throw new Error(`${path} cannot be read`, { cause });
   }
@@ -129,7 +143,7 @@ describe("imports", () => {
     const known = new Set([...sources.map(({ path }) => path), MANIFEST]);
     const wrong = imports.filter((each) => {
       const to = target(each);
-      return to !== null && !known.has(to);
+      return to !== null && !known.has(to) && !to.endsWith(".css");
     });
     expect(wrong.map(({ from, specifier }) => `${from}: ${specifier}`)).toEqual([]);
   });
@@ -200,7 +214,7 @@ describe("what runs", () => {
   });
 });
 
-const files = ["src", "test", "bench", "scripts"].flatMap((folder) => scan(`${folder}/**/*.ts`));
+const files = ["src", "test", "bench", "scripts"].flatMap((folder) => scan(`${folder}/**/*.{ts,tsx}`));
 
 describe("files", () => {
   test(`have ${LINES_MAX} lines at most`, () => {
@@ -211,7 +225,8 @@ describe("files", () => {
   });
 
   test("have names that say what is in them", () => {
-    const vague = /^(?:.*[-.])?(?:utils?|helpers?|types|managers?|services?|common|misc|index|handler2)\.ts$/;
+    const vague =
+      /^(?:.*[-.])?(?:utils?|helpers?|types|managers?|services?|common|misc|index|handler2)\.tsx?$/;
     expect(files.filter((path) => vague.test(basename(path)))).toEqual([]);
     expect(files.filter((path) => !/^[a-z0-9.-]+$/.test(basename(path)))).toEqual([]);
   });
@@ -235,7 +250,7 @@ describe("files", () => {
     const texts = scan("**/*").filter(
       (path) =>
         !/^(?:node_modules|dist|coverage|\.git)\//.test(path) &&
-        /\.(?:ts|js|c|py|sh|md|json|jsonc|toml|yml|yaml|lock|html|css)$|^\.ci\/|^[A-Z]+$/.test(path),
+        /\.(?:ts|tsx|js|c|py|sh|md|json|jsonc|toml|yml|yaml|lock|html|css)$|^\.ci\/|^[A-Z]+$/.test(path),
     );
     const wrong = texts.flatMap((path) => {
       const text = read(path);

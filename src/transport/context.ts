@@ -28,6 +28,17 @@ export interface Doors {
   ): TailnetPeer | null;
 }
 
+/** The web page of the gateway, made beforehand: files whose names have a hash in them. */
+export interface ConsoleAssets {
+  /** The names of what the page begins with. */
+  entry(): Promise<Readonly<Record<"script" | "style" | "icon" | "touch_icon" | "manifest", string>>>;
+  /** The file of that name in one of the encodings the browser takes, or as it is; null: there is none. */
+  find(
+    name: string,
+    encodings: readonly string[],
+  ): Promise<{ readonly body: Blob; readonly encoding: "br" | "gzip" | null } | null>;
+}
+
 export interface TransportOptions {
   readonly name: string;
   readonly version: string;
@@ -42,6 +53,8 @@ export interface TransportOptions {
   readonly tailnet: boolean;
   /** Devices are accepted: every socket is sent connect.challenge first, asked for or not. */
   readonly challenge: boolean;
+  /** The owner may come with a password. */
+  readonly password: boolean;
   readonly heartbeat_interval_secs: number;
   readonly connection_timeout_secs: number;
   readonly capabilities: readonly string[];
@@ -69,6 +82,7 @@ export interface TransportContext {
   readonly followers: Followers;
   readonly directory: Directory;
   readonly hub: Hub;
+  readonly console: ConsoleAssets;
   /** Seconds since start. */
   readonly uptime: () => number;
   readonly status: () => "healthy" | "degraded" | "draining";

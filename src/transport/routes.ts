@@ -1,4 +1,5 @@
 import type { TransportContext } from "./context.ts";
+import { assetRoute } from "./page.ts";
 import { docsRoutes } from "./docs.ts";
 import { oneshotRoutes } from "./oneshot.ts";
 import { restRoutes } from "./rest.ts";
@@ -19,6 +20,7 @@ export function routesOf(context: TransportContext, streams: Streams): HttpRoute
     ...loginRoutes(context),
     eventsRoute(context, streams),
     ...oneshotRoutes(context, streams),
+    assetRoute(context),
   ];
   routes.push(...docsRoutes(context, () => routes));
   return routes;

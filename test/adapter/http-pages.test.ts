@@ -2,18 +2,37 @@ import { describe, expect, test } from "bun:test";
 import { startHttp } from "./http.fixture.ts";
 
 describe("pages", () => {
-  test("the front page says what it is, without scripts and without anything from elsewhere", async () => {
+  test("the front page is the console; without scripts it says what it is, and nothing comes from elsewhere", async () => {
     await using at = await startHttp();
     const { status, body, headers } = await at.ask("GET", "/", { token: null });
     expect([status, headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
+    expect(headers.get("cache-control")).toBe("no-cache");
     for (const said of ["1.2.3", "agentbus chat", "/docs", `curl -N ${at.url}/api/v1/chat`])
       expect(body).toContain(said);
-    expect(body).not.toMatch(/<script|src=|https:\/\//);
+    expect(body).not.toMatch(/<script>|<style|(?:src|href)="(?!\/)|https:\/\//);
     const csp = headers.get("content-security-policy") ?? "";
     expect(csp).not.toContain("unsafe");
-    const [, style = ""] = /<style>([\s\S]*)<\/style>/.exec(body) ?? [];
-    const digest = new Bun.CryptoHasher("sha256").update(style).digest("base64");
-    expect(csp).toContain(`style-src 'sha256-${digest}'`);
+    for (const rule of ["script-src 'self';", "style-src 'self';", "require-trusted-types-for 'script'"])
+      expect(csp).toContain(rule);
+  });
+
+  test("what the console is made of is kept for ever, in the encoding that is asked for", async () => {
+    await using at = await startHttp();
+    const { body } = await at.ask("GET", "/", { token: null });
+    const linked = [...body.matchAll(/(?:src|href)="(\/assets\/[^"]+)"/g)].map(([, link]) => link ?? "");
+    expect(linked).toHaveLength(5);
+    for (const link of linked) {
+      const plain = await fetch(at.url + link, { headers: { "accept-encoding": "identity" } });
+      expect([link, plain.status, plain.headers.get("content-encoding")]).toEqual([link, 200, null]);
+      expect(plain.headers.get("cache-control")).toBe("public, max-age=31536000, immutable");
+      const text = await plain.text();
+      const packed = await fetch(at.url + link, { headers: { "accept-encoding": "br;q=0, gzip;q=0.5" } });
+      expect(packed.headers.get("content-encoding")).toBe("gzip");
+      expect(packed.headers.get("vary")).toContain("Accept-Encoding");
+      expect(await packed.text()).toBe(text);
+    }
+    for (const name of ["none.js", "..%2f..%2fetc%2fpasswd", "%ff"])
+      expect((await at.ask("GET", `/assets/${name}`, { token: null })).status).toBe(404);
   });
 
   test("the front page says how a device is let in, where devices are", async () => {

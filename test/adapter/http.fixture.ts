@@ -16,6 +16,7 @@ import type { HttpTransport, SocketUpgrades } from "../../src/transport/http.ts"
 import { createHttp } from "../../src/transport/http.ts";
 import type { Script, TestEngine } from "../support/engine.ts";
 import { startEngine } from "../support/engine.ts";
+import { consoleStub } from "../support/transport-stub.ts";
 import type { EventReader, OpenOptions } from "../support/sse-client.ts";
 import { openEvents } from "../support/sse-client.ts";
 
@@ -156,6 +157,7 @@ function contextOf(
       open,
       tailnet: false,
       challenge: setup.challenge ?? false,
+      password: false,
       heartbeat_interval_secs: 30,
       connection_timeout_secs: 300,
       capabilities: [],
@@ -196,6 +198,7 @@ function contextOf(
     followers: engine.followers,
     directory: engine.directory,
     hub: engine.hub,
+    console: consoleStub(),
     uptime: () => 1.5,
     status: () => state.status,
     ready: () => ({

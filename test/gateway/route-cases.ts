@@ -29,6 +29,7 @@ export const OPEN_ROUTES = [
   "GET /docs/swagger-ui.js",
   "GET /docs/swagger-ui.css",
   "GET /docs/icon.png",
+  "GET /assets/:name",
   // How to come by a credential.
   "POST /api/v1/challenges",
 ];

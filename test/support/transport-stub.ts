@@ -58,6 +58,21 @@ export function wrongCredential(): Authenticated {
   return { ok: false, error: new GatewayError("UNAUTHORIZED", "the credential is wrong") };
 }
 
+/** A page of one script. */
+export function consoleStub(): TransportContext["console"] {
+  const files = ["console-1.js", "console-1.css", "icon-1.svg", "icon-1.png", "manifest-1.webmanifest"];
+  const [script = "", style = "", icon = "", touch_icon = "", manifest = ""] = files;
+  return {
+    entry: async () => ({ script, style, icon, touch_icon, manifest }),
+    find: async (name, encodings) => {
+      if (!files.includes(name)) return null;
+      return encodings.includes("gzip")
+        ? { body: new Blob([Bun.gzipSync(name)]), encoding: "gzip" }
+        : { body: new Blob([name]), encoding: null };
+    },
+  };
+}
+
 /** A context whose methods answer at once: echo (its params), text (JSON text), fail, and hold. */
 export function stubTransport(setup: StubSetup = {}): TransportStub {
   const clock = manualClock();
@@ -70,6 +85,7 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
     open: false,
     tailnet: false,
     challenge: false,
+    password: false,
     heartbeat_interval_secs: 30,
     connection_timeout_secs: 300,
     capabilities: ["chat", "resume"],
@@ -143,6 +159,7 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
     } as TransportContext["followers"],
     directory: null as unknown as TransportContext["directory"],
     hub: new Hub(),
+    console: consoleStub(),
     uptime: () => clock.monotonic() / 1000,
     status: () => stub.status,
     ready: () => ({

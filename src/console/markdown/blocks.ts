@@ -1,0 +1,76 @@
+import type { Token } from "marked";
+import { lexer } from "marked";
+import remend from "remend";
+
+/** More than this is shown as it is: nobody reads a document of that size here, and a browser must not stall on it. */
+const MOST_CHARS = 400_000;
+/** How much of the end of a text that still grows may become something else with what comes. */
+const UNSETTLED_BLOCKS = 2;
+/** remend looks at a whole block; a longer one is code or not meant for people. */
+const HEAL_CHARS = 20_000;
+
+/**
+ * The blocks of a text that grows at its end. What was said long ago is not read again with every word: blocks before
+ * the last two stay as they are. A definition of a link that comes after its use counts once the text is complete.
+ */
+export class Blocks {
+  #text = "";
+  #complete = false;
+  #tokens: readonly Token[] = [];
+
+  /** Each with the same identity as before as long as it says the same. */
+  of(given: string, complete: boolean): readonly Token[] {
+    if (given === this.#text && complete === this.#complete) return this.#tokens;
+    const text = given.replaceAll(/\r\n?/g, "\n");
+    const grows = !complete && !this.#complete && text.startsWith(this.#text);
+    this.#tokens = this.#reuse(grows ? this.#grown(text) : read(text));
+    this.#text = text;
+    this.#complete = complete;
+    return this.#tokens;
+  }
+
+  #grown(text: string): readonly Token[] {
+    const settled = this.#tokens.slice(0, settledOf(this.#tokens));
+    const length = settled.reduce((sum, { raw }) => sum + raw.length, 0);
+    // Where the blocks do not add up to the text (tabs are rewritten) it is read from its beginning.
+    if (settled.map(({ raw }) => raw).join("") !== text.slice(0, length)) return read(text);
+    return [...settled, ...read(text.slice(length))];
+  }
+
+  #reuse(tokens: readonly Token[]): readonly Token[] {
+    const before = this.#tokens;
+    return tokens.map((token, at) => {
+      const known = before[at];
+      return known?.raw === token.raw && known.type === token.type ? known : token;
+    });
+  }
+}
+
+function settledOf(tokens: readonly Token[]): number {
+  let left = UNSETTLED_BLOCKS;
+  for (let at = tokens.length - 1; at >= 0; at--) {
+    if (tokens[at]?.type !== "space" && --left === 0) return at;
+  }
+  return 0;
+}
+
+function read(text: string): Token[] {
+  if (text.length > MOST_CHARS) return [plain(text)];
+  try {
+    return [...lexer(text)];
+  } catch {
+    // Nested so deep that it cannot be read: no prose.
+    return [plain(text)];
+  }
+}
+
+/** The last block of an unfinished text, as if it ended well: an open **bold or `code is closed. */
+export function healed(token: Token): readonly Token[] {
+  if (token.type === "code" || token.raw.length > HEAL_CHARS) return [token];
+  const whole = remend(token.raw, { linkMode: "text-only" });
+  return whole === token.raw ? [token] : read(whole);
+}
+
+function plain(text: string): Token {
+  return { type: "plain", raw: text, text };
+}

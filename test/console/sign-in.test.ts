@@ -1,0 +1,121 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type { Browser } from "playwright-core";
+import type { RunningGateway } from "../support/gateway-process.ts";
+import { startGateway } from "../support/gateway-process.ts";
+import { call, HAS_CHROMIUM, LONG_MS, startChromium, visit, visitIn } from "./visitor.ts";
+
+const PASSWORD = "correct horse battery";
+
+let gateway: RunningGateway;
+let browser: Browser;
+beforeAll(async () => {
+  if (!HAS_CHROMIUM) return;
+  const auth = { mode: "multi", modes: ["token", "password", "device"], password: PASSWORD };
+  [gateway, browser] = await Promise.all([startGateway({ config: { auth } }), startChromium()]);
+}, LONG_MS);
+afterAll(async () => {
+  if (!HAS_CHROMIUM) return;
+  await browser.close();
+  await gateway[Symbol.asyncDispose]();
+});
+
+describe.skipIf(!HAS_CHROMIUM)("signing in", () => {
+  test(
+    "with a token: what is kept is a login of the gateway's, and signing out ends it",
+    async () => {
+      await using visitor = await visit(browser);
+      const { page } = visitor;
+      await visitor.open(gateway.url);
+      await page.getByLabel("Access token").fill(gateway.token);
+      await page.keyboard.press("Enter");
+      await page.getByLabel("Message").waitFor();
+      const kept = await page.evaluate(() => ({ ...localStorage, ...sessionStorage }));
+      expect(JSON.stringify(kept)).not.toContain(gateway.token);
+      expect(page.url()).not.toContain("agb_");
+
+      await page.reload();
+      await page.getByLabel("Message").waitFor();
+      await page.getByRole("button", { name: "owner" }).click();
+      await page.getByRole("menuitem", { name: "Sign out" }).click();
+      await page.getByLabel("Access token").waitFor();
+      const after = await call(gateway, "auth_session.validate", {
+        session_token: kept["agentbus.login"],
+      });
+      expect(after.valid).toBe(false);
+      expect(await page.evaluate(() => localStorage.length)).toBe(0);
+      expect(visitor.complaints).toEqual([]);
+    },
+    LONG_MS,
+  );
+
+  test(
+    "with a wrong token says so, and with the password comes in",
+    async () => {
+      await using visitor = await visit(browser);
+      const { page } = visitor;
+      await visitor.open(gateway.url);
+      await page.getByLabel("Access token").fill("agb_wrong");
+      await page.keyboard.press("Enter");
+      await page.getByText("token is wrong").waitFor();
+      await page.getByText("Password", { exact: true }).click();
+      await page.getByLabel("Password").last().fill(PASSWORD);
+      await page.keyboard.press("Enter");
+      await page.getByLabel("Message").waitFor();
+    },
+    LONG_MS,
+  );
+
+  test(
+    "as a device: a code that another console approves, then the key alone, which cannot be taken out",
+    async () => {
+      await using visitor = await visit(browser);
+      const { page } = visitor;
+      await visitor.open(gateway.url);
+      await page.getByText("This browser", { exact: true }).click();
+      await page.getByRole("button", { name: "Pair this browser" }).click();
+      const shown = await page.locator(".pairing-code").innerText();
+      const [code = ""] = /[A-Z0-9]{4}-[A-Z0-9]{4}/.exec(shown) ?? [];
+      await using operator = await visitIn(browser, gateway, { at: `${gateway.url}/#pair=${code}` });
+      const request = operator.page.getByRole("region", { name: `Request ${code}` });
+      await request.getByLabel("Name").fill("tablet");
+      await request.getByRole("button", { name: "Approve" }).click();
+      await page.getByLabel("Message").waitFor();
+      await page.reload();
+      await page.getByLabel("Message").waitFor();
+      const extractable = await page.evaluate(
+        () =>
+          new Promise((resolve) => {
+            const opening = indexedDB.open("agentbus", 1);
+            opening.addEventListener("success", () => {
+              const asked = opening.result.transaction("keys").objectStore("keys").get("device");
+              asked.addEventListener("success", () => resolve(asked.result.privateKey.extractable));
+            });
+          }),
+      );
+      expect(extractable).toBe(false);
+
+      const { devices } = await call(gateway, "device.list", {});
+      const { device_id } = devices.find((each: { name: string }) => each.name === "tablet");
+      await call(gateway, "device.revoke", { device_id });
+      await page.getByRole("heading", { name: "Sign in to agentbus" }).waitFor();
+      expect(visitor.complaints).toEqual([]);
+    },
+    LONG_MS,
+  );
+
+  test(
+    "in one tab and out in the other ends both",
+    async () => {
+      await using visitor = await visitIn(browser, gateway);
+      const { page } = visitor;
+      const other = await visitor.newTab();
+      await other.goto(gateway.url);
+      await other.getByLabel("Message").waitFor();
+      await page.getByRole("button", { name: "owner" }).click();
+      await page.getByRole("menuitem", { name: "Sign out" }).click();
+      await other.getByLabel("Access token").waitFor();
+      expect(visitor.complaints).toEqual([]);
+    },
+    LONG_MS,
+  );
+});
