@@ -73,6 +73,7 @@ class RecordingGuest implements Guest {
       auth_token: token,
       client_name: name,
       platform: "demo",
+      transport: "websocket",
       WebSocket: Kept,
     });
     this.client.on("state", ({ state, error }) => {

@@ -57,6 +57,9 @@ export const devicePair: Command = {
       client_name: input.text("name") ?? hostname(),
       version: VERSION,
       platform: "cli",
+      // The errors of its socket say what is in the way, and whoever waits ends it with Ctrl-C.
+      transport: "websocket",
+      max_reconnect_attempts: 0,
       WebSocket: trustingSocket(known),
     });
     tellAbsence(client, io);

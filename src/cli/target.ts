@@ -96,6 +96,9 @@ export async function connectTo(target: Target, options: ConnectOptions = {}): P
     client_name: "agentbus command line",
     version: VERSION,
     platform: "cli",
+    // The errors of its socket say what is in the way, and whoever waits ends it with Ctrl-C.
+    transport: "websocket",
+    max_reconnect_attempts: 0,
     ...(target.token !== null && { auth_token: target.token }),
     ...(target.device !== null && { device: await credentialOf(target.device) }),
     WebSocket: trustingSocket(trust, shown),

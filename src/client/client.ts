@@ -1,5 +1,5 @@
 import type { EventFrame } from "../protocol/frames.ts";
-import type { ClientState } from "./connection.ts";
+import type { ClientState, ConnectOptions } from "./connection.ts";
 import { Connection } from "./connection.ts";
 import type { EventOf } from "./events.ts";
 import { Feed } from "./feed.ts";
@@ -21,7 +21,7 @@ export interface Client {
    * waits here until somebody approves it; FORBIDDEN: somebody refused, UNAUTHORIZED: nobody did in time.
    * @throws ClientError UNREACHABLE, or the gateway's refusal
    */
-  connect(): Promise<Hello>;
+  connect(options?: ConnectOptions): Promise<Hello>;
   /**
    * One method. Waits for a connection where there is none just now. A request with an idempotency_key survives the
    * loss of the connection: it is sent again.
@@ -47,22 +47,22 @@ export interface Client {
   disconnect(): void;
 }
 
-/** A client of one gateway. Needs nothing but a WebSocket: browsers, Bun and Node. */
+/** A client of one gateway. Needs a WebSocket or fetch and nothing else: browsers, Bun, Deno and Node. */
 export function createClient(options: ClientOptions): Client {
   const connection = new Connection(options);
   const sessions = new Map<string, FollowedSession>();
   const { random = Math.random } = options;
   const request: Client["request"] = (method, params, more) => connection.request(method, params, more);
   connection.on("state", ({ state }) => {
-    for (const session of sessions.values()) session.state.online(state === "connected");
+    for (const session of sessions.values()) session.online(state === "connected");
   });
 
   function open(session_id: string): FollowedSession {
     const state = new FoldedState(() => feed.use());
     const feed = new Feed(state, (from, handlers) => connection.subscribe(session_id, from, handlers));
-    state.online(connection.state === "connected");
     const isOver = (): boolean => connection.state === "closed";
     const session = new FollowedSession(session_id, feed, { request, isOver, random });
+    session.online(connection.state === "connected");
     sessions.set(session_id, session);
     return session;
   }
@@ -73,7 +73,7 @@ export function createClient(options: ClientOptions): Client {
     get hello() {
       return connection.hello;
     },
-    connect: () => connection.connect(),
+    connect: (how) => connection.connect(how),
     request,
     session: (session_id = `s-${randomId()}`) => sessions.get(session_id) ?? open(session_id),
     on: (event: string, listener: (value: never) => void) => connection.on(event, listener),

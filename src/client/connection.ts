@@ -1,19 +1,19 @@
 import type { EventFrame } from "../protocol/frames.ts";
 import { ClientError } from "./error.ts";
-import type { ClientOptions } from "./options.ts";
-import { greetingOf, socketUrl } from "./options.ts";
 import type { Link, LinkEnd } from "./link.ts";
-import { openLink } from "./link.ts";
 import type { Hello, MethodName, ParamsFor, ResultFor } from "./methods.ts";
-import { ask } from "./request.ts";
-import type { RequestOptions } from "./request.ts";
+import type { ClientOptions } from "./options.ts";
 import type { Answered } from "./outbox.ts";
 import { Outbox } from "./outbox.ts";
-import type { Admission } from "./pairing.ts";
-import { createAdmission } from "./pairing.ts";
+import type { PageScope } from "./page.ts";
+import { watchPage } from "./page.ts";
+import { Pulse } from "./pulse.ts";
 import { comesBack, createReconnect, meaningOf } from "./reconnect.ts";
+import type { RequestOptions } from "./request.ts";
+import { abortedError, ask } from "./request.ts";
 import type { SubscribeOptions, Subscription, SubscriptionHandlers } from "./subscription.ts";
 import { Follow } from "./subscription.ts";
+import { Way } from "./way.ts";
 
 /** `retry_in_ms` is there while the next attempt is waited for: of a lost connection, or of a device that asks to be let in. */
 export interface ClientState {
@@ -22,40 +22,61 @@ export interface ClientState {
   readonly retry_in_ms?: number;
 }
 
-const CONNECT_TIMEOUT_MS = 10_000;
-const IN_FLIGHT = 16;
+export interface ConnectOptions {
+  /** Where no gateway answers, goes on trying as after a lost connection. Default: fails at once. */
+  readonly retry?: boolean;
+  /** Disconnects, while it is not connected yet. */
+  readonly signal?: AbortSignal;
+}
 
-/** The connection to one gateway through all its sockets: what is asked over it, and what is followed. */
+/** Somebody who waits for the first handshake. */
+interface First {
+  readonly retry: boolean;
+  resolve(hello: Hello): void;
+  reject(error: ClientError): void;
+}
+
+const IN_FLIGHT = 16;
+const RECONNECT_DELAY_SECS = 5;
+const RECONNECT_ATTEMPTS = 10;
+const HEARTBEAT_SECS = 30;
+const REQUEST_TIMEOUT_SECS = 30;
+/** How long run.wait waits where it is not told. */
+const RUN_WAIT_MS = 60_000;
+
+/** The connection to one gateway through all its links: what is asked over it, and what is followed. */
 export class Connection {
   readonly #options: ClientOptions;
-  readonly #url: string;
-  readonly #greeting: Record<string, unknown>;
-  /** Null: no device asks to be let in. */
-  readonly #admission: Admission | null;
+  readonly #way: Way;
   readonly #random: () => number;
   readonly #outbox = new Outbox();
   readonly #follows = new Map<string, Follow>();
   readonly #listeners = new Map<string, Set<(value: never) => void>>();
   readonly #reconnect;
+  readonly #scope: PageScope;
   #state: ClientState = { state: "idle" };
   #hello: Hello | null = null;
   #link: Link | null = null;
+  #pulse: Pulse | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** The gateway said on this connection that it is going down. */
+  /** The gateway said on this link that it is going down. */
   #shutdown = false;
-  #first: { resolve: (hello: Hello) => void; reject: (error: ClientError) => void } | null = null;
+  /** It is closed because there were too many attempts: a network that is back is a reason for more. */
+  #gave_up = false;
+  #first: First | null = null;
+  #leavePage: () => void = () => undefined;
 
-  constructor(options: ClientOptions) {
-    if ((options.WebSocket ?? globalThis.WebSocket) === undefined) {
-      throw new TypeError("this runtime has no WebSocket: pass one as options.WebSocket");
-    }
+  /** `scope`: whose events tell of the network. */
+  constructor(options: ClientOptions, scope: PageScope = globalThis) {
     this.#options = options;
-    this.#url = socketUrl(options.url);
+    this.#way = new Way(options);
+    this.#scope = scope;
     this.#random = options.random ?? Math.random;
-    this.#reconnect = createReconnect(this.#random);
-    const greeting = greetingOf(options);
-    this.#greeting = greeting;
-    this.#admission = options.device ? createAdmission(options.device, greeting.client_id) : null;
+    this.#reconnect = createReconnect({
+      delay_ms: (options.reconnect_delay ?? RECONNECT_DELAY_SECS) * 1_000,
+      max_attempts: options.max_reconnect_attempts ?? RECONNECT_ATTEMPTS,
+      random: this.#random,
+    });
   }
 
   get state(): ClientState["state"] {
@@ -65,14 +86,22 @@ export class Connection {
     return this.#hello;
   }
 
-  connect(): Promise<Hello> {
+  connect({ retry = false, signal }: ConnectOptions = {}): Promise<Hello> {
     if (this.state !== "idle" && this.state !== "closed") throw new Error("connect() was called already");
-    return new Promise((resolve, reject) => {
-      this.#first = { resolve, reject };
-      this.#state = { state: "connecting" };
-      this.#open();
-      this.#emit("state", this.#state);
+    if (signal?.aborted === true) return Promise.reject(abortedError());
+    const stop = (): void => this.#close(abortedError());
+    signal?.addEventListener("abort", stop, { once: true });
+    const shaken = new Promise<Hello>((resolve, reject) => {
+      this.#first = { retry, resolve, reject };
+      this.#leavePage();
+      this.#leavePage = watchPage(this.#scope, {
+        online: () => this.#online(),
+        visible: () => this.#visible(),
+      });
+      this.#reconnect.renew();
+      this.#setState({ state: "connecting" }, () => this.#open());
     });
+    return shaken.finally(() => signal?.removeEventListener("abort", stop));
   }
 
   request<M extends MethodName>(
@@ -82,7 +111,8 @@ export class Connection {
   ): Promise<ResultFor<M>> {
     if (this.state === "idle" || this.state === "closed")
       return Promise.reject(closedError(this.#state.error));
-    return ask(this.#outbox, method, params, options) as Promise<ResultFor<M>>;
+    const { timeout_ms = this.#patience(method, params) } = options;
+    return ask(this.#outbox, method, params, { ...options, timeout_ms }) as Promise<ResultFor<M>>;
   }
 
   on(event: string, listener: (value: never) => void): () => void {
@@ -104,44 +134,56 @@ export class Connection {
   }
 
   disconnect(): void {
-    if (this.state === "idle" || this.state === "closed") return;
-    for (const follow of this.#follows.values()) follow.suspend();
-    this.#follows.clear();
+    if (this.state === "idle" || (this.state === "closed" && !this.#gave_up)) return;
     this.#close(new ClientError("ABORTED", "disconnected by the caller"));
+  }
+
+  /** How long a request is waited for: one that waits itself has as much more. */
+  #patience(method: string, params: object): number {
+    const patience_ms = (this.#options.request_timeout ?? REQUEST_TIMEOUT_SECS) * 1_000;
+    if (method !== "run.wait" || patience_ms === 0) return patience_ms;
+    const { timeout_ms } = params as { timeout_ms?: number };
+    return patience_ms + (timeout_ms ?? RUN_WAIT_MS);
   }
 
   #open(): void {
     this.#shutdown = false;
-    const admission = this.#admission;
-    const link = openLink(
-      {
-        url: this.#url,
-        WebSocket: this.#options.WebSocket ?? globalThis.WebSocket,
-        greeting: this.#greeting,
-        prove: admission === null ? null : (challenge) => admission.prove(challenge),
-        timeout_ms: this.#options.connect_timeout_ms ?? CONNECT_TIMEOUT_MS,
+    const link = this.#way.open({
+      ready: (hello) => this.#ready(hello, link),
+      answer: (frame) => {
+        this.#pulse?.heard();
+        this.#outbox.receive(frame);
       },
-      {
-        ready: (hello) => this.#ready(hello, link),
-        answer: (frame) => this.#outbox.receive(frame),
-        event: (frame) => this.#event(frame),
-        closed: (end) => this.#lost(end),
+      event: (frame) => {
+        this.#pulse?.heard();
+        this.#event(frame);
       },
-    );
+      closed: (end) => this.#lost(end),
+    });
     this.#link = link;
   }
 
   #ready(hello: Hello, link: Link): void {
     this.#hello = hello;
-    this.#state = { state: "connected" };
     this.#reconnect.connected(performance.now());
-    this.#admission?.admitted();
-    const allowed = hello.policy["max_in_flight"];
-    this.#outbox.attach((text) => link.send(text), typeof allowed === "number" ? allowed : IN_FLIGHT);
-    for (const follow of this.#follows.values()) follow.open();
-    this.#first?.resolve(hello);
-    this.#first = null;
-    this.#emit("state", this.#state);
+    this.#pulse = this.#listen(link);
+    this.#setState({ state: "connected" }, () => {
+      const allowed = hello.policy["max_in_flight"];
+      this.#outbox.attach((text) => link.send(text), typeof allowed === "number" ? allowed : IN_FLIGHT);
+      for (const follow of this.#follows.values()) follow.open();
+      this.#first?.resolve(hello);
+      this.#first = null;
+    });
+  }
+
+  #listen(link: Link): Pulse {
+    const unheard: Answered = { ok: () => undefined, failed: () => undefined };
+    return new Pulse({
+      quiet_ms: (this.#options.heartbeat_interval ?? HEARTBEAT_SECS) * 1_000,
+      expecting: () => this.#outbox.expecting || [...this.#follows.values()].some(({ active }) => active),
+      ask: () => void this.#outbox.add("heartbeat", {}, unheard),
+      dead: () => link.close(1006),
+    });
   }
 
   #event(frame: EventFrame): void {
@@ -163,56 +205,86 @@ export class Connection {
     return [...this.#follows.values()].find((follow) => follow.name === name);
   }
 
+  /** The machine has a network again: what was waited for may be there now, and what is open may be dead. */
+  #online(): void {
+    this.#reconnect.renew();
+    this.#way.renew();
+    if (this.state === "connected") return this.#pulse?.check();
+    if (this.#gave_up || (this.#link === null && this.state !== "closed")) this.#tryAgain(0, undefined);
+  }
+
+  /** Timers of a page that nobody looks at hardly run. */
+  #visible(): void {
+    if (this.state === "connected") this.#pulse?.check();
+    else if (this.state === "reconnecting" && this.#link === null) this.#tryAgain(0, this.#state.error);
+  }
+
   #lost(end: LinkEnd): void {
     this.#link = null;
+    this.#pulse?.stop();
+    this.#pulse = null;
     if (this.state === "closed") return;
-    const error = this.#whyLost(end);
+    const error = whyLost(this.#way.url, end);
     const now = performance.now();
-    const verdict = this.#admission?.lost(error, now) ?? null;
+    const verdict = this.#way.lost(error, now);
     // Whoever was told the code may have left.
     if (this.#state.state === "closed") return;
     if (verdict?.kind === "over") return this.#close(verdict.error);
-    // Before the first handshake the caller decides whether to try again.
-    const comes_back = verdict !== null || (this.#first === null && comesBack(end.code));
-    if (!comes_back) return this.#close(error);
+    // Before the first handshake the caller says whether to try again.
+    const { auto_reconnect = true } = this.#options;
+    const wanted = auto_reconnect && (this.#first === null || this.#first.retry) && comesBack(end.code);
+    if (verdict === null && !wanted) return this.#close(error);
     this.#outbox.detach();
     for (const follow of this.#follows.values()) follow.suspend();
     this.#reconnect.lost(now, end.code === 1012 || this.#shutdown);
     const wait = verdict?.wait_ms ?? this.#reconnect.next(now);
-    this.#timer = setTimeout(() => this.#open(), wait);
-    const state = this.#first === null ? "reconnecting" : "connecting";
-    this.#state = { state, error, retry_in_ms: Math.round(wait) };
-    this.#emit("state", this.#state);
-    return undefined;
+    if (wait === null) return this.#close(error, true);
+    return this.#tryAgain(Math.max(wait, end.refusal?.retry_after_ms ?? 0), error);
   }
 
-  #whyLost({ code, reason, refusal, was_ready }: LinkEnd): ClientError {
-    if (refusal !== null) return refusal;
-    const why = reason === "" ? `close code ${code}` : reason;
-    if (!was_ready)
-      return new ClientError("UNREACHABLE", `no gateway answers at ${this.#url} (${why})`, {
-        retryable: true,
-      });
-    const closed = `the gateway closed the connection (${why})`;
-    return new ClientError(meaningOf(code), closed, { retryable: comesBack(code) });
-  }
-
-  /** Over, until connect() is called again. */
-  #close(error: ClientError): void {
+  #tryAgain(wait_ms: number, error: ClientError | undefined): void {
+    this.#gave_up = false;
     clearTimeout(this.#timer);
-    this.#state = { state: "closed", error };
-    this.#link?.close(1000);
-    this.#link = null;
-    this.#outbox.fail(error);
-    for (const follow of this.#follows.values()) follow.end(error);
-    this.#first?.reject(error);
-    this.#first = null;
-    this.#emit("state", this.#state);
+    this.#timer = setTimeout(() => this.#open(), wait_ms);
+    const state = this.#first === null ? "reconnecting" : "connecting";
+    this.#setState({ state, ...(error && { error }), retry_in_ms: Math.round(wait_ms) });
+  }
+
+  /** Over, until connect() is called again, or there is a network again where that may be why. */
+  #close(error: ClientError, gave_up = false): void {
+    clearTimeout(this.#timer);
+    this.#gave_up = gave_up;
+    if (!gave_up) this.#leavePage();
+    this.#setState({ state: "closed", error }, () => {
+      this.#pulse?.stop();
+      this.#link?.close(1000);
+      this.#link = null;
+      this.#outbox.fail(error);
+      for (const follow of this.#follows.values()) follow.end(error);
+      this.#first?.reject(error);
+      this.#first = null;
+    });
+  }
+
+  /** Told once what follows from it was done. */
+  #setState(state: ClientState, then: () => void = () => undefined): void {
+    this.#state = state;
+    then();
+    this.#emit("state", state);
   }
 
   #emit(event: string, value: unknown): void {
     for (const listener of this.#listeners.get(event) ?? []) listener(value as never);
   }
+}
+
+function whyLost(url: string, { code, reason, refusal, was_ready }: LinkEnd): ClientError {
+  if (refusal !== null) return refusal;
+  const why = reason === "" ? `close code ${code}` : reason;
+  if (!was_ready)
+    return new ClientError("UNREACHABLE", `no gateway answers at ${url} (${why})`, { retryable: true });
+  const closed = `the gateway closed the connection (${why})`;
+  return new ClientError(meaningOf(code), closed, { retryable: comesBack(code) });
 }
 
 function closedError(why: ClientError | undefined): ClientError {

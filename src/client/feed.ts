@@ -18,6 +18,9 @@ export interface Reader {
 /** How long a session is still followed when nobody reads it any more: whoever leaves may come back at once. */
 const LINGER_MS = 500;
 
+/** It is the client that ended: given up, disconnected, or not let in any more. */
+const OF_THE_CLIENT: ReadonlySet<string> = new Set(["UNREACHABLE", "CLOSED", "ABORTED", "UNAUTHORIZED"]);
+
 /** One subscription of a session, for all who read it. */
 export class Feed {
   readonly state: FoldedState;
@@ -49,6 +52,7 @@ export class Feed {
   /** Follows it again, where somebody would and it had ended: it may be there now. */
   open(): void {
     if (this.#subscription !== null || this.#users === 0) return;
+    if (this.state.over) return;
     const { cursor } = this.state;
     this.state.followed(true);
     this.#subscription = this.#subscribe(cursor === null ? {} : { epoch: cursor.epoch, after: cursor.seq }, {
@@ -100,7 +104,8 @@ export class Feed {
 
   #ended(error: ClientError): void {
     this.#subscription = null;
-    this.state.ended(error);
+    // Without a client there is no telling what became of the session.
+    this.state.ended(error, !OF_THE_CLIENT.has(error.code));
     for (const reader of this.#readers) reader.ended(error);
   }
 }

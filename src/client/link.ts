@@ -3,10 +3,11 @@ import type { Challenge } from "./device.ts";
 import { CHALLENGE_SUBPROTOCOL, readChallenge } from "./device.ts";
 import { ClientError, toClientError } from "./error.ts";
 import type { Hello } from "./methods.ts";
+import type { ClientOptions, SocketLike } from "./options.ts";
 
 export interface LinkOptions {
   readonly url: string;
-  readonly WebSocket: typeof WebSocket;
+  readonly WebSocket: NonNullable<ClientOptions["WebSocket"]>;
   /** Params of `connect`. */
   readonly greeting: Record<string, unknown>;
   /** The field `device` of `connect`, once the gateway has asked; null: it need not ask. */
@@ -48,13 +49,11 @@ export function openLink(options: LinkOptions, events: LinkEvents): Link {
 class SocketLink implements Link {
   readonly #options: LinkOptions;
   readonly #events: LinkEvents;
-  readonly #socket: WebSocket;
+  readonly #socket: SocketLike;
   #state: "opening" | "greeting" | "refused" | "ready" | "closed" = "opening";
   #refusal: ClientError | null = null;
   #failure = "";
-  #seen_at = Date.now();
   #timer: ReturnType<typeof setTimeout>;
-  #silence: ReturnType<typeof setInterval> | undefined;
 
   constructor(options: LinkOptions, events: LinkEvents) {
     this.#options = options;
@@ -66,13 +65,13 @@ class SocketLink implements Link {
     this.#socket = socket;
     // A device waits for the challenge.
     socket.addEventListener("open", () => prove === null && this.#greet({}));
-    socket.addEventListener("message", ({ data }) => this.#receive(data));
+    socket.addEventListener("message", ({ data }: MessageEvent) => this.#receive(data));
     // Browsers keep the cause to themselves; the others tell it here, right before the close.
     socket.addEventListener(
       "error",
-      (event) => (this.#failure = "message" in event ? causeOf(event.message) : ""),
+      (event: Event) => (this.#failure = "message" in event ? causeOf(event.message) : ""),
     );
-    socket.addEventListener("close", ({ code, reason }) =>
+    socket.addEventListener("close", ({ code, reason }: CloseEvent) =>
       this.#end(code, reason === "" ? this.#failure : reason),
     );
   }
@@ -82,12 +81,12 @@ class SocketLink implements Link {
   }
 
   close(code: number): void {
-    this.#socket.close(code);
+    // 1006 is what a closing handshake never says.
+    this.#socket.close(code === 1006 ? undefined : code);
     this.#end(code, "");
   }
 
   #receive(data: unknown): void {
-    this.#seen_at = Date.now();
     const frame = parse(data);
     if (frame === null || this.#state === "closed") return;
     if (frame.type === "event" && frame.event === "connect.challenge") void this.#challenged(frame);
@@ -132,17 +131,7 @@ class SocketLink implements Link {
     }
     this.#state = "ready";
     const hello = frame.payload as Hello;
-    this.#watch(hello);
     this.#events.ready(hello);
-  }
-
-  /** A peer that vanished without a word leaves an open socket; the gateway's heartbeat tells them apart. */
-  #watch(hello: Hello): void {
-    const interval = hello.policy["heartbeat_interval"];
-    if (typeof interval !== "number" || interval <= 0) return;
-    this.#silence = setInterval(() => {
-      if (Date.now() - this.#seen_at > interval * 2_500) this.#end(1006, "silence");
-    }, interval * 1_000);
   }
 
   #end(code: number, reason: string): void {
@@ -150,7 +139,6 @@ class SocketLink implements Link {
     const was_ready = this.#state === "ready";
     this.#state = "closed";
     clearTimeout(this.#timer);
-    clearInterval(this.#silence);
     if (this.#socket.readyState < 2) this.#socket.close();
     this.#events.closed({ code, reason, refusal: this.#refusal, was_ready });
   }

@@ -1,5 +1,17 @@
 import type { DeviceCredential } from "./device.ts";
 
+/** What a client needs of a WebSocket: the global one does, and so do those of packages for runtimes without. */
+export interface SocketLike {
+  readonly readyState: number;
+  send(text: string): void;
+  close(code?: number): void;
+  // oxlint-disable-next-line typescript/no-explicit-any -- each implementation has events of its own
+  addEventListener(type: string, listener: (event: any) => void): void;
+}
+
+export type FetchLike = (url: string, init: RequestInit) => Promise<Response>;
+
+/** Times are seconds, as in the gateway's own policy, unless the name ends in `_ms`. */
 export interface ClientOptions {
   /** Of the gateway: http(s) or ws(s); `/ws` is added unless the path names the socket already. */
   readonly url: string;
@@ -14,10 +26,30 @@ export interface ClientOptions {
   readonly version?: string;
   readonly platform?: string;
   readonly capabilities?: readonly string[];
+  /** Whether a lost connection is made again. Default true. */
+  readonly auto_reconnect?: boolean;
+  /**
+   * Attempts in a row that fail before the client gives up; 0: no end. Default 10. They are counted anew after every success
+   * and when the machine has a network again. Those right after a restart of the gateway do not count.
+   */
+  readonly max_reconnect_attempts?: number;
+  /** Seconds. The first two attempts come at once; later ones within this, twice this, and so on up to 30 s. Default 5. */
+  readonly reconnect_delay?: number;
+  /** Seconds. A connection that is quiet for so long is asked for a sign of life; while a run is active, after 3 s. Default 30. */
+  readonly heartbeat_interval?: number;
+  /** Seconds a request waits for its answer, connection included; 0: for ever. Default 30. */
+  readonly request_timeout?: number;
   /** Longest for one attempt to connect, handshake included. Default 10,000. */
   readonly connect_timeout_ms?: number;
-  /** For runtimes without a global WebSocket. */
-  readonly WebSocket?: typeof WebSocket;
+  /**
+   * "websocket"; "sse": event streams and plain requests; "auto": a socket where there is one and it gets through, else the
+   * other. Default "auto".
+   */
+  readonly transport?: "auto" | "websocket" | "sse";
+  /** For runtimes without a global WebSocket, or to say how the gateway's certificate is known. */
+  readonly WebSocket?: new (url: string, protocols?: string | string[]) => SocketLike;
+  /** Instead of the global one. */
+  readonly fetch?: FetchLike;
   /** In [0, 1). Default Math.random. */
   readonly random?: () => number;
 }
@@ -43,6 +75,11 @@ export function socketUrl(given: string): string {
   const path = url.pathname.replace(/\/+$/, "");
   if (!path.endsWith("/ws") && !(is_socket && path !== "")) url.pathname = `${path}/ws`;
   return url.href;
+}
+
+/** Where the paths of HTTP begin, for what socketUrl() answered. */
+export function restBase(socket_url: string): string {
+  return socket_url.replace(/^ws/, "http").replace(/\/(?:ws)?$/, "");
 }
 
 /** Pages that came over plain HTTP have no crypto.randomUUID. */

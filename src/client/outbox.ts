@@ -70,6 +70,12 @@ export class Outbox {
     for (const entry of this.#entries.values()) this.#settle(entry, (answered) => answered.failed(error));
   }
 
+  /** Whether an answer is waited for. */
+  get expecting(): boolean {
+    for (const { sent } of this.#entries.values()) if (sent) return true;
+    return false;
+  }
+
   receive(frame: ResponseFrame): void {
     const entry = this.#entries.get(frame.id);
     if (entry === undefined) return;

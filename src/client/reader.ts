@@ -6,6 +6,7 @@ import type { Feed, Reader } from "./feed.ts";
 import type { Opening } from "./methods.ts";
 import { abortedError } from "./request.ts";
 import type { Cursor } from "./subscription.ts";
+import { RUN_END } from "./subscription.ts";
 
 export interface EventsOptions {
   /** Begins after it: a cursor that was kept, or what send() answered. Without it the first event is a snapshot. */
@@ -19,7 +20,6 @@ export interface EventsOptions {
 
 /** Events that wait to be taken; whoever is slower is read again from where they are. */
 const QUEUE_MAX = 1_000;
-const RUN_END = /^run\.(completed|failed|aborted|interrupted)$/;
 
 /** The events of a session as they are asked for; leaves when the loop does. */
 export async function* readEvents(

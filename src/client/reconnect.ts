@@ -13,12 +13,13 @@ const MEANING: Readonly<Record<number, ClientErrorCode>> = {
 
 const QUICK_ATTEMPTS = 2;
 const QUICK_MS = 250;
-const FIRST_MS = 500;
 const CAP_MS = 30_000;
 const RESTART_STEP_MS = 500;
 const RESTART_WINDOW_MS = 30_000;
-/** A connection that held this long was a good one: the next loss starts with quick attempts again. */
+/** A connection that held this long was a good one. */
 const STEADY_MS = 1_000;
+/** So many that were not, one after the other, are taken for accidents. */
+const ACCIDENTS = 8;
 
 export function comesBack(code: number): boolean {
   return COMES_BACK.has(code);
@@ -28,10 +29,16 @@ export function meaningOf(code: number): ClientErrorCode {
   return MEANING[code] ?? "CLOSED";
 }
 
-/** Full jitter over a doubling bound: `attempt` counts from 0; the first two come within 250 ms, none after 30 s. */
-export function backoffMs(attempt: number, random: () => number): number {
-  if (attempt < QUICK_ATTEMPTS) return random() * QUICK_MS;
-  return random() * Math.min(CAP_MS, FIRST_MS * 2 ** Math.min(attempt - QUICK_ATTEMPTS, 16));
+/** Full jitter over a bound that doubles from `base_ms` to 30 s: `attempt` counts from 0. */
+export function backoffMs(attempt: number, base_ms: number, random: () => number): number {
+  return random() * Math.min(CAP_MS, base_ms * 2 ** Math.min(attempt, 16));
+}
+
+export interface ReconnectOptions {
+  readonly delay_ms: number;
+  /** 0: no end. */
+  readonly max_attempts: number;
+  readonly random: () => number;
 }
 
 /** When to try again, over the life of a client. Times are milliseconds of one clock. */
@@ -39,27 +46,50 @@ export interface Reconnect {
   connected(now: number): void;
   /** The connection was lost. `restart`: the gateway said that it is restarting, so it will be back soon. */
   lost(now: number, restart: boolean): void;
-  /** Milliseconds until the next attempt; counts it. */
-  next(now: number): number;
+  /** Milliseconds until the next attempt, which it counts; null: there have been enough. */
+  next(now: number): number | null;
+  /** Everything that failed so far may be different now. */
+  renew(): void;
 }
 
-export function createReconnect(random: () => number): Reconnect {
-  let attempt = 0;
+export function createReconnect({ delay_ms, max_attempts, random }: ReconnectOptions): Reconnect {
+  /** Attempts since the last success. */
+  let failures = 0;
+  /** Attempts that come quickly. */
+  let quick = 0;
+  /** Steps of the back-off. */
+  let step = 0;
+  let accidents = 0;
   let since: number | null = null;
   let restart_until = 0;
   return {
     connected(now) {
       since = now;
       restart_until = 0;
+      failures = 0;
     },
     lost(now, restart) {
-      if (since !== null && now - since >= STEADY_MS) attempt = 0;
-      since = null;
       if (restart) restart_until = now + RESTART_WINDOW_MS;
+      if (since === null) return;
+      accidents = now - since >= STEADY_MS ? 0 : accidents + 1;
+      since = null;
+      // A gateway that takes connections and drops them is not to be asked eight times a second for ever.
+      if (accidents > ACCIDENTS) return;
+      quick = QUICK_ATTEMPTS;
+      step = 0;
     },
     next(now) {
       if (now < restart_until) return RESTART_STEP_MS * (0.5 + random());
-      return backoffMs(attempt++, random);
+      if (max_attempts > 0 && ++failures > max_attempts) return null;
+      if (quick > 0) {
+        quick--;
+        return random() * QUICK_MS;
+      }
+      return backoffMs(step++, delay_ms, random);
+    },
+    renew() {
+      failures = 0;
+      step = 0;
     },
   };
 }

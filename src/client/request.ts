@@ -4,18 +4,16 @@ import type { Outbox } from "./outbox.ts";
 export interface RequestOptions {
   /** Stops waiting; the gateway may still do what was asked. */
   readonly signal?: AbortSignal;
-  /** Default 75,000; 0: wait for ever, through reconnects. */
+  /** Default: the client's request_timeout; 0: for ever, through reconnects. */
   readonly timeout_ms?: number;
 }
-
-const TIMEOUT_MS = 75_000;
 
 /** A request as a promise. @throws ClientError the gateway's answer, CLOSED, TIMEOUT, ABORTED */
 export function ask(
   outbox: Outbox,
   method: string,
   params: Record<string, unknown>,
-  { signal, timeout_ms = TIMEOUT_MS }: RequestOptions,
+  { signal, timeout_ms }: RequestOptions & { readonly timeout_ms: number },
 ): Promise<unknown> {
   if (signal?.aborted === true) return Promise.reject(abortedError());
   return new Promise((resolve, reject) => {

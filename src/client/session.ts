@@ -75,6 +75,7 @@ interface SessionDeps {
 }
 
 const OLDER = 50;
+const AGAIN_MS = 500;
 /** The gateway did nothing, or what it did it will not do again. */
 const SEND_AGAIN: ReadonlySet<string> = new Set(["UNAVAILABLE", "RATE_LIMITED", "CLOSED"]);
 
@@ -109,6 +110,12 @@ export class FollowedSession implements ClientSession {
       else if (error instanceof ClientError) state.failed(idempotency_key, error);
       throw error;
     }
+  }
+
+  /** Whether there is a connection. What had to end without one goes on. */
+  online(online: boolean): void {
+    this.state.online(online);
+    if (online) this.#feed.open();
   }
 
   events(options: EventsOptions = {}): AsyncGenerator<SessionEvent, void, undefined> {
@@ -168,7 +175,7 @@ export class FollowedSession implements ClientSession {
       } catch (error) {
         const again = error instanceof ClientError && error.retryable && SEND_AGAIN.has(error.code);
         if (!again || this.#deps.isOver()) throw error;
-        await pause(error.retry_after_ms ?? backoffMs(attempt, this.#deps.random), options.signal);
+        await pause(error.retry_after_ms ?? backoffMs(attempt, AGAIN_MS, this.#deps.random), options.signal);
       }
     }
   }

@@ -22,6 +22,7 @@ export interface SessionSnapshot {
   /**
    * "idle": nobody follows it. "loading": nothing is known yet. "catching_up": what came meanwhile is being read. "live".
    * "offline": there is no connection. "absent": there is no such session (yet). "ended": `error` says why.
+   * With "offline" an error is why the client has given up.
    */
   readonly status: "idle" | "loading" | "catching_up" | "live" | "offline" | "absent" | "ended";
   readonly session: Readonly<Session> | null;
@@ -154,6 +155,10 @@ export class FoldedState implements SessionState {
     this.#tell();
   }
 
+  get over(): boolean {
+    return this.#status === "ended";
+  }
+
   followed(followed: boolean): void {
     if (followed) this.#status = this.cursor === null ? "loading" : "catching_up";
     else if (this.#status !== "ended" && this.#status !== "absent") this.#status = "idle";
@@ -195,9 +200,10 @@ export class FoldedState implements SessionState {
     this.#tell();
   }
 
-  ended(error: ClientError): void {
+  /** `over`: of the session itself, for good. */
+  ended(error: ClientError, over: boolean): void {
     const absent = error.code === "NOT_FOUND";
-    this.#status = absent ? "absent" : "ended";
+    this.#status = absent ? "absent" : over ? "ended" : "catching_up";
     this.#error = absent ? null : error;
     this.#tell();
   }

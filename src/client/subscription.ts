@@ -48,6 +48,9 @@ export interface FollowDeps {
   readonly removed: (follow: Follow) => void;
 }
 
+const AGAIN_MS = 125;
+/** Names of the last event of a run. */
+export const RUN_END = /^run\.(completed|failed|aborted|interrupted)$/;
 const FOR_GOOD: ReadonlySet<string> = new Set(["revoked", "deleted"]);
 
 /** A subscription's cursor through drops, gaps and resets. Fed every frame of its session. */
@@ -58,6 +61,8 @@ export class Follow implements Subscription {
   cursor: Cursor | null = null;
   readonly #deps: FollowDeps;
   readonly #handlers: SubscriptionHandlers;
+  /** Runs that have not ended, as far as was heard. */
+  readonly #active = new Set<string>();
   #catch_up: "auto" | "log" | undefined;
   /** A start without an epoch, until the first answer. */
   #start: number | undefined;
@@ -95,6 +100,16 @@ export class Follow implements Subscription {
     else this.#subscribe();
   }
 
+  /** Whether there is more to come. */
+  get active(): boolean {
+    return this.#active.size > 0;
+  }
+
+  #note(run_id: string, ended: boolean): void {
+    if (ended) this.#active.delete(run_id);
+    else this.#active.add(run_id);
+  }
+
   /** The connection is gone. */
   suspend(): void {
     if (this.#state === "ended") return;
@@ -112,6 +127,7 @@ export class Follow implements Subscription {
     if (seq <= this.cursor.seq) return;
     this.cursor = { epoch, seq };
     this.#fruitless = 0;
+    if (frame.run_id !== undefined) this.#note(frame.run_id, RUN_END.test(frame.event));
     this.#handlers.event?.(frame);
   }
 
@@ -191,7 +207,13 @@ export class Follow implements Subscription {
     this.#behind_at = null;
     this.#start = undefined;
     this.cursor = { epoch: opening.epoch, seq: opening.from };
-    this.name = opening.snapshot?.session.session_id ?? this.name;
+    if (opening.snapshot !== undefined) {
+      this.name = opening.snapshot.session.session_id;
+      this.#active.clear();
+      for (const { run_id, status } of opening.snapshot.runs) {
+        this.#note(run_id, status !== "queued" && status !== "running");
+      }
+    }
     this.#handlers.opened?.(opening);
   }
 
@@ -212,7 +234,8 @@ export class Follow implements Subscription {
   #again(wait_ms?: number): void {
     this.#halt();
     this.#state = "opening";
-    const wait = wait_ms ?? (this.#fruitless === 0 ? 0 : backoffMs(this.#fruitless, this.#deps.random));
+    const wait =
+      wait_ms ?? (this.#fruitless === 0 ? 0 : backoffMs(this.#fruitless, AGAIN_MS, this.#deps.random));
     this.#fruitless++;
     if (wait === 0) return this.open();
     this.#timer = setTimeout(() => this.open(), wait);

@@ -4,7 +4,7 @@
  */
 export { createClient } from "../client/client.ts";
 export type { Client } from "../client/client.ts";
-export type { ClientState } from "../client/connection.ts";
+export type { ClientState, ConnectOptions } from "../client/connection.ts";
 export { deviceOf } from "../client/device.ts";
 export type { DeviceCredential, Pairing } from "../client/device.ts";
 export { ClientError } from "../client/error.ts";
@@ -14,7 +14,7 @@ export type { Change, FoldedMessage, FoldedRun } from "../client/change.ts";
 export { createTranscript } from "../client/fold.ts";
 export type { Transcript } from "../client/fold.ts";
 export type { Hello, MethodName, Methods, Opening, ParamsFor, ResultFor } from "../client/methods.ts";
-export type { ClientOptions } from "../client/options.ts";
+export type { ClientOptions, SocketLike } from "../client/options.ts";
 export type { EventsOptions } from "../client/reader.ts";
 export type { RequestOptions } from "../client/request.ts";
 export type { ClientSession, SendOptions, Sent } from "../client/session.ts";

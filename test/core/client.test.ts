@@ -132,10 +132,35 @@ describe("coming back", () => {
     expect(attempts).toBe(4);
   });
 
-  test("the wait: full jitter, quick twice, at most 30 s", () => {
-    const longest = [0, 1, 2, 3, 4, 20, 1_000].map((attempt) => backoffMs(attempt, () => 1));
-    expect(longest).toEqual([250, 250, 500, 1_000, 2_000, 30_000, 30_000]);
-    expect(backoffMs(9, () => 0)).toBe(0);
+  const policy = { delay_ms: 5_000, max_attempts: 0, random: () => 1 };
+
+  test("the wait: full jitter, at most 30 s", () => {
+    const longest = [0, 1, 2, 3, 20, 1_000].map((attempt) => backoffMs(attempt, 5_000, () => 1));
+    expect(longest).toEqual([5_000, 10_000, 20_000, 30_000, 30_000, 30_000]);
+    expect(backoffMs(9, 5_000, () => 0)).toBe(0);
+  });
+
+  test("quick twice after an open connection was lost, and not before there was one", () => {
+    const reconnect = createReconnect(policy);
+    expect([reconnect.next(0), reconnect.next(0)]).toEqual([5_000, 10_000]);
+    reconnect.connected(0);
+    reconnect.lost(2_000, false);
+    const waits = [1, 2, 3, 4, 5, 6].map(() => reconnect.next(2_000));
+    expect(waits).toEqual([250, 250, 5_000, 10_000, 20_000, 30_000]);
+  });
+
+  test("an end after so many attempts, counted anew by a success and by a network that is back", () => {
+    const reconnect = createReconnect({ ...policy, max_attempts: 3 });
+    const all = (): (number | null)[] => [1, 2, 3, 4].map(() => reconnect.next(100_000));
+    expect(all()).toEqual([5_000, 10_000, 20_000, null]);
+    reconnect.renew();
+    expect(all()).toEqual([5_000, 10_000, 20_000, null]);
+    reconnect.connected(0);
+    reconnect.lost(100_000, false);
+    expect(all()).toEqual([250, 250, 5_000, null]);
+    reconnect.connected(100_000);
+    reconnect.lost(100_000, true);
+    expect(all()).not.toContain(null);
   });
 
   test("after a restart: every 250 to 750 ms for 30 s, then the usual wait", () => {
@@ -143,7 +168,7 @@ describe("coming back", () => {
       [0, 250],
       [1, 750],
     ] as const) {
-      const reconnect = createReconnect(() => random);
+      const reconnect = createReconnect({ ...policy, random: () => random });
       reconnect.connected(0);
       reconnect.lost(5_000, true);
       expect(reconnect.next(5_000)).toBe(wait);
@@ -153,23 +178,14 @@ describe("coming back", () => {
     }
   });
 
-  test("a connection that held a second starts the count again; one that did not goes on", () => {
-    const reconnect = createReconnect(() => 1);
-    const waits: number[] = [];
-    for (const held of [10, 10, 10, 10, 1_000]) {
+  test("connections that break at once are accidents, until there were many", () => {
+    const reconnect = createReconnect(policy);
+    const waits = Array.from({ length: 13 }, (_, i) => {
       reconnect.connected(0);
-      reconnect.lost(held, false);
-      waits.push(reconnect.next(held));
-    }
-    expect(waits).toEqual([250, 250, 500, 1_000, 250]);
-  });
-
-  test("a peer that falls silent is given up after two and a half heartbeats", async () => {
-    await stub.stop();
-    stub = startStub({ heartbeat_interval: 0.01 });
-    const client = make();
-    await client.connect();
-    await until("another connection", () => stub.peers.length > 1);
+      reconnect.lost(i < 12 ? 10 : 1_000, false);
+      return reconnect.next(0);
+    });
+    expect(waits).toEqual([...Array.from({ length: 9 }, () => 250), 5_000, 10_000, 20_000, 250]);
   });
 
   test("disconnect is final and fails what was not answered", async () => {

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import type { Client, ClientSession, SessionEvent } from "../../src/package/client.ts";
 import { ClientError, createClient } from "../../src/package/client.ts";
 import type { CutProxy } from "../support/cut-proxy.ts";
@@ -32,23 +32,37 @@ afterAll(async () => {
 /** Bun's own way to end a socket as a broken line does. */
 type Cuttable = WebSocket & { terminate(): void };
 
-async function connect(): Promise<{ client: Client; cut(): void }> {
-  let socket: Cuttable | null = null;
+const TRANSPORTS = ["websocket", "sse"] as const;
+type Transport = (typeof TRANSPORTS)[number];
+
+async function connect(transport: Transport): Promise<{ client: Client; cut(): void }> {
+  const sockets = new Set<Cuttable>();
+  let line = new AbortController();
   const Kept = class extends WebSocket {
     constructor(...args: ConstructorParameters<typeof WebSocket>) {
       super(...args);
-      socket = this as unknown as Cuttable;
+      sockets.add(this as unknown as Cuttable);
     }
   } as typeof WebSocket;
   const client = createClient({
     url: `http://${proxy.address}`,
     auth_token: gateway.token,
     random: () => 0.1,
+    reconnect_delay: 0.5,
+    transport,
     WebSocket: Kept,
+    fetch: (url, init) =>
+      fetch(url, { ...init, signal: AbortSignal.any([line.signal, ...(init.signal ? [init.signal] : [])]) }),
   });
   clients.push(client);
   await client.connect();
-  return { client, cut: () => socket?.terminate() };
+  const cut = (): void => {
+    for (const socket of sockets) socket.terminate();
+    sockets.clear();
+    line.abort();
+    line = new AbortController();
+  };
+  return { client, cut };
 }
 
 const fresh = (): string => `s${++sessions}`;
@@ -63,169 +77,175 @@ async function answerTo(session: ClientSession, message: string): Promise<string
   return text;
 }
 
-test("an answer is read as events, from what was sent to the end of its run", async () => {
-  const { client } = await connect();
-  const session = client.session(fresh());
-  expect(await answerTo(session, "/long 20")).toBe(counted(20));
-  expect(await answerTo(session, "/long 7")).toBe(counted(7));
-  expect((await session.messages({ limit: 2 })).messages.map(({ content }) => content)).toEqual([
-    "/long 7",
-    counted(7),
-  ]);
-});
-
-test("a session that is not there yet is absent, and live with its first message", async () => {
-  const { client } = await connect();
-  const session = client.session();
-  const seen: string[] = [];
-  session.state.subscribe(() => void seen.push(session.state.getSnapshot().status));
-  await session.state.until(({ status }) => status === "absent");
-  await session.send("/long 3");
-  const { messages, runs } = await session.state.until((now) => now.runs[0]?.status === "completed");
-  expect(messages.map(({ role, content }) => [role, content])).toEqual([
-    ["user", "/long 3"],
-    ["assistant", "1 2 3"],
-  ]);
-  expect(runs).toHaveLength(1);
-  expect(client.session(session.session_id)).toBe(session);
-});
-
-test("what did not change is the same object in the next snapshot", async () => {
-  const { client } = await connect();
-  const session = client.session(fresh());
-  await answerTo(session, "/long 3");
-  const snapshots = new Set([await session.state.until(({ status }) => status === "live")]);
-  session.state.subscribe(() => snapshots.add(session.state.getSnapshot()));
-  expect(session.state.getSnapshot()).toBe(session.state.getSnapshot());
-  await answerTo(session, "/long 40");
-  const [before, ...all] = [...snapshots];
-  const after = all.at(-1)!;
-  expect(after.messages).toHaveLength(4);
-  for (const each of all) {
-    expect(each.messages[0]).toBe(before!.messages[0]);
-    expect(each.messages[1]).toBe(before!.messages[1]);
-  }
-  const lengths = all.map(({ messages }) => messages[3]?.content.length ?? 0);
-  expect(lengths).toEqual(lengths.toSorted((a, b) => a - b));
-  expect(new Set(lengths).size).toBeGreaterThan(3);
-});
-
-test("a message that was typed offline is sent once, and is shown as pending until it is in the log", async () => {
-  const { client, cut } = await connect();
-  const session = client.session(fresh());
-  await answerTo(session, "/long 2");
-  await session.state.until(({ status }) => status === "live");
-  session.state.subscribe(() => undefined);
-  held = true;
-  cut();
-  await session.state.until(({ status }) => status === "offline");
-  const sent = session.send("/long 5", { idempotency_key: "typed" });
-  const { pending } = session.state.getSnapshot();
-  expect(pending).toMatchObject([{ idempotency_key: "typed", message: "/long 5", status: "waiting" }]);
-  held = false;
-  await sent;
-  const now = await session.state.until(({ runs }) => runs.length === 2 && runs[1]?.status === "completed");
-  expect(now.pending).toEqual([]);
-  expect(now.messages.map(({ content }) => content)).toEqual(["/long 2", "1 2", "/long 5", counted(5)]);
-});
-
-test("the answer to a message is lost with the connection: it is sent again and taken once", async () => {
-  const { client, cut } = await connect();
-  const session = client.session(fresh());
-  for (let i = 0; i < 5; i++) {
-    const sending = session.send(`message ${i}`);
-    cut();
-    await sending;
-  }
-  const { messages } = await session.messages({ limit: 100 });
-  const asked = messages.filter(({ role }) => role === "user").map(({ content }) => content);
-  expect(asked).toEqual(Array.from({ length: 5 }, (_, i) => `message ${i}`));
-});
-
-test("a message can be taken back while it waits; one that is refused says why", async () => {
-  const { client, cut } = await connect();
-  const session = client.session(fresh());
-  held = true;
-  cut();
-  const controller = new AbortController();
-  const sending = session.send("never mind", { signal: controller.signal }).catch((error: unknown) => error);
-  controller.abort();
-  expect(await sending).toMatchObject({ code: "ABORTED" });
-  expect(session.state.getSnapshot().pending).toEqual([]);
-  held = false;
-  const refused = await session.send("hi", { model: "no/such" }).catch((error: unknown) => error);
-  expect(refused).toBeInstanceOf(ClientError);
-  const [failed] = session.state.getSnapshot().pending;
-  expect(failed).toMatchObject({ status: "failed", message: "hi", error: refused });
-  session.state.dismiss(failed!.idempotency_key);
-  expect(session.state.getSnapshot().pending).toEqual([]);
-});
-
-test("every reader has every event once, wherever it begins and however often the line breaks", async () => {
-  const { client, cut } = await connect();
-  const session = client.session(fresh());
-  const sent = await session.send("/long 400");
-  const read = async (after?: { epoch: string; seq: number }): Promise<SessionEvent[]> => {
-    const seen: SessionEvent[] = [];
-    for await (const event of session.events({ ...(after && { after }), until: sent.run_id }))
-      seen.push(event);
-    return seen;
-  };
-  const readers = [read(sent), read({ epoch: sent.epoch, seq: 0 }), read()];
-  const cuts = setInterval(cut, 60);
-  await until("some of it", () => (session.state.getSnapshot().cursor?.seq ?? 0) > 10);
-  readers.push(read(sent), read());
-  const all = await Promise.all(readers).finally(() => clearInterval(cuts));
-  const end = all[0]!.at(-1)!.seq;
-  for (const [index, from] of [sent.seq, 0].entries()) {
-    expect(all[index]!.map(({ seq }) => seq)).toEqual(
-      Array.from({ length: end - from }, (_, i) => from + 1 + i),
-    );
-  }
-  expect(all[3]!.map(({ seq }) => seq)).toEqual(all[0]!.map(({ seq }) => seq));
-  for (const seen of [all[2]!, all[4]!]) {
-    expect(seen[0]!.event).toBe("session.snapshot");
-    const from = seen[0]!.seq;
-    expect(seen.map(({ seq }) => seq)).toEqual(Array.from({ length: end - from + 1 }, (_, i) => from + i));
-  }
-});
-
-test("a loop is left by break, by its signal, and at the end of the session", async () => {
-  const { client } = await connect();
-  const session = client.session(fresh());
-  await answerTo(session, "/long 2");
-  for await (const { event } of session.events()) {
-    expect(event).toBe("session.snapshot");
-    break;
-  }
-  const controller = new AbortController();
-  const aborted = (async () => {
-    for await (const _ of session.events({ signal: controller.signal })) controller.abort();
-  })().catch((error: unknown) => error);
-  expect(await aborted).toMatchObject({ code: "ABORTED" });
-  const ended = (async () => {
-    for await (const { event } of session.events())
-      if (event === "session.snapshot")
-        void client.request("session.delete", { session_id: session.session_id });
-  })().catch((error: unknown) => error);
-  expect(await ended).toMatchObject({ code: "GONE" });
-  await expect(session.state.until(({ status }) => status === "live")).rejects.toMatchObject({
-    code: "GONE",
+describe.each(TRANSPORTS)("over %s", (transport) => {
+  test("an answer is read as events, from what was sent to the end of its run", async () => {
+    const { client } = await connect(transport);
+    const session = client.session(fresh());
+    expect(await answerTo(session, "/long 20")).toBe(counted(20));
+    expect(await answerTo(session, "/long 7")).toBe(counted(7));
+    expect((await session.messages({ limit: 2 })).messages.map(({ content }) => content)).toEqual([
+      "/long 7",
+      counted(7),
+    ]);
   });
-});
 
-test("older messages are brought into the state one page after the other", async () => {
-  const { client } = await connect();
-  const session = client.session(fresh());
-  await client.request("session.create", { session_id: session.session_id });
-  for (let i = 0; i < 75; i++) {
-    await client.request("chat.inject", { session_id: session.session_id, role: "user", content: `m${i}` });
-  }
-  const opened = await session.state.until(({ status }) => status === "live");
-  expect([opened.messages.length, opened.has_more]).toEqual([20, true]);
-  await session.loadOlder({ limit: 30 });
-  await session.loadOlder({ limit: 30 });
-  const { messages, has_more } = session.state.getSnapshot();
-  expect(messages.map(({ content }) => content)).toEqual(Array.from({ length: 75 }, (_, i) => `m${i}`));
-  expect(has_more).toBe(false);
+  test("a session that is not there yet is absent, and live with its first message", async () => {
+    const { client } = await connect(transport);
+    const session = client.session();
+    const seen: string[] = [];
+    session.state.subscribe(() => void seen.push(session.state.getSnapshot().status));
+    await session.state.until(({ status }) => status === "absent");
+    await session.send("/long 3");
+    const { messages, runs } = await session.state.until((now) => now.runs[0]?.status === "completed");
+    expect(messages.map(({ role, content }) => [role, content])).toEqual([
+      ["user", "/long 3"],
+      ["assistant", "1 2 3"],
+    ]);
+    expect(runs).toHaveLength(1);
+    expect(client.session(session.session_id)).toBe(session);
+  });
+
+  test("what did not change is the same object in the next snapshot", async () => {
+    const { client } = await connect(transport);
+    const session = client.session(fresh());
+    await answerTo(session, "/long 3");
+    const snapshots = new Set([await session.state.until(({ status }) => status === "live")]);
+    session.state.subscribe(() => snapshots.add(session.state.getSnapshot()));
+    expect(session.state.getSnapshot()).toBe(session.state.getSnapshot());
+    await answerTo(session, "/long 40");
+    const [before, ...all] = [...snapshots];
+    const after = all.at(-1)!;
+    expect(after.messages).toHaveLength(4);
+    for (const each of all) {
+      expect(each.messages[0]).toBe(before!.messages[0]);
+      expect(each.messages[1]).toBe(before!.messages[1]);
+    }
+    const lengths = all.map(({ messages }) => messages[3]?.content.length ?? 0);
+    expect(lengths).toEqual(lengths.toSorted((a, b) => a - b));
+    expect(new Set(lengths).size).toBeGreaterThan(3);
+  });
+
+  test("a message that was typed offline is sent once, and is shown as pending until it is in the log", async () => {
+    const { client, cut } = await connect(transport);
+    const session = client.session(fresh());
+    await answerTo(session, "/long 2");
+    await session.state.until(({ status }) => status === "live");
+    session.state.subscribe(() => undefined);
+    held = true;
+    cut();
+    await session.state.until(({ status }) => status === "offline");
+    const sent = session.send("/long 5", { idempotency_key: `typed ${transport}` });
+    const { pending } = session.state.getSnapshot();
+    expect(pending).toMatchObject([
+      { idempotency_key: `typed ${transport}`, message: "/long 5", status: "waiting" },
+    ]);
+    held = false;
+    await sent;
+    const now = await session.state.until(({ runs }) => runs.length === 2 && runs[1]?.status === "completed");
+    expect(now.pending).toEqual([]);
+    expect(now.messages.map(({ content }) => content)).toEqual(["/long 2", "1 2", "/long 5", counted(5)]);
+  });
+
+  test("the answer to a message is lost with the connection: it is sent again and taken once", async () => {
+    const { client, cut } = await connect(transport);
+    const session = client.session(fresh());
+    for (let i = 0; i < 5; i++) {
+      const sending = session.send(`message ${i}`);
+      cut();
+      await sending;
+    }
+    const { messages } = await session.messages({ limit: 100 });
+    const asked = messages.filter(({ role }) => role === "user").map(({ content }) => content);
+    expect(asked).toEqual(Array.from({ length: 5 }, (_, i) => `message ${i}`));
+  });
+
+  test("a message can be taken back while it waits; one that is refused says why", async () => {
+    const { client, cut } = await connect(transport);
+    const session = client.session(fresh());
+    held = true;
+    cut();
+    const controller = new AbortController();
+    const sending = session
+      .send("never mind", { signal: controller.signal })
+      .catch((error: unknown) => error);
+    controller.abort();
+    expect(await sending).toMatchObject({ code: "ABORTED" });
+    expect(session.state.getSnapshot().pending).toEqual([]);
+    held = false;
+    const refused = await session.send("hi", { model: "no/such" }).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(ClientError);
+    const [failed] = session.state.getSnapshot().pending;
+    expect(failed).toMatchObject({ status: "failed", message: "hi", error: refused });
+    session.state.dismiss(failed!.idempotency_key);
+    expect(session.state.getSnapshot().pending).toEqual([]);
+  });
+
+  test("every reader has every event once, wherever it begins and however often the line breaks", async () => {
+    const { client, cut } = await connect(transport);
+    const session = client.session(fresh());
+    const sent = await session.send("/long 400");
+    const read = async (after?: { epoch: string; seq: number }): Promise<SessionEvent[]> => {
+      const seen: SessionEvent[] = [];
+      for await (const event of session.events({ ...(after && { after }), until: sent.run_id }))
+        seen.push(event);
+      return seen;
+    };
+    const readers = [read(sent), read({ epoch: sent.epoch, seq: 0 }), read()];
+    const cuts = setInterval(cut, 60);
+    await until("some of it", () => (session.state.getSnapshot().cursor?.seq ?? 0) > 10);
+    readers.push(read(sent), read());
+    const all = await Promise.all(readers).finally(() => clearInterval(cuts));
+    const end = all[0]!.at(-1)!.seq;
+    for (const [index, from] of [sent.seq, 0].entries()) {
+      expect(all[index]!.map(({ seq }) => seq)).toEqual(
+        Array.from({ length: end - from }, (_, i) => from + 1 + i),
+      );
+    }
+    expect(all[3]!.map(({ seq }) => seq)).toEqual(all[0]!.map(({ seq }) => seq));
+    for (const seen of [all[2]!, all[4]!]) {
+      expect(seen[0]!.event).toBe("session.snapshot");
+      const from = seen[0]!.seq;
+      expect(seen.map(({ seq }) => seq)).toEqual(Array.from({ length: end - from + 1 }, (_, i) => from + i));
+    }
+  });
+
+  test("a loop is left by break, by its signal, and at the end of the session", async () => {
+    const { client } = await connect(transport);
+    const session = client.session(fresh());
+    await answerTo(session, "/long 2");
+    for await (const { event } of session.events()) {
+      expect(event).toBe("session.snapshot");
+      break;
+    }
+    const controller = new AbortController();
+    const aborted = (async () => {
+      for await (const _ of session.events({ signal: controller.signal })) controller.abort();
+    })().catch((error: unknown) => error);
+    expect(await aborted).toMatchObject({ code: "ABORTED" });
+    const ended = (async () => {
+      for await (const { event } of session.events())
+        if (event === "session.snapshot")
+          void client.request("session.delete", { session_id: session.session_id });
+    })().catch((error: unknown) => error);
+    expect(await ended).toMatchObject({ code: "GONE" });
+    await expect(session.state.until(({ status }) => status === "live")).rejects.toMatchObject({
+      code: "GONE",
+    });
+  });
+
+  test("older messages are brought into the state one page after the other", async () => {
+    const { client } = await connect(transport);
+    const session = client.session(fresh());
+    await client.request("session.create", { session_id: session.session_id });
+    for (let i = 0; i < 75; i++) {
+      await client.request("chat.inject", { session_id: session.session_id, role: "user", content: `m${i}` });
+    }
+    const opened = await session.state.until(({ status }) => status === "live");
+    expect([opened.messages.length, opened.has_more]).toEqual([20, true]);
+    await session.loadOlder({ limit: 30 });
+    await session.loadOlder({ limit: 30 });
+    const { messages, has_more } = session.state.getSnapshot();
+    expect(messages.map(({ content }) => content)).toEqual(Array.from({ length: 75 }, (_, i) => `m${i}`));
+    expect(has_more).toBe(false);
+  });
 });

@@ -1,0 +1,174 @@
+import type { ErrorBody } from "../protocol/errors.ts";
+import type { Challenge } from "./device.ts";
+import { ClientError, toClientError } from "./error.ts";
+import type { Hello, ResultFor } from "./methods.ts";
+import type { FetchLike } from "./options.ts";
+
+export interface RestOptions {
+  /** Where the paths begin, without a slash at the end. */
+  readonly base: string;
+  readonly fetch: FetchLike;
+  /** What `connect` would be told. */
+  readonly greeting: Record<string, unknown> & { readonly client_id: string };
+  /** As in `connect`; null: no device. */
+  readonly prove: ((challenge: Challenge) => Promise<Record<string, unknown>>) | null;
+}
+
+interface Login {
+  /** Null: this peer needs none. */
+  readonly token: string | null;
+  readonly auth: Hello["auth_info"];
+}
+
+/** A challenge can be signed for so long. */
+const CHALLENGE_MS = 30_000;
+/** What of the greeting a login takes, too. */
+const SAID = ["auth_token", "password", "client_id", "client_name", "platform"];
+
+/** The way in over HTTP: one login for all requests, until it has ended. */
+export class RestAccess {
+  readonly #options: RestOptions;
+  #login: Login | null = null;
+  #features: Hello["features"] | null = null;
+
+  constructor(options: RestOptions) {
+    this.#options = options;
+  }
+
+  /** @throws ClientError the gateway's refusal; UNREACHABLE: it was not the gateway who answered, or nobody */
+  async open(signal: AbortSignal): Promise<Hello> {
+    this.#login ??= await this.#logIn(signal);
+    const { auth } = this.#login;
+    const { capabilities, ...server } = await this.call("system.info", {}, signal);
+    this.#features ??= await this.#describe(signal);
+    return {
+      server_info: { ...server, node_id: "", connection_id: "" },
+      capabilities,
+      features: this.#features,
+      policy: {},
+      auth_info: auth,
+    };
+  }
+
+  /** One method. @throws ClientError as open */
+  call<M extends string>(method: M, params: object, signal: AbortSignal): Promise<ResultFor<M>> {
+    const path = `/api/v1/rpc/${encodeURIComponent(method)}`;
+    return this.#ask("POST", path, params, signal) as Promise<ResultFor<M>>;
+  }
+
+  /** The events of a session after a cursor, or from a snapshot. @throws ClientError as open */
+  async events(
+    { session_id, epoch, after, catch_up }: Record<string, unknown>,
+    signal: AbortSignal,
+  ): Promise<ReadableStream<Uint8Array>> {
+    const query = new URLSearchParams();
+    if (after !== undefined) {
+      const known = epoch ?? (await this.call("session.get", { session_id }, signal)).epoch;
+      query.set("after", `${known as string}.${after as number}`);
+    }
+    if (catch_up !== undefined) query.set("catch_up", catch_up as string);
+    const path = `/api/v1/sessions/${encodeURIComponent(session_id as string)}/events?${query}`;
+    const response = await this.#fetch("GET", path, undefined, signal);
+    if (!response.ok || response.body === null) throw await refusalOf(response);
+    return response.body;
+  }
+
+  /** The login has ended; the next open() makes another. */
+  forget(): void {
+    this.#login = null;
+  }
+
+  /** Gives a login back that was made here. */
+  async close(): Promise<void> {
+    const given = this.#options.greeting["session_token"] !== undefined;
+    const token = this.#login?.token ?? null;
+    const path = "/api/v1/auth_sessions/current";
+    const request = token === null || given ? null : this.#fetch("DELETE", path, undefined, null);
+    this.#login = null;
+    // Where it does not arrive, the login ends by itself.
+    await request?.catch(() => undefined);
+  }
+
+  async #logIn(signal: AbortSignal): Promise<Login> {
+    const { greeting, prove } = this.#options;
+    const token = greeting["session_token"];
+    if (typeof token === "string") {
+      this.#login = { token, auth: { user: "", method: "auth_session", scopes: [] } };
+      const { user = "", scopes = [] } = await this.call(
+        "auth_session.validate",
+        { session_token: token },
+        signal,
+      );
+      return { token, auth: { user, method: "auth_session", scopes } };
+    }
+    const said: Record<string, unknown> = {};
+    for (const name of SAID) if (greeting[name] !== undefined) said[name] = greeting[name];
+    if (prove !== null) {
+      const { nonce, server_id, expires_at } = (await this.#ask(
+        "POST",
+        "/api/v1/challenges",
+        {},
+        signal,
+      )) as Challenge & {
+        expires_at: number;
+      };
+      said["device"] = await prove({ nonce, server_id, ts: expires_at - CHALLENGE_MS });
+    }
+    try {
+      const made = (await this.#ask(
+        "POST",
+        "/api/v1/auth_sessions",
+        said,
+        signal,
+      )) as ResultFor<"auth_session.create">;
+      const { session_token, user, scopes, expires_at } = made;
+      return { token: session_token, auth: { user, scopes, expires_at, method: "auth_session" } };
+    } catch (error) {
+      // A peer that is known by its address needs no login, and gets none.
+      if (!(error instanceof ClientError) || error.details["kind"] !== "tailscale") throw error;
+      return { token: null, auth: { user: "", method: "tailscale", scopes: [] } };
+    }
+  }
+
+  async #describe(signal: AbortSignal): Promise<Hello["features"]> {
+    const { methods, events } = await this.call("system.describe", {}, signal);
+    return { methods: methods.map(({ name }) => name), events: events.map(({ type }) => type) };
+  }
+
+  async #ask(verb: string, path: string, body: object, signal: AbortSignal): Promise<unknown> {
+    const response = await this.#fetch(verb, path, JSON.stringify(body), signal);
+    if (!response.ok) throw await refusalOf(response);
+    return await response.json();
+  }
+
+  async #fetch(
+    verb: string,
+    path: string,
+    body: string | undefined,
+    signal: AbortSignal | null,
+  ): Promise<Response> {
+    const { base, greeting, fetch: send } = this.#options;
+    const token = this.#login?.token ?? null;
+    const headers = {
+      "x-client-id": greeting.client_id,
+      ...(body !== undefined && { "content-type": "application/json" }),
+      ...(token !== null && { authorization: `Bearer ${token}` }),
+    };
+    try {
+      return await send(base + path, { method: verb, headers, signal, ...(body !== undefined && { body }) });
+    } catch (error) {
+      throw unreachable(base, String(error));
+    }
+  }
+}
+
+function unreachable(base: string, why: string): ClientError {
+  return new ClientError("UNREACHABLE", `no gateway answers at ${base} (${why})`, { retryable: true });
+}
+
+/** The error of a gateway, or that there is none behind whoever answered. */
+async function refusalOf(response: Response): Promise<ClientError> {
+  const body = (await response.json().catch(() => null)) as { error?: ErrorBody } | null;
+  if (typeof body?.error?.code === "string") return toClientError(body.error);
+  return unreachable(new URL(response.url).origin, `status ${response.status}`);
+}

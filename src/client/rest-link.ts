@@ -1,0 +1,207 @@
+import type { EventFrame } from "../protocol/frames.ts";
+import { ClientError } from "./error.ts";
+import type { Link, LinkEvents } from "./link.ts";
+import type { Opening } from "./methods.ts";
+import type { RestAccess } from "./rest-access.ts";
+import { readStream } from "./sse.ts";
+
+interface Request {
+  readonly id: string;
+  readonly method: string;
+  readonly params: Record<string, unknown>;
+}
+
+/** A comment comes every ten seconds. */
+const QUIET_MS = 25_000;
+
+/** A link without a socket: requests over HTTP, and an event stream for every session that is followed. */
+export function openRestLink(access: RestAccess, timeout_ms: number, events: LinkEvents): Link {
+  return new RestLink(access, timeout_ms, events);
+}
+
+class RestLink implements Link {
+  readonly #access: RestAccess;
+  readonly #events: LinkEvents;
+  readonly #streams = new Map<string, SessionStream>();
+  readonly #over = new AbortController();
+  #state: "opening" | "ready" | "closed" = "opening";
+
+  constructor(access: RestAccess, timeout_ms: number, events: LinkEvents) {
+    this.#access = access;
+    this.#events = events;
+    void this.#open(timeout_ms);
+  }
+
+  send(text: string): void {
+    const request = JSON.parse(text) as Request;
+    void this.#answer(request).catch((error: unknown) => this.#failed(request.id, error));
+  }
+
+  close(code: number): void {
+    if (code === 1000) void this.#access.close();
+    this.#end(code, "", null);
+  }
+
+  async #open(timeout_ms: number): Promise<void> {
+    const late = `no answer within ${timeout_ms / 1_000} s`;
+    const timer = setTimeout(() => this.#end(1006, late, null), timeout_ms);
+    try {
+      const hello = await this.#access.open(this.#over.signal);
+      if (this.#state !== "opening") return;
+      this.#state = "ready";
+      this.#events.ready(hello);
+    } catch (error) {
+      if (isRefusal(error)) this.#access.forget();
+      this.#broken(error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #broken(error: unknown): void {
+    if (isRefusal(error)) this.#end(error.retryable ? 1013 : 4000, error.message, error);
+    else this.#end(1006, error instanceof Error ? error.message : String(error), null);
+  }
+
+  async #answer({ id, method, params }: Request): Promise<void> {
+    const session_id = String(params["session_id"]);
+    if (method === "session.subscribe") return this.#subscribe(id, session_id, params);
+    if (method === "session.unsubscribe") {
+      const stream = this.#streams.get(session_id);
+      this.#drop(session_id);
+      return this.#ok(id, { unsubscribed: stream !== undefined });
+    }
+    if (method === "heartbeat") await this.#beat();
+    return this.#ok(id, await this.#access.call(method, params, this.#over.signal));
+  }
+
+  #ok(id: string, payload: unknown): void {
+    if (this.#state === "ready") this.#events.answer({ type: "res", id, ok: true, payload });
+  }
+
+  #failed(id: string, error: unknown): void {
+    if (this.#state !== "ready") return;
+    if (!isRefusal(error)) return this.#broken(error);
+    const { code, message, details, retryable, retry_after_ms } = error;
+    // The login has ended; where the credential is still good there will be another.
+    if (code === "UNAUTHORIZED") return this.#expired();
+    const body = { code, status: 0, message, details, retryable };
+    this.#events.answer({
+      type: "res",
+      id,
+      ok: false,
+      error: { ...body, ...(retry_after_ms !== undefined && { retry_after_ms }) },
+    });
+  }
+
+  #expired(): void {
+    this.#access.forget();
+    this.#end(1006, "the login has ended", null);
+  }
+
+  async #subscribe(id: string, session_id: string, params: Record<string, unknown>): Promise<void> {
+    this.#drop(session_id);
+    const stream = new SessionStream(this.#over.signal);
+    this.#streams.set(session_id, stream);
+    const cut = (): void => {
+      if (this.#streams.get(session_id) !== stream || this.#state !== "ready") return;
+      this.#drop(session_id);
+      const payload = { session_id: stream.name, reason: "cut" };
+      this.#events.event({
+        type: "event",
+        event: "session.unsubscribed",
+        session_id: stream.name,
+        ts: 0,
+        payload,
+      });
+    };
+    let opened = false;
+    const heard = (frame: EventFrame): void => {
+      if (this.#streams.get(session_id) !== stream) return;
+      const opening = opened ? null : openingOf(frame);
+      if (opening === null) return this.#events.event(frame);
+      opened = true;
+      stream.name = frame.session_id ?? session_id;
+      this.#ok(id, opening);
+    };
+    const body = await this.#access.events(params, stream.signal).catch((error: unknown) => {
+      // Another one took its place meanwhile.
+      if (stream.signal.aborted) return null;
+      this.#drop(session_id);
+      throw error;
+    });
+    if (body === null) return;
+    void stream.read(body, heard).then(cut, cut);
+  }
+
+  /** What a gateway says by itself on a socket: how far the sessions are. A stream that stands still is found out by it. */
+  async #beat(): Promise<void> {
+    const heads: Record<string, [string, number]> = {};
+    for (const [session_id, { name }] of this.#streams) {
+      const { epoch, head } = await this.#access.call("session.get", { session_id }, this.#over.signal);
+      heads[name] = [epoch, head];
+    }
+    if (this.#state !== "ready") return;
+    this.#events.event({
+      type: "event",
+      event: "heartbeat",
+      ts: Date.now(),
+      payload: { ts: Date.now(), heads },
+    });
+  }
+
+  #drop(session_id: string): void {
+    this.#streams.get(session_id)?.close();
+    this.#streams.delete(session_id);
+  }
+
+  #end(code: number, reason: string, refusal: ClientError | null): void {
+    if (this.#state === "closed") return;
+    const was_ready = this.#state === "ready";
+    this.#state = "closed";
+    this.#over.abort();
+    for (const session_id of this.#streams.keys()) this.#drop(session_id);
+    this.#events.closed({ code, reason, refusal, was_ready });
+  }
+}
+
+/** One event stream, until it ends or falls silent. */
+class SessionStream {
+  readonly #over = new AbortController();
+  readonly signal: AbortSignal;
+  /** How frames call the session. */
+  name = "";
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(link: AbortSignal) {
+    this.signal = this.#over.signal;
+    if (link.aborted) this.close();
+  }
+
+  async read(body: ReadableStream<Uint8Array>, heard: (frame: EventFrame) => void): Promise<void> {
+    const alive = (): void => {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.close(), QUIET_MS);
+    };
+    alive();
+    await readStream(body, (frame) => (frame === null ? alive() : heard(frame))).finally(() => this.close());
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#over.abort();
+  }
+}
+
+/** Whether it is a word of the gateway. */
+function isRefusal(error: unknown): error is ClientError {
+  return error instanceof ClientError && error.code !== "UNREACHABLE";
+}
+
+/** What a subscription answers, from the first event of a stream; null: it is another event. */
+function openingOf({ event, epoch = "", payload }: EventFrame): Opening | null {
+  const [, mode] = /^session\.(resume|snapshot|reset)d?$/.exec(event) ?? [];
+  if (mode === undefined) return null;
+  const { from, ...more } = payload as unknown as Opening & { from?: number };
+  return { ...more, mode: mode as Opening["mode"], epoch, from: from ?? more.head };
+}
