@@ -78,7 +78,18 @@ const Provider = Type.Object({
   first_token_timeout_ms: integer(120_000, "Longest wait for the first token.", [1, MINUTES_MS]),
   idle_timeout_ms: integer(120_000, "Longest silence in the middle of an answer.", [1, MINUTES_MS]),
   total_timeout_ms: integer(0, "Longest answer; 0: no bound but the run's.", [0, 24 * MINUTES_MS]),
-  max_retries: integer(2, "Attempts after the first, before the first token.", [0, 10]),
+  max_retries: integer(2, "How often a model that fails is asked again, before another one is.", [0, 10]),
+  max_concurrent: integer(0, "Answers at once; more runs wait for their turn. 0: no bound.", [0, 10_000]),
+  circuit_failures: integer(
+    5,
+    "Failures in a row after which models of other providers in `llm.fallback` are asked at once; 0: it is always asked first.",
+    [0, 1_000],
+  ),
+  circuit_secs: integer(
+    30,
+    "For how long, before one run tries it again; longer each time that fails, up to ten times as long.",
+    [1, 3_600],
+  ),
 });
 
 /** `[mcp.servers.NAME]`: a command that is started, or the address of one that runs. */
@@ -177,7 +188,12 @@ export const ConfigSchema = Type.Object({
       "Provider of runs that name none; empty: the first that can be used, else `demo`.",
     ),
     default_model: text("", "Model of runs that name none; empty: the provider's first."),
-    fallback: list("Models such as `local/qwen`, tried in this order when one fails before its first token."),
+    fallback: list("Models such as `local/qwen`, asked in this order where one fails."),
+    retry_deadline_secs: integer(
+      300,
+      "How long models have to begin an answer, all attempts and waits together; 0: no bound but the run's.",
+      [0, MONTH_SECS],
+    ),
     currency: text("USD", "Of every price: one for the gateway.", { minLength: 1 }),
     providers: Type.Record(Type.String(), Provider, { default: {} }),
   }),

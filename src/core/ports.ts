@@ -66,7 +66,7 @@ export type ModelEvent =
   | { readonly type: "usage"; readonly usage: Usage }
   /** From a router, before what its provider says: who says it, as "provider/model". */
   | { readonly type: "model"; readonly model: string }
-  /** Only before the first text, reasoning or call. */
+  /** From a router: a model is asked again. What was said before counts for nothing as soon as more is said. */
   | { readonly type: "retrying"; readonly attempt: number; readonly reason: string }
   | { readonly type: "done"; readonly finish_reason: string }
   | { readonly type: "error"; readonly error: GatewayError }

@@ -73,7 +73,8 @@ export class Runner implements LaneRun {
       signal: this.#abort.signal,
       run: () => this.#run,
       onMessage: (message_id, model) => {
-        this.#run = { ...this.#run, message_id };
+        const { message_id: _before, ...run } = this.#run;
+        this.#run = message_id === undefined ? run : { ...run, message_id };
         this.#model = model;
       },
     });
@@ -198,8 +199,6 @@ export class Runner implements LaneRun {
     if (isWhole) return void (await this.#complete(turn));
     this.#deps.log.warn({ run_id: this.run_id, end: end.kind }, "a conversation could not be summed up");
     this.#turns.drop(turn, "no summary");
-    const { message_id: _dropped, ...run } = this.#run;
-    this.#run = run;
     this.#turn = null;
   }
 

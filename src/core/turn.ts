@@ -16,6 +16,8 @@ export interface TurnOptions {
   readonly signal: AbortSignal;
   /** Makes the message, once there is something to write; `model` writes it, where that is known. */
   readonly message: (model: string | undefined) => MessageWriter;
+  /** Takes back what a message has in the log. */
+  readonly discard: (writer: MessageWriter, reason: string) => void;
 }
 
 /** How a call of the model ended. */
@@ -32,15 +34,18 @@ export class Turn {
   #usage: Usage | undefined;
   #model: string | undefined;
   #bytes = 0;
+  /** Why the model is asked again, where it broke off in its answer; that stands until there is another. */
+  #broken: string | null = null;
 
   constructor(options: TurnOptions) {
     this.#options = options;
   }
 
-  /** Null: it has said nothing yet. */
+  /** Null: it has said nothing yet. One that broke off stays until the model says something again. */
   get writer(): MessageWriter | null {
     return this.#writer;
   }
+  /** Of all that was asked of models in it. */
   get usage(): Usage | undefined {
     return this.#usage;
   }
@@ -97,15 +102,17 @@ export class Turn {
       case "reasoning":
         return this.#write(event.type, event.text);
       case "tool_call":
+        this.#restart();
         this.calls.push(event.call);
         return this.#count(event.call.arguments);
       case "usage":
-        this.#usage = event.usage;
+        this.#usage = addUsage(this.#usage, event.usage);
         return null;
       case "retrying":
         this.#retrying(event.attempt, event.reason);
         return null;
       case "done":
+        this.#restart();
         return { kind: "done", finish_reason: event.finish_reason };
       case "error":
         return { kind: "failed", error: event.error };
@@ -116,6 +123,7 @@ export class Turn {
 
   #write(kind: "text" | "reasoning", text: string): TurnEnd | null {
     if (text === "") return null;
+    this.#restart();
     const over = this.#count(text);
     if (over !== null) return over;
     this.begin().push(kind, text);
@@ -138,8 +146,19 @@ export class Turn {
     const { log, clock, request } = this.#options;
     const { run_id } = request;
     this.#writer?.flush();
+    if (this.#writer !== null || this.calls.length > 0) this.#broken = reason;
     const payload = JSON.stringify({ run_id, attempt, reason });
     log.append([{ type: "run.retrying", ts: clock.now(), run_id, payload }], []);
+  }
+
+  /** The model answers again after it broke off: nothing of what it said then is left, and nothing of it was done. */
+  #restart(): void {
+    if (this.#broken === null) return;
+    if (this.#writer !== null) this.#options.discard(this.#writer, this.#broken);
+    this.#writer = null;
+    this.calls.length = 0;
+    this.#bytes = 0;
+    this.#broken = null;
   }
 }
 

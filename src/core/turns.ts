@@ -20,13 +20,15 @@ export interface TurnsOptions {
   readonly log: RunLog;
   readonly signal: AbortSignal;
   readonly run: () => EventRun;
-  /** A message of the run is begun, written by `model`. */
-  readonly onMessage: (message_id: string, model: string) => void;
+  /** Which message is the run's last one now, and the model that writes it: one that is begun, or the one before a discarded one. */
+  readonly onMessage: (message_id: string | undefined, model: string) => void;
 }
 
 /** Makes the turns of one run, and completes or drops what they wrote. */
 export class Turns {
   readonly #options: TurnsOptions;
+  /** The message before the one that was begun last. */
+  #before: string | undefined;
 
   constructor(options: TurnsOptions) {
     this.#options = options;
@@ -37,7 +39,8 @@ export class Turns {
     const { model, run_id } = run();
     const request = { model, messages, tools, session_id: session.id, run_id };
     const message = (answering = model): MessageWriter => this.#writer(role, answering);
-    return new Turn({ clock, limits, router, log, request, signal, message });
+    const discard = (writer: MessageWriter, reason: string): void => this.#drop(writer, reason);
+    return new Turn({ clock, limits, router, log, request, signal, message, discard });
   }
 
   /** Completes the turn's message, with its calls, before anything is done that it asks for. False: it is not in the log. */
@@ -61,11 +64,17 @@ export class Turns {
 
   /** Takes back what the turn wrote. */
   drop(turn: Turn, reason: string): void {
-    const { clock, log, run } = this.#options;
-    const message_id = turn.writer?.abandon() ?? null;
-    if (message_id === null) return;
-    const { run_id } = run();
-    const payload = JSON.stringify({ message_id, reason });
+    if (turn.writer !== null) this.#drop(turn.writer, reason);
+  }
+
+  #drop(writer: MessageWriter, reason: string): void {
+    const { clock, log, run, onMessage } = this.#options;
+    const { run_id, model } = run();
+    onMessage(this.#before, model);
+    const length = writer.abandon();
+    if (length === null) return;
+    const { message_id } = writer.message;
+    const payload = JSON.stringify({ message_id, reason, length });
     log.append(
       [{ type: "message.discarded", ts: clock.now(), run_id, payload }],
       [{ kind: "message.drop", message_id }],
@@ -75,6 +84,7 @@ export class Turns {
   #writer(role: "assistant" | "system", model: string): MessageWriter {
     const { clock, limits, log, run, onMessage } = this.#options;
     const message_id = newId("msg", clock.now());
+    this.#before = run().message_id;
     onMessage(message_id, model);
     const { run_id } = run();
     return new MessageWriter({

@@ -1,6 +1,6 @@
 import type { EventMessage, Part } from "../protocol/entities.ts";
 import type { Limits } from "./limits.ts";
-import { applyToolCall } from "./message.ts";
+import { applyToolCall, contentOf } from "./message.ts";
 import type { NewEvent, RowChange } from "./operation.ts";
 import type { Clock, ToolCall } from "./ports.ts";
 
@@ -140,12 +140,13 @@ export class MessageWriter {
     return { events, rows, message: this.message };
   }
 
-  /** Nothing more of it is written. Its id where something of it is in the log; null: nothing is. */
-  abandon(): string | null {
+  /** Nothing more of it is written. How long its content is in the log; null: nothing of it is there. */
+  abandon(): number | null {
     this.#cancel?.();
     this.#cancel = null;
+    const unsaid = this.#pending?.kind === "text" ? this.#pending.text.length : 0;
     this.#pending = null;
-    return this.#started ? this.message.message_id : null;
+    return this.#started ? contentOf(this.message.parts).length - unsaid : null;
   }
 
   #startRows(events: readonly NewEvent[]): RowChange[] {

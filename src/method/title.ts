@@ -70,6 +70,7 @@ async function ask(
       if (event.type === "error") throw event.error;
       if (event.type === "aborted")
         throw new GatewayError("TIMEOUT", "the model took too long to name the session");
+      if (event.type === "retrying") text = "";
       if (event.type === "text" && text.length < ANSWER_CHARS) text += event.text;
       if (event.type !== "usage") continue;
       runs.tokens.input += event.usage.input_tokens;

@@ -116,13 +116,17 @@ export const DURABLE = {
   ),
   "message.discarded": durable(
     "message.discarded",
-    Type.Object({ message_id: Id, reason: Type.String() }),
+    Type.Object({
+      message_id: Id,
+      reason: Type.String(),
+      length: Type.Optional(Type.Integer({ minimum: 0, description: "UTF-16 code units of content" })),
+    }),
     "Drop the message; a retry writes another.",
   ),
   "run.retrying": durable(
     "run.retrying",
     Type.Object({ run_id: Id, attempt: Type.Integer({ minimum: 1 }), reason: Type.String() }),
-    "The model is asked again.",
+    "A model is asked again. A message that broke off stays until the next answer begins, which discards it.",
   ),
   "run.completed": durable("run.completed", ended, "The run ended well."),
   "run.failed": durable("run.failed", ended, "The run ended with run.error."),

@@ -1,6 +1,7 @@
 import { DEFAULT_LIMITS } from "../core/limits.ts";
 import type { Clock, Logger, Provider } from "../core/ports.ts";
 import { createDemoProvider } from "./demo.ts";
+import type { ProviderBounds } from "./gates.ts";
 import type { ProviderList } from "./list.ts";
 import { createProviderList } from "./list.ts";
 import { createOpenAiProvider } from "./openai.ts";
@@ -12,6 +13,7 @@ export interface LlmConfig {
   readonly default_provider: string;
   readonly default_model: string;
   readonly fallback: readonly string[];
+  readonly retry_deadline_secs: number;
   readonly providers: Readonly<Record<string, LlmProviderConfig>>;
 }
 
@@ -27,6 +29,9 @@ export interface LlmProviderConfig {
   readonly idle_timeout_ms: number;
   readonly total_timeout_ms: number;
   readonly max_retries: number;
+  readonly max_concurrent: number;
+  readonly circuit_failures: number;
+  readonly circuit_secs: number;
 }
 
 export interface ProviderDeps {
@@ -40,6 +45,13 @@ export interface ProviderDeps {
 const DEMO = "demo";
 const OPENAI_URL = "https://api.openai.com/v1";
 const FALLBACK_MODEL = "gpt-4o-mini";
+/** How a provider is called that has no section: the demo, or one that came later. */
+const UNCONFIGURED: ProviderBounds = {
+  max_retries: 2,
+  max_concurrent: 0,
+  circuit_failures: 5,
+  circuit_secs: 30,
+};
 /** Room for one event of a stream, or for a whole answer whose every byte is escaped. */
 const LINE_BYTES_PER_MESSAGE_BYTE = 4;
 
@@ -79,7 +91,8 @@ export function createProviders(
     default_provider,
     default_model: () => modelOf(llm, default_provider, providers.all()).model,
     fallback: llm.fallback,
-    max_retries: Object.fromEntries(sections.map(([name, section]) => [name, section.max_retries])),
+    bounds: (name) => llm.providers[name] ?? UNCONFIGURED,
+    retry_deadline_ms: llm.retry_deadline_secs * 1_000,
     clock,
     log,
     ...(deps.random && { random: deps.random }),

@@ -92,7 +92,7 @@ async function* stream(
   signal: AbortSignal,
 ): AsyncGenerator<ModelEvent> {
   const { options, redact } = upstream;
-  const { name, clock, log, max_message_bytes } = options;
+  const { name, clock, max_message_bytes } = options;
   const blame: Blame = { name, model: asked.model, redact, clock };
   const dog = createWatchdog(clock, signal);
   const unwatch = watchTotal(options, dog, blame);
@@ -112,11 +112,6 @@ async function* stream(
     const error = dog.stopped?.kind === "failed" ? dog.stopped.error : toGatewayError(cause, blame);
     // The connection goes whether or not the reader of the stream ever asks for more.
     dog.stop({ kind: "enough" });
-    const { reason: code, retryable } = error;
-    log.warn(
-      { provider: name, model: clip(asked.model, 80), run_id: asked.run_id, code, retryable },
-      error.message,
-    );
     yield { type: "error", error };
   } finally {
     unwatch();

@@ -68,7 +68,7 @@ export function oneshotRoutes(context: TransportContext, streams: Streams): Http
       describe: () => ({
         summary: "The answer of a run as it is written, from its beginning.",
         description:
-          "Events without a name: token, tool_start, tool_complete, tool_error, then complete or error.",
+          "Events without a name: token, discard, tool_start, tool_complete, tool_error, then complete or error.",
         tags: ["chat"],
         security: SECURED,
         parameters: [

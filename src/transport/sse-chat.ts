@@ -8,6 +8,8 @@ import { hasEnded } from "./sse-run.ts";
 /** The frames of a one-shot stream. They have no event name, so that `onmessage` of an EventSource gets them. */
 export type ChatFrame =
   | { readonly type: "token"; readonly content: string }
+  /** The answer broke off and is written again: the last `length` UTF-16 code units of it count for nothing. */
+  | { readonly type: "discard"; readonly length: number }
   | {
       readonly type: "tool_start";
       readonly tool_call_id: string;
@@ -39,7 +41,7 @@ export function chatTranslator(run_id: string): (frame: Frame) => string | null 
     const event = JSON.parse(frame.text) as EventFrame;
     const { payload } = event;
     if (event.event === "message.started" && payload["role"] === "system") summary = payload["message_id"];
-    if (event.event === "message.delta" && payload["message_id"] === summary) return null;
+    if (payload["message_id"] === summary && summary !== null) return null;
     const made = event.run_id === run_id ? frameOf(event) : null;
     return made === null ? null : chatText(made, `${frame.epoch}.${frame.seq}`);
   };
@@ -49,6 +51,10 @@ function frameOf({ event, payload }: EventFrame): ChatFrame | null {
   switch (event) {
     case "message.delta":
       return payload["kind"] === "text" ? { type: "token", content: String(payload["text"]) } : null;
+    case "message.discarded": {
+      const length = Number(payload["length"] ?? 0);
+      return length > 0 ? { type: "discard", length } : null;
+    }
     case "tool.call":
       return {
         type: "tool_start",

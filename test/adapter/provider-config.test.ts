@@ -17,6 +17,9 @@ function section(more: Partial<LlmProviderConfig> = {}): LlmProviderConfig {
     idle_timeout_ms: 120_000,
     total_timeout_ms: 0,
     max_retries: 2,
+    max_concurrent: 0,
+    circuit_failures: 5,
+    circuit_secs: 30,
     ...more,
   };
 }
@@ -24,7 +27,14 @@ function section(more: Partial<LlmProviderConfig> = {}): LlmProviderConfig {
 function made(llm: Partial<LlmConfig>, max_message_bytes?: number) {
   const log = createLogbook();
   const { providers, router } = createProviders(
-    { default_provider: "", default_model: "", fallback: [], providers: { openai: section() }, ...llm },
+    {
+      default_provider: "",
+      default_model: "",
+      fallback: [],
+      retry_deadline_secs: 300,
+      providers: { openai: section() },
+      ...llm,
+    },
     {
       clock: systemClock,
       log,

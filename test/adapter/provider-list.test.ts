@@ -4,7 +4,7 @@ import { createProviderList } from "../../src/provider/list.ts";
 import { createRouter } from "../../src/provider/router.ts";
 import { createLogbook } from "../support/logbook.ts";
 import { collect, errorOf, requestOf, textOf } from "./provider.conformance.ts";
-import { fails, scripted, text } from "./provider.scripted.ts";
+import { boundsOf, fails, scripted, text } from "./provider.scripted.ts";
 import { done, instantClock } from "./provider.support.ts";
 
 function routed(default_model = "a/one", fallback: string[] = ["late/x"]) {
@@ -15,7 +15,8 @@ function routed(default_model = "a/one", fallback: string[] = ["late/x"]) {
     default_provider: default_model.split("/")[0] ?? "",
     default_model: () => default_model,
     fallback,
-    max_retries: 0,
+    bounds: () => boundsOf({ max_retries: 0 }),
+    retry_deadline_ms: 0,
     clock: instantClock(),
     log: createLogbook(),
   });

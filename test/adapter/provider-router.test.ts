@@ -1,11 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import type { ModelEvent, Provider } from "../../src/core/ports.ts";
+import { GatewayError } from "../../src/protocol/errors.ts";
 import { createOpenAiProvider } from "../../src/provider/openai.ts";
 import { createLogbook } from "../support/logbook.ts";
 import { startModelServer } from "../support/model-server.ts";
-import { collect, errorOf, requestOf, textOf } from "./provider.conformance.ts";
-import { busy, by, fails, routerOf, scripted, text } from "./provider.scripted.ts";
+import { collect, errorOf, requestOf } from "./provider.conformance.ts";
+import { boundsOf, busy, by, fails, routerOf, scripted, text } from "./provider.scripted.ts";
 import { done, instantClock, openAiOptions } from "./provider.support.ts";
 
 describe("retries", () => {
@@ -52,12 +53,6 @@ describe("retries", () => {
 
   test.each([
     ["an error that will not pass", [fails("no")], ["error"]],
-    ["an error after text", [text("x"), busy], ["model", "text", "error"]],
-    [
-      "an error after reasoning",
-      [{ type: "reasoning", text: "x" } as const, busy],
-      ["model", "reasoning", "error"],
-    ],
     ["an abort", [{ type: "aborted" } as const], ["aborted"]],
   ])("%s is final", async (_, answer, types) => {
     const provider = scripted("a", [], answer);
@@ -69,7 +64,9 @@ describe("retries", () => {
   test("are counted by provider where the configuration does", async () => {
     const a = scripted("a", [], [busy]);
     const b = scripted("b", [], [busy]);
-    const router = routerOf([a, b], { max_retries: { a: 1 } });
+    const router = routerOf([a, b], {
+      bounds: (name) => boundsOf({ max_retries: name === "a" ? 1 : 0 }),
+    });
     await collect(router, requestOf("a/m", "hi"));
     await collect(router, requestOf("b/m", "hi"));
     expect([a.asked.length, b.asked.length]).toEqual([2, 1]);
@@ -125,13 +122,21 @@ describe("the fallback", () => {
     ]);
   });
 
-  test("never comes after content", async () => {
-    const a = scripted("a", [], [text("half"), busy]);
+  test.each([
+    ["takes longer than it may", new GatewayError("TIMEOUT", "slow", { retryable: true })],
+    [
+      "asks for more patience than a retry has",
+      new GatewayError("UPSTREAM_ERROR", "limited", { retryable: true, retry_after_ms: 20_000 }),
+    ],
+  ])("comes at once where a model %s; without one it is asked again", async (_, error) => {
+    const waits: number[] = [];
+    const clock = instantClock(waits);
+    const a = scripted("a", [], [{ type: "error", error }], [{ type: "error", error }], [text("hi"), done]);
     const b = scripted("b", [], [text("hi"), done]);
-    const events = await collect(routerOf([a, b], { fallback: ["b/two"] }), requestOf("a/one", "hi"));
-    expect(textOf(events)).toBe("half");
-    expect(errorOf(events).message).toBe("busy");
-    expect(b.asked).toEqual([]);
+    await collect(routerOf([a, b], { fallback: ["b/two"], clock }), requestOf("a/one", "hi"));
+    expect([a.asked.length, b.asked.length, waits]).toEqual([1, 1, []]);
+    const events = await collect(routerOf([a], { clock }), requestOf("a/one", "hi"));
+    expect([a.asked.length, waits.length, events.at(-1)]).toEqual([3, 1, done]);
   });
 
   test("is not the model that failed already, and the error is that of the model asked for", async () => {
@@ -185,7 +190,7 @@ describe("a provider that breaks its contract", () => {
       reason: "INTERNAL_ERROR",
       message: "provider a failed unexpectedly; the log says how",
     });
-    expect(log.lines.map(({ level }) => level)).toEqual(["error"]);
+    expect(log.lines.map(({ level }) => level)).toEqual(["error", "debug", "warn"]);
   });
 });
 

@@ -1,5 +1,6 @@
 import type { ModelEvent, ModelRequest, Provider } from "../../src/core/ports.ts";
 import { GatewayError } from "../../src/protocol/errors.ts";
+import type { ProviderBounds } from "../../src/provider/gates.ts";
 import type { Router, RouterOptions } from "../../src/provider/router.ts";
 import { createRouter } from "../../src/provider/router.ts";
 import { createLogbook } from "../support/logbook.ts";
@@ -35,7 +36,16 @@ export const fails = (
 });
 export const busy = fails("busy", { retryable: true });
 
-type More = Partial<Omit<RouterOptions, "default_model">> & { readonly default_model?: string };
+type More = Partial<Omit<RouterOptions, "default_model">> &
+  Partial<ProviderBounds> & { readonly default_model?: string };
+
+const BOUNDS: ProviderBounds = { max_retries: 2, max_concurrent: 0, circuit_failures: 0, circuit_secs: 30 };
+
+/** As every provider is called, unless `more` says so. */
+export function boundsOf(more: Partial<ProviderBounds>): ProviderBounds {
+  const { max_retries, max_concurrent, circuit_failures, circuit_secs } = { ...BOUNDS, ...more };
+  return { max_retries, max_concurrent, circuit_failures, circuit_secs };
+}
 
 /** Over the providers given, the first of which is the default. */
 export function routerOf(providers: Provider[], more: More = {}): Router {
@@ -45,7 +55,8 @@ export function routerOf(providers: Provider[], more: More = {}): Router {
     default_provider: providers[0]?.name ?? "",
     default_model: () => default_model,
     fallback: [],
-    max_retries: 2,
+    bounds: () => boundsOf(more),
+    retry_deadline_ms: 0,
     clock: instantClock(),
     log: createLogbook(),
     random: () => 0.5,

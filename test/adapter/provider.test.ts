@@ -4,7 +4,6 @@ import type { Clock } from "../../src/core/ports.ts";
 import { SUMMARY_PROMPT } from "../../src/core/summary.ts";
 import { createDemoProvider } from "../../src/provider/demo.ts";
 import { createOpenAiProvider } from "../../src/provider/openai.ts";
-import { createLogbook } from "../support/logbook.ts";
 import { script } from "../support/model-script.ts";
 import { startModelServer } from "../support/model-server.ts";
 import { collect, describeProvider, errorOf, requestOf, textOf } from "./provider.conformance.ts";
@@ -165,25 +164,4 @@ describe("the demo model", () => {
     expect(text.length).toBeLessThan(2_000);
     expect(text.isWellFormed()).toBe(true);
   });
-});
-
-test("a log line of a failed call names provider, model and run, and nothing that was said", async () => {
-  await using model = await startModelServer();
-  model.reply().text("secret answer").errorInStream("broken");
-  const log = createLogbook();
-  const provider = createOpenAiProvider(openAiOptions(model.url(), { log }));
-  await collect(provider, requestOf("test-model", "secret question"));
-  expect(log.lines).toEqual([
-    {
-      level: "warn",
-      fields: {
-        provider: "test",
-        model: "test-model",
-        run_id: "run_test",
-        code: "UPSTREAM_ERROR",
-        retryable: false,
-      },
-      message: "test reported an error: broken",
-    },
-  ]);
 });

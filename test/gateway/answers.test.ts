@@ -163,16 +163,28 @@ describe("a model that fails for a while is asked again", () => {
     });
   });
 
-  test("never once it has said something", async () => {
+  test("in the middle of its answer too, which is then written anew and never stands twice", async () => {
     const asked = stack.model.asked;
     stack.model.reply().text("half").wait(100).reset();
+    stack.model.reply().text("all of it");
     await using socket = await owner.connect();
     const frames = await watchRun(socket, "retry-3");
-    expect([stack.model.asked, typesOf(frames)]).toEqual([
-      asked + 1,
-      expect.not.arrayContaining(["run.retrying"]),
+    expect(stack.model.asked).toBe(asked + 2);
+    const said = typesOf(frames).filter((type) => /^(message|run)\.(?!created|queued|delta)/.test(type));
+    expect(said).toEqual([
+      "run.started",
+      "message.started",
+      "run.retrying",
+      "message.discarded",
+      "message.started",
+      "message.completed",
+      "run.completed",
     ]);
-    expect(frames.at(-1)?.event).toBe("run.failed");
+    const { messages } = await owner.call("chat.history", { session_id: "retry-3" });
+    expect(messages.map(({ content }: { content: string }) => content)).toEqual([
+      expect.any(String),
+      "all of it",
+    ]);
   });
 });
 

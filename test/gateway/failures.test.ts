@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import type { Script } from "../support/model-script.ts";
+import { script } from "../support/model-script.ts";
 import type { Person, Stack } from "./stack.ts";
 import { idle, isEnd, runOf, say, startStack, typesOf, watchRun } from "./stack.ts";
 
@@ -14,7 +15,10 @@ beforeAll(async () => {
   });
   ({ owner } = stack);
 });
-beforeEach(() => idle(stack));
+beforeEach(async () => {
+  await idle(stack);
+  stack.model.otherwise(() => script().tokens(20));
+});
 afterAll(() => stack[Symbol.asyncDispose]());
 
 describe("what a model server may do, and how it ends", () => {
@@ -101,7 +105,8 @@ describe("what a model server may do, and how it ends", () => {
   for (const [index, [what, reply, code, message, text]] of cases.entries()) {
     test(`${what}: one end, with a clear error; what was said stays`, async () => {
       const session_id = `trap-${index}`;
-      reply(stack.model.reply());
+      // However often it is asked again.
+      stack.model.otherwise(() => reply(script()));
       await using socket = await owner.connect();
       const frames = await watchRun(socket, session_id);
       expect(typesOf(frames.filter(isEnd))).toEqual(["run.failed"]);

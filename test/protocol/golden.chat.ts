@@ -45,12 +45,19 @@ export async function chat({ record, model }: Stage): Promise<void> {
   await socket.until("run.queued");
   await socket.ask("8", "chat.abort", { session_id: "lunch" });
   await socket.ask("9", "run.get", { run_id: sent.run_id });
-  record.note("A model that breaks off: the run fails, and what was said stays.");
+  record.note(
+    "A model that breaks off is asked again, and what it said is discarded when it answers. It breaks off again: the run " +
+      "fails, and what was said last stays.",
+  );
   await socket.ask("10", "chat.send", { session_id: "lunch", message: "So?" });
   const third = await model.turn();
   third.say("Up the hill, ");
   await socket.until("message.delta", "Up the hill, ");
   third.break();
+  const again = await model.turn();
+  again.say("Down to the ");
+  await socket.until("message.delta", "Down to the ");
+  again.break();
   await socket.until("run.failed");
   record.note(
     "The model sums up what was said; from here on it is asked with that, and all of it can still be read.",

@@ -86,13 +86,17 @@ export async function oneshot({ record, model }: Stage): Promise<void> {
   third.say("The Minho.");
   third.finish();
   await waiting;
-  record.note("A model that breaks off.");
+  record.note("A model that breaks off, answers again, and breaks off for good.");
   const failing = await record.http("POST", "/api/v1/chat", { session_id: "rivers", message: "The last?" });
   const fourth = await model.turn();
   const failed = await record.stream("GET", failing.stream_url);
   fourth.say("The ");
   await failed.until('"The "');
   fourth.break();
+  const fifth = await model.turn();
+  fifth.say("The Lima ");
+  await failed.until('"The Lima "');
+  fifth.break();
   await failed.rest();
 }
 

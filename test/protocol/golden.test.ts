@@ -40,7 +40,7 @@ for (const [name, play] of Object.entries(EXCHANGES)) {
         llm: {
           default_provider: "golden",
           default_model: "golden/writer",
-          providers: { golden: { base_url: model.url } },
+          providers: { golden: { base_url: model.url, max_retries: 1 } },
         },
       },
     });
