@@ -15,7 +15,13 @@ const { values } = parseArgs({
 });
 const outfile = resolve(root, values.outfile);
 /** The workers are entry points of their own: an executable finds them by their path below src/. */
-const entries = ["src/main.ts", "src/store/sqlite/writer.ts", "src/store/sqlite/reader.ts"];
+const entries = [
+  "src/main.ts",
+  "src/store/sqlite/writer.ts",
+  "src/store/sqlite/reader.ts",
+  "src/plugin/watchdog.ts",
+  "src/plugin/isolate.ts",
+];
 
 const started = performance.now();
 const pages = await packConsole(`${outfile}.${process.pid}`);

@@ -11,7 +11,7 @@ interface Parts {
 }
 
 /** The workers are loaded by their path below src/. */
-const WORKERS = ["store/sqlite/writer", "store/sqlite/reader"];
+const WORKERS = ["store/sqlite/writer", "store/sqlite/reader", "plugin/watchdog", "plugin/isolate"];
 
 /** Bundles the modules into `outdir`; answers the licenses of what went in besides our own code. @throws where it fails */
 export async function bundlePackage(root: string, outdir: string, parts: Parts): Promise<string> {

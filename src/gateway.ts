@@ -167,7 +167,7 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     configured(() => createProviders(config.llm, { clock, log, max_message_bytes }).router);
   const skills = createSkills(config, clock, log);
   const tool_servers = createToolServers(config, version, clock, log);
-  const { plugins, folders } = createPlugins({
+  const { plugins, folders, loader } = createPlugins({
     config,
     name: NAME,
     version,
@@ -209,6 +209,7 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
       skills.close();
       folders.close();
       await inTime(plugins.close(), DRAIN_MS, clock);
+      loader.close();
     },
   };
   return { engine, store, credentials, removals, extensions, context, clock, ports, tool_servers };

@@ -8,10 +8,13 @@ import { pluginMethods } from "./method/plugin.ts";
 import { handle } from "./method/registry.ts";
 import type { Call } from "./method/registry.ts";
 import type { PluginGateway } from "./plugin/api.ts";
+import { blockedText, readBlocked } from "./plugin/blocked.ts";
 import type { PluginDirectory } from "./plugin/directory.ts";
 import { PluginFolders } from "./plugin/folders.ts";
+import { Loader } from "./plugin/loader.ts";
 import type { MethodCaller } from "./plugin/methods.ts";
 import type { PluginHost } from "./plugin/plugins.ts";
+import { Stage } from "./plugin/stage.ts";
 import { Plugins } from "./plugin/plugins.ts";
 import type { Scope } from "./protocol/schema.ts";
 
@@ -29,6 +32,7 @@ export interface PluginParts {
 export function createPlugins(parts: PluginParts): {
   readonly plugins: Plugins;
   readonly folders: PluginFolders;
+  readonly loader: Loader;
 } {
   const { config, clock, log } = parts;
   const { limits, tools, server } = config;
@@ -39,7 +43,17 @@ export function createPlugins(parts: PluginParts): {
     ...[...new Set(config.plugins.directories)].map((path) => ({ label: path, path })),
   ];
   const { auto_reload } = config.plugins;
-  return { plugins, folders: new PluginFolders({ directories, auto_reload, plugins, limits, clock, log }) };
+  const loader = new Loader({ data_dir: server.data_dir, gateway: parts, limits, clock, log });
+  const folders = new PluginFolders({ directories, auto_reload, plugins, loader, limits, clock, log });
+  return { plugins, folders, loader };
+}
+
+/** Plug-ins that let nothing else happen, and are not loaded as they are. */
+export function blockedPlugins(data_dir: string) {
+  return [...readBlocked(data_dir).values()].map((blocked) => {
+    const { name, source, at } = blocked;
+    return { name, source, at, what: blockedText(blocked) };
+  });
 }
 
 /** Lets an administrator see the plug-ins. */
@@ -61,7 +75,6 @@ function createHost(parts: PluginParts): PluginHost {
         .toolbox.list()
         .tools.some((tool) => tool.name === name && !tool.source.startsWith("plugin:")),
     gateway: (name, signal) => gatewayOf(parts, name, signal),
-    within: (_name, work) => work(),
   };
 }
 
@@ -88,11 +101,13 @@ function gatewayOf(
     name,
     version,
     call: (method, params, { user, scopes }) =>
-      localCall(engine().registry.dispatch, as(user, scopes), method, params),
+      Stage.outside(() => localCall(engine().registry.dispatch, as(user, scopes), method, params)),
     async broadcast(event, payload, filter) {
       const params = { event, payload, ...(filter !== undefined && { filter }) };
       const caller = as(`plugin:${plugin}`, ["events.broadcast", "chat.read"]);
-      const answer = await localCall(engine().registry.dispatch, caller, "event.broadcast", params);
+      const answer = await Stage.outside(() =>
+        localCall(engine().registry.dispatch, caller, "event.broadcast", params),
+      );
       return (answer as { readonly delivered: number }).delivered;
     },
   };

@@ -54,6 +54,8 @@ const ENTRIES = [
   "main.ts",
   "store/sqlite/writer.ts",
   "store/sqlite/reader.ts",
+  "plugin/watchdog.ts",
+  "plugin/isolate.ts",
   "client/client.ts",
   "console/main.tsx",
   "package/client.ts",

@@ -72,6 +72,10 @@ const MEANING = {
   plugin_load_ms: "Time for a plug-in to be loaded, and again to be set up.",
   plugin_call_ms:
     "Time for a method, a route or a listener of a plug-in to settle; one that does not gets it unloaded.",
+  plugin_block_ms:
+    "A plug-in that lets nothing else happen for so long is reported, and not loaded at the next start until it changes.",
+  plugin_spin_ms:
+    "When nothing has happened for so long while there are plug-ins, the process is ended, to be started again.",
   delta_window_ms: "Deltas of an answer are gathered for so long.",
   delta_bytes: "A delta of so much leaves at once.",
 } as const satisfies { [K in keyof typeof DEFAULT_LIMITS]?: string };

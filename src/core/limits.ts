@@ -114,6 +114,8 @@ export const DEFAULT_LIMITS = {
   plugin_load_ms: 10_000,
   plugin_call_ms: 30_000,
   plugin_grace_ms: 1_000,
+  plugin_block_ms: 1_000,
+  plugin_spin_ms: 15_000,
   // deltas
   delta_window_ms: 25,
   delta_bytes: 4 * KIB,

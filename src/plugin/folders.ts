@@ -6,13 +6,14 @@ import type { Clock, Logger } from "../core/ports.ts";
 import type { Candidate, Look, PluginDirectory } from "./directory.ts";
 import { checkFile, lookInto } from "./directory.ts";
 import { graphOf } from "./graph.ts";
-import { importFresh } from "./module.ts";
+import type { Loader } from "./loader.ts";
 import type { Plugins } from "./plugins.ts";
 
 export interface FoldersOptions {
   readonly directories: readonly PluginDirectory[];
   readonly auto_reload: boolean;
   readonly plugins: Plugins;
+  readonly loader: Loader;
   readonly limits: Pick<Limits, "plugins" | "plugin_bytes" | "plugin_files" | "plugin_load_ms">;
   readonly clock: Clock;
   readonly log: Logger;
@@ -118,7 +119,7 @@ export class PluginFolders implements PluginBook {
   /** Loads one unless it was tried as it is; its name where it is not what it was. */
   async #try(candidate: Candidate, looks: readonly Look[], force: boolean): Promise<string | null> {
     const { source, entry, name } = candidate;
-    const { plugins, limits } = this.#options;
+    const { plugins, limits, loader } = this.#options;
     const roots = looks.flatMap(({ real }) => (real === null ? [] : [real]));
     const before = this.#tried.get(source);
     const tried = await graphOf(entry, limits, (path) => checkFile(path, roots)).then(
@@ -129,29 +130,17 @@ export class PluginFolders implements PluginBook {
     this.#tried.set(source, tried);
     try {
       if (tried.reason !== null) throw new Error(tried.reason);
-      const files = new Set([...tried.files, ...(before?.files ?? [])]);
-      return await plugins.put(source, await this.#import(entry, files));
+      const loadable = { source, name, entry, ...tried };
+      if (force) loader.forgive(source);
+      const refusal = loader.refusal(loadable);
+      if (refusal !== null) throw new Error(refusal);
+      const loaded = await plugins.put(source, await loader.load(loadable, before?.files ?? []));
+      // What blocked the gateway before is not what is there now.
+      loader.forgive(source);
+      return loaded;
     } catch (error) {
       plugins.failed(source, name, reasonOf(error));
       return null;
-    }
-  }
-
-  /** @throws what the module throws, or that it did not settle */
-  async #import(entry: string, files: Iterable<string>): Promise<unknown> {
-    const { clock, limits } = this.#options;
-    let cancel = (): void => undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      cancel = clock.after(limits.plugin_load_ms, () =>
-        reject(
-          new Error(`it was not loaded within ${limits.plugin_load_ms} ms: something it awaits never comes`),
-        ),
-      );
-    });
-    try {
-      return await Promise.race([importFresh(entry, files), late]);
-    } finally {
-      cancel();
     }
   }
 

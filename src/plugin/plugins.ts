@@ -3,6 +3,7 @@ import type { PluginView } from "../core/plugins.ts";
 import type { Clock, Logger, Tool, ToolSource } from "../core/ports.ts";
 import { Serial } from "../core/serial.ts";
 import type { Plugin, PluginGateway } from "./api.ts";
+import type { Code } from "./code.ts";
 import type { AddedMethod } from "./methods.ts";
 import { methodsOf } from "./methods.ts";
 import { Running } from "./running.ts";
@@ -19,8 +20,6 @@ export interface PluginHost {
   hasTool(name: string): boolean;
   /** What a plug-in uses the gateway by; its calls end with the signal. */
   gateway(name: string, signal: AbortSignal): PluginGateway;
-  /** Every call into a plug-in's code goes through it, synchronously. */
-  within<T>(name: string, work: () => T): T;
 }
 
 export interface PluginsOptions {
@@ -60,20 +59,23 @@ export class Plugins implements ToolSource {
    * Makes a plug-in part of the gateway, in the place of the one from the same source, which stays until the new one is
    * set up. @throws Error that says why it is not taken: then everything is as it was
    */
-  async put(source: string, exported: unknown): Promise<string> {
+  async put(source: string, code: Code): Promise<string> {
     return this.#serial.run("", async () => {
-      const plugin = readPlugin(exported);
-      const before = this.#entries.get(source);
-      this.#requireRoom(plugin, before ?? null);
-      const running = this.#start(source, plugin);
+      let running: Running | null = null;
       try {
-        await running.setUp();
+        const plugin = readPlugin(code.exported);
+        this.#requireRoom(plugin, this.#entries.get(source) ?? null);
+        const begun = this.#start(source, plugin, code);
+        running = begun;
+        await begun.setUp();
+        code.onFault((what, error) => this.#fault(source, begun, what, error));
+        this.#swap(source, begun);
+        return plugin.name;
       } catch (error) {
-        await running.end();
+        await running?.end();
+        code.end();
         throw error;
       }
-      this.#swap(source, running);
-      return plugin.name;
     });
   }
 
@@ -113,7 +115,7 @@ export class Plugins implements ToolSource {
     return [...this.#entries.values()].map(viewOf).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  #start(source: string, plugin: Plugin): Running {
+  #start(source: string, plugin: Plugin, code: Code): Running {
     const { host, clock, log, limits } = this.#options;
     const running: Running = new Running({
       plugin,
@@ -122,7 +124,7 @@ export class Plugins implements ToolSource {
       limits,
       gateway: (signal) => host.gateway(plugin.name, signal),
       onFault: (what, error) => this.#fault(source, running, what, error),
-      within: (work) => host.within(plugin.name, work),
+      code,
     });
     return running;
   }

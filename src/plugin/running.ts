@@ -1,6 +1,7 @@
 import type { Limits } from "../core/limits.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import { GatewayError } from "../protocol/errors.ts";
+import type { Code } from "./code.ts";
 import type { Plugin, PluginContext, PluginGateway } from "./api.ts";
 
 export interface RunningOptions {
@@ -12,8 +13,8 @@ export interface RunningOptions {
   readonly gateway: (signal: AbortSignal) => PluginGateway;
   /** It threw what is no answer, or did not settle. Must not throw. */
   readonly onFault: (what: string, error: Error) => void;
-  /** Every call into its code goes through this, synchronously: answers and throws what `work` does. */
-  readonly within: <T>(work: () => T) => T;
+  /** Ends with it. */
+  readonly code: Code;
 }
 
 /** How a call is bounded, and what its errors are. */
@@ -76,7 +77,7 @@ export class Running {
     this.#open.add(open);
     let begun: T | Promise<T>;
     try {
-      begun = this.#options.within(() => work(open));
+      begun = this.#options.code.within(() => work(open));
     } catch (error) {
       this.#close(open);
       throw this.#answerOf(what, error, bounds);
@@ -162,7 +163,11 @@ export class Running {
     for (const open of this.#open) open.end();
     this.#open.clear();
     this.#onIdle?.();
-    if (undo === null) return;
+    if (undo !== null) await this.#undoSetup(undo);
+    this.#options.code.end();
+  }
+
+  async #undoSetup(undo: () => unknown): Promise<void> {
     const { clock, limits } = this.#options;
     let cancel = (): void => undefined;
     const late = new Promise<never>((_resolve, reject) => {
@@ -171,7 +176,7 @@ export class Running {
       );
     });
     try {
-      await Promise.race([this.#options.within(undo), late]);
+      await Promise.race([this.#options.code.within(undo), late]);
     } catch (error) {
       this.log.warn({ err: error }, "what undoes the setup of a plug-in failed");
     } finally {

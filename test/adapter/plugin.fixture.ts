@@ -6,6 +6,7 @@ import type { Limits } from "../../src/core/limits.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { PluginGateway } from "../../src/plugin/api.ts";
 import { PluginFolders } from "../../src/plugin/folders.ts";
+import { Loader } from "../../src/plugin/loader.ts";
 import type { AddedMethod } from "../../src/plugin/methods.ts";
 import type { PluginHost } from "../../src/plugin/plugins.ts";
 import { Plugins } from "../../src/plugin/plugins.ts";
@@ -56,15 +57,17 @@ export async function openPlugins(options: PluginWorldOptions = {}): Promise<Plu
     removeMethod: (name) => void methods.delete(name),
     hasTool: (name) => taken.includes(name),
     gateway: () => GATEWAY,
-    within: (_name, work) => work(),
   };
-  const plugins = new Plugins({ host, tool_ms: 5_000, limits, clock: systemClock, log });
+  const clock = systemClock;
+  const plugins = new Plugins({ host, tool_ms: 5_000, limits, clock, log });
+  const loader = new Loader({ data_dir: home, gateway: GATEWAY, limits, clock, log });
   const folders = new PluginFolders({
     directories: directories.map((label) => ({ label, path: path(label) })),
     auto_reload,
     plugins,
+    loader,
     limits,
-    clock: systemClock,
+    clock,
     log,
   });
   return {
@@ -89,6 +92,7 @@ export async function openPlugins(options: PluginWorldOptions = {}): Promise<Plu
     async [Symbol.asyncDispose]() {
       folders.close();
       await plugins.close();
+      loader.close();
       await rm(home, { recursive: true, force: true });
     },
   };

@@ -50,6 +50,11 @@ const NAMED: Readonly<Record<string, readonly [file: string, test: string]>> = {
     "test/core/hooks-failing.test.ts",
     "hook_backlog: an owner whose hooks are far behind is out",
   ],
+  plugin_block_ms: [
+    "test/process/plugin-spin.test.ts",
+    "one that blocks for a while is named when it is over",
+  ],
+  plugin_spin_ms: ["test/process/plugin-spin.test.ts", "ends the process, which starts again without it"],
   delta_window_ms: ["test/core/writer.test.ts", "the next ones at the end of the window"],
   plugin_load_ms: ["test/adapter/plugin-load.test.ts", "is given up after plugin_load_ms"],
   plugin_call_ms: ["test/adapter/plugin-faults.test.ts", "does not settle within plugin_call_ms"],

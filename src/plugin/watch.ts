@@ -1,0 +1,144 @@
+import type { Limits } from "../core/limits.ts";
+import type { Clock, Logger } from "../core/ports.ts";
+import { Beat, newBeat } from "./beat.ts";
+import type { Blocked } from "./blocked.ts";
+import { blockedText, readBlocked, writeBlocked } from "./blocked.ts";
+import type { WatchdogReport, WatchdogRequest } from "./watchdog.ts";
+import { workerUrl } from "./worker-url.ts";
+
+export interface WatchOptions {
+  readonly data_dir: string;
+  readonly limits: Pick<Limits, "plugin_block_ms" | "plugin_spin_ms">;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** A plug-in, as it is about to be loaded. */
+export interface Watched {
+  /** Where it comes from: what it is known by. */
+  readonly source: string;
+  readonly name: string;
+  /** Of its files. */
+  readonly digest: string;
+}
+
+const BEAT_MS = 50;
+
+/**
+ * Says which plug-in's code is running, and has a watchdog look whether the event loop turns meanwhile. One that
+ * blocked it is not loaded at the next start, until its files change or somebody asks for it.
+ */
+export class Watch {
+  readonly #options: WatchOptions;
+  readonly #beat: Beat;
+  readonly #memory = newBeat();
+  readonly #numbers = new Map<string, number>();
+  /** From before this start. */
+  readonly #blocked: Map<string, Blocked>;
+  #worker: Worker | null = null;
+  #cancel: () => void = () => undefined;
+
+  constructor(options: WatchOptions) {
+    this.#options = options;
+    this.#beat = new Beat(this.#memory);
+    this.#blocked = readBlocked(options.data_dir);
+  }
+
+  /** Why it is not to be loaded as it is; null: it may be. */
+  refusal({ source, digest }: Watched): string | null {
+    const blocked = this.#blocked.get(source);
+    if (blocked === undefined || blocked.digest !== digest) return null;
+    const when = new Date(blocked.at).toISOString();
+    return `disabled: at ${when} ${blockedText(blocked)}. Mend it, or have it loaded as it is with plugin.reload`;
+  }
+
+  /** Somebody asked for it, or it is not what it was: it gets another chance. */
+  forgive(source: string): void {
+    if (!this.#blocked.delete(source)) return;
+    const written = readBlocked(this.#options.data_dir);
+    if (written.delete(source)) writeBlocked(this.#options.data_dir, written);
+  }
+
+  /** Runs what loads a plug-in: from here on the event loop is watched. */
+  async load<T>(watched: Watched, work: () => Promise<T>): Promise<T> {
+    const plugin = this.#numberOf(watched.source);
+    this.#tell({ op: "about", plugin, ...watched });
+    this.#beat.calls++;
+    this.#beat.loading = plugin;
+    try {
+      return await work();
+    } finally {
+      this.#beat.loading = 0;
+    }
+  }
+
+  /** Calls code of a plug-in: answers and throws what `work` does. */
+  within<T>(source: string, work: () => T): T {
+    const plugin = this.#numberOf(source);
+    const before = this.#beat.on_stack;
+    this.#beat.calls++;
+    this.#beat.on_stack = plugin;
+    try {
+      const answer = work();
+      if (answer instanceof Promise) this.#open(plugin, answer);
+      return answer;
+    } finally {
+      this.#beat.on_stack = before;
+    }
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#cancel();
+    this.#worker?.terminate();
+    this.#worker = null;
+  }
+
+  #open(plugin: number, answer: Promise<unknown>): void {
+    const settled = (): void => this.#beat.addOpen(plugin, -1);
+    this.#beat.addOpen(plugin, 1);
+    answer.then(settled, settled);
+  }
+
+  #numberOf(source: string): number {
+    const number = this.#numbers.get(source) ?? this.#numbers.size + 1;
+    this.#numbers.set(source, number);
+    return number;
+  }
+
+  #tell(request: WatchdogRequest): void {
+    this.#worker ??= this.#start();
+    this.#worker.postMessage(request);
+  }
+
+  #start(): Worker {
+    const { data_dir, limits, clock } = this.#options;
+    const worker = new Worker(workerUrl("watchdog"), { type: "module", ref: false });
+    worker.onmessage = (event: MessageEvent<WatchdogReport>) => this.#report(event.data);
+    const orders: WatchdogRequest = {
+      op: "watch",
+      memory: this.#memory,
+      data_dir,
+      block_ms: limits.plugin_block_ms,
+      spin_ms: limits.plugin_spin_ms,
+    };
+    worker.postMessage(orders);
+    this.#cancel = clock.every(BEAT_MS, () => this.#beat.beats++);
+    return worker;
+  }
+
+  #report({ suspects, blocked_ms }: WatchdogReport): void {
+    const { log } = this.#options;
+    for (const { source, name, seen } of suspects) {
+      const fields = { plugin: name, source, blocked_ms };
+      if (seen) {
+        log.error(
+          fields,
+          "a plug-in let nothing else happen: it is not loaded at the next start unless it changes",
+        );
+      } else log.warn(fields, "nothing else happened while a plug-in was at work");
+    }
+    if (suspects.length === 0)
+      log.warn({ blocked_ms }, "nothing happened for a while; no plug-in was at work");
+  }
+}

@@ -1,0 +1,146 @@
+import { writeSync } from "node:fs";
+import { Beat } from "./beat.ts";
+import type { Blocked } from "./blocked.ts";
+import { blockedText, readBlocked, writeBlocked } from "./blocked.ts";
+
+/**
+ * A worker: sees that the gateway's event loop does not turn, which the gateway itself cannot. It writes down which
+ * plug-in was at work, and ends the process where it does not go on at all: what was acknowledged is on disk, and
+ * whoever supervises the gateway starts it again, without that plug-in.
+ */
+
+/** What the gateway's thread tells it. */
+export type WatchdogRequest =
+  | {
+      readonly op: "watch";
+      readonly memory: SharedArrayBuffer;
+      readonly data_dir: string;
+      readonly block_ms: number;
+      readonly spin_ms: number;
+    }
+  | {
+      readonly op: "about";
+      readonly plugin: number;
+      readonly source: string;
+      readonly name: string;
+      readonly digest: string;
+    };
+
+/** The event loop turns again. `suspects`: who was at work meanwhile. */
+export interface WatchdogReport {
+  readonly suspects: readonly Blocked[];
+  readonly blocked_ms: number;
+}
+
+declare const self: {
+  onmessage: ((event: MessageEvent<WatchdogRequest>) => void) | null;
+  postMessage(message: WatchdogReport): void;
+};
+
+/** How often it looks. Only looks are counted: a machine that slept is no event loop that is blocked. */
+const LOOK_MS = 50;
+
+type About = Extract<WatchdogRequest, { op: "about" }>;
+type Orders = Extract<WatchdogRequest, { op: "watch" }>;
+
+const plugins = new Map<number, About>();
+
+self.onmessage = ({ data }): void => {
+  if (data.op === "about") plugins.set(data.plugin, data);
+  else new Watchdog(data).start();
+};
+
+/** One time that the event loop does not turn. */
+interface Stall {
+  looks: number;
+  /** Whose code was running, by number; 0: that of none. */
+  readonly plugin: number;
+  readonly calls: number;
+  /** It was the same call at every look. */
+  seen: boolean;
+  isWritten: boolean;
+}
+
+class Watchdog {
+  readonly #orders: Orders;
+  readonly #beat: Beat;
+  #beats = -1;
+  #stall: Stall | null = null;
+
+  constructor(orders: Orders) {
+    this.#orders = orders;
+    this.#beat = new Beat(orders.memory);
+  }
+
+  start(): void {
+    setInterval(() => this.#look(), LOOK_MS);
+  }
+
+  #look(): void {
+    const { beats, on_stack, loading, calls } = this.#beat;
+    if (beats !== this.#beats) {
+      this.#beats = beats;
+      const over = this.#stall;
+      this.#stall = null;
+      if (over?.isWritten === true) this.#report(over);
+      return;
+    }
+    const plugin = on_stack === 0 ? loading : on_stack;
+    const stall = (this.#stall ??= { looks: 0, plugin, calls, seen: plugin > 0, isWritten: false });
+    stall.looks++;
+    if (plugin !== stall.plugin || calls !== stall.calls) stall.seen = false;
+    const blocked_ms = stall.looks * LOOK_MS;
+    if (blocked_ms >= this.#orders.spin_ms) return this.#end(stall);
+    if (blocked_ms >= this.#orders.block_ms && !stall.isWritten) {
+      stall.isWritten = true;
+      this.#write(this.#suspects(stall, false));
+    }
+    return undefined;
+  }
+
+  #report(stall: Stall): void {
+    const suspects = this.#suspects(stall, false);
+    this.#write(suspects);
+    self.postMessage({ suspects, blocked_ms: stall.looks * LOOK_MS });
+  }
+
+  /** The process is ended: nothing of it can be asked to do so. */
+  #end(stall: Stall): void {
+    const suspects = this.#suspects(stall, true);
+    this.#write(suspects);
+    const secs = (this.#orders.spin_ms / 1_000).toFixed(1);
+    const who =
+      suspects.length === 0
+        ? `no plug-in was seen at work; there are ${[...plugins.values()].map(({ name }) => name).join(", ")}`
+        : suspects
+            .map((each) => `the plug-in ${each.name} (${each.source}): ${blockedText(each)}`)
+            .join("; ");
+    const next = suspects.length === 0 ? "" : "; it is not loaded again until its files change";
+    writeSync(2, `agentbus: nothing has happened for ${secs} s and the process is ended: ${who}${next}\n`);
+    process.kill(process.pid, "SIGKILL");
+  }
+
+  /** The one whose code was running; else those that had a call open. */
+  #suspects({ seen, plugin, looks }: Stall, ended: boolean): Blocked[] {
+    const known = [...plugins.values()];
+    const at = Date.now();
+    const blocked_ms = looks * LOOK_MS;
+    const isIt = (each: number): boolean => (seen ? each === plugin : this.#beat.open(each) > 0);
+    return known
+      .filter((each) => isIt(each.plugin))
+      .map(({ source, name, digest }) => ({ source, name, digest, at, blocked_ms, ended, seen }));
+  }
+
+  /** One that was only at work may be innocent: it is not kept out for a moment in which others may have been busy. */
+  #write(suspects: readonly Blocked[]): void {
+    const kept = suspects.filter(({ seen, ended }) => seen || ended);
+    if (kept.length === 0) return;
+    const blocked = readBlocked(this.#orders.data_dir);
+    for (const each of kept) blocked.set(each.source, each);
+    try {
+      writeBlocked(this.#orders.data_dir, blocked);
+    } catch (error) {
+      writeSync(2, `agentbus: which plug-in blocks cannot be written down: ${String(error)}\n`);
+    }
+  }
+}

@@ -1,0 +1,68 @@
+import { expect, test } from "bun:test";
+import { promisify } from "node:util";
+import { until } from "../support/engine.ts";
+import { openPlugins, sayer } from "./plugin.fixture.ts";
+
+const COUNT = `const counts = ((globalThis as Record<string, unknown>).stray_counts ??= {}) as Record<string, number>;
+const count = (name: string): void => void (counts[name] = (counts[name] ?? 0) + 1);`;
+const counted = (name: string): number => {
+  const counts = (globalThis as Record<string, unknown>)["stray_counts"] as
+    | Record<string, number>
+    | undefined;
+  return counts?.[name] ?? 0;
+};
+/** Long enough for a timer that still runs to show it. */
+const turns = async (): Promise<void> => {
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setTimeout(resolve, 2));
+};
+
+test("timers end with their plug-in, wherever it began them; other timers go on", async () => {
+  await using world = await openPlugins();
+  let own = 0;
+  const timer = setInterval(() => own++, 1);
+  const says = `(setInterval(() => count("called"), 1), go(), "x")`;
+  const head = `${COUNT}
+setInterval(() => count("module"), 1);
+const go = (): void => void setTimeout(() => { count("again"); go(); }, 1);`;
+  await world.write("plugins/ticks.ts", sayer("ticks", says, head));
+  await world.folders.start();
+  await world.call("ticks.say");
+  const names = ["module", "called", "again"];
+  await until(() => names.every((name) => counted(name) > 1));
+  await world.remove("plugins/ticks.ts");
+  await world.folders.reload();
+  const before = names.map(counted);
+  const mine = own;
+  await turns();
+  expect(names.map(counted)).toEqual(before);
+  expect(own).toBeGreaterThan(mine);
+  clearInterval(timer);
+});
+
+test("a new version ends the timers of the one before it", async () => {
+  await using world = await openPlugins();
+  const version = (n: number): string =>
+    sayer("ticks", `"x"`, `${COUNT}\nsetInterval(() => count("version ${n}"), 1);`);
+  await world.write("plugins/ticks.ts", version(1));
+  await world.folders.start();
+  await until(() => counted("version 1") > 0);
+  await world.write("plugins/ticks.ts", version(2));
+  await world.folders.reload();
+  await until(() => counted("version 2") > 0);
+  const before = counted("version 1");
+  await turns();
+  expect(counted("version 1")).toBe(before);
+});
+
+test("what timers do otherwise stays: handles, promisify, clearing", async () => {
+  await using world = await openPlugins();
+  await world.write("plugins/a.ts", sayer("a", `"x"`));
+  await world.folders.start();
+  await promisify(setTimeout)(1);
+  let fired = false;
+  const timer = setTimeout(() => (fired = true), 1);
+  expect(timer.hasRef()).toBe(true);
+  clearTimeout(timer);
+  await turns();
+  expect(fired).toBe(false);
+});
