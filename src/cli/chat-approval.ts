@@ -11,7 +11,7 @@ import { explain } from "./explain.ts";
 import type { Io } from "./io.ts";
 import { visible } from "./table.ts";
 
-type Decision = "allow" | "deny";
+export type Decision = "allow" | "deny";
 type Answer = (decision: Decision, remember?: boolean) => void;
 /** Asks somebody to answer a call; the answer takes the question back. */
 export type Ask = (approval: Approval, answer: Answer) => () => void;
@@ -25,7 +25,7 @@ export interface Attending {
   readonly client: Client;
   readonly show: Pick<Show, "note">;
   /** The answer to every call of the own runs; null: a person is asked. */
-  readonly automatic: Decision | null;
+  readonly automatic: () => Decision | null;
   readonly ask: Ask;
 }
 
@@ -60,9 +60,10 @@ export function attend(conversation: Conversation, { client, show, automatic, as
       always.add(kind);
       for (const [other, allow] of open) if (kindOf(other) === kind) allow();
     };
+    const decided = automatic();
     if (client.hello?.auth_info.scopes.includes(SCOPE) !== true)
       show.note(`${visible(approval.name)} waits: somebody with the scope ${SCOPE} has to allow or deny it`);
-    else if (automatic !== null && conversation.owns(approval.run_id)) answer(automatic);
+    else if (decided !== null && conversation.owns(approval.run_id)) answer(decided);
     else if (always.has(kind)) answer("allow");
     else {
       takeBack = ask(approval, answer);

@@ -1,7 +1,10 @@
 import type { Show, ToolUse } from "./answer-show.ts";
 import type { Io } from "./io.ts";
+import { createLive } from "./live.ts";
+import { MarkdownShow } from "./markdown-show.ts";
 import { dim } from "./style.ts";
 import { visible } from "./table.ts";
+import { createWaiting } from "./waiting.ts";
 
 /** A Show that knows whether it is at the beginning of a line. */
 export interface LineShow extends Show {
@@ -14,17 +17,58 @@ const COLUMNS = 200;
 /** Brackets around a note. */
 const FRAME = 2;
 
-/** For a person: what is beside the answer is quieter, and on lines of its own. `beside` may write once the prompt is out of the way. */
-export function terminalShow(io: Io, beside: (write: () => void) => void): LineShow {
-  const line = lineOf(io);
+/** A Show that can say that nothing comes yet. */
+export interface TerminalShow extends LineShow {
+  /** Says so until something comes. */
+  wait(): void;
+  /** A line of its own, above what is being written. */
+  line(text: string): void;
+}
+
+/**
+ * For a person: the answer as Markdown, what is beside it quieter and on lines of its own. `beside` may write whole lines once
+ * the prompt is out of the way.
+ */
+export function terminalShow(io: Io, beside: (write: () => void) => void): TerminalShow {
+  const live = createLive(io, beside);
+  const waiting = createWaiting(live, (text) => dim(io, text));
+  const columns = (): number => process.stdout.columns || COLUMNS;
+  const shared = {
+    live,
+    columns,
+    now: () => performance.now(),
+    after: (ms: number, task: () => void) => void setTimeout(task, ms),
+  };
+  const answer = new MarkdownShow({ ...shared, colors: !io.env["NO_COLOR"] });
+  const thought = new MarkdownShow({ ...shared, colors: false, style: (line) => dim(io, line) });
+  const end = (): void => {
+    waiting.stop();
+    thought.end();
+    answer.end();
+  };
+  const above = (text: string): void => live.above(() => io.out(text));
+  const note = (text: string): void => above(dim(io, `[${text}]`));
+  const notes = notesOf((text) => {
+    end();
+    note(text);
+    waiting.start();
+  });
   return {
-    ...showing(line, (text) =>
-      beside(() => {
-        line.end();
-        io.out(dim(io, `[${text}]`));
-      }),
-    ),
-    reasoning: (text) => line.write(dim(io, text), text),
+    ...notes,
+    note,
+    text(text) {
+      waiting.stop();
+      thought.end();
+      answer.push(text);
+    },
+    reasoning(text) {
+      waiting.stop();
+      answer.end();
+      thought.push(text);
+    },
+    wait: waiting.start,
+    line: above,
+    endLine: end,
   };
 }
 
@@ -32,12 +76,15 @@ export function terminalShow(io: Io, beside: (write: () => void) => void): LineS
 export function pipedShow(io: Io, json: boolean): LineShow {
   const line = lineOf(json ? { ...io, write: () => undefined } : io);
   let noted = false;
-  const show = showing(line, (text) => {
+  const note = (text: string): void => {
     noted = true;
     io.err(text);
-  });
+  };
   return {
-    ...show,
+    ...notesOf(note),
+    note,
+    reasoning: () => undefined,
+    endLine: () => line.end(),
     text(text) {
       if (noted) line.end();
       noted = false;
@@ -46,27 +93,23 @@ export function pipedShow(io: Io, json: boolean): LineShow {
   };
 }
 
-function showing(line: ReturnType<typeof lineOf>, note: (text: string) => void): LineShow {
+/** Calls of tools and what came of them, a line each. */
+function notesOf(note: (text: string) => void): Pick<Show, "call" | "result"> {
   return {
-    text: (text) => line.write(text),
-    reasoning: () => undefined,
     call: (use) => note(fitted(`calls ${callText(use)}`)),
     result: ({ name, result }) => {
       const how = result.ok ? "ok" : "failed";
       note(fitted(`${oneLine(name)}: ${how}: ${oneLine(result.content)}`));
     },
-    note,
-    endLine: () => line.end(),
   };
 }
 
 function lineOf(io: Io) {
   let begun = false;
   return {
-    /** `text`: what of it can be seen. */
-    write(styled: string, text = styled): void {
+    write(text: string): void {
       if (text === "") return;
-      io.write(styled);
+      io.write(text);
       begun = !text.endsWith("\n");
     },
     end(): void {

@@ -1,93 +1,196 @@
 import type { Client } from "../client/client.ts";
 import type { ClientError } from "../client/error.ts";
-import type { Show } from "./answer-show.ts";
 import { judge } from "./chat-answer.ts";
-import type { Attending } from "./chat-approval.ts";
+import type { Decision } from "./chat-approval.ts";
 import { askTyped, attend } from "./chat-approval.ts";
-import { tellLosses } from "./chat-losses.ts";
+import type { Talk } from "./chat-commands.ts";
+import { commandOf, completions } from "./chat-commands.ts";
 import { TypedInput } from "./chat-input.ts";
+import { tellLosses } from "./chat-losses.ts";
+import type { TerminalShow } from "./chat-show.ts";
 import { terminalShow } from "./chat-show.ts";
 import type { Conversation } from "./conversation.ts";
-import { EXIT } from "./exit.ts";
+import { openConversation } from "./conversation.ts";
+import { EXIT, UsageError } from "./exit.ts";
 import { explain } from "./explain.ts";
 import type { Io } from "./io.ts";
+import { harmless, renderMarkdown } from "./markdown.ts";
 import { dim } from "./style.ts";
 
 /** Messages of an older conversation that are shown again. */
 const RECALLED = 6;
+const COLUMNS = 80;
 
 /** Answers line by line until the person leaves. @throws ClientError when the gateway sends us away */
 export async function chatInTerminal(
   conversation: Conversation,
   client: Client,
-  automatic: Attending["automatic"],
+  automatic: Decision | null,
   io: Io,
 ): Promise<number> {
-  const typed = new TypedInput();
+  const typed: TypedInput = new TypedInput({
+    echo: (line) => show.line(line),
+    onLine: (line) => room.take(line),
+    complete: completions,
+  });
   const { terminal } = typed;
   const show = terminalShow(io, (write) => typed.beside(write));
-  const leaving = new AbortController();
+  const room = new Room(conversation, { client, typed, show, io, automatic });
   let sent_away: ClientError | undefined;
-  /** The answer that is being written: whether it was asked to stop. */
-  let answer: { stopped: boolean } | null = null;
-
   const untold = tellLosses(client, (line) => show.note(line));
   const unheard = client.on("state", ({ state, error }) => {
     if (state !== "closed") return;
     sent_away = error;
     terminal.close();
   });
-  terminal.on("close", () => leaving.abort());
-  terminal.on("SIGINT", () => {
-    if (answer === null || answer.stopped) return terminal.close();
-    answer.stopped = true;
-    conversation.abort().catch((error: Error) => io.err(`agentbus: ${error.message}`));
-    return undefined;
-  });
-
-  recall(conversation, io);
-  attend(conversation, { client, automatic, show, ask: askTyped(() => typed, show) });
+  terminal.on("SIGINT", () => room.interrupt());
   try {
-    for (let line = await typed.next(); line !== null; line = await typed.next()) {
-      if (line.trim() === "") continue;
-      answer = { stopped: false };
-      await showAnswer(conversation, line, show, leaving.signal, io);
-      answer = null;
-    }
+    await new Promise<void>((resolve) => terminal.on("close", resolve));
   } finally {
+    room.leave();
     untold();
     unheard();
-    terminal.close();
   }
   io.out("");
   if (sent_away !== undefined) throw sent_away;
   return EXIT.ok;
 }
 
-/** An answer that cannot be had is told; the conversation goes on. */
-async function showAnswer(
-  conversation: Conversation,
-  message: string,
-  show: Show & { endLine(): void },
-  left: AbortSignal,
-  io: Io,
-): Promise<void> {
-  try {
-    const answer = await conversation.ask(message, show, left);
-    show.endLine();
-    io.out("");
-    judge(answer, io);
-  } catch (error) {
-    show.endLine();
-    if (!left.aborted) io.err(`agentbus: ${explain(error)}`);
+interface RoomDeps {
+  readonly client: Client;
+  readonly typed: TypedInput;
+  readonly show: TerminalShow;
+  readonly io: Io;
+  readonly automatic: Decision | null;
+}
+
+/** The session that is talked in, what waits to be said, and what is being answered. */
+class Room implements Talk {
+  readonly client: Client;
+  automatic: Decision | null;
+  readonly #deps: RoomDeps;
+  readonly #leaving = new AbortController();
+  readonly #waiting: string[] = [];
+  #conversation: Conversation;
+  /** The answer that is being written: whether it was asked to stop. */
+  #answer: { stopped: boolean } | null = null;
+
+  constructor(conversation: Conversation, deps: RoomDeps) {
+    this.#deps = deps;
+    this.client = deps.client;
+    this.automatic = deps.automatic;
+    this.#conversation = conversation;
+    this.#enter(conversation);
+  }
+
+  get conversation(): Conversation {
+    return this.#conversation;
+  }
+
+  get isAnswering(): boolean {
+    return this.#answer !== null;
+  }
+
+  /** What was typed: a command, or a message. */
+  take(line: string): void {
+    if (line.trim() === "") return;
+    try {
+      const found = commandOf(line);
+      if (found === null) return this.say(line);
+      found.command.run(found.rest, this).catch((error: unknown) => this.#fail(error));
+    } catch (error) {
+      this.#fail(error);
+    }
+    return undefined;
+  }
+
+  /** The first stops the answer, the next one leaves. */
+  interrupt(): void {
+    const answer = this.#answer;
+    if (answer === null || answer.stopped) return this.leave();
+    answer.stopped = true;
+    this.#waiting.length = 0;
+    this.#conversation.abort().catch((error: unknown) => this.#fail(error));
+    return undefined;
+  }
+
+  leave(): void {
+    this.#leaving.abort();
+    this.#deps.show.endLine();
+    this.#deps.typed.terminal.close();
+  }
+
+  tell(lines: readonly string[]): void {
+    for (const line of lines) this.#deps.show.line(dim(this.#deps.io, line));
+  }
+
+  ask(question: Parameters<TypedInput["ask"]>[0]): void {
+    this.#deps.typed.ask(question);
+  }
+
+  async switchTo(session_id: string | undefined): Promise<void> {
+    if (this.#answer !== null)
+      throw new UsageError("an answer is being written: wait for its end, or stop it with /abort");
+    const next = await openConversation(this.client, session_id);
+    if (this.#answer !== null) return next.close();
+    this.#conversation.close();
+    this.#conversation = next;
+    this.#enter(next);
+  }
+
+  #enter(conversation: Conversation): void {
+    const { client, show, typed, io } = this.#deps;
+    recall(conversation, (line) => show.line(dim(io, line)));
+    const automatic = (): Decision | null => this.automatic;
+    attend(conversation, { client, automatic, show, ask: askTyped(() => typed, show) });
+  }
+
+  say(line: string): void {
+    this.#waiting.push(line);
+    if (this.#answer === null) return void this.#sayAll();
+    return this.#deps.show.note("sent when this answer has ended; /steer TEXT tells it now");
+  }
+
+  async #sayAll(): Promise<void> {
+    for (let line = this.#waiting.shift(); line !== undefined; line = this.#waiting.shift()) {
+      this.#answer = { stopped: false };
+      await this.#showAnswer(line);
+      this.#answer = null;
+    }
+  }
+
+  /** An answer that cannot be had is told; the conversation goes on. */
+  async #showAnswer(message: string): Promise<void> {
+    const { show, io } = this.#deps;
+    const { signal } = this.#leaving;
+    try {
+      show.wait();
+      const answer = await this.#conversation.ask(message, show, signal);
+      show.endLine();
+      show.line("");
+      judge(answer, { ...io, err: (line) => show.line(line) });
+    } catch (error) {
+      show.endLine();
+      if (!signal.aborted) this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#deps.show.line(`agentbus: ${explain(error)}`);
   }
 }
 
-function recall({ session_id, transcript }: Conversation, io: Io): void {
-  io.out(dim(io, `session ${session_id}: agentbus chat --session ${session_id} comes back to it`));
+function recall({ session_id, transcript }: Conversation, out: (line: string) => void): void {
+  out(
+    `session ${session_id}: agentbus chat --session ${session_id} comes back to it; /help lists what can be done`,
+  );
   const spoken = [...transcript.messages.values()].filter(
     ({ role, content }) => (role === "user" || role === "assistant") && content !== "",
   );
-  for (const { role, content } of spoken.slice(-RECALLED))
-    io.out(dim(io, role === "user" ? `> ${content}` : content));
+  for (const { role, content } of spoken.slice(-RECALLED)) {
+    const columns = (process.stdout.columns || COLUMNS) - 1;
+    const said =
+      role === "user" ? harmless(`> ${content}`).split("\n") : renderMarkdown(content, { columns });
+    for (const line of said) out(line);
+  }
 }

@@ -20,7 +20,7 @@ export const chat: Command = {
   usage: "[MESSAGE]",
   details: [
     "With a MESSAGE, or with one piped in, sends it, prints the answer as it is written and ends.",
-    "In a terminal: Ctrl-C stops the answer that is being written, a second one leaves; so does Ctrl-D.",
+    "In a terminal: /help lists what else can be done; Ctrl-C stops the answer that is being written, a second one leaves; so does Ctrl-D.",
     "A call of a tool that needs to be allowed is asked for in a terminal; elsewhere stderr says which command answers it.",
   ].join("\n"),
   args: [0, 1],
@@ -42,7 +42,8 @@ export const chat: Command = {
       const conversation = await openConversation(client, input.text("session"));
       stop();
       if (message === null) return await chatInTerminal(conversation, client, automatic, io);
-      return await askOnce(conversation, message, { client, automatic }, input, io);
+      const attending = { client, automatic: () => automatic };
+      return await askOnce(conversation, message, attending, input, io);
     } finally {
       client.disconnect();
     }
@@ -81,7 +82,7 @@ async function askOnce(
   /** Only once there is something to ask: until then the terminal is not ours. */
   const open = (): TypedInput => {
     if (typed !== null) return typed;
-    typed = new TypedInput();
+    typed = new TypedInput({ echo: (line) => io.out(line) });
     typed.terminal.on("SIGINT", onInterrupt);
     typed.terminal.on("close", () => leaving.abort());
     return typed;

@@ -2,6 +2,7 @@ import type { Command } from "./args.ts";
 import { audit } from "./audit.ts";
 import { call } from "./call.ts";
 import { chat } from "./chat.ts";
+import { completionsCommand } from "./completions.ts";
 import { configCommands } from "./config.ts";
 import { deviceCommands } from "./device.ts";
 import { deviceKey, devicePair } from "./device-pair.ts";
@@ -34,5 +35,6 @@ export const commands: readonly Command[] = [
   ...userCommands,
   audit,
   doctor,
+  completionsCommand(() => commands),
   version,
 ];

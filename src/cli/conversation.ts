@@ -26,8 +26,12 @@ export interface Conversation {
   readonly transcript: Transcript;
   /** Sends a message and shows its answer; resolves when the run has ended. @throws ClientError */
   ask(message: string, show: Show, signal: AbortSignal): Promise<Answer>;
+  /** Tells the run that goes on something. False: there was none, so that it became a message of its own. @throws ClientError */
+  steer(message: string): Promise<boolean>;
   /** Stops every run of the session. */
   abort(): Promise<void>;
+  /** Follows it no more. */
+  close(): void;
   /** Whether a run answers a message that was sent here. */
   owns(run_id: string): boolean;
   /** Tells of every call of the session that waits for an answer, from those that do now. One listener. */
@@ -85,6 +89,7 @@ class FollowedConversation implements Conversation {
   readonly #own = new Set<string>();
   /** A message is on its way: which run answers it is not known yet. */
   #sending = false;
+  #unsubscribe: () => void = () => undefined;
 
   constructor(client: Client, session_id: string) {
     this.#client = client;
@@ -114,6 +119,7 @@ class FollowedConversation implements Conversation {
           },
         },
       );
+      this.#unsubscribe = () => subscription.unsubscribe();
     });
   }
 
@@ -147,6 +153,18 @@ class FollowedConversation implements Conversation {
       .filter((proof) => proof !== undefined);
     const tools = toolUsesOf(this.transcript, run_id);
     return { run, messages, tools, verified: proofs.length === 0 ? null : proofs.every(Boolean) };
+  }
+
+  async steer(message: string): Promise<boolean> {
+    const { session_id } = this;
+    const params = { session_id, message, on_busy: "steer" as const, subscribe: false };
+    const request = { ...params, idempotency_key: crypto.randomUUID() };
+    const { status } = await this.#untilTaken(() => this.#client.request("chat.send", request));
+    return status === "steered";
+  }
+
+  close(): void {
+    this.#unsubscribe();
   }
 
   async abort(): Promise<void> {

@@ -17,6 +17,8 @@ interface Place extends AsyncDisposable {
   gateway: Served;
   /** `agentbus chat` in a terminal, with or without a message. */
   typed(...argv: string[]): Typed;
+  /** A conversation in a terminal of that size. */
+  typedIn(size: { columns: number; rows: number }): Typed;
 }
 
 export async function started(config = "", env: Record<string, string> = {}): Promise<Place> {
@@ -34,6 +36,7 @@ export async function started(config = "", env: Record<string, string> = {}): Pr
     path: place.path,
     model,
     gateway: await serve(place.path, ["--port", "0", ...FLAGS], env),
+    typedIn: (size) => inTerminal(["chat", ...SESSION, ...FLAGS], { cwd: place.path, ...size }),
     typed: (...argv) => inTerminal(["chat", ...argv, ...SESSION, ...FLAGS], { cwd: place.path }),
     async [Symbol.asyncDispose](this: Place) {
       await this.gateway[Symbol.asyncDispose]();

@@ -17,14 +17,15 @@ test("at the prompt: allowed, in the order of the answer, and always means that 
   chat.type("y\r");
   await chat.until("the answer", (shown) => shown.includes("It is late.\n"));
   const order = [
-    "Let me see.\n[calls time",
+    "> what time is it?\nLet me see.\n[calls time",
     'calls time {"time_zone":"Europe/Berlin"}]\n',
     'waits for an answer: time {"time_zone":"Europe/Berlin"}]\n',
     `${ASKED}y`,
     "[time: ok: ",
     "It is late.\n",
   ];
-  const places = order.map((text) => chat.shown.indexOf(text));
+  const screen = (await chat.screen()).join("\n");
+  const places = order.map((text) => screen.indexOf(text));
   expect(places).not.toContain(-1);
   expect(places).toEqual(places.toSorted((a, b) => a - b));
 
@@ -112,7 +113,7 @@ test.each([
     await asksFor(chat);
     chat.type("ye");
     await decide(place, decision);
-    await chat.until("the answer and the prompt", (shown) => /It is late\.\n\n.*> $/s.test(shown));
+    await chat.untilScreen("the answer and the prompt", (screen) => /It is late\.\n\n>$/.test(screen));
     expect(chat.shown).toContain(who);
     expect(chat.shown).toContain(result);
     place.model.reply().text("Heard.");

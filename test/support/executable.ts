@@ -1,3 +1,4 @@
+import { Terminal } from "@xterm/headless";
 import type { Subprocess } from "bun";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -136,27 +137,58 @@ async function listen(
 export interface Typed extends AsyncDisposable {
   /** What the terminal showed so far, without colours. */
   readonly shown: string;
+  /** What stands on the screen now, and above it: the lines of a real terminal, without spaces at their ends. */
+  screen(): Promise<string[]>;
   type(text: string): void;
+  /** Waits until what stands on the screen holds; the lines joined by \n. */
+  untilScreen(what: string, holds: (screen: string) => boolean): Promise<void>;
   until(what: string, holds: (shown: string) => boolean): Promise<void>;
   readonly exited: Promise<number>;
 }
 
+interface TerminalOptions extends RunOptions {
+  readonly columns?: number;
+  readonly rows?: number;
+}
+
 /** A command in a terminal of its own. */
-export function inTerminal(argv: readonly string[], options: RunOptions): Typed {
+export function inTerminal(argv: readonly string[], options: TerminalOptions): Typed {
+  const { columns: cols = 200, rows = 24 } = options;
+  const screen = new Terminal({ cols, rows, scrollback: 10_000, allowProposedApi: true });
   let shown = "";
   const decoder = new TextDecoder();
   const child = Bun.spawn([...AGENTBUS, ...argv], {
     cwd: options.cwd,
     env: plainEnvironment({ NO_COLOR: "1", ...options.env }),
     terminal: {
-      cols: 200,
-      data: (_terminal, data) => void (shown += decoder.decode(data, { stream: true })),
+      cols,
+      rows,
+      data: (_terminal, data) => {
+        shown += decoder.decode(data, { stream: true });
+        screen.write(data);
+      },
     },
   });
+  const lines = async (): Promise<string[]> => {
+    await new Promise<void>((resolve) => screen.write("", resolve));
+    const { active } = screen.buffer;
+    const all = Array.from({ length: active.length }, (_, row) =>
+      (active.getLine(row)?.translateToString(true) ?? "").trimEnd(),
+    );
+    return all.slice(0, all.findLastIndex((line) => line !== "") + 1);
+  };
   const plain = (): string => Bun.stripANSI(shown).replaceAll("\r", "");
   return {
     get shown() {
       return plain();
+    },
+    screen: lines,
+    async untilScreen(what, holds) {
+      const deadline = performance.now() + 15_000;
+      for (let text = (await lines()).join("\n"); !holds(text); text = (await lines()).join("\n")) {
+        if (performance.now() > deadline) throw new Error(`the screen did not show ${what}:\n${text}`);
+        await Bun.sleep(20);
+      }
     },
     type: (text) => void child.terminal?.write(text),
     async until(what, holds) {
@@ -171,6 +203,7 @@ export function inTerminal(argv: readonly string[], options: RunOptions): Typed 
       child.kill("SIGKILL");
       await child.exited;
       child.terminal?.close();
+      screen.dispose();
     },
   };
 }
