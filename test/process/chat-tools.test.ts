@@ -113,7 +113,7 @@ test.each([
     await asksFor(chat);
     chat.type("ye");
     await decide(place, decision);
-    await chat.untilScreen("the answer and the prompt", (screen) => /It is late\.\n\n>$/.test(screen));
+    await chat.untilScreen("the answer and the prompt", (screen) => screen.endsWith("It is late.\n\n>"));
     expect(chat.shown).toContain(who);
     expect(chat.shown).toContain(result);
     place.model.reply().text("Heard.");
