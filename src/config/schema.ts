@@ -66,7 +66,9 @@ const Provider = Type.Object({
     },
   ),
   api_key: secret("", "Key for it. Only `openai` looks into the environment for one by itself."),
-  api_keys: list("More keys, used in turn.", { secret: true }),
+  api_keys: list("More keys, used in turn; one that is limited or refused is passed over for a while.", {
+    secret: true,
+  }),
   models: list("The models it may be asked for; empty: any name is passed on."),
   prices: PricesTable,
   headers: Type.Record(Type.String(), Type.String(), {

@@ -2,25 +2,21 @@ import OpenAI from "openai";
 import type { ModelRequest } from "../core/ports.ts";
 import { toolNames, toParam, toTool } from "./openai-tools.ts";
 
-/** Asks for a streamed completion; resolves with the response once its headers are there, rejects for any but 2xx. */
-export type Ask = (asked: ModelRequest, signal: AbortSignal) => Promise<Response>;
+/**
+ * Asks for a streamed completion; resolves with the response once its headers are there, rejects for any but 2xx.
+ * @param key "": nothing is sent for one
+ */
+export type Ask = (asked: ModelRequest, key: string, signal: AbortSignal) => Promise<Response>;
 
 /** How much of the body of a failure is read. */
 const FAILURE_BODY_BYTES = 16 * 1024;
 /** The SDK's own timer, which covers the headers only, is kept out of the way of ours. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** @param keys used in turn, one per call; none: nothing is sent for Authorization. */
-export function createAsk(
-  base_url: string,
-  keys: readonly string[],
-  headers: Readonly<Record<string, string>>,
-): Ask {
+export function createAsk(base_url: string, headers: Readonly<Record<string, string>>): Ask {
   const client = createClient(base_url);
-  let turn = 0;
-  return ({ model, messages, tools = [] }, signal) => {
+  return ({ model, messages, tools = [] }, key, signal) => {
     const names = toolNames(tools);
-    const key = keys[turn++ % keys.length];
     const body = {
       model,
       messages: messages.map((message) => toParam(message, names, model)),
@@ -29,7 +25,7 @@ export function createAsk(
       stream_options: { include_usage: true },
     } as const;
     const own = {
-      Authorization: key === undefined ? null : `Bearer ${key}`,
+      Authorization: key === "" ? null : `Bearer ${key}`,
       // A compressed stream comes late, and may unpack to more than any bound on what was read.
       "Accept-Encoding": "identity",
     };

@@ -65,6 +65,20 @@ export function keyHint(name: string): string {
     : `llm.providers.${name}.api_key`;
 }
 
+/** What is wrong with the key a call was made with, so that another one may do; null: it is not the key. */
+export type KeyFault =
+  | { readonly kind: "limited"; readonly retry_after_ms: number | null }
+  | { readonly kind: "refused"; readonly why: string };
+
+export function faultOfKey(cause: unknown, clock: Clock): KeyFault | null {
+  if (!(cause instanceof APIError)) return null;
+  const { status, code, headers } = cause;
+  if (status === 401 || status === 403) return { kind: "refused", why: `is refused (${status})` };
+  if (status === 402 || code === "insufficient_quota") return { kind: "refused", why: "has nothing left" };
+  if (status !== 429) return null;
+  return { kind: "limited", retry_after_ms: retryAfter(headers, clock) };
+}
+
 function fromStatus(status: number, error: APIError, blame: Blame): GatewayError {
   const { name } = blame;
   const said = messageOf(error.error) || withoutStatus(error.message);

@@ -4,8 +4,10 @@ import type { Answer } from "./openai-answer.ts";
 import { createAnswer } from "./openai-answer.ts";
 import type { Ask } from "./openai-client.ts";
 import { createAsk } from "./openai-client.ts";
+import type { Key, Keys } from "./keys.ts";
+import { createKeys } from "./keys.ts";
 import type { Blame } from "./openai-error.ts";
-import { fail, keyHint, late, toGatewayError } from "./openai-error.ts";
+import { fail, faultOfKey, keyHint, late, toGatewayError } from "./openai-error.ts";
 import { toolNames } from "./openai-tools.ts";
 import { firstToken, readBody } from "./openai-read.ts";
 import type { Reach } from "./reach.ts";
@@ -19,7 +21,7 @@ import { createWatchdog, STOPPED } from "./watchdog.ts";
 export interface OpenAiOptions {
   readonly name: string;
   readonly base_url: string;
-  /** Used in turn, one per call. None: allowed anywhere but at api.openai.com. */
+  /** Used in turn, another one where one is limited or refused. None: allowed anywhere but at api.openai.com. */
   readonly api_keys: readonly string[];
   /** The model ids that may be asked for; empty: any. */
   readonly models: readonly string[];
@@ -44,6 +46,7 @@ interface Upstream {
   readonly options: OpenAiOptions;
   readonly url: URL;
   readonly ask: Ask;
+  readonly keys: Keys;
   readonly redact: Redact;
   /** Why no call can be made; null: one can. */
   readonly missing: string | null;
@@ -64,12 +67,14 @@ interface Call {
 export function createOpenAiProvider(options: OpenAiOptions): Provider {
   const { name, base_url, headers } = options;
   const url = parseUrl(name, base_url);
-  const keys = options.api_keys.map((key) => key.trim()).filter((key) => key !== "");
+  const values = options.api_keys.map((key) => key.trim()).filter((key) => key !== "");
   const missing =
-    keys.length === 0 && url.hostname === "api.openai.com" ? `no API key: set ${keyHint(name)}` : null;
-  const ask = createAsk(base_url, keys, headers);
-  const redact = createRedact([...keys, ...Object.values(headers)]);
-  const upstream: Upstream = { options, url, ask, redact, missing };
+    values.length === 0 && url.hostname === "api.openai.com" ? `no API key: set ${keyHint(name)}` : null;
+  const ask = createAsk(base_url, headers);
+  const redact = createRedact([...values, ...Object.values(headers)]);
+  const { clock, log } = options;
+  const keys = createKeys({ provider: name, values, clock, log });
+  const upstream: Upstream = { options, url, ask, keys, redact, missing };
   return {
     name,
     state: () => (missing === null ? { name, ready: true } : { name, ready: false, reason: missing }),
@@ -120,19 +125,16 @@ async function* stream(
 }
 
 /** Up to done; throws for every other end. */
-async function* call(
-  { options, url, ask, missing }: Upstream,
-  { asked, ...on }: Call,
-): AsyncGenerator<ModelEvent> {
+async function* call(upstream: Upstream, asking: Call): AsyncGenerator<ModelEvent> {
+  const { options, missing } = upstream;
+  const { asked: _asked, ...on } = asking;
   const { answer, blame, dog } = on;
   if (missing !== null) throw fail(blame, missing);
   const reading = { ...options, ...on, started: options.clock.monotonic() };
   try {
     const owed = firstToken(reading);
     dog.expect(owed.due, owed.overdue);
-    const unwatch = watchConnect(options, url, dog, blame);
-    const response = await dog.race(ask(asked, dog.signal)).finally(unwatch);
-    yield* readBody(response, reading);
+    yield* readBody(await respond(upstream, asking), reading);
   } catch (cause) {
     // With its finish reason an answer is whole, whatever becomes of the connection after it.
     const whole = answer.finish_reason !== null && !(cause instanceof GatewayError);
@@ -143,6 +145,33 @@ async function* call(
   yield* answer.rest();
   if (dog.stopped?.kind === "aborted") throw STOPPED;
   yield { type: "done", finish_reason: clip(answer.finish_reason, 64) };
+}
+
+/** The response to a call, with one key after the other where they are limited or refused. */
+async function respond(
+  { options, url, ask, keys }: Upstream,
+  { asked, dog, blame }: Call,
+): Promise<Response> {
+  const tried = new Set<Key>();
+  let key = keys.take(tried);
+  let failure: unknown;
+  while (key !== null) {
+    tried.add(key);
+    const unwatch = watchConnect(options, url, dog, blame);
+    try {
+      const response = await dog.race(ask(asked, key.value, dog.signal)).finally(unwatch);
+      keys.worked(key);
+      return response;
+    } catch (cause) {
+      const fault = faultOfKey(cause, options.clock);
+      if (fault === null) throw cause;
+      if (fault.kind === "limited") keys.limited(key, fault.retry_after_ms);
+      else keys.refused(key, fault.why);
+      failure = cause;
+      key = keys.take(tried);
+    }
+  }
+  throw failure;
 }
 
 function watchTotal(options: OpenAiOptions, dog: Watchdog, blame: Blame): () => void {

@@ -195,13 +195,13 @@ describe("a provider that breaks its contract", () => {
 });
 
 describe("over HTTP", () => {
-  test("a server that limits requests is asked again when it said, with the next key", async () => {
+  test("a server that limits requests is asked again when it said", async () => {
     await using model = await startModelServer();
     model.reply().status(429, { retryAfter: 7 });
     model.reply().reset();
     model.reply().text("hi");
     const waits: number[] = [];
-    const provider = createOpenAiProvider(openAiOptions(model.url(), { api_keys: ["key-one", "key-two"] }));
+    const provider = createOpenAiProvider(openAiOptions(model.url()));
     const router = routerOf([provider], { clock: instantClock(waits), random: () => 0 });
     const events = await collect(router, requestOf("m", "hi"));
     expect(events).toEqual([
@@ -212,7 +212,6 @@ describe("over HTTP", () => {
       done,
     ]);
     expect(waits).toEqual([7_000, 0]);
-    const keys = model.requests.map((call) => call.headers["authorization"]);
-    expect(keys).toEqual(["Bearer key-one", "Bearer key-two", "Bearer key-one"]);
+    expect(model.asked).toBe(3);
   });
 });

@@ -180,7 +180,7 @@ test("a repeated request has one effect over any transport", async () => {
 });
 
 test("a failing model is an event with its error, and what was said stays, partial", async () => {
-  model.reply().text("half an ans").cut();
+  model.reply().text("half an ans").errorInStream("no more");
   await using socket = await connect();
   await socket.request("chat.send", { session_id: "x6", message: "go" });
   const failed = await socket.nextEvent("run.failed");

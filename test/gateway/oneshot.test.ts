@@ -175,7 +175,7 @@ describe("POST /api/v1/chat", () => {
 describe("a run that does not complete", () => {
   test("failed: the text so far, then error with message and code; waited for, the error itself", async () => {
     for (const how of ["stream", "late", "wait"] as const) {
-      stack.model.reply().text("half of").cut();
+      stack.model.reply().text("half of").errorInStream("no more");
       const body = { message: "go", session_id: `failed-${how}` };
       if (how === "wait") {
         const answer = await owner.ask("POST", "/api/v1/chat", { body: { ...body, wait: true } });
@@ -188,7 +188,7 @@ describe("a run that does not complete", () => {
       expect(textOf(events)).toBe("half of");
       expect(framesOf(events).at(-1)).toEqual({
         type: "error",
-        message: "the model's stream was cut",
+        message: "test reported an error: no more",
         code: "UPSTREAM_ERROR",
         status: "failed",
       });

@@ -61,7 +61,7 @@ describe("until a run", () => {
   });
 
   test("whichever way it ends, and not for another run of the session", async () => {
-    stack.model.reply().text("half").cut();
+    stack.model.reply().text("half").errorInStream("no more");
     const first = await owner.call("chat.send", { session_id: "until-2", message: "a" });
     const second = await owner.call("chat.send", { session_id: "until-2", message: "b" });
     const stream = await open("until-2", `until=${second.run_id}&after=${first.epoch}.0`);
