@@ -10,6 +10,8 @@ import { Grants } from "./core/grants.ts";
 import { Hooks } from "./core/hooks.ts";
 import { Hub } from "./core/hub.ts";
 import { Journal } from "./core/journal.ts";
+import type { LedgerOptions } from "./core/ledger.ts";
+import { Ledger } from "./core/ledger.ts";
 import type { Limits } from "./core/limits.ts";
 import { Maintenance } from "./core/maintenance.ts";
 import type { Clock, Logger, ModelRouter, Toolbox } from "./core/ports.ts";
@@ -23,6 +25,8 @@ import type { SessionRef } from "./core/session.ts";
 import { Directory, nameOf, namingsOf, topicOf } from "./core/session.ts";
 import { SampledLog } from "./core/sampled-log.ts";
 import { inTurns, Slots } from "./core/slots.ts";
+import type { SpendingOptions } from "./core/spending.ts";
+import { Spending } from "./core/spending.ts";
 import { Stats } from "./core/stats.ts";
 import type { Tail } from "./core/tail.ts";
 import { auditMethods } from "./method/audit.ts";
@@ -56,7 +60,8 @@ export interface EngineOptions {
   readonly system_prompt: string;
   readonly run_timeout_ms: number;
   readonly toolbox: Toolbox;
-  readonly budget: Omit<BudgetBounds, "clock">;
+  readonly budget: Omit<BudgetBounds, "clock" | "spending" | "user">;
+  readonly costs: Pick<LedgerOptions, "costOf" | "currency"> & Pick<SpendingOptions, "boundsOf">;
   readonly context_tokens: number;
   readonly approval_timeout_ms: number;
   /** What becomes of a call that asks while nobody is connected who could allow it. */
@@ -174,11 +179,13 @@ function createCore(options: EngineOptions) {
     mayWait: (session: SessionRef) => unattended === "wait" || attended(connections, directory, session),
   };
   const budget = { ...options.budget, clock };
-  const runs = new Runs({ ...base, router, sha256, ...bounds, ...tools, budget, limited });
+  const { costs } = options;
+  const ledger = new Ledger({ ...costs, clock, spending: new Spending({ ...costs, clock, store }) });
+  const runs = new Runs({ ...base, router, sha256, ...bounds, ...tools, budget, ledger, limited });
   const maintenance = new Maintenance({ ...base, event_grace_ms });
   const readers = { followers, connections, changes, hub, presence, reads, toolbox, approvals, grants };
   const kept = { journal, audit, hooks, directory, maintenance, observers };
-  return { store, ...kept, runs, router, stats, sampled, ...readers };
+  return { store, ...kept, runs, ledger, router, stats, sampled, ...readers };
 }
 
 interface Told {

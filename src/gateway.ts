@@ -5,6 +5,7 @@ import type { Certificate } from "./certificate.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { noteConfiguration } from "./config-change.ts";
+import { costsOf } from "./costs.ts";
 import { configured } from "./config/error.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
 import type { OpenedStore, Store } from "./core/store.ts";
@@ -184,6 +185,7 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     limits,
     log,
     on_busy: config.agent.on_busy,
+    costs: costsOf(config),
     ...toolsOf(config, clock, log, [skillTools(skills, config), tool_servers, plugins]),
     system_prompt: config.agent.system_prompt,
     run_timeout_ms: config.agent.run_timeout_secs * 1_000,

@@ -96,3 +96,13 @@ export function tooMuchWaits({ journal_queue_bytes }: Limits): GatewayError {
     retry_after_ms: 1_000,
   });
 }
+
+export function runTooLong(ms: number): GatewayError {
+  const secs = Math.round(ms / 1000);
+  return new GatewayError("TIMEOUT", `the run took longer than ${secs} s (agent.run_timeout_secs)`);
+}
+
+/** What a run is told to have ended with that broke on a bug. */
+export function runBroken(): GatewayError {
+  return new GatewayError("INTERNAL_ERROR", "the run failed unexpectedly; the log has it under its run_id");
+}

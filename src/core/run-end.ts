@@ -5,7 +5,7 @@ import { endOf } from "./ending.ts";
 import type { Journal } from "./journal.ts";
 import type { Limits } from "./limits.ts";
 import { leftOf } from "./left-over.ts";
-import type { Covers } from "./operation.ts";
+import type { Covers, RowChange } from "./operation.ts";
 import type { Clock } from "./ports.ts";
 import type { RunLog } from "./run-log.ts";
 import type { SessionRef } from "./session.ts";
@@ -30,6 +30,8 @@ export interface RunState {
   readonly usage: Usage | undefined;
   /** Of all of them. */
   readonly run_usage: Usage | undefined;
+  /** What it used that is not written yet. */
+  readonly owed: readonly RowChange[];
   readonly writer: MessageWriter | null;
   /** Ids of calls without a result. */
   readonly unanswered: readonly string[];
@@ -107,9 +109,10 @@ export class RunEnd {
   #append(end: Pick<EndContext, "run" | "open" | "deltas" | "rows" | "unanswered" | "approvals">): void {
     const { clock, limits, sha256 } = this.#deps;
     const { log, state, session } = this.#options;
-    const { ending, usage, run_usage, covers } = state();
+    const { ending, usage, run_usage, covers, owed } = state();
     const { events, rows, run } = endOf(ending, {
       ...end,
+      rows: [...end.rows, ...owed],
       // A result is a message, and would be one too many again.
       unanswered: this.#isFull ? [] : end.unanswered,
       at: clock.now(),

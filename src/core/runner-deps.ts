@@ -1,6 +1,7 @@
 import type { EventRun } from "../protocol/entities.ts";
 import type { AskingDeps } from "./asking.ts";
 import type { BudgetBounds } from "./budget.ts";
+import type { Ledger } from "./ledger.ts";
 import type { Logger, ModelRouter } from "./ports.ts";
 import type { EndDeps } from "./run-end.ts";
 import type { ToolDeps } from "./tool-round.ts";
@@ -12,7 +13,8 @@ export interface RunnerDeps extends EndDeps, AskingDeps, ToolDeps {
   readonly run_timeout_ms: number;
   /** Past about so many tokens a conversation is summed up; 0: never by itself. */
   readonly context_tokens: number;
-  readonly budget: BudgetBounds;
+  readonly budget: Omit<BudgetBounds, "spending" | "user">;
+  readonly ledger: Ledger;
   /** Tokens a run used, once it ended. */
   readonly onEnded: (run: EventRun) => void;
   /** A run of that user fails because it reached the bound of an option. */

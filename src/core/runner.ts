@@ -1,5 +1,5 @@
-import type { EventRun, Usage } from "../protocol/entities.ts";
-import { GatewayError } from "../protocol/errors.ts";
+import type { EventRun } from "../protocol/entities.ts";
+import type { GatewayError } from "../protocol/errors.ts";
 import type { Asking, RunKind } from "./asking.ts";
 import { asks, unfinished } from "./asking.ts";
 import type { Budget } from "./budget.ts";
@@ -8,17 +8,18 @@ import type { Ending } from "./ending.ts";
 import { nothingToCompact } from "./summary.ts";
 import type { Appended } from "./append.ts";
 import type { LaneRun } from "./lane.ts";
-import { answerRefused } from "./outage.ts";
+import { answerRefused, runBroken, runTooLong } from "./outage.ts";
 import type { ToolCall } from "./ports.ts";
 import type { RunState } from "./run-end.ts";
 import { RunEnd } from "./run-end.ts";
+import { RunAccount } from "./run-account.ts";
 import { RunLog } from "./run-log.ts";
 import type { RunnerDeps } from "./runner-deps.ts";
 import type { SessionRef } from "./session.ts";
 import { Steering } from "./steering.ts";
 import { ToolRound } from "./tool-round.ts";
 import type { Turn, TurnEnd } from "./turn.ts";
-import { addUsage, silent } from "./turn.ts";
+import { silent } from "./turn.ts";
 import { Turns } from "./turns.ts";
 import { tokensOf, withinWindow } from "./window.ts";
 
@@ -38,7 +39,7 @@ export class Runner implements LaneRun {
   readonly #budget: Budget;
   readonly #turns: Turns;
   #run: EventRun;
-  #usage: Usage | undefined;
+  readonly #account: RunAccount;
   /** What answered last: not what was asked, where that failed. */
   #model: string | undefined;
   #asking: Asking | null = null;
@@ -52,12 +53,14 @@ export class Runner implements LaneRun {
   #isEnded = false;
   #resolveEnded: () => void = () => undefined;
 
-  constructor(deps: RunnerDeps, session: SessionRef, run: EventRun, kind: RunKind) {
+  /** `user`: who asked for it, and uses what it uses. */
+  constructor(deps: RunnerDeps, session: SessionRef, run: EventRun, kind: RunKind, user: string) {
     this.#deps = deps;
     this.session = session;
     this.kind = kind;
     this.#run = run;
-    this.#budget = createBudget(deps.budget);
+    this.#account = new RunAccount(deps.ledger, user);
+    this.#budget = createBudget({ ...deps.budget, spending: deps.ledger.spending, user });
     const { journal, limits } = deps;
     const onRefused = (outcome: Extract<Appended, { ok: false }>): void => this.#onRefused(outcome);
     this.#log = new RunLog(journal, session, run.run_id, limits.run_held_bytes, {
@@ -125,10 +128,7 @@ export class Runner implements LaneRun {
 
   async #work(): Promise<void> {
     const { clock, run_timeout_ms, log } = this.#deps;
-    const cancel = clock.after(run_timeout_ms, () => {
-      const secs = Math.round(run_timeout_ms / 1000);
-      this.#fail(new GatewayError("TIMEOUT", `the run took longer than ${secs} s (agent.run_timeout_secs)`));
-    });
+    const cancel = clock.after(run_timeout_ms, () => this.#fail(runTooLong(run_timeout_ms)));
     try {
       this.#begin();
       const { hooks } = this.#deps;
@@ -139,9 +139,7 @@ export class Runner implements LaneRun {
       while (this.#ending === null) await this.#step();
     } catch (error) {
       log.error({ run_id: this.run_id, err: error }, "a run failed unexpectedly");
-      this.#fail(
-        new GatewayError("INTERNAL_ERROR", "the run failed unexpectedly; the log has it under its run_id"),
-      );
+      this.#fail(runBroken());
     }
     cancel();
     this.#end.begin();
@@ -160,7 +158,7 @@ export class Runner implements LaneRun {
 
   /** One call of the model, and the calls of tools it makes. */
   async #step(): Promise<void> {
-    const over = this.#budget.turn();
+    const over = await this.#budget.turn();
     if (over !== null) return this.#fail(over);
     const asking = await this.#ask();
     if (this.#ending !== null) return undefined;
@@ -213,7 +211,7 @@ export class Runner implements LaneRun {
     const turn = this.#turns.make(asking, role);
     this.#turn = turn;
     const end = await turn.run();
-    this.#usage = addUsage(this.#usage, turn.usage);
+    this.#account.add(turn.used);
     return { turn, end };
   }
 
@@ -224,7 +222,7 @@ export class Runner implements LaneRun {
       if (error !== null) return this.#fail(error);
     }
     turn.begin();
-    const over = this.#budget.spent(this.#usage, turn.calls.length);
+    const over = this.#budget.spent(this.#account.usage, turn.calls.length);
     if (over !== null) return this.#fail(over);
     if (turn.calls.length > 0) return this.#call(turn);
     while (this.steering.isPending && this.#ending === null) await this.steering.settled();
@@ -236,7 +234,7 @@ export class Runner implements LaneRun {
 
   #complete(turn: Turn, calls: readonly ToolCall[] = []): Promise<boolean> {
     this.#turn = null;
-    return this.#turns.complete(turn, calls, this.#asking?.covers);
+    return this.#account.settle((owed) => this.#turns.complete(turn, calls, this.#asking?.covers, owed));
   }
 
   async #call(turn: Turn): Promise<void> {
@@ -266,7 +264,8 @@ export class Runner implements LaneRun {
       run: { ...this.#run, model: this.#model ?? this.#run.model },
       ending: this.#ending ?? { status: "failed", error: silent().toBody() },
       usage: this.#turn?.usage,
-      run_usage: this.#usage,
+      run_usage: this.#account.usage,
+      owed: this.#account.owed,
       writer: this.#turn?.writer ?? null,
       unanswered: this.#round?.unanswered ?? [],
       approvals: this.#round?.open ?? [],

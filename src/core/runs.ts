@@ -18,14 +18,21 @@ export interface RunsOptions extends Omit<RunnerDeps, "waiting" | "onEnded"> {
   readonly storage_stall_ms: number;
 }
 
+/** A run that is in the log. */
+export interface AcceptedRun {
+  readonly session: SessionRef;
+  readonly run: EventRun;
+  /** Who asked for it. */
+  readonly user: string;
+  readonly kind?: RunKind;
+}
+
 /** Ends written at start share groups of this many. */
 const RECOVER_AT_ONCE = 200;
 
 /** The runs of this process: accepts, finds and ends them. */
 export class Runs {
   readonly lanes: Lanes;
-  /** Tokens used by runs that ended since start. */
-  readonly tokens = { input: 0, output: 0 };
   readonly #options: RunsOptions;
   readonly #deps: RunnerDeps;
   readonly #active = new Map<string, Runner>();
@@ -64,8 +71,8 @@ export class Runs {
   }
 
   /** A run that is committed, with the message it answers where there is one: goes when its turn comes. */
-  accept(reservation: Reservation, session: SessionRef, run: EventRun, kind: RunKind = "answer"): Runner {
-    const runner = new Runner(this.#deps, session, run, kind);
+  accept(reservation: Reservation, { session, run, user, kind = "answer" }: AcceptedRun): Runner {
+    const runner = new Runner(this.#deps, session, run, kind, user);
     this.#active.set(run.run_id, runner);
     reservation.commit(runner);
     // Accepted while the gateway stops: it is ended like those that waited.
@@ -168,8 +175,6 @@ export class Runs {
 
   #onEnded(run: EventRun): void {
     this.#active.delete(run.run_id);
-    this.tokens.input += run.usage?.input_tokens ?? 0;
-    this.tokens.output += run.usage?.output_tokens ?? 0;
   }
 
   /** A run is not kept for ever behind storage that does not come back; the end it is owed stays queued. */

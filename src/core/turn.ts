@@ -1,6 +1,8 @@
 import type { Usage } from "../protocol/entities.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { Limits } from "./limits.ts";
+import type { ModelCall } from "./meter.ts";
+import { Meter } from "./meter.ts";
 import type { Clock, ModelEvent, ModelRequest, ModelRouter, ToolCall } from "./ports.ts";
 import type { RunLog } from "./run-log.ts";
 import { lengthUtf8 } from "./text.ts";
@@ -18,6 +20,8 @@ export interface TurnOptions {
   readonly message: (model: string | undefined) => MessageWriter;
   /** Takes back what a message has in the log. */
   readonly discard: (writer: MessageWriter, reason: string) => void;
+  /** A usage with its cost. */
+  readonly priced: (model: string, usage: Usage) => Usage;
 }
 
 /** How a call of the model ended. */
@@ -31,7 +35,7 @@ export class Turn {
   readonly calls: ToolCall[] = [];
   readonly #options: TurnOptions;
   #writer: MessageWriter | null = null;
-  #usage: Usage | undefined;
+  readonly #meter: Meter;
   #model: string | undefined;
   #bytes = 0;
   /** Why the model is asked again, where it broke off in its answer; that stands until there is another. */
@@ -39,15 +43,20 @@ export class Turn {
 
   constructor(options: TurnOptions) {
     this.#options = options;
+    this.#meter = new Meter(options.request.model, options.priced);
   }
 
   /** Null: it has said nothing yet. One that broke off stays until the model says something again. */
   get writer(): MessageWriter | null {
     return this.#writer;
   }
-  /** Of all that was asked of models in it. */
+  /** Of the call that wrote the message. */
   get usage(): Usage | undefined {
-    return this.#usage;
+    return this.#meter.usage;
+  }
+  /** Every call that was made, those that failed among them, once it is over. */
+  get used(): readonly ModelCall[] {
+    return this.#meter.calls;
   }
   /** Who answers, as "provider/model"; absent before anybody did. */
   get model(): string | undefined {
@@ -70,10 +79,12 @@ export class Turn {
         if (next === null) return { kind: "aborted" };
         if (next.done === true) return { kind: "failed", error: silent() };
         const end = this.#take(next.value);
+        if (end?.kind === "failed") this.#meter.failed();
         if (end !== null) return end;
         if (log.isFull && !signal.aborted) await log.room();
       }
     } finally {
+      this.#meter.ended();
       void iterator.return?.()?.catch(() => undefined);
     }
   }
@@ -97,18 +108,21 @@ export class Turn {
     switch (event.type) {
       case "model":
         this.#model = event.model;
+        this.#meter.calling(event.model);
         return null;
       case "text":
       case "reasoning":
         return this.#write(event.type, event.text);
       case "tool_call":
         this.#restart();
+        this.#meter.said();
         this.calls.push(event.call);
         return this.#count(event.call.arguments);
       case "usage":
-        this.#usage = addUsage(this.#usage, event.usage);
+        this.#meter.told(event.usage);
         return null;
       case "retrying":
+        this.#meter.failed();
         this.#retrying(event.attempt, event.reason);
         return null;
       case "done":
@@ -124,6 +138,7 @@ export class Turn {
   #write(kind: "text" | "reasoning", text: string): TurnEnd | null {
     if (text === "") return null;
     this.#restart();
+    this.#meter.said();
     const over = this.#count(text);
     if (over !== null) return over;
     this.begin().push(kind, text);
@@ -160,23 +175,6 @@ export class Turn {
     this.#bytes = 0;
     this.#broken = null;
   }
-}
-
-/** Of every call of the model in a run, together. */
-export function addUsage(a: Usage | undefined, b: Usage | undefined): Usage | undefined {
-  if (a === undefined || b === undefined) return a ?? b;
-  const sum = (x?: number, y?: number): number | undefined =>
-    x === undefined && y === undefined ? undefined : (x ?? 0) + (y ?? 0);
-  const cached_tokens = sum(a.cached_tokens, b.cached_tokens);
-  const reasoning_tokens = sum(a.reasoning_tokens, b.reasoning_tokens);
-  const cost = sum(a.cost, b.cost);
-  return {
-    input_tokens: a.input_tokens + b.input_tokens,
-    output_tokens: a.output_tokens + b.output_tokens,
-    ...(cached_tokens !== undefined && { cached_tokens }),
-    ...(reasoning_tokens !== undefined && { reasoning_tokens }),
-    ...(cost !== undefined && { cost }),
-  };
 }
 
 export function silent(): GatewayError {

@@ -2,7 +2,9 @@ import type { EventRun } from "../protocol/entities.ts";
 import type { Asking } from "./asking.ts";
 import { completed } from "./ending.ts";
 import { newId } from "./id.ts";
+import type { Ledger } from "./ledger.ts";
 import type { Limits } from "./limits.ts";
+import type { RowChange } from "./operation.ts";
 import type { Clock, ModelRouter, ToolCall } from "./ports.ts";
 import type { RunLog } from "./run-log.ts";
 import type { SessionRef } from "./session.ts";
@@ -16,6 +18,7 @@ export interface TurnsOptions {
   readonly router: ModelRouter;
   /** Lowercase hex of the SHA-256 of the text's UTF-8. */
   readonly sha256: (text: string) => string;
+  readonly ledger: Ledger;
   readonly session: SessionRef;
   readonly log: RunLog;
   readonly signal: AbortSignal;
@@ -40,11 +43,17 @@ export class Turns {
     const request = { model, messages, tools, session_id: session.id, run_id };
     const message = (answering = model): MessageWriter => this.#writer(role, answering);
     const discard = (writer: MessageWriter, reason: string): void => this.#drop(writer, reason);
-    return new Turn({ clock, limits, router, log, request, signal, message, discard });
+    const { priced } = this.#options.ledger;
+    return new Turn({ clock, limits, router, log, request, signal, message, discard, priced });
   }
 
   /** Completes the turn's message, with its calls, before anything is done that it asks for. False: it is not in the log. */
-  complete(turn: Turn, calls: readonly ToolCall[], covers: Asking["covers"]): Promise<boolean> {
+  complete(
+    turn: Turn,
+    calls: readonly ToolCall[],
+    covers: Asking["covers"],
+    owed: readonly RowChange[],
+  ): Promise<boolean> {
     const { clock, limits, sha256, log, run } = this.#options;
     const { events, rows, message } = turn.begin().finishWith(calls);
     const done = completed(
@@ -59,7 +68,7 @@ export class Turns {
         lengthUtf8,
       },
     );
-    return log.durable([...events, done.event], [...rows, done.row]);
+    return log.durable([...events, done.event], [...rows, done.row, ...owed]);
   }
 
   /** Takes back what the turn wrote. */

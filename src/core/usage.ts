@@ -1,3 +1,5 @@
+import type { Usage } from "../protocol/entities.ts";
+
 /** What calls of models used, together. No amount passes 2^53 - 1: there it stays. */
 export interface UsageAmounts {
   readonly calls: number;
@@ -58,4 +60,22 @@ export const OTHER_MODELS = "other";
 /** Sums as far as an integer is exact. */
 export function addCapped(a: number, b: number): number {
   return Math.min(a + b, Number.MAX_SAFE_INTEGER);
+}
+
+/** Of several calls together. Where one of them has no price there is no cost: it would be less than it was. */
+export function addUsage(a: Usage | undefined, b: Usage | undefined): Usage | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  const sum = (x?: number, y?: number): number | undefined =>
+    x === undefined && y === undefined ? undefined : addCapped(x ?? 0, y ?? 0);
+  const cached_tokens = sum(a.cached_tokens, b.cached_tokens);
+  const reasoning_tokens = sum(a.reasoning_tokens, b.reasoning_tokens);
+  const unknown_calls = sum(a.unknown_calls, b.unknown_calls);
+  return {
+    input_tokens: addCapped(a.input_tokens, b.input_tokens),
+    output_tokens: addCapped(a.output_tokens, b.output_tokens),
+    ...(cached_tokens !== undefined && { cached_tokens }),
+    ...(reasoning_tokens !== undefined && { reasoning_tokens }),
+    ...(a.cost !== undefined && b.cost !== undefined && { cost: addCapped(a.cost, b.cost) }),
+    ...(unknown_calls !== undefined && { unknown_calls }),
+  };
 }

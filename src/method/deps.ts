@@ -7,6 +7,7 @@ import type { Hooks } from "../core/hooks.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Journal } from "../core/journal.ts";
 import type { BusyPolicy } from "../core/lane.ts";
+import type { Ledger } from "../core/ledger.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Maintenance } from "../core/maintenance.ts";
 import type { Clock, ModelRouter, Toolbox } from "../core/ports.ts";
@@ -34,6 +35,7 @@ export interface MethodDeps {
   readonly hub: Hub;
   readonly hooks: Hooks;
   readonly runs: Runs;
+  readonly ledger: Ledger;
   readonly router: ModelRouter;
   readonly toolbox: Toolbox;
   readonly approvals: Approvals;

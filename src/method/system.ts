@@ -1,3 +1,4 @@
+import type { Ledger } from "../core/ledger.ts";
 import type { Connection } from "../core/connections.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { DURABLE, SIGNALS } from "../protocol/events.ts";
@@ -91,7 +92,7 @@ function memoryUsage(now: number): number {
 
 async function stats(deps: SystemDeps) {
   const totals = await deps.store.totals();
-  const { stats: counted, runs, connections, clock } = deps;
+  const { stats: counted, runs, connections, clock, ledger } = deps;
   return {
     uptime: deps.uptime(),
     connections: connections.size,
@@ -106,8 +107,13 @@ async function stats(deps: SystemDeps) {
     limits: { ...counted.limits },
     throttled: counted.throttled,
     slow_consumers: counted.slow_consumers,
-    tokens: { ...runs.tokens },
+    ...tokensOf(ledger),
   };
+}
+
+function tokensOf(ledger: Ledger) {
+  const { cost, ...tokens } = ledger.totals();
+  return { tokens, ...(cost !== undefined && { cost, currency: ledger.currency }) };
 }
 
 type Description = ReturnType<typeof describe>;

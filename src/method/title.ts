@@ -1,4 +1,5 @@
 import type { Context } from "../core/context.ts";
+import { Meter } from "../core/meter.ts";
 import { contextOf } from "../core/context.ts";
 import type { ModelMessage } from "../core/ports.ts";
 import type { SessionRef } from "../core/session.ts";
@@ -21,6 +22,14 @@ const ANSWER_CHARS = 4_000;
 
 export type Rename = (session: SessionRef, title: string, call: Call) => Promise<void>;
 
+interface Question {
+  readonly model: string;
+  readonly messages: readonly ModelMessage[];
+  /** Who asks. */
+  readonly user: string;
+  readonly gone: AbortSignal;
+}
+
 /** `session.title`: the model names the conversation; `rename` writes it and answers. */
 export function titleMethod(deps: MethodDeps, rename: Rename): MethodHandler {
   const slots = new Slots(AT_ONCE);
@@ -29,7 +38,9 @@ export function titleMethod(deps: MethodDeps, rename: Rename): MethodHandler {
     const { model, messages } = await askedWith(deps, session);
     // What the connection does next in the session need not wait for a model.
     call.entered();
-    const title = await slots.use(() => ask(deps, session, model, messages, call.caller.signal));
+    const title = await slots.use(() =>
+      ask(deps, session, { model, messages, user: call.user, gone: call.caller.signal }),
+    );
     await rename(session, title, call);
     return undefined;
   });
@@ -50,33 +61,44 @@ async function askedWith(
   });
 }
 
+/** What naming used is no part of a run, so it is written by itself. */
+function book({ ledger, journal }: MethodDeps, session: SessionRef, user: string, { calls }: Meter): void {
+  const rows = calls.map((call) => ledger.book(user, call));
+  if (rows.length === 0) return;
+  journal.append({ session, run: null, ack: false, events: [], rows, settle: () => undefined });
+}
+
 /** @throws GatewayError what the model failed with, UPSTREAM_ERROR where it named nothing, TIMEOUT */
 async function ask(
-  { clock, limits, router, runs }: MethodDeps,
+  deps: MethodDeps,
   session: SessionRef,
-  model: string,
-  messages: readonly ModelMessage[],
-  gone: AbortSignal,
+  { model, messages, user, gone }: Question,
 ): Promise<string> {
+  const { clock, limits, router, ledger } = deps;
   const over = new AbortController();
   const cancel = clock.after(DEADLINE_MS, () => over.abort());
   const signal = AbortSignal.any([gone, over.signal]);
   let text = "";
+  const meter = new Meter(model, ledger.priced);
   try {
     for await (const event of router.stream(
       { model, messages, session_id: session.id, run_id: "" },
       { signal },
     )) {
+      if (event.type === "model") meter.calling(event.model);
+      if (event.type === "usage") meter.told(event.usage);
+      if (event.type === "retrying" || event.type === "error") meter.failed();
       if (event.type === "error") throw event.error;
       if (event.type === "aborted")
         throw new GatewayError("TIMEOUT", "the model took too long to name the session");
       if (event.type === "retrying") text = "";
-      if (event.type === "text" && text.length < ANSWER_CHARS) text += event.text;
-      if (event.type !== "usage") continue;
-      runs.tokens.input += event.usage.input_tokens;
-      runs.tokens.output += event.usage.output_tokens;
+      if (event.type !== "text") continue;
+      meter.said();
+      if (text.length < ANSWER_CHARS) text += event.text;
     }
   } finally {
+    meter.ended();
+    book(deps, session, user, meter);
     cancel();
     over.abort();
   }

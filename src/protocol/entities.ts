@@ -17,6 +17,9 @@ export const Usage = Type.Object({
   cached_tokens: Type.Optional(Type.Integer({ minimum: 0 })),
   reasoning_tokens: Type.Optional(Type.Integer({ minimum: 0 })),
   cost: Type.Optional(Type.Integer({ minimum: 0, description: "1e-9 of the price's currency" })),
+  unknown_calls: Type.Optional(
+    Type.Integer({ minimum: 0, description: "of a run: calls of which no usage is known, not in the sums" }),
+  ),
 });
 export type Usage = Static<typeof Usage>;
 

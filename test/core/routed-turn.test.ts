@@ -61,7 +61,7 @@ test("a message is by the model that answered, the run began with the one that w
     "test/model",
   ]);
   expect(await owner.request("run.get", { run_id })).toMatchObject({ model: "test/model" });
-  expect(engine.runs.tokens).toEqual({ input: 3, output: 1 });
+  expect(engine.ledger.totals()).toMatchObject({ input: 3, output: 1 });
 });
 
 test("a run names the model that answered last once it has ended", async () => {

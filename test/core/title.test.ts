@@ -40,7 +40,7 @@ test("the model names a session once, by what was said; nothing of that is in th
   expect(await named()).toMatchObject({ title: "About the weather", message_count: 2 });
   const [, question] = asked[1]?.messages ?? [];
   expect(question?.content.split("\n").map((line) => JSON.parse(line).role)).toEqual(["user", "assistant"]);
-  expect(engine.runs.tokens).toEqual({ input: 14, output: 4 });
+  expect(engine.ledger.totals()).toMatchObject({ input: 14, output: 4 });
 });
 
 test("a model that fails, or says nothing, leaves the title as it was", async () => {

@@ -6,6 +6,9 @@ import { newId } from "../../src/core/id.ts";
 import type { Limits } from "../../src/core/limits.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Clock, Logger, ModelEvent, ModelRequest, ModelRouter, Tool } from "../../src/core/ports.ts";
+import type { PriceTable } from "../../src/core/prices.ts";
+import { createPrices } from "../../src/core/prices.ts";
+import type { UserBounds } from "../../src/core/spending.ts";
 import type { Store } from "../../src/core/store.ts";
 import type { Principal } from "../../src/core/principal.ts";
 import type { Subscription } from "../../src/core/subscription.ts";
@@ -78,12 +81,16 @@ export interface TestEngineOptions {
   readonly tool_timeout_ms?: number;
   readonly context_tokens?: number;
   readonly approval_timeout_ms?: number;
+  readonly prices?: PriceTable;
+  readonly bounds?: (user: string) => Partial<UserBounds>;
   readonly budget?: {
     readonly max_turns?: number;
     readonly max_tool_calls?: number;
     readonly max_tokens?: number;
   };
 }
+
+const UNBOUNDED: UserBounds = { day_tokens: 0, month_tokens: 0, day_cost: 0, month_cost: 0 };
 
 /** The real domain over a store (in memory unless another is given) and a scripted model. */
 export async function startEngine(options: TestEngineOptions = {}): Promise<TestEngine> {
@@ -109,6 +116,11 @@ export async function startEngine(options: TestEngineOptions = {}): Promise<Test
       clock,
       log: silentLog,
     }),
+    costs: {
+      costOf: createPrices(options.prices ?? {}),
+      currency: "EUR",
+      boundsOf: (user) => ({ ...UNBOUNDED, ...options.bounds?.(user) }),
+    },
     budget: { max_turns: 25, max_tool_calls: 100, max_tokens: 0, ...options.budget },
     context_tokens: options.context_tokens ?? 0,
     approval_timeout_ms: options.approval_timeout_ms ?? 600_000,

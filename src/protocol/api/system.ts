@@ -114,7 +114,21 @@ export const systemStats = defineMethod({
     limits: Type.Record(Type.String(), Type.Integer(), { description: "how often each limit was reached" }),
     throttled: Type.Integer(),
     slow_consumers: Type.Integer(),
-    tokens: Type.Object({ input: Type.Integer(), output: Type.Integer() }),
+    tokens: Type.Object(
+      {
+        input: Type.Integer(),
+        output: Type.Integer(),
+        cached: Type.Integer({ description: "of the input" }),
+        reasoning: Type.Integer({ description: "of the output" }),
+        calls: Type.Integer({ description: "of models" }),
+        unknown_calls: Type.Integer({ description: "of these, whose provider told no usage" }),
+      },
+      { description: "since start" },
+    ),
+    cost: Type.Optional(
+      Type.Integer({ description: "since start, in 1e-9 of the currency; absent without a price" }),
+    ),
+    currency: Type.Optional(Type.String()),
   }),
 });
 

@@ -1,0 +1,134 @@
+import { GatewayError } from "../protocol/errors.ts";
+import { dayOf, endOfDay, endOfMonth, monthOf } from "./day.ts";
+import type { Clock } from "./ports.ts";
+import type { Store } from "./store.ts";
+import type { UsageEntry, UsageRow } from "./usage.ts";
+import { addCapped } from "./usage.ts";
+
+const BOUNDS = ["day_tokens", "month_tokens", "day_cost", "month_cost"] as const;
+type Bound = (typeof BOUNDS)[number];
+
+/** What one user may use in a day and in a month of UTC; 0: no bound. Costs in 1e-9 of the currency. */
+export type UserBounds = Readonly<Record<Bound, number>>;
+
+export interface SpendingOptions {
+  readonly clock: Clock;
+  readonly store: Pick<Store, "usage">;
+  readonly currency: string;
+  readonly boundsOf: (user: string) => UserBounds;
+}
+
+interface Spent extends Record<Bound, number> {
+  day: string;
+}
+
+/**
+ * What users have used of what they may: read once from the accounts, before the first call for somebody with a bound,
+ * and counted from then on. Calls that are under way count when they are over, so several at once may pass a bound.
+ */
+export class Spending {
+  readonly #options: SpendingOptions;
+  readonly #known = new Map<string, Spent>();
+  readonly #reading = new Map<string, Promise<GatewayError | null>>();
+
+  constructor(options: SpendingOptions) {
+    this.#options = options;
+  }
+
+  /** Null: `over` can tell. Else resolves with null once it can, or with why it cannot; never rejects. */
+  load(user: string): Promise<GatewayError | null> | null {
+    if (this.#known.has(user) || !this.#isBounded(user)) return null;
+    const known = this.#reading.get(user);
+    if (known !== undefined) return known;
+    const read = async (): Promise<GatewayError | null> => {
+      try {
+        await this.#read(user);
+        return null;
+      } catch (cause) {
+        return new GatewayError(
+          "UNAVAILABLE",
+          "what was used of the budget cannot be read; nothing was asked",
+          {
+            details: { kind: "storage" },
+            cause,
+          },
+        );
+      } finally {
+        this.#reading.delete(user);
+      }
+    };
+    const reading = read();
+    this.#reading.set(user, reading);
+    return reading;
+  }
+
+  /** A call is over. Its user was loaded before it was made. */
+  add(entry: UsageEntry): void {
+    const spent = this.#known.get(entry.user);
+    if (spent === undefined) return;
+    this.#turnTo(spent, entry.day);
+    const tokens = addCapped(entry.input_tokens, entry.output_tokens);
+    for (const bound of BOUNDS)
+      spent[bound] = addCapped(spent[bound], bound.endsWith("cost") ? entry.cost : tokens);
+  }
+
+  /** Why nothing more may be asked for this user; null: it may. */
+  over(user: string): GatewayError | null {
+    const spent = this.#known.get(user);
+    if (spent === undefined) return null;
+    const { clock, boundsOf, currency } = this.#options;
+    const now = clock.now();
+    this.#turnTo(spent, dayOf(now));
+    const bounds = boundsOf(user);
+    // Of two that are reached the one that lasts longer.
+    const reached = BOUNDS.toReversed().find((bound) => bounds[bound] > 0 && spent[bound] >= bounds[bound]);
+    if (reached === undefined) return null;
+    const isMonth = reached.startsWith("month");
+    const resets_at = isMonth ? endOfMonth(now) : endOfDay(now);
+    const unit = reached.endsWith("cost") ? currency : "tokens";
+    const until = isMonth ? `the month of ${dayOf(resets_at)} begins` : `${dayOf(resets_at)} begins, in UTC`;
+    const limit = bounds[reached];
+    return new GatewayError(
+      "CONFLICT",
+      `the budget of ${user} is spent: budgets.${reached} is ${amountOf(limit, reached)} ${unit}; nothing more is asked until ${until}`,
+      { details: { kind: "budget", spent: spent[reached], resets_at }, limit: { what: reached, limit } },
+    );
+  }
+
+  #isBounded(user: string): boolean {
+    const bounds = this.#options.boundsOf(user);
+    return BOUNDS.some((bound) => bounds[bound] > 0);
+  }
+
+  async #read(user: string): Promise<void> {
+    const { clock, store, currency } = this.#options;
+    const day = dayOf(clock.now());
+    const sum = async (since: string): Promise<UsageRow | undefined> =>
+      (await store.usage({ by: "total", user, since, currency, limit: 1 }))[0];
+    const [today, month] = await Promise.all([sum(day), sum(`${monthOf(day)}-01`)]);
+    this.#known.set(user, {
+      day,
+      day_tokens: tokensOf(today),
+      month_tokens: tokensOf(month),
+      day_cost: today?.cost ?? 0,
+      month_cost: month?.cost ?? 0,
+    });
+  }
+
+  /** What is counted for a day or a month that is over begins again. A clock that goes back forgives nothing. */
+  #turnTo(spent: Spent, day: string): void {
+    if (day <= spent.day) return;
+    if (monthOf(day) > monthOf(spent.day)) spent.month_tokens = spent.month_cost = 0;
+    spent.day_tokens = spent.day_cost = 0;
+    spent.day = day;
+  }
+}
+
+function tokensOf(row: UsageRow | undefined): number {
+  return addCapped(row?.input_tokens ?? 0, row?.output_tokens ?? 0);
+}
+
+/** As it is configured. */
+function amountOf(limit: number, bound: Bound): string {
+  return String(bound.endsWith("cost") ? limit / 1e9 : limit);
+}
