@@ -1,5 +1,6 @@
 import type { TSchema } from "@sinclair/typebox";
 import * as entities from "../src/protocol/entities.ts";
+import { Attachment } from "../src/protocol/api/attachment.ts";
 import { ErrorBody } from "../src/protocol/errors.ts";
 import { Epoch, Id, Metadata, ScopeSchema, SessionId, User } from "../src/protocol/schema.ts";
 
@@ -34,6 +35,7 @@ const NAMED: readonly (readonly [name: string, schema: TSchema, doc: string])[] 
   ["RunStatus", entities.RunStatus, "queued and running go on, the others are ends"],
   ["Usage", entities.Usage, "tokens of a run"],
   ["Part", entities.Part, "a piece of a message"],
+  ["Attachment", Attachment, "an upload, which a message may name"],
   ["Message", entities.Message, "an entry of the history"],
   ["Run", entities.Run, "one execution of the agent"],
   ["Approval", entities.Approval, "a tool call that waits for an answer"],

@@ -11,7 +11,7 @@ export const WHEN: Readonly<Record<ErrorCode, string>> = {
   FORBIDDEN:
     "known, but not allowed: scope, role in a shared session, Origin; HTTP 421 for a Host that is not this gateway's. Closes when an operator ends the connection",
   NOT_FOUND:
-    "no such method, path, session, run, message, approval, token or device; what is not yours looks exactly the same",
+    "no such method, path, session, run, message, approval, attachment, token or device; what is not yours looks exactly the same",
   TIMEOUT:
     "too long: a run, a method, a body. Closes when `connect` does not come, and when nothing was heard for `connection_timeout`",
   CONFLICT: "it does not fit what is there: busy, exists, full, an id in flight, a second connect",
@@ -107,6 +107,10 @@ export const LIMITS: readonly (readonly [key: keyof Limits, what: string, past: 
   ["metadata_bytes", "metadata, as JSON", "TOO_LARGE"],
   ["system_prompt_bytes", "a system prompt", "TOO_LARGE"],
   ["broadcast_bytes", "the payload of `event.broadcast` and `event.send`", "TOO_LARGE"],
+  ["attachment_bytes", "a file", "TOO_LARGE"],
+  ["attachment_pixels", "width times height of an image", "TOO_LARGE"],
+  ["upload_deadline_ms", "from the first byte of an upload to its last", "TIMEOUT"],
+  ["attachments_per_message", "files of one message", "TOO_LARGE"],
   [
     "subscriptions",
     "sessions one connection follows",
@@ -115,6 +119,15 @@ export const LIMITS: readonly (readonly [key: keyof Limits, what: string, past: 
   ["queued_runs", "messages that wait in one session", "CONFLICT `full`"],
   ["sessions_per_user", "sessions of one user", "CONFLICT `full`"],
   ["messages_per_session", "messages of one session", "CONFLICT `full`"],
+  [
+    "attachments_per_user",
+    "files of one user: of the messages in sessions of theirs, and uploads",
+    "CONFLICT `full`",
+  ],
+  ["attachment_bytes_per_user", "the same, in bytes; one content counts once", "CONFLICT `full`"],
+  ["upload_ttl_secs", "for a message to name an upload", "it is erased"],
+  ["uploads_per_user", "files of one user that are being received", "RATE_LIMITED `uploads`"],
+  ["uploads", "the same, of all users", "RATE_LIMITED `uploads`"],
   ["keys_per_user", "idempotency keys of one user", "CONFLICT `full`"],
   ["far_events", "events behind the head", "a snapshot instead of the log, unless `catch_up` is `log`"],
   ["snapshot_bytes", "a snapshot", "older messages are left out: `has_more`"],

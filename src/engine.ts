@@ -29,6 +29,7 @@ import type { SpendingOptions } from "./core/spending.ts";
 import { Spending } from "./core/spending.ts";
 import { Stats } from "./core/stats.ts";
 import type { Tail } from "./core/tail.ts";
+import { createFiles } from "./method/attachment.ts";
 import { auditMethods } from "./method/audit.ts";
 import { chatMethods } from "./method/chat.ts";
 import type { SendPolicy } from "./method/deps.ts";
@@ -102,9 +103,11 @@ export function createEngine(options: EngineOptions) {
   const registry = new Registry(deps, []);
   for (const method of methodsOf(options, core, registry, { uptime, status })) registry.add(method);
 
+  const files = createFiles({ ...core, clock, limits: options.limits, isLive, rates, draining });
   return {
     ...core,
     registry,
+    files,
     uptime,
     status,
     /** The identity this gateway's store was given when it was made; "" before `recover`. */

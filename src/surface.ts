@@ -22,6 +22,7 @@ export const CAPABILITIES = [
   "sse",
   "rest",
   "skills",
+  "attachments",
 ];
 
 export interface SurfaceParts {
@@ -45,7 +46,7 @@ export function surfaceOf({
   router,
 }: SurfaceParts): TransportContext {
   const { changes, connections, followers, directory, hub, observers, registry, stats, presence } = engine;
-  const { uptime, status } = engine;
+  const { files, uptime, status } = engine;
   const { credentials, authenticator, challenger, doors } = access;
   return {
     options: optionsOf(config, version, clock),
@@ -67,6 +68,7 @@ export function surfaceOf({
     connections,
     followers,
     directory,
+    files,
     hub,
     console: consoleFiles(),
     uptime,

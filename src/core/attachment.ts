@@ -1,4 +1,7 @@
+import type { Attachment } from "../protocol/api/attachment.ts";
+import type { Part } from "../protocol/entities.ts";
 import { GatewayError } from "../protocol/errors.ts";
+import type { Caller } from "./call.ts";
 
 /** What is known of a file besides its content. */
 export interface AttachmentRow {
@@ -48,6 +51,34 @@ export type AttachmentChange =
       readonly attachment_ids: readonly string[];
       readonly at: number;
     };
+
+/** A file on its way out. */
+export interface OpenFile {
+  readonly file: AttachmentRow;
+  /** Its content; rejects where it goes, or may not be read any more, meanwhile. */
+  readonly content: () => AsyncIterable<Uint8Array>;
+}
+
+/** How files come in and go out, whatever carries them. */
+export interface Files {
+  /**
+   * Takes a file in while it is read. `said`: its name, as the client says it.
+   * @throws GatewayError what any request is refused with; INVALID_REQUEST {kind:"media_type"}, TOO_LARGE, CONFLICT {kind:"full"},
+   * RATE_LIMITED {kind:"uploads"}, and what `content` throws: nothing is kept then
+   */
+  receive(caller: Caller, said: string, content: AsyncIterable<Uint8Array>): Promise<Attachment>;
+  /** A file of a session that the caller may read. @throws GatewayError */
+  open(caller: Caller, session_id: string, attachment_id: string): Promise<OpenFile>;
+}
+
+/** How a message has it. */
+export function partOf(file: AttachmentRow): Part {
+  const { attachment_id, name, media_type, bytes, width, height } = file;
+  const about = { attachment_id, name, media_type, bytes };
+  return width === null || height === null
+    ? { type: "file", ...about }
+    : { type: "image", ...about, width, height };
+}
 
 /** The files a message names, by the JSON of its parts. */
 export function attachmentIdsOf(message: { readonly parts?: readonly unknown[] }): string[] {

@@ -12,7 +12,8 @@ import { history } from "./history.ts";
 import type { Call } from "./registry.ts";
 import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
-import { addMessage, priorSession, sendMethod } from "./send.ts";
+import { addMessage, namedFiles, requireSomething } from "./message.ts";
+import { priorSession, sendMethod } from "./send.ts";
 import { bounded, boundedJson } from "./text.ts";
 
 export function chatMethods(deps: MethodDeps): MethodHandler[] {
@@ -44,6 +45,9 @@ async function inject(
 ): Promise<undefined> {
   const said = bounded(params.content, "message_bytes", deps.limits);
   const metadata = boundedJson(params.metadata, "metadata_bytes", deps.limits);
+  const files = await namedFiles(deps, call.user, params.attachments);
+  requireSomething("content", said, files);
+  if (files.length > 0 && params.role !== "user") throw onlyUsers();
   const content = deps.hooks.has.before_message
     ? await hooked(deps, call, { ...params, makes: false, content: said })
     : said;
@@ -52,8 +56,16 @@ async function inject(
   const message_id = newId("msg", now);
   const events: NewEvent[] = [];
   const rows: RowChange[] = [];
-  const message = { message_id, role: params.role, content, run_id: null, timestamp: now, metadata };
-  addMessage(message, { at: now, run_id: null }, events, rows);
+  const message = {
+    message_id,
+    role: params.role,
+    content,
+    files,
+    run_id: null,
+    timestamp: now,
+    metadata,
+  };
+  addMessage(message, { at: now, run_id: null, user: call.user }, events, rows);
   append(call, deps.journal, now, {
     session,
     events,
@@ -67,6 +79,13 @@ async function inject(
     }),
   });
   return undefined;
+}
+
+function onlyUsers(): GatewayError {
+  return new GatewayError("INVALID_REQUEST", "only messages of role user have attachments", {
+    details: { kind: "schema", path: "attachments" },
+    http: 422,
+  });
 }
 
 async function abort(deps: MethodDeps, params: Static<typeof chatAbort.params>, call: Call) {

@@ -9,6 +9,8 @@ import { wellFormed } from "../core/text.ts";
 import { chatSend } from "../protocol/api/chat.ts";
 import type { EventRun } from "../protocol/entities.ts";
 import { append } from "./append.ts";
+import type { Told } from "./message.ts";
+import { addMessage, namedFiles, requireSomething } from "./message.ts";
 import { hooked } from "./before-message.ts";
 import type { MethodDeps } from "./deps.ts";
 import { withTail } from "./deps.ts";
@@ -34,13 +36,16 @@ async function send(deps: MethodDeps, asked: Send, call: Call): Promise<undefine
   const params = asked.model === undefined ? asked : { ...asked, model: wellFormed(asked.model) };
   const said = bounded(params.message, "message_bytes", deps.limits);
   const metadata = boundedJson(params.metadata, "metadata_bytes", deps.limits);
+  const files = await namedFiles(deps, call.user, params.attachments);
+  requireSomething("message", said, files);
   const { session_id, metadata: given } = params;
   const content = deps.hooks.has.before_message
     ? await hooked(deps, call, { session_id, makes: true, role: "user", content: said, metadata: given })
     : said;
+  const message = { content, files, metadata };
   return findOrMake(deps, call.user, params.session_id, {
-    make: (session) => commitSend(deps, params, call, session, null, content, metadata),
-    found: (session, tail) => commitSend(deps, params, call, session, tail, content, metadata),
+    make: (session) => commitSend(deps, params, call, session, null, message),
+    found: (session, tail) => commitSend(deps, params, call, session, tail, message),
     revive: false,
   });
 }
@@ -52,8 +57,7 @@ function commitSend(
   call: Call,
   session: SessionRef,
   tail: Tail | null,
-  content: string,
-  metadata: string,
+  message: Told,
 ): undefined {
   const { clock, runs, router, directory } = deps;
   const now = clock.now();
@@ -62,19 +66,15 @@ function commitSend(
   const model = router.resolve(params.model ?? tail?.row.model ?? null);
   const policy = params.on_busy ?? deps.on_busy;
   const steered = policy === "steer" ? runs.steerable(session.id) : null;
-  if (steered !== null && tail !== null) return commitSteer(deps, params, call, steered, content, metadata);
+  if (steered !== null && tail !== null) return commitSteer(deps, params, call, steered, message);
   const reservation = runs.lanes.reserve(session.id, policy === "steer" ? "queue" : policy);
   const run_id = newId("run", now);
   const message_id = newId("msg", now);
   const events: NewEvent[] = [];
   const rows: RowChange[] = [];
-  if (created) addSession(session, params, content, now, events, rows);
-  addMessage(
-    { message_id, role: "user", content, run_id, timestamp: now, metadata },
-    { at: now, run_id },
-    events,
-    rows,
-  );
+  if (created) addSession(session, params, titleFor(message), now, events, rows);
+  const whole = { ...message, message_id, role: "user", run_id, timestamp: now } as const;
+  addMessage(whole, { at: now, run_id, user: call.user }, events, rows);
   const run = addRun({ run_id, model, created_at: now }, call, events, rows);
   const { status } = reservation;
   append(call, deps.journal, now, {
@@ -100,25 +100,14 @@ function commitSend(
 }
 
 /** Puts the message into the run that answers: the model is shown it before its next turn. */
-function commitSteer(
-  deps: MethodDeps,
-  params: Send,
-  call: Call,
-  runner: Runner,
-  content: string,
-  metadata: string,
-): undefined {
+function commitSteer(deps: MethodDeps, params: Send, call: Call, runner: Runner, message: Told): undefined {
   const now = deps.clock.now();
   const { session, run_id } = runner;
   const message_id = newId("msg", now);
   const events: NewEvent[] = [];
   const rows: RowChange[] = [];
-  addMessage(
-    { message_id, role: "user", content, run_id, timestamp: now, metadata },
-    { at: now, run_id },
-    events,
-    rows,
-  );
+  const whole = { ...message, message_id, role: "user", run_id, timestamp: now } as const;
+  addMessage(whole, { at: now, run_id, user: call.user }, events, rows);
   const settled = runner.steering.enter();
   append(call, deps.journal, now, {
     session,
@@ -193,15 +182,20 @@ export async function priorSession(
   return deps.directory.find(user, prior.session, "read");
 }
 
+/** What it begins with, or what it brings. */
+function titleFor({ content, files }: Told): string {
+  const line = content.trim().split("\n", 1)[0] ?? "";
+  return [...(line === "" ? (files[0]?.name ?? "") : line)].slice(0, TITLE_CHARS).join("");
+}
+
 function addSession(
   session: SessionRef,
   params: Send,
-  content: string,
+  title: string,
   now: number,
   events: NewEvent[],
   rows: RowChange[],
 ): void {
-  const title = [...(content.trim().split("\n", 1)[0] ?? "")].slice(0, TITLE_CHARS).join("");
   const { owner, name } = session;
   const row = {
     owner,
@@ -234,44 +228,4 @@ export function addRun(
   events.push({ type: "run.queued", ts: created_at, run_id, payload: `{"run":${data}}` });
   rows.push({ kind: "run.put", event: events.length - 1, run_id, status: "queued", created_at, data });
   return run;
-}
-
-export interface WholeMessage {
-  readonly message_id: string;
-  readonly role: "user" | "assistant" | "system";
-  readonly content: string;
-  readonly run_id: string | null;
-  readonly timestamp: number;
-  /** JSON text. */
-  readonly metadata: string;
-}
-
-/** A message that is complete at once: its event and its row. */
-export function addMessage(
-  message: WholeMessage,
-  at: { at: number; run_id: string | null },
-  events: NewEvent[],
-  rows: RowChange[],
-): void {
-  const { message_id, role, content, run_id, timestamp } = message;
-  const data = JSON.stringify({
-    message_id,
-    role,
-    status: "complete",
-    content,
-    parts: [{ type: "text", text: content }],
-    ...(run_id !== null && { run_id }),
-    timestamp,
-    metadata: JSON.parse(message.metadata) as unknown,
-  });
-  events.push({ type: "message.created", ts: at.at, run_id: at.run_id, payload: `{"message":${data}}` });
-  rows.push({
-    kind: "message.put",
-    event: events.length - 1,
-    message_id,
-    role,
-    status: "complete",
-    run_id,
-    data,
-  });
 }

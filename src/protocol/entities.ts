@@ -23,6 +23,18 @@ export const Usage = Type.Object({
 });
 export type Usage = Static<typeof Usage>;
 
+/** A file, in whichever part. */
+export const FILE_FIELDS = {
+  attachment_id: Id,
+  name: Type.String(),
+  media_type: Type.String({ description: "by its content" }),
+  bytes: Type.Integer({ minimum: 0 }),
+};
+export const IMAGE_FIELDS = {
+  width: Type.Integer({ minimum: 1, description: "pixels" }),
+  height: Type.Integer({ minimum: 1, description: "pixels" }),
+};
+
 export const Part = Type.Union([
   Type.Object({ type: Type.Literal("text"), text: Type.String() }),
   Type.Object({ type: Type.Literal("reasoning"), text: Type.String() }),
@@ -38,6 +50,8 @@ export const Part = Type.Union([
     ok: Type.Boolean(),
     truncated: Type.Optional(Type.Boolean()),
   }),
+  Type.Object({ type: Type.Literal("image"), ...FILE_FIELDS, ...IMAGE_FIELDS }),
+  Type.Object({ type: Type.Literal("file"), ...FILE_FIELDS }),
 ]);
 export type Part = Static<typeof Part>;
 

@@ -1,3 +1,4 @@
+import type { Files } from "../core/attachment.ts";
 import type { Dispatch } from "../core/call.ts";
 import type { Challenger } from "../core/challenge.ts";
 import type { Connection, Connections } from "../core/connections.ts";
@@ -81,6 +82,7 @@ export interface TransportContext {
   readonly connections: Connections;
   readonly followers: Followers;
   readonly directory: Directory;
+  readonly files: Files;
   readonly hub: Hub;
   readonly console: ConsoleAssets;
   /** Seconds since start. */

@@ -3,6 +3,7 @@ import { assetRoute } from "./page.ts";
 import { docsRoutes } from "./docs.ts";
 import { oneshotRoutes } from "./oneshot.ts";
 import { restRoutes } from "./rest.ts";
+import { fileRoutes } from "./rest-files.ts";
 import { loginRoutes } from "./rest-login.ts";
 import { openRoutes } from "./rest-open.ts";
 import type { HttpRoute } from "./rest-reply.ts";
@@ -18,6 +19,7 @@ export function routesOf(context: TransportContext, streams: Streams): HttpRoute
     ...openRoutes(context),
     ...restRoutes(context),
     ...loginRoutes(context),
+    ...fileRoutes(context),
     eventsRoute(context, streams),
     ...oneshotRoutes(context, streams),
     assetRoute(context),

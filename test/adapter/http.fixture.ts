@@ -3,6 +3,7 @@ import { createDoors } from "../../src/auth/doors.ts";
 import { systemClock } from "../../src/clock.ts";
 import type { Connection } from "../../src/core/connections.ts";
 import type { Limits } from "../../src/core/limits.ts";
+import type { Files } from "../../src/core/attachment.ts";
 import type { Clock, Logger } from "../../src/core/ports.ts";
 import type { Credential, Principal } from "../../src/core/principal.ts";
 import { credentialFromHeader } from "../../src/core/principal.ts";
@@ -34,6 +35,8 @@ const TOKENS: Readonly<Record<string, Principal>> = {
 };
 
 export interface HttpSetup {
+  /** Instead of the domain's. */
+  readonly files?: Files;
   readonly script?: Script;
   readonly limits?: Partial<Limits>;
   readonly clock?: Clock;
@@ -169,6 +172,7 @@ function contextOf(
     definitions: () => engine.registry.definitions(),
     definition: (name) => engine.registry.get(name),
     events: [],
+    files: setup.files ?? engine.files,
     authenticator: {
       async authenticate(credential, { transport }) {
         state.asked.push({ credential, transport });

@@ -1,6 +1,7 @@
 import { expect } from "bun:test";
 import { askToPair, newDevice } from "../support/device.ts";
 import type { TestSocket } from "../support/ws-client.ts";
+import { upload } from "./files.fixture.ts";
 import type { Person, Stack } from "./stack.ts";
 import { say } from "./stack.ts";
 import { askForTool, TOOLS_CONFIG } from "./tool-asks.ts";
@@ -11,6 +12,8 @@ export interface World {
   readonly session_id: string;
   readonly message_id: string;
   readonly run_id: string;
+  /** A file of that message. */
+  readonly attachment_id: string;
   /** Made by the owner, nobody's credential meanwhile. */
   freshToken(): Promise<{ token: string; token_id: string }>;
   freshSession(): Promise<string>;
@@ -260,13 +263,15 @@ export async function createWorld(stack: Stack): Promise<World> {
   const { owner } = stack;
   const session_id = "world";
   stack.model.reply().reasoning("hm").text("good day").usage({ prompt_tokens: 3, completion_tokens: 2 });
-  const { sent } = await say(owner, { session_id, message: "hello" });
+  const { attachment_id } = await upload(stack, owner, "a file", { name: "world.txt" });
+  const { sent } = await say(owner, { session_id, message: "hello", attachments: [attachment_id] });
   let made = 0;
   return {
     stack,
     session_id,
     message_id: sent.message_id,
     run_id: sent.run_id,
+    attachment_id,
     freshToken: () => owner.call("token.create", { name: "fresh", user: "ann" }),
     async freshSession() {
       const { session_id: id } = await owner.call("session.create", { session_id: `fresh-${++made}` });

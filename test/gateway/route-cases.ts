@@ -84,6 +84,18 @@ export const ROUTE_CASES: Readonly<Record<string, RouteCase>> = {
     }),
     status: 201,
   },
+  "POST /api/v1/attachments": {
+    method: "chat.send",
+    request: () => ({ path: "/api/v1/attachments?name=a.json", body: { a: "file" } }),
+    status: 201,
+  },
+  "GET /api/v1/sessions/:id/attachments/:attachment_id": {
+    method: "chat.history",
+    request: ({ session_id, attachment_id }) => ({
+      path: `/api/v1/sessions/${session_id}/attachments/${attachment_id}`,
+    }),
+    status: 200,
+  },
   "GET /api/v1/stream/:session_id": {
     method: "session.subscribe",
     request: ({ session_id, run_id }) => ({ path: `/api/v1/stream/${session_id}?run=${run_id}` }),

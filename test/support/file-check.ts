@@ -8,6 +8,8 @@ interface Row {
 /** What is wrong with the files in a database: nothing, whenever the process that wrote them was stopped. */
 export function fileFaults(path: string): string[] {
   using db = new Database(path, { readonly: true, strict: true });
+  // All of it at one moment.
+  db.run("BEGIN");
   const rows = [
     ...all<Row>(db, "SELECT user, content_key FROM uploads"),
     ...all<Row>(

@@ -54,6 +54,8 @@ export interface StubSetup {
   readonly options?: Partial<TransportOptions>;
 }
 
+const noFiles = (): Promise<never> => Promise.reject(new Error("no files here"));
+
 export function wrongCredential(): Authenticated {
   return { ok: false, error: new GatewayError("UNAUTHORIZED", "the credential is wrong") };
 }
@@ -127,6 +129,7 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
     definitions: () => [],
     definition: () => undefined,
     events: ["heartbeat"],
+    files: { receive: noFiles, open: noFiles },
     authenticator: {
       authenticate(credential, from) {
         stub.asked.push({ credential, ...from });

@@ -8,6 +8,15 @@ export const OnBusy = Type.Union(
   { description: "what happens when the session already has a run" },
 );
 
+/** Uploads of the user (POST /api/v1/attachments), shown in this order. */
+const Attachments = Type.Array(Id, {
+  maxItems: 100,
+  uniqueItems: true,
+  description:
+    "attachment_ids of your uploads; 8 at most, unless limits.attachments_per_message says otherwise",
+});
+const Said = Type.String({ description: "may be empty where something is attached" });
+
 export const chatSend = defineMethod({
   name: "chat.send",
   scope: "chat.write",
@@ -16,8 +25,9 @@ export const chatSend = defineMethod({
   doc: "Adds a message and starts (or queues) the run that answers it. Creates the session if its id is free.",
   params: Params({
     session_id: Type.Optional(SessionId),
-    message: Type.String({ minLength: 1 }),
+    message: Said,
     type: Type.Optional(Type.Literal("text")),
+    attachments: Type.Optional(Attachments),
     model: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
     on_busy: Type.Optional(OnBusy),
     idempotency_key: Type.Optional(IdempotencyKey),
@@ -81,7 +91,8 @@ export const chatInject = defineMethod({
   params: Params({
     session_id: SessionId,
     role: Type.Union([Type.Literal("user"), Type.Literal("assistant"), Type.Literal("system")]),
-    content: Type.String({ minLength: 1 }),
+    content: Said,
+    attachments: Type.Optional(Attachments),
     metadata: Type.Optional(Metadata),
     idempotency_key: Type.Optional(IdempotencyKey),
   }),
