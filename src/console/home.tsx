@@ -1,10 +1,9 @@
-import { useCallback, useEffect, useMemo, useState } from "react";
+import { lazy, Suspense, useCallback, useEffect, useMemo, useState } from "react";
 import type { Client } from "../client/client.ts";
 import type { ClientState } from "../client/connection.ts";
 import type { Hello } from "../client/methods.ts";
 import { ChatView } from "./chat/chat-view.tsx";
 import { Icon } from "./icon.tsx";
-import { GatewayView } from "./gateway/gateway-view.tsx";
 import { OfflineBanner } from "./offline-banner.tsx";
 import { HomeContext } from "./home-context.ts";
 import type { Route } from "./route.ts";
@@ -12,6 +11,9 @@ import { routes } from "./route.ts";
 import { Sessions } from "./session-list.ts";
 import { Sidebar } from "./sidebar.tsx";
 import { useStore } from "./store.ts";
+
+/** Charts and tables are for few: they come when somebody looks. */
+const GatewayView = lazy(() => import("./gateway/gateway-view.tsx"));
 
 interface HomeProps {
   readonly client: Client;
@@ -61,7 +63,9 @@ export function Home({ client, hello, link }: HomeProps) {
             <Icon name="menu" />
           </button>
           {route.view === "gateway" ? (
-            <GatewayView tab={route.tab} code={route.code} />
+            <Suspense fallback={<main className="gateway" aria-busy="true" />}>
+              <GatewayView tab={route.tab} code={route.code} />
+            </Suspense>
           ) : (
             <ChatView session_id={route.view === "session" ? route.session_id : null} />
           )}

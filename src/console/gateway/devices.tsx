@@ -3,10 +3,10 @@ import type { ResultFor } from "../../client/methods.ts";
 import { useAsked } from "../asked.ts";
 import { Dialog } from "../dialog.tsx";
 import { useHome } from "../home-context.ts";
-import { longTime } from "../time.ts";
 import { PairingRequest } from "./pairing-request.tsx";
 import { Problem } from "./problem.tsx";
 import { Table } from "./table.tsx";
+import { When } from "./when.tsx";
 
 type Device = ResultFor<"device.list">["devices"][number];
 /** Requests come from elsewhere, and no event tells of them. */
@@ -69,7 +69,9 @@ function DeviceTable({ devices, onRevoke }: DeviceTableProps) {
           <td title={device.device_id}>{nameOf(device)}</td>
           <td>{device.user}</td>
           <td className="small">{device.scopes.join(", ")}</td>
-          <td>{device.last_used_at === undefined ? "never" : longTime(device.last_used_at)}</td>
+          <td>
+            <When ms={device.last_used_at} />
+          </td>
           <td>
             <button type="button" onClick={() => onRevoke(device)}>
               Revoke…

@@ -1,11 +1,11 @@
 import { useState } from "react";
 import type { ResultFor } from "../../client/methods.ts";
 import { useHome } from "../home-context.ts";
+import type { Role } from "./role-field.tsx";
+import { RoleField } from "./role-field.tsx";
 import { Problem } from "./problem.tsx";
 
 type Request = ResultFor<"device.list">["pairing_requests"][number];
-
-const ROLES = ["viewer", "user", "operator", "admin"] as const;
 
 interface PairingRequestProps {
   readonly request: Request;
@@ -17,7 +17,7 @@ interface PairingRequestProps {
 export function PairingRequest({ request, is_admin, onAnswered }: PairingRequestProps) {
   const { client, user: own } = useHome();
   const { code, client_name, platform, remote } = request;
-  const [role, setRole] = useState<(typeof ROLES)[number]>("user");
+  const [role, setRole] = useState<Role>("user");
   const [name, setName] = useState(client_name === "" ? platform : client_name);
   const [user, setUser] = useState(own);
   const [problem, setProblem] = useState<string | null>(null);
@@ -46,17 +46,7 @@ export function PairingRequest({ request, is_admin, onAnswered }: PairingRequest
           <span>Name</span>
           <input type="text" value={name} maxLength={64} onChange={({ target }) => setName(target.value)} />
         </label>
-        <label className="field">
-          <span>Role</span>
-          <select
-            value={role}
-            onChange={({ target }) => setRole(ROLES.find((each) => each === target.value) ?? "user")}
-          >
-            {ROLES.map((each) => (
-              <option key={each}>{each}</option>
-            ))}
-          </select>
-        </label>
+        <RoleField role={role} onChange={setRole} />
         {is_admin && (
           <label className="field">
             <span>User</span>
