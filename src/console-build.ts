@@ -47,10 +47,12 @@ export async function buildConsole(): Promise<BuiltConsole> {
   const [icon = "", small = "", large = "", maskable = ""] = pictures.map(({ name }) => name);
   const manifest = hashed("manifest.webmanifest", manifestOf({ icon, small, large, maskable }));
   files.push(manifest);
-  const named = (pattern: RegExp): string => files.find(({ name }) => pattern.test(name))?.name ?? "";
+  const styles = files.filter(({ name }) => name.endsWith(".css"));
+  // What is loaded later brings no styles along: a browser would not be told of them.
+  if (styles[0] === undefined || styles.length > 1) throw new Error("the console has one style sheet");
   const entry = {
     script: outputs.find(({ kind }) => kind === "entry-point")?.path.replace(/^\.?\//, "") ?? "",
-    style: named(/\.css$/),
+    style: styles[0].name,
     icon,
     touch_icon: small,
     manifest: manifest.name,

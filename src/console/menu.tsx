@@ -60,7 +60,7 @@ export function Menu({ label, items, className, above = false, children }: MenuP
         ref={button}
         type="button"
         className={className ?? "quiet icon-only"}
-        aria-label={label}
+        aria-label={children === undefined ? label : undefined}
         aria-haspopup="menu"
         aria-expanded={open}
         aria-controls={open ? id : undefined}

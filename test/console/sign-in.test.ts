@@ -28,13 +28,13 @@ describe.skipIf(!HAS_CHROMIUM)("signing in", () => {
       await visitor.open(gateway.url);
       await page.getByLabel("Access token").fill(gateway.token);
       await page.keyboard.press("Enter");
-      await page.getByLabel("Message").waitFor();
+      await page.getByLabel("Message", { exact: true }).waitFor();
       const kept = await page.evaluate(() => ({ ...localStorage, ...sessionStorage }));
       expect(JSON.stringify(kept)).not.toContain(gateway.token);
       expect(page.url()).not.toContain("agb_");
 
       await page.reload();
-      await page.getByLabel("Message").waitFor();
+      await page.getByLabel("Message", { exact: true }).waitFor();
       await page.getByRole("button", { name: "owner" }).click();
       await page.getByRole("menuitem", { name: "Sign out" }).click();
       await page.getByLabel("Access token").waitFor();
@@ -60,7 +60,7 @@ describe.skipIf(!HAS_CHROMIUM)("signing in", () => {
       await page.getByText("Password", { exact: true }).click();
       await page.getByLabel("Password").last().fill(PASSWORD);
       await page.keyboard.press("Enter");
-      await page.getByLabel("Message").waitFor();
+      await page.getByLabel("Message", { exact: true }).waitFor();
     },
     LONG_MS,
   );
@@ -79,9 +79,9 @@ describe.skipIf(!HAS_CHROMIUM)("signing in", () => {
       const request = operator.page.getByRole("region", { name: `Request ${code}` });
       await request.getByLabel("Name").fill("tablet");
       await request.getByRole("button", { name: "Approve" }).click();
-      await page.getByLabel("Message").waitFor();
+      await page.getByLabel("Message", { exact: true }).waitFor();
       await page.reload();
-      await page.getByLabel("Message").waitFor();
+      await page.getByLabel("Message", { exact: true }).waitFor();
       const extractable = await page.evaluate(
         () =>
           new Promise((resolve) => {
@@ -110,7 +110,7 @@ describe.skipIf(!HAS_CHROMIUM)("signing in", () => {
       const { page } = visitor;
       const other = await visitor.newTab();
       await other.goto(gateway.url);
-      await other.getByLabel("Message").waitFor();
+      await other.getByLabel("Message", { exact: true }).waitFor();
       await page.getByRole("button", { name: "owner" }).click();
       await page.getByRole("menuitem", { name: "Sign out" }).click();
       await other.getByLabel("Access token").waitFor();

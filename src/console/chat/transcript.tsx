@@ -1,15 +1,13 @@
 import { useLayoutEffect, useRef, useState } from "react";
-import type { VirtualizerHandle } from "virtua";
 import { Virtualizer } from "virtua";
 import type { ClientSession } from "../../client/session.ts";
 import type { SessionSnapshot } from "../../client/state.ts";
 import { Icon } from "../icon.tsx";
+import { useFollowEnd } from "./follow-end.ts";
 import { MessageRow } from "./message-row.tsx";
 import { PendingRows } from "./pending-rows.tsx";
 import { Rows } from "./rows.ts";
 
-/** So near to the end one follows it. */
-const NEAR_PX = 8;
 /** So near to the beginning the messages before it are fetched. */
 const AHEAD_PX = 1_500;
 const OLDER = 200;
@@ -25,12 +23,16 @@ export function Transcript({ session, snapshot }: TranscriptProps) {
   const { rows, prepended } = rows_of.of(snapshot);
   const { pending, has_more } = snapshot;
   const scroller = useRef<HTMLDivElement>(null);
-  const list = useRef<VirtualizerHandle>(null);
-  const { scroll, away } = useScroll(scroller, list);
+  const { end, away } = useFollowEnd(scroller);
   const older = useOlder(session, has_more);
   const last = rows.at(-1);
 
-  useLayoutEffect(() => scroll.follow(), [scroll, last, rows.length, pending.length]);
+  useLayoutEffect(() => end.grown(), [end, last, rows.length]);
+  // Whoever sends something wants to see it.
+  const sent = pending.at(-1)?.idempotency_key;
+  useLayoutEffect(() => {
+    if (sent !== undefined) end.toEnd();
+  }, [end, sent]);
   return (
     <div className="transcript-place">
       <div
@@ -42,15 +44,14 @@ export function Transcript({ session, snapshot }: TranscriptProps) {
         aria-label="Conversation"
       >
         <Virtualizer
-          ref={list}
           scrollRef={scroller}
           shift={prepended}
           bufferSize={600}
           onScroll={(offset) => {
-            scroll.scrolled(offset);
+            end.scrolled(offset);
             if (offset < AHEAD_PX) older();
           }}
-          onResize={scroll.follow}
+          onResize={end.grown}
         >
           {rows.map((row) => (
             <MessageRow key={row.message.message_id} row={row} session={session} />
@@ -59,47 +60,12 @@ export function Transcript({ session, snapshot }: TranscriptProps) {
         <PendingRows session={session} pending={pending} />
       </div>
       {away && (
-        <button type="button" className="to-end" aria-label="To the newest message" onClick={scroll.toEnd}>
+        <button type="button" className="to-end" aria-label="To the newest message" onClick={end.toEnd}>
           <Icon name="down" />
         </button>
       )}
     </div>
   );
-}
-
-/** Follows the end until somebody scrolls away from it, and again once they are back. */
-function useScroll(
-  scroller: React.RefObject<HTMLDivElement | null>,
-  list: React.RefObject<VirtualizerHandle | null>,
-) {
-  const [away, setAway] = useState(false);
-  const [scroll] = useState(() => {
-    let follows = true;
-    let before = 0;
-    function toEnd(): void {
-      const place = scroller.current;
-      if (place !== null) place.scrollTop = place.scrollHeight;
-    }
-    return {
-      scrolled: (offset: number): void => {
-        const place = scroller.current;
-        if (place === null) return;
-        const left = place.scrollHeight - place.clientHeight - offset;
-        if (left <= NEAR_PX) follows = true;
-        else if (offset < before - 1) follows = false;
-        before = offset;
-        setAway(!follows && left > place.clientHeight / 2);
-      },
-      follow: (): void => {
-        if (follows && list.current !== null) toEnd();
-      },
-      toEnd: (): void => {
-        follows = true;
-        toEnd();
-      },
-    };
-  });
-  return { scroll, away };
 }
 
 /** One page at a time. */

@@ -1,6 +1,5 @@
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
-import "uplot/dist/uPlot.min.css";
 import { useStore } from "../store.ts";
 import { theme } from "../theme.ts";
 

@@ -1,13 +1,19 @@
 import type { Token } from "marked";
-import { lexer } from "marked";
+import { Lexer } from "marked";
 import remend from "remend";
 
 /** More than this is shown as it is: nobody reads a document of that size here, and a browser must not stall on it. */
 const MOST_CHARS = 400_000;
 /** How much of the end of a text that still grows may become something else with what comes. */
 const UNSETTLED_BLOCKS = 2;
-/** remend looks at a whole block; a longer one is code or not meant for people. */
-const HEAL_CHARS = 20_000;
+/** What follows takes a time that grows with the square of the length: longer pieces are no prose, and stay as written. */
+const HEAL_CHARS = 2_000;
+const INLINE_CHARS = 4_000;
+const LONG_LINE = /[^\n]{20000}/;
+/** Twenty quotes or lists inside each other at the beginning of a line. */
+const DEEP = /^[ \t]*(?:>[ \t]?|[-*+][ \t]+|\d{1,9}[.)][ \t]+){20}/m;
+/** For the words of one text; what is left after that stays as written. */
+const INLINE_MS = 150;
 
 /**
  * The blocks of a text that grows at its end. What was said long ago is not read again with every word: blocks before
@@ -39,6 +45,8 @@ export class Blocks {
 
   #reuse(tokens: readonly Token[]): readonly Token[] {
     const before = this.#tokens;
+    // A definition changes what other blocks say.
+    if (tokens.some(({ type }) => type === "def")) return tokens;
     return tokens.map((token, at) => {
       const known = before[at];
       return known?.raw === token.raw && known.type === token.type ? known : token;
@@ -55,13 +63,26 @@ function settledOf(tokens: readonly Token[]): number {
 }
 
 function read(text: string): Token[] {
-  if (text.length > MOST_CHARS) return [plain(text)];
+  if (text.length > MOST_CHARS || LONG_LINE.test(text) || DEEP.test(text)) return [plain(text)];
   try {
-    return [...lexer(text)];
+    return readBlocks(text);
   } catch {
     // Nested so deep that it cannot be read: no prose.
     return [plain(text)];
   }
+}
+
+/** As marked's own lex(), with bounds on what is looked for inside of the blocks. */
+function readBlocks(text: string): Token[] {
+  const lexer = new Lexer();
+  lexer.blockTokens(text, lexer.tokens);
+  const until = performance.now() + INLINE_MS;
+  for (const { src, tokens } of lexer.inlineQueue) {
+    const is_prose = src.length <= INLINE_CHARS && performance.now() < until;
+    if (is_prose) lexer.inlineTokens(src, tokens);
+    else tokens.push({ type: "text", raw: src, text: src });
+  }
+  return [...lexer.tokens];
 }
 
 /** The last block of an unfinished text, as if it ended well: an open **bold or `code is closed. */
