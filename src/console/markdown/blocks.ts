@@ -29,7 +29,8 @@ export class Blocks {
     if (given === this.#text && complete === this.#complete) return this.#tokens;
     const text = given.replaceAll(/\r\n?/g, "\n");
     const grows = !complete && !this.#complete && text.startsWith(this.#text);
-    this.#tokens = this.#reuse(grows ? this.#grown(text) : read(text));
+    // What is complete is read once more as a whole: what came later can change what an earlier block says.
+    this.#tokens = complete ? read(text) : this.#reuse(grows ? this.#grown(text) : read(text));
     this.#text = text;
     this.#complete = complete;
     return this.#tokens;
