@@ -1,4 +1,5 @@
 import { shownAddress } from "../config/print.ts";
+import { headersOf, urlOf } from "../core/endpoint.ts";
 import type { Config } from "./configuration.ts";
 import type { Finding } from "./doctor.ts";
 
@@ -49,14 +50,14 @@ async function askProvider(
   section: Llm["providers"][string],
 ): Promise<{ finding: Finding; date: number | null }> {
   const check = "provider";
-  const url = `${section.base_url.replace(/\/+$/, "")}/models`;
   const key = keyOf(section);
   const shown = shownAddress(section.base_url);
   try {
-    const response = await fetch(url, {
+    // Where the address has the model in it, any will do: that somebody answers is what counts.
+    const response = await fetch(urlOf(section, "/models", "any"), {
       // The key would go along.
       redirect: "manual",
-      headers: { ...section.headers, ...(key !== "" && { authorization: `Bearer ${key}` }) },
+      headers: headersOf(section, key),
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     await response.body?.cancel();

@@ -1,17 +1,31 @@
+import type { Endpoint } from "../core/endpoint.ts";
+import { headersOf, urlOf } from "../core/endpoint.ts";
 import { CommandError } from "./exit.ts";
 
-/** Where well-known providers are; any other OpenAI-compatible one is named with its base URL. */
-export const KNOWN_PROVIDERS: Readonly<Record<string, string>> = {
-  openai: "https://api.openai.com/v1",
-  openrouter: "https://openrouter.ai/api/v1",
-  groq: "https://api.groq.com/openai/v1",
-  mistral: "https://api.mistral.ai/v1",
-  deepseek: "https://api.deepseek.com/v1",
-  ollama: "http://127.0.0.1:11434/v1",
+/** What is known of a provider by its name. */
+export interface KnownProvider {
+  /** "": every customer has one of their own. */
+  readonly base_url: string;
+  readonly api_key_header?: string;
+}
+
+/** Well-known providers; any other OpenAI-compatible one is named with its base URL. */
+export const KNOWN_PROVIDERS: Readonly<Record<string, KnownProvider>> = {
+  openai: { base_url: "https://api.openai.com/v1" },
+  openrouter: { base_url: "https://openrouter.ai/api/v1" },
+  azure: { base_url: "", api_key_header: "api-key" },
+  anthropic: { base_url: "https://api.anthropic.com/v1" },
+  gemini: { base_url: "https://generativelanguage.googleapis.com/v1beta/openai" },
+  groq: { base_url: "https://api.groq.com/openai/v1" },
+  mistral: { base_url: "https://api.mistral.ai/v1" },
+  deepseek: { base_url: "https://api.deepseek.com/v1" },
+  ollama: { base_url: "http://127.0.0.1:11434/v1" },
+  vllm: { base_url: "http://127.0.0.1:8000/v1" },
+  llamacpp: { base_url: "http://127.0.0.1:8080/v1" },
+  lmstudio: { base_url: "http://127.0.0.1:1234/v1" },
 };
 
-export interface Upstream {
-  readonly base_url: string;
+export interface Upstream extends Endpoint {
   /** "" for none. */
   readonly api_key: string;
 }
@@ -21,7 +35,7 @@ const CALL_TIMEOUT_MS = 60_000;
 
 /** Ids of the models it offers; empty where it does not say. @throws CommandError where it cannot be reached or refuses the key */
 export async function listModels(upstream: Upstream): Promise<string[]> {
-  const response = await ask(upstream, "/models", null, MODELS_TIMEOUT_MS);
+  const response = await ask(upstream, urlOf(upstream, "/models", ""), null, MODELS_TIMEOUT_MS);
   if (!response.ok) {
     await response.body?.cancel();
     return [];
@@ -33,7 +47,8 @@ export async function listModels(upstream: Upstream): Promise<string[]> {
 /** One short question. Resolves with the answer. @throws CommandError that says what is wrong */
 export async function tryModel(upstream: Upstream, model: string): Promise<string> {
   const body = { model, messages: [{ role: "user", content: "Answer with the single word: ready" }] };
-  const response = await ask(upstream, "/chat/completions", body, CALL_TIMEOUT_MS);
+  const url = urlOf(upstream, "/chat/completions", model);
+  const response = await ask(upstream, url, body, CALL_TIMEOUT_MS);
   const text = await response.text();
   if (!response.ok)
     throw new CommandError(`${model} answers with an error (HTTP ${response.status}): ${reasonIn(text)}`);
@@ -43,18 +58,14 @@ export async function tryModel(upstream: Upstream, model: string): Promise<strin
   return content;
 }
 
-async function ask(
-  { base_url, api_key }: Upstream,
-  path: string,
-  body: unknown,
-  timeout_ms: number,
-): Promise<Response> {
+async function ask(upstream: Upstream, url: string, body: unknown, timeout_ms: number): Promise<Response> {
+  const { base_url, api_key } = upstream;
   let response: Response;
   try {
-    response = await fetch(base_url.replace(/\/+$/, "") + path, {
+    response = await fetch(url, {
       method: body === null ? "GET" : "POST",
       headers: {
-        ...(api_key !== "" && { authorization: `Bearer ${api_key}` }),
+        ...headersOf(upstream, api_key),
         ...(body !== null && { "content-type": "application/json" }),
       },
       ...(body !== null && { body: JSON.stringify(body) }),

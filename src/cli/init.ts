@@ -57,13 +57,14 @@ async function providerOf(input: Input, asks: boolean): Promise<string> {
 }
 
 async function upstreamFile(provider: string, input: Input, io: Io, asks: boolean): Promise<string> {
-  const base_url =
-    input.text("base-url") ?? KNOWN_PROVIDERS[provider] ?? (asks ? await question("Base URL") : "");
+  const known = KNOWN_PROVIDERS[provider] ?? { base_url: "" };
+  const base_url = input.text("base-url") || known.base_url || (asks ? await question("Base URL") : "");
   if (!/^https?:\/\//.test(base_url) || !URL.canParse(base_url)) {
     throw new UsageError(`the provider ${provider} needs --base-url, like https://host/v1`);
   }
   const key = await keyOf(provider, input, io, asks);
-  const upstream = { base_url, api_key: key.value };
+  const { api_key_header = "" } = known;
+  const upstream = { base_url, api_key: key.value, api_key_header, headers: {}, query: {} };
   const model = await modelOf(upstream, input, io, asks);
   io.out(`trying ${model} at ${base_url} …`);
   const answer = await tryModel(upstream, model);
@@ -77,6 +78,7 @@ async function upstreamFile(provider: string, input: Input, io: Io, asks: boolea
     `[llm.providers.${provider}]`,
     `base_url = ${quoted(base_url)}`,
     ...(key.written === "" ? [] : [`api_key = ${quoted(key.written)}`]),
+    ...(api_key_header === "" ? [] : [`api_key_header = ${quoted(api_key_header)}`]),
     "",
   ].join("\n");
 }

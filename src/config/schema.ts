@@ -2,97 +2,19 @@ import type { Static } from "@sinclair/typebox";
 import { Type } from "@sinclair/typebox";
 import type { Limits } from "../core/limits.ts";
 import { RoleName } from "../protocol/api/auth.ts";
+import { choice, integer, list, place, secret, text, toggle } from "./kinds.ts";
 import { LimitsSection } from "./limits.ts";
-import { BudgetsSection, PricesTable } from "./money.ts";
+import { BudgetsSection } from "./money.ts";
+import { ProviderSection } from "./provider.ts";
 
 /** Seconds in thirty days: the most that a time in seconds may be. */
 const MONTH_SECS = 30 * 86_400;
-const MINUTES_MS = 60 * 60_000;
-
-function integer(value: number, description: string, [minimum, maximum]: readonly [number, number]) {
-  return Type.Integer({ default: value, description, minimum, maximum });
-}
-
-function toggle(value: boolean, description: string) {
-  return Type.Boolean({ default: value, description });
-}
-
-function text(value: string, description: string, more: { minLength?: number; shown?: string } = {}) {
-  return Type.String({ default: value, description, ...more });
-}
-
-/** A file or directory; relative ones begin where they were said: at the file, or at the working directory. */
-function place(description: string, more: { shown?: string } = {}) {
-  return Type.String({ default: "", description, place: true, ...more });
-}
-
-/** Masked where it is printed; may come from a file that the option with `_file` after its name points to. */
-function secret(value: string, description: string) {
-  return Type.String({ default: value, description, secret: true });
-}
-
-function list(
-  description: string,
-  { value = [], ...more }: { value?: string[]; secret?: boolean; place?: boolean } = {},
-) {
-  return Type.Array(Type.String({ minLength: 1 }), { default: value, description, ...more });
-}
-
-/** `later`: values that are understood and refused, because this version has nothing behind them. */
-function choice<const T extends string>(
-  values: readonly T[],
-  value: T,
-  description: string,
-  later: readonly string[] = [],
-) {
-  const literals = values.map((each) => Type.Literal(each));
-  // Type.Union loses which literals an array holds.
-  return Type.Unsafe<T>(Type.Union(literals, { default: value, description, values, later }));
-}
 
 /** Who a login of the tailnet is, by the login. */
 function logins(description: string) {
   const grant = Type.Object({ user: Type.String(), role: RoleName });
   return Type.Record(Type.String(), grant, { default: {}, description, entries: ["user", "role"] });
 }
-
-/** `[llm.providers.NAME]`. */
-const Provider = Type.Object({
-  base_url: text(
-    "",
-    "Address of an OpenAI-compatible API. `openai` knows its own, every other provider needs one.",
-    {
-      shown: "https://api.openai.com/v1",
-    },
-  ),
-  api_key: secret("", "Key for it. Only `openai` looks into the environment for one by itself."),
-  api_keys: list("More keys, used in turn; one that is limited or refused is passed over for a while.", {
-    secret: true,
-  }),
-  models: list("The models it may be asked for; empty: any name is passed on."),
-  prices: PricesTable,
-  headers: Type.Record(Type.String(), Type.String(), {
-    default: {},
-    description: 'Headers sent with every request, as `{ name = "value" }`.',
-    secret: true,
-  }),
-  connect_timeout_ms: integer(10_000, "Longest wait for a connection.", [1, MINUTES_MS]),
-  first_token_timeout_ms: integer(120_000, "Longest wait for the first token.", [1, MINUTES_MS]),
-  idle_timeout_ms: integer(120_000, "Longest silence in the middle of an answer.", [1, MINUTES_MS]),
-  total_timeout_ms: integer(0, "Longest answer; 0: no bound but the run's.", [0, 24 * MINUTES_MS]),
-  max_retries: integer(2, "How often a model that fails is asked again, before another one is.", [0, 10]),
-  max_concurrent: integer(0, "Answers at once; more runs wait for their turn. 0: no bound.", [0, 10_000]),
-  circuit_failures: integer(
-    5,
-    "Failures in a row after which models of other providers in `llm.fallback` are asked at once; 0: it is always asked first.",
-    [0, 1_000],
-  ),
-  circuit_secs: integer(
-    30,
-    "For how long, before one run tries it again; longer each time that fails, up to ten times as long.",
-    [1, 3_600],
-  ),
-});
 
 /** `[mcp.servers.NAME]`: a command that is started, or the address of one that runs. */
 const ToolServer = Type.Object({
@@ -197,7 +119,7 @@ export const ConfigSchema = Type.Object({
       [0, MONTH_SECS],
     ),
     currency: text("USD", "Of every price: one for the gateway.", { minLength: 1 }),
-    providers: Type.Record(Type.String(), Provider, { default: {} }),
+    providers: Type.Record(Type.String(), ProviderSection, { default: {} }),
   }),
   budgets: BudgetsSection,
   agent: Type.Object({

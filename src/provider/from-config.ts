@@ -22,6 +22,8 @@ export interface LlmProviderConfig {
   readonly base_url: string;
   readonly api_key: string;
   readonly api_keys?: readonly string[];
+  readonly api_key_header: string;
+  readonly query: Readonly<Record<string, string>>;
   readonly models: readonly string[];
   readonly headers: Readonly<Record<string, string>>;
   readonly connect_timeout_ms: number;

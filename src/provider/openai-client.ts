@@ -1,4 +1,6 @@
 import OpenAI from "openai";
+import type { Endpoint } from "../core/endpoint.ts";
+import { headersOf, urlOf } from "../core/endpoint.ts";
 import type { ModelRequest } from "../core/ports.ts";
 import { toolNames, toParam, toTool } from "./openai-tools.ts";
 
@@ -13,8 +15,8 @@ const FAILURE_BODY_BYTES = 16 * 1024;
 /** The SDK's own timer, which covers the headers only, is kept out of the way of ours. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-export function createAsk(base_url: string, headers: Readonly<Record<string, string>>): Ask {
-  const client = createClient(base_url);
+export function createAsk(endpoint: Endpoint): Ask {
+  const client = createClient(endpoint.base_url);
   return ({ model, messages, tools = [] }, key, signal) => {
     const names = toolNames(tools);
     const body = {
@@ -24,12 +26,16 @@ export function createAsk(base_url: string, headers: Readonly<Record<string, str
       stream: true,
       stream_options: { include_usage: true },
     } as const;
-    const own = {
-      Authorization: key === "" ? null : `Bearer ${key}`,
+    const headers = {
+      // What the SDK would send for its own key.
+      authorization: null,
       // A compressed stream comes late, and may unpack to more than any bound on what was read.
-      "Accept-Encoding": "identity",
+      "accept-encoding": "identity",
+      ...headersOf(endpoint, key),
     };
-    return client.chat.completions.create(body, { signal, headers: { ...own, ...headers } }).asResponse();
+    // Not `chat.completions.create`, whose path is fixed.
+    const url = urlOf(endpoint, "/chat/completions", model);
+    return client.post(url, { body, signal, headers, stream: true }).asResponse();
   };
 }
 

@@ -1,3 +1,4 @@
+import type { Endpoint } from "../core/endpoint.ts";
 import type { Clock, Logger, ModelEvent, ModelRequest, Provider } from "../core/ports.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { Answer } from "./openai-answer.ts";
@@ -18,14 +19,12 @@ import type { Watchdog } from "./watchdog.ts";
 import { createWatchdog, STOPPED } from "./watchdog.ts";
 
 /** One `[llm.providers.NAME]` section. Times are milliseconds; 0 means no bound. */
-export interface OpenAiOptions {
+export interface OpenAiOptions extends Endpoint {
   readonly name: string;
-  readonly base_url: string;
   /** Used in turn, another one where one is limited or refused. None: allowed anywhere but at api.openai.com. */
   readonly api_keys: readonly string[];
   /** The model ids that may be asked for; empty: any. */
   readonly models: readonly string[];
-  readonly headers: Readonly<Record<string, string>>;
   /** To a TCP connection, not to its answer. */
   readonly connect_timeout_ms: number;
   /** From the call to the first text or reasoning. */
@@ -62,16 +61,16 @@ interface Call {
 
 /**
  * Any server that speaks OpenAI's Chat Completions.
- * @throws Error when `base_url` is not an http(s) URL.
+ * @throws Error when `base_url` is not an http(s) URL, or `api_key_header` no header.
  */
 export function createOpenAiProvider(options: OpenAiOptions): Provider {
-  const { name, base_url, headers } = options;
-  const url = parseUrl(name, base_url);
+  const { name, headers, query } = options;
+  const url = parseUrl(options);
   const values = options.api_keys.map((key) => key.trim()).filter((key) => key !== "");
   const missing =
     values.length === 0 && url.hostname === "api.openai.com" ? `no API key: set ${keyHint(name)}` : null;
-  const ask = createAsk(base_url, headers);
-  const redact = createRedact([...values, ...Object.values(headers)]);
+  const ask = createAsk(options);
+  const redact = createRedact([...values, ...Object.values(headers), ...Object.values(query)]);
   const { clock, log } = options;
   const keys = createKeys({ provider: name, values, clock, log });
   const upstream: Upstream = { options, url, ask, keys, redact, missing };
@@ -83,7 +82,12 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
   };
 }
 
-function parseUrl(name: string, base_url: string): URL {
+function parseUrl({ name, base_url, api_key_header }: OpenAiOptions): URL {
+  if (!/^[\w-]*$/.test(api_key_header)) {
+    throw new Error(
+      `llm.providers.${name}.api_key_header is no name of a header: set it to one like api-key`,
+    );
+  }
   const url = URL.parse(base_url);
   if (url?.protocol === "http:" || url?.protocol === "https:") return url;
   throw new Error(

@@ -12,6 +12,8 @@ function section(more: Partial<LlmProviderConfig> = {}): LlmProviderConfig {
     api_key: "",
     models: [],
     headers: {},
+    query: {},
+    api_key_header: "",
     connect_timeout_ms: 10_000,
     first_token_timeout_ms: 120_000,
     idle_timeout_ms: 120_000,

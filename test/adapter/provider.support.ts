@@ -19,6 +19,8 @@ export function openAiOptions(base_url: string, more: Partial<OpenAiOptions> = {
     api_keys: ["agb-test-key-0001"],
     models: [],
     headers: {},
+    query: {},
+    api_key_header: "",
     connect_timeout_ms: 10_000,
     first_token_timeout_ms: 20_000,
     idle_timeout_ms: 20_000,

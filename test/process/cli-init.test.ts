@@ -48,6 +48,27 @@ describe("init", () => {
     expect((await agentbus([...argv, "--force"], { cwd: place.path })).code).toBe(0);
   });
 
+  test("knows how Azure wants its key, and that everybody has an address of their own there", async () => {
+    using place = workplace();
+    const keys: (string | null)[] = [];
+    await using server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch: ({ headers }) => {
+        keys.push(headers.get("api-key"), headers.get("authorization"));
+        return Response.json({ choices: [{ message: { content: "ready" } }] });
+      },
+    });
+    const argv = ["init", "--yes", "--provider", "azure", "--model", "my-gpt", "--api-key", "of-azure"];
+    const lost = await agentbus(argv, { cwd: place.path });
+    expect([lost.code, lost.err]).toEqual([2, expect.stringContaining("azure needs --base-url")]);
+    const at = ["--base-url", `http://127.0.0.1:${server.port}/openai/v1`];
+    expect((await agentbus([...argv, ...at], { cwd: place.path })).code).toBe(0);
+    expect(keys).toEqual(["of-azure", null]);
+    const text = await Bun.file(join(place.path, "agentbus.toml")).text();
+    expect(text).toContain('api_key_header = "api-key"');
+  });
+
   test("writes nothing where the key is refused", async () => {
     using place = workplace();
     await using server = model();

@@ -8,6 +8,8 @@ import { createWheel } from "./wheel.ts";
 
 /** One chat completion the server was asked for. */
 export interface ModelCall {
+  /** What it was asked at, with its query. */
+  readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   // oxlint-disable-next-line typescript/no-explicit-any -- whatever the client sent, for a test to look into
   readonly body: any;
@@ -129,7 +131,7 @@ export class ModelServer implements AsyncDisposable {
   }
 
   #answer(request: RawRequest, response: RawResponse): Left {
-    if (request.method === "POST" && request.path === "/v1/chat/completions")
+    if (request.method === "POST" && request.path.split("?", 1)[0]?.endsWith("/chat/completions") === true)
       return this.#complete(request, response);
     const known = request.method === "GET" && request.path === "/v1/models";
     const models = (this.#options.models ?? ["test-model"]).map((id) => ({
@@ -142,8 +144,8 @@ export class ModelServer implements AsyncDisposable {
     return () => {};
   }
 
-  #complete({ headers, body }: RawRequest, response: RawResponse): Left {
-    const call: Call = { headers, body: JSON.parse(body), state: "open", tokens: 0 };
+  #complete({ path, headers, body }: RawRequest, response: RawResponse): Left {
+    const call: Call = { path, headers, body: JSON.parse(body), state: "open", tokens: 0 };
     if (this.#options.keep !== false) this.requests.push(call);
     this.#asked++;
     this.#open++;
