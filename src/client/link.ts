@@ -71,8 +71,9 @@ class SocketLink implements Link {
       "error",
       (event: Event) => (this.#failure = "message" in event ? causeOf(event.message) : ""),
     );
+    // Without a closing handshake Deno has no code.
     socket.addEventListener("close", ({ code, reason }: CloseEvent) =>
-      this.#end(code, reason === "" ? this.#failure : reason),
+      this.#end(code === 0 ? 1006 : code, reason === "" ? this.#failure : reason),
     );
   }
 
@@ -81,8 +82,9 @@ class SocketLink implements Link {
   }
 
   close(code: number): void {
-    // 1006 is what a closing handshake never says.
-    this.#socket.close(code === 1006 ? undefined : code);
+    if (code !== 1006) this.#socket.close(code);
+    // To a peer that is not there nothing is said.
+    else if (this.#socket.terminate !== undefined) this.#socket.terminate();
     this.#end(code, "");
   }
 

@@ -5,6 +5,8 @@ export interface SocketLike {
   readonly readyState: number;
   send(text: string): void;
   close(code?: number): void;
+  /** Ends it without a word, where the implementation can. */
+  terminate?(): void;
   // oxlint-disable-next-line typescript/no-explicit-any -- each implementation has events of its own
   addEventListener(type: string, listener: (event: any) => void): void;
 }

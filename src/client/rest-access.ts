@@ -22,6 +22,7 @@ interface Login {
 
 /** A challenge can be signed for so long. */
 const CHALLENGE_MS = 30_000;
+const GOODBYE_MS = 2_000;
 /** What of the greeting a login takes, too. */
 const SAID = ["auth_token", "password", "client_id", "client_name", "platform"];
 
@@ -83,7 +84,8 @@ export class RestAccess {
     const given = this.#options.greeting["session_token"] !== undefined;
     const token = this.#login?.token ?? null;
     const path = "/api/v1/auth_sessions/current";
-    const request = token === null || given ? null : this.#fetch("DELETE", path, undefined, null);
+    const patience = AbortSignal.timeout(GOODBYE_MS);
+    const request = token === null || given ? null : this.#fetch("DELETE", path, undefined, patience);
     this.#login = null;
     // Where it does not arrive, the login ends by itself.
     await request?.catch(() => undefined);
@@ -141,12 +143,7 @@ export class RestAccess {
     return await response.json();
   }
 
-  async #fetch(
-    verb: string,
-    path: string,
-    body: string | undefined,
-    signal: AbortSignal | null,
-  ): Promise<Response> {
+  async #fetch(verb: string, path: string, body: string | undefined, signal: AbortSignal): Promise<Response> {
     const { base, greeting, fetch: send } = this.#options;
     const token = this.#login?.token ?? null;
     const headers = {

@@ -7,9 +7,9 @@ export interface Page {
   /** What the console and the browser itself complained of so far, Content-Security-Policy among it. */
   readonly complaints: readonly string[];
   open(url: string): Promise<void>;
-  /** The value of an expression, once it is truthy. Rejects after 20 s. */
+  /** The value of an expression, once it is truthy. Rejects after 20 s, or as many milliseconds as are given. */
   // oxlint-disable-next-line typescript/no-explicit-any -- a test looks wherever it likes
-  until(expression: string): Promise<any>;
+  until(expression: string, patience_ms?: number): Promise<any>;
 }
 
 export interface Browser extends AsyncDisposable {
@@ -129,8 +129,8 @@ async function newPage(devtools: DevTools): Promise<Page> {
       const { errorText } = await ask("Page.navigate", { url });
       if (errorText !== undefined) throw new Error(`${url}: ${errorText}`);
     },
-    async until(expression) {
-      for (const end = performance.now() + PATIENCE_MS; ;) {
+    async until(expression, patience_ms = PATIENCE_MS) {
+      for (const end = performance.now() + patience_ms; ;) {
         const { result } = await ask("Runtime.evaluate", { expression, returnByValue: true });
         if (result.value) return result.value;
         if (performance.now() > end) throw new Error(`${expression} did not come about`);
