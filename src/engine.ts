@@ -14,6 +14,7 @@ import type { LedgerOptions } from "./core/ledger.ts";
 import { Ledger } from "./core/ledger.ts";
 import type { Limits } from "./core/limits.ts";
 import { Maintenance } from "./core/maintenance.ts";
+import type { PluginView } from "./core/plugins.ts";
 import type { Clock, Logger, ModelRouter, Toolbox } from "./core/ports.ts";
 import type { Principal } from "./core/principal.ts";
 import { Observers } from "./core/observers.ts";
@@ -71,6 +72,7 @@ export interface EngineOptions {
   readonly event_grace_ms: number;
   readonly storage_stall_ms: number;
   readonly capabilities: readonly string[];
+  readonly plugins: () => readonly PluginView[];
   /** Whether what somebody came in with still counts. */
   readonly isLive: (principal: Principal) => boolean;
   /** The outcome of a write is unknown: nothing may go on. */
@@ -239,11 +241,11 @@ function methodsOf(
   registry: Registry,
   state: Pick<SystemDeps, "uptime" | "status">,
 ): MethodHandler[] {
-  const { clock, limits, on_busy, name, version, capabilities } = options;
+  const { clock, limits, on_busy, name, version, capabilities, plugins } = options;
   const deps = { ...core, clock, limits, on_busy };
   const definitions = (): ReturnType<Registry["definitions"]> => registry.definitions();
   return [
-    ...systemMethods({ ...deps, name, version, capabilities, definitions, ...state }),
+    ...systemMethods({ ...deps, name, version, capabilities, plugins, definitions, ...state }),
     ...chatMethods(deps),
     ...sessionMethods(deps),
     ...sharingMethods(deps),

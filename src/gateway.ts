@@ -14,6 +14,7 @@ import { createEngine } from "./engine.ts";
 import { listenersOf } from "./listeners.ts";
 import { encodeSignal } from "./protocol/frames.ts";
 import { createProviders } from "./provider/from-config.ts";
+import { createProviderList } from "./provider/list.ts";
 import { createPlugins, showPlugins } from "./plugins.ts";
 import { createSqliteStore } from "./store/sqlite/store.ts";
 import { createSkills, showSkills, skillTools } from "./skills.ts";
@@ -113,6 +114,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     tls?.close();
     const shutdown = { grace_ms, retry_after_ms: RETRY_AFTER_MS };
     engine.connections.signal(encodeSignal("shutdown", clock.now(), shutdown), "shutdown", null);
+    engine.observers.tell("shutdown", () => ({ type: "shutdown", ts: clock.now(), payload: shutdown }));
     await inTime(parts.removals.close(), DRAIN_MS, clock);
     await inTime(engine.drain(grace_ms), grace_ms + DRAIN_MS, clock);
     await inTime(engine.hooks.idle(), DRAIN_MS, clock);
@@ -163,9 +165,10 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     process.exit(1);
   };
   const max_message_bytes = limits.assistant_bytes;
-  const router =
-    overrides.router ??
-    configured(() => createProviders(config.llm, { clock, log, max_message_bytes }).router);
+  const { router, providers } =
+    overrides.router === undefined
+      ? configured(() => createProviders(config.llm, { clock, log, max_message_bytes }))
+      : { router: overrides.router, providers: createProviderList([]) };
   const skills = createSkills(config, clock, log);
   const tool_servers = createToolServers(config, version, clock, log);
   const { plugins, folders, loader } = createPlugins({
@@ -174,6 +177,7 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     version,
     clock,
     log,
+    providers,
     engine: () => engine,
   });
   const engine: Engine = createEngine({
@@ -193,6 +197,7 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
     event_grace_ms: config.storage.event_grace_secs * 1_000,
     storage_stall_ms: config.storage.storage_stall_secs * 1_000,
     capabilities: CAPABILITIES,
+    plugins: () => plugins.list(),
     isLive: (principal) => access.credentials.isLive(principal),
     fatal,
   });
@@ -200,7 +205,7 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
   showPlugins(folders, engine);
   const access = createAccess(engine, config, clock, log, overrides.isLocal);
   const removals = createRemovals(engine, access.credentials.users, config, clock, log);
-  const context = surfaceOf({ engine, access, config, clock, log, version, router });
+  const context = surfaceOf({ engine, access, config, clock, log, version, router, plugins });
   const { credentials, ports } = access;
   const extensions = {
     async start(): Promise<void> {

@@ -16,6 +16,7 @@ import type { MethodCaller } from "./plugin/methods.ts";
 import type { PluginHost } from "./plugin/plugins.ts";
 import { Stage } from "./plugin/stage.ts";
 import { Plugins } from "./plugin/plugins.ts";
+import type { ProviderList } from "./provider/list.ts";
 import type { Scope } from "./protocol/schema.ts";
 
 export interface PluginParts {
@@ -24,6 +25,7 @@ export interface PluginParts {
   readonly version: string;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly providers: ProviderList;
   /** The engine they become part of; not asked for before `start`. */
   readonly engine: () => Engine;
 }
@@ -62,18 +64,27 @@ export function showPlugins(plugins: PluginFolders, { registry }: Engine): void 
 }
 
 function createHost(parts: PluginParts): PluginHost {
-  const { engine } = parts;
+  const { engine, providers } = parts;
   return {
-    hasMethod: (name) => engine().registry.get(name) !== undefined,
+    has: (kind, name) => {
+      if (kind === "method") return engine().registry.get(name) !== undefined;
+      if (kind === "provider") return providers.all().some((each) => each.name === name);
+      const { tools } = engine().toolbox.list();
+      return tools.some((tool) => tool.name === name && !tool.source.startsWith("plugin:"));
+    },
     addMethod: ({ definition, run }) =>
       engine().registry.add(
         handle(definition, (params, call) => run(params as Record<string, unknown>, callerOf(call))),
       ),
     removeMethod: (name) => engine().registry.remove(name),
-    hasTool: (name) =>
-      engine()
-        .toolbox.list()
-        .tools.some((tool) => tool.name === name && !tool.source.startsWith("plugin:")),
+    addProvider: (provider) => providers.add(provider),
+    addHooks(running, hooks) {
+      const { name, log } = running;
+      const failed = (error: Error): void => running.fault("hook", error);
+      return engine().hooks.add({ name, log, failed, within: (work) => running.within(work) }, hooks);
+    },
+    on: (type, observer) => engine().observers.on(type, observer),
+    faulted: () => void engine().stats.plugin_faults++,
     gateway: (name, signal) => gatewayOf(parts, name, signal),
   };
 }

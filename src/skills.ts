@@ -34,10 +34,13 @@ export function skillTools(catalogue: Catalogue, { tools, limits }: Config): Too
 }
 
 /** Lets clients see the skills, and tells those who may read of each change. */
-export function showSkills(skills: Catalogue, { connections, registry }: Engine, clock: Clock): void {
+export function showSkills(skills: Catalogue, engine: Engine, clock: Clock): void {
+  const { connections, registry, observers } = engine;
   for (const method of skillMethods({ skills })) registry.add(method);
   skills.onChange((names) => {
-    const text = encodeSignal("skill.changed", clock.now(), { names: [...names] });
-    connections.signal(text, "skill.changed", "chat.read");
+    const type = "skill.changed";
+    const payload = { names: [...names] };
+    connections.signal(encodeSignal(type, clock.now(), payload), type, "chat.read");
+    observers.tell(type, () => ({ type, ts: clock.now(), payload }));
   });
 }

@@ -5,6 +5,7 @@ import type { Config } from "./config.ts";
 import { consoleFiles } from "./console-files.ts";
 import { acceptsTailscale } from "./config/tailscale.ts";
 import { newId } from "./core/id.ts";
+import type { AddedRoute } from "./core/plugins.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
 import { credentialFromHeader } from "./core/principal.ts";
 import type { Engine } from "./engine.ts";
@@ -33,6 +34,7 @@ export interface SurfaceParts {
   readonly log: Logger;
   readonly version: string;
   readonly router: ModelRouter;
+  readonly plugins: { routes(): readonly AddedRoute[] };
 }
 
 /** What the transports are handed. */
@@ -44,6 +46,7 @@ export function surfaceOf({
   log,
   version,
   router,
+  plugins,
 }: SurfaceParts): TransportContext {
   const { changes, connections, followers, directory, hub, observers, registry, stats, presence } = engine;
   const { files, uptime, status } = engine;
@@ -56,6 +59,8 @@ export function surfaceOf({
     dispatch: registry.dispatch,
     definitions: () => registry.definitions(),
     definition: (name) => registry.get(name),
+    addedRoutes: () => plugins.routes(),
+    refuseChange: (caller) => registry.refuseChange(caller),
     events: [...Object.keys(DURABLE), ...Object.keys(SIGNALS)],
     authenticator,
     challenger,

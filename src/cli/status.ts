@@ -35,7 +35,7 @@ function describe(
   version: string | undefined,
   certificate: Shown | null,
 ): string[] {
-  const { storage, providers, runs } = state;
+  const { storage, providers, plugins, runs } = state;
   const tls =
     certificate === null
       ? []
@@ -50,6 +50,10 @@ function describe(
     `  storage       ${storage.kind}, ${storage.ok ? "ok" : (storage.reason ?? "refuses")}`,
     ...providers.map(
       ({ name, ready, reason }) => `  provider      ${name}, ${ready ? "ready" : (reason ?? "not ready")}`,
+    ),
+    ...plugins.map(
+      ({ name, state, reason }) =>
+        `  plug-in       ${name}, ${state}${reason === undefined ? "" : `: ${reason}`}`,
     ),
   ];
 }

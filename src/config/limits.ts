@@ -85,6 +85,7 @@ const MEANING = {
     "A plug-in that lets nothing else happen for so long is reported, and not loaded at the next start until it changes.",
   plugin_spin_ms:
     "When nothing has happened for so long while there are plug-ins, the process is ended, to be started again.",
+  plugin_stream_ms: "Longest silence of a provider of a plug-in; a longer one gets it unloaded.",
   delta_window_ms: "Deltas of an answer are gathered for so long.",
   delta_bytes: "A delta of so much leaves at once.",
 } as const satisfies { [K in keyof typeof DEFAULT_LIMITS]?: string };

@@ -4,7 +4,7 @@ import type { Clock, Logger } from "./ports.ts";
 import { Serial } from "./serial.ts";
 
 export interface HookOwnerOptions {
-  /** What people call whoever the hooks are of. */
+  /** What people call whoever the hooks are of; they are called in the order of these names. */
   readonly name: string;
   readonly log: Logger;
   /** Called once, when one of its hooks failed; none of them is called again. Must not throw. */

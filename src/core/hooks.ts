@@ -32,7 +32,7 @@ interface Member {
 }
 
 /**
- * Who is called at the points of a message's way, in the order they came. Where nobody is, `has` says so without a
+ * Who is called at the points of a message's way, by name. Where nobody is, `has` says so without a
  * call, and nothing else has to be done.
  */
 export class Hooks {
@@ -56,14 +56,15 @@ export class Hooks {
   }
 
   /**
-   * Calls these from now on, after those that are there. What is answered takes them out again: calls that were begun
-   * are still waited for, and it resolves when there are none left, at most `limits.hook_ms` later each.
+   * Calls these from now on, in the order of the owners' names. What is answered takes them out again: calls that were
+   * begun are still waited for, and it resolves when there are none left, at most `limits.hook_ms` later each.
    */
   add(options: HookOwnerOptions, hooks: HookSet): () => Promise<void> {
     const out = (): void => this.#set(this.#members.filter((each) => each !== member));
     const owner = new HookOwner(options, this.#clock, this.#limits, out);
     const member: Member = { owner, hooks };
-    this.#set([...this.#members, member]);
+    const all = [...this.#members, member];
+    this.#set(all.sort((a, b) => (a.owner.name < b.owner.name ? -1 : Number(a.owner.name > b.owner.name))));
     return async () => {
       out();
       await owner.idle();

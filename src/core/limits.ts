@@ -116,6 +116,7 @@ export const DEFAULT_LIMITS = {
   plugin_bytes: 4 * MIB,
   plugin_load_ms: 10_000,
   plugin_call_ms: 30_000,
+  plugin_stream_ms: 120_000,
   plugin_grace_ms: 1_000,
   plugin_block_ms: 1_000,
   plugin_spin_ms: 15_000,

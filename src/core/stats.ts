@@ -13,6 +13,7 @@ export class Stats {
   events = 0;
   slow_consumers = 0;
   throttled = 0;
+  plugin_faults = 0;
   readonly errors: Record<string, number> = {};
   readonly limits: Record<string, number> = {};
   readonly #log: SampledLog;

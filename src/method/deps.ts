@@ -15,6 +15,7 @@ import type { Store } from "../core/store.ts";
 import type { Runs } from "../core/runs.ts";
 import type { Directory, SessionRef } from "../core/session.ts";
 import { noSession } from "../core/session.ts";
+import type { Observers } from "../core/observers.ts";
 import type { Slots } from "../core/slots.ts";
 import type { Stats } from "../core/stats.ts";
 import type { Tail } from "../core/tail.ts";
@@ -45,6 +46,7 @@ export interface MethodDeps {
   /** Store reads for readers, bounded. */
   readonly reads: Slots;
   readonly stats: Stats;
+  readonly observers: Observers;
   readonly on_busy: SendPolicy;
 }
 

@@ -31,7 +31,7 @@ async function broadcast(
   params: Broadcast,
   call: Call,
 ): Promise<{ delivered: number } | undefined> {
-  const { connections, clock, limits, directory } = deps;
+  const { connections, clock, limits, directory, observers } = deps;
   const payload = JSON.parse(boundedJson(params.payload, "broadcast_bytes", limits)) as Record<
     string,
     unknown
@@ -42,6 +42,7 @@ async function broadcast(
   const targets = [...connections.all()].filter((each) => passes(each, params.filter ?? {}, session));
   const deliver = (): { delivered: number } => {
     const ids = new Set(targets.map((each) => each.id));
+    observers.tell(params.event, () => ({ type: params.event, ts: clock.now(), payload }));
     return { delivered: connections.signal(text, params.event, null, (each) => ids.has(each.id)) };
   };
   if (call.keyed === null) return deliver();
@@ -110,8 +111,16 @@ function followersOf({ hub }: MethodDeps, session: SessionRef): number {
 }
 
 /** A signal to everybody who follows the session, under the name they use for it. */
-function signal({ hub, clock }: MethodDeps, session: SessionRef, type: string, payload: string): void {
+function signal(deps: MethodDeps, session: SessionRef, type: string, payload: string): void {
+  const { hub, clock, observers } = deps;
   const now = clock.now();
+  observers.tell(type, () => ({
+    type,
+    ts: now,
+    session_id: session.id,
+    user: session.owner,
+    payload: JSON.parse(payload) as Record<string, unknown>,
+  }));
   for (const naming of namingsOf(session)) {
     hub.publish(topicOf(session, naming), () => {
       const text = encodeSignal(type, now, JSON.parse(payload) as unknown, nameOf(session, naming));

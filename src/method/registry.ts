@@ -144,10 +144,7 @@ export class Registry {
         });
       }
       if (definition.mutates === true && definition.name !== "chat.abort" && this.#deps.draining()) {
-        throw new GatewayError("UNAVAILABLE", "the gateway is stopping; nothing was done", {
-          details: { kind: "draining" },
-          retry_after_ms: 1_000,
-        });
+        throw stopping();
       }
       const params = validate(definition.params, request.params) as Record<string, unknown>;
       call.audited?.read(params);
@@ -157,10 +154,14 @@ export class Registry {
     }
   };
 
+  /** Why nothing that is no method may change anything for this caller now; null: it may. */
+  refuseChange(caller: Caller): GatewayError | null {
+    return this.#deps.rates.count(caller)?.refused ?? (this.#deps.draining() ? stopping() : null);
+  }
+
   /** Whether a request that changes something comes too soon: then it was answered. */
   #isTooFast(caller: Caller, call: OpenCall): boolean {
-    // What the program itself does is not bounded by what it lets others do.
-    const found = caller.transport === "local" ? null : this.#deps.rates.count(caller);
+    const found = this.#deps.rates.count(caller);
     if (found === null) return false;
     call.fail(found.refused);
     if (found.over !== null) caller.connection?.close(found.over);
@@ -282,6 +283,13 @@ export class Registry {
       details: { id },
     });
   }
+}
+
+function stopping(): GatewayError {
+  return new GatewayError("UNAVAILABLE", "the gateway is stopping; nothing was done", {
+    details: { kind: "draining" },
+    retry_after_ms: 1_000,
+  });
 }
 
 /** The store found the key taken by a request that was not seen before: answers from its row. */

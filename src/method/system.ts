@@ -1,5 +1,6 @@
 import type { Ledger } from "../core/ledger.ts";
 import type { Connection } from "../core/connections.ts";
+import type { PluginView } from "../core/plugins.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { DURABLE, SIGNALS } from "../protocol/events.ts";
 import type { EventDefinition } from "../protocol/events.ts";
@@ -24,6 +25,7 @@ export interface SystemDeps extends MethodDeps {
   readonly name: string;
   readonly version: string;
   readonly capabilities: readonly string[];
+  readonly plugins: () => readonly PluginView[];
   readonly definitions: () => readonly MethodDefinition[];
   /** Seconds since start. */
   readonly uptime: () => number;
@@ -80,6 +82,9 @@ function statusOf(deps: SystemDeps) {
       ...(refused !== null && { reason: refused.reason }),
     },
     providers: [...deps.router.states()],
+    plugins: deps.plugins().map(({ name, state, reason }) => {
+      return { name, state, ...(reason !== undefined && { reason }) };
+    }),
   };
 }
 
@@ -108,6 +113,7 @@ async function stats(deps: SystemDeps) {
     throttled: counted.throttled,
     slow_consumers: counted.slow_consumers,
     ...tokensOf(ledger),
+    plugin_faults: counted.plugin_faults,
   };
 }
 

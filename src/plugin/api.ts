@@ -1,8 +1,9 @@
 import type { Static, TObject, TSchema } from "@sinclair/typebox";
 import { Type } from "@sinclair/typebox";
+import type { HookSet } from "../core/hook-set.ts";
+import type { Happening } from "../core/observers.ts";
 import type { Logger, ModelEvent, ModelRequest, Provider } from "../core/ports.ts";
 import { GatewayError } from "../protocol/errors.ts";
-import type { EventMessage, EventRun } from "../protocol/entities.ts";
 import type { Scope } from "../protocol/schema.ts";
 
 /**
@@ -10,7 +11,7 @@ import type { Scope } from "../protocol/schema.ts";
  * other error is a fault of the plug-in.
  */
 export { GatewayError, Type };
-export type { EventMessage, EventRun, Logger, ModelEvent, ModelRequest, Provider, Scope };
+export type { Logger, ModelEvent, ModelRequest, Provider, Scope };
 
 /** What every function of a plug-in is handed. */
 export interface PluginContext {
@@ -123,87 +124,18 @@ export type PluginRoute = RouteAccess & {
 };
 
 /** Something that happened, after it was committed. */
-export interface PluginEvent {
-  readonly type: string;
-  /** Milliseconds since 1970. */
-  readonly ts: number;
-  readonly payload: Readonly<Record<string, unknown>>;
-  /** The gateway's id of the session (`ses_…`); absent: it concerns none. */
-  readonly session_id?: string;
-  /** The session's owner, where there is one. */
-  readonly user?: string;
-  /** Of durable events. */
-  readonly epoch?: string;
-  readonly seq?: number;
-}
+export type PluginEvent = Happening;
 
 /** Events of one session come one after the other, in their order: the next when this has settled. */
 export type PluginListener = (event: PluginEvent, context: PluginContext) => void | Promise<void>;
 
-/** Of a hook. */
-export type HookContext = PluginContext;
-
-/** What comes before or after a run, a tool call and a message. All of them may wait; none longer than its deadline. */
-export interface PluginHooks {
-  /** A run is about to ask the model. `refuse`: it fails with that reason. */
-  before_run?(
-    run: {
-      readonly session_id: string;
-      readonly run_id: string;
-      readonly user: string;
-      readonly model: string;
-    },
-    context: HookContext,
-  ): HookAnswer<{ readonly refuse: string }>;
-  /** A run has ended. */
-  after_run?(
-    ended: { readonly session_id: string; readonly run: EventRun },
-    context: HookContext,
-  ): HookAnswer<never>;
-  /** A model calls a tool. `refuse`: the call is not made and the model is told that; `arguments`: made with these. */
-  before_tool_call?(
-    call: {
-      readonly session_id: string;
-      readonly run_id: string;
-      readonly tool_call_id: string;
-      readonly name: string;
-      readonly arguments: Readonly<Record<string, unknown>>;
-    },
-    context: HookContext,
-  ): HookAnswer<{ readonly refuse: string } | { readonly arguments: Readonly<Record<string, unknown>> }>;
-  /** A tool has answered. `content`: the model is told that in its place. */
-  after_tool_call?(
-    call: {
-      readonly session_id: string;
-      readonly run_id: string;
-      readonly tool_call_id: string;
-      readonly name: string;
-      readonly ok: boolean;
-      readonly content: string;
-    },
-    context: HookContext,
-  ): HookAnswer<{ readonly content: string }>;
-  /** A user's message, before it is stored. `refuse`: its sender is told that; `message`: stored in its place. */
-  before_message?(
-    message: {
-      /** Null: it begins a session. */
-      readonly session_id: string | null;
-      readonly user: string;
-      readonly role: "user" | "assistant" | "system";
-      readonly message: string;
-      readonly metadata: Readonly<Record<string, unknown>>;
-    },
-    context: HookContext,
-  ): HookAnswer<{ readonly refuse: string } | { readonly message: string }>;
-  /** A message is complete and stored, a user's or an answer. */
-  after_message?(
-    stored: { readonly session_id: string; readonly message: EventMessage },
-    context: HookContext,
-  ): HookAnswer<never>;
-}
-
-// oxlint-disable-next-line typescript/no-invalid-void-type -- a hook that has nothing to say returns nothing
-export type HookAnswer<T> = void | T | undefined | Promise<void | T | undefined>;
+/** What comes before and after a run, a call of a tool and a message. None of them may take longer than `limits.hook_ms`. */
+export type PluginHooks = {
+  readonly [K in keyof HookSet]?: (
+    subject: Parameters<NonNullable<HookSet[K]>>[0],
+    context: PluginContext,
+  ) => ReturnType<NonNullable<HookSet[K]>>;
+};
 
 /** What a plug-in is. Every part may be left out. */
 export interface Plugin {

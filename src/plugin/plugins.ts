@@ -1,32 +1,47 @@
 import type { Limits } from "../core/limits.ts";
-import type { PluginView } from "../core/plugins.ts";
-import type { Clock, Logger, Tool, ToolSource } from "../core/ports.ts";
+import type { HookSet } from "../core/hook-set.ts";
+import type { AddedRoute, PluginView } from "../core/plugins.ts";
+import type { Clock, Logger, Provider, Tool, ToolSource } from "../core/ports.ts";
 import { Serial } from "../core/serial.ts";
 import type { Plugin, PluginGateway } from "./api.ts";
 import type { Code } from "./code.ts";
 import type { AddedMethod } from "./methods.ts";
-import { methodsOf } from "./methods.ts";
+import type { Contribution } from "./contribution.ts";
+import { contribute } from "./contribution.ts";
+import type { Listen } from "./listeners.ts";
+import { prefixed } from "./routes.ts";
 import { Running } from "./running.ts";
 import { readPlugin } from "./shape.ts";
-import { toolsOf } from "./tools.ts";
+
+const KINDS = ["method", "tool", "provider"] as const;
+/** What there may be one of under a name. */
+export type Kind = (typeof KINDS)[number];
 
 /** The gateway, as far as plug-ins become part of it. */
 export interface PluginHost {
-  /** Whether the gateway has a method of that name. */
-  hasMethod(name: string): boolean;
+  /** Whether there is one of that name; of tools, one that is no plug-in's. */
+  has(kind: Kind, name: string): boolean;
   addMethod(method: AddedMethod): void;
   removeMethod(name: string): void;
-  /** Whether there is a tool of that name that is no plug-in's. */
-  hasTool(name: string): boolean;
+  /** The answer takes it out again. */
+  addProvider(provider: Provider): () => void;
+  /** The answer takes them out again, and resolves when none of them is open. */
+  addHooks(running: Running, hooks: HookSet): () => Promise<void>;
+  readonly on: Listen;
   /** What a plug-in uses the gateway by; its calls end with the signal. */
   gateway(name: string, signal: AbortSignal): PluginGateway;
+  /** A plug-in failed and is unloaded. */
+  faulted(): void;
 }
 
 export interface PluginsOptions {
   readonly host: PluginHost;
   /** Longest call of a tool that says nothing else. */
   readonly tool_ms: number;
-  readonly limits: Pick<Limits, "plugin_call_ms" | "plugin_load_ms" | "plugin_grace_ms">;
+  readonly limits: Pick<
+    Limits,
+    "plugin_call_ms" | "plugin_load_ms" | "plugin_stream_ms" | "plugin_grace_ms" | "hook_backlog"
+  >;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -40,8 +55,8 @@ interface Entry {
   reason: string | null;
   /** What it is called until it says so. */
   name: string;
-  /** For the model, made once. */
-  tools: readonly Tool[];
+  /** What it adds; null: nothing. */
+  added: Contribution | null;
 }
 
 /** The plug-ins that are part of the gateway, by where they come from. */
@@ -50,6 +65,7 @@ export class Plugins implements ToolSource {
   readonly #entries = new Map<string, Entry>();
   readonly #serial = new Serial();
   #tools: readonly Tool[] = [];
+  #routes: readonly AddedRoute[] = [];
 
   constructor(options: PluginsOptions) {
     this.#options = options;
@@ -83,7 +99,7 @@ export class Plugins implements ToolSource {
   failed(source: string, name: string, reason: string): void {
     const entry = this.#entries.get(source);
     if (entry !== undefined) entry.reason = reason;
-    else this.#entries.set(source, { source, running: null, loaded_at: 0, reason, name, tools: [] });
+    else this.#entries.set(source, { source, running: null, loaded_at: 0, reason, name, added: null });
     const kept = (entry?.running ?? null) !== null;
     this.#options.log.error(
       { plugin: entry?.name ?? name, source, reason },
@@ -111,6 +127,11 @@ export class Plugins implements ToolSource {
     return this.#tools;
   }
 
+  /** The same list until one comes or goes. */
+  routes(): readonly AddedRoute[] {
+    return this.#routes;
+  }
+
   list(): readonly PluginView[] {
     return [...this.#entries.values()].map(viewOf).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
@@ -130,39 +151,40 @@ export class Plugins implements ToolSource {
   }
 
   /** @throws Error where something of it would take the place of something else */
-  #requireRoom({ name, methods = {}, tools = {} }: Plugin, before: Entry | null): void {
+  #requireRoom(plugin: Plugin, before: Entry | null): void {
     const { host } = this.#options;
     const others = [...this.#entries.values()].filter((each) => each !== before && each.running !== null);
-    const twin = others.find((each) => each.name === name);
-    if (twin !== undefined) throw new Error(`there is a plug-in ${name} already, from ${twin.source}`);
-    const mine = before?.running?.plugin.methods ?? {};
-    for (const method of Object.keys(methods)) {
-      if (!host.hasMethod(method) || Object.hasOwn(mine, method)) continue;
-      const owner = others.find((each) => Object.hasOwn(each.running?.plugin.methods ?? {}, method));
-      throw taken("method", method, owner);
-    }
-    for (const tool of Object.keys(tools)) {
-      const owner = others.find((each) => Object.hasOwn(each.running?.plugin.tools ?? {}, tool));
-      if (owner !== undefined || host.hasTool(tool)) throw taken("tool", tool, owner);
+    const twin = others.find((each) => each.name === plugin.name);
+    if (twin !== undefined) throw new Error(`there is a plug-in ${plugin.name} already, from ${twin.source}`);
+    const mine = namesOf(before?.running?.plugin);
+    const wanted = namesOf(plugin);
+    for (const kind of KINDS) {
+      for (const name of wanted[kind]) {
+        const owner = others.find((each) => namesOf(each.running?.plugin)[kind].includes(name));
+        if (owner === undefined && (mine[kind].includes(name) || !host.has(kind, name))) continue;
+        const whose = owner === undefined ? "the gateway has one" : `the plug-in ${owner.name} has one`;
+        throw new Error(`there is a ${kind} ${name} already (${whose}): choose another name`);
+      }
     }
   }
 
   /** From here on it is this one. */
   #swap(source: string, running: Running): void {
-    const { host, clock, log, tool_ms } = this.#options;
-    const before = this.#entries.get(source)?.running ?? null;
-    for (const name of Object.keys(before?.plugin.methods ?? {})) host.removeMethod(name);
-    for (const method of methodsOf(running)) host.addMethod(method);
-    const tools = toolsOf(running, tool_ms);
+    const { host, clock, log, tool_ms, limits } = this.#options;
+    const bounds = { tool_ms, backlog: limits.hook_backlog };
+    const before = this.#entries.get(source);
+    const closed = before?.added?.takeOut();
     const { name, version } = running.plugin;
-    this.#entries.set(source, { source, running, loaded_at: clock.now(), reason: null, name, tools });
+    const added = contribute(running, host, bounds);
+    this.#entries.set(source, { source, running, loaded_at: clock.now(), reason: null, name, added });
     this.#changed();
-    void before?.retire();
+    void closed?.then(() => before?.running?.retire());
     log.info({ plugin: name, source, ...(version !== undefined && { version }) }, "a plug-in was loaded");
   }
 
   #fault(source: string, running: Running, what: string, error: Error): void {
-    const { log } = this.#options;
+    const { log, host } = this.#options;
+    host.faulted();
     log.error({ plugin: running.name, source, what, err: error }, "a plug-in failed and is unloaded");
     const entry = this.#entries.get(source);
     // A version that was replaced ends by itself.
@@ -173,22 +195,27 @@ export class Plugins implements ToolSource {
   }
 
   async #takeOut(entry: Entry): Promise<void> {
-    const { running } = entry;
-    if (running === null) return;
-    for (const name of Object.keys(running.plugin.methods ?? {})) this.#options.host.removeMethod(name);
-    Object.assign(entry, { running: null, tools: [] });
+    const { running, added } = entry;
+    Object.assign(entry, { running: null, added: null });
     this.#changed();
-    await running.end();
+    void added?.takeOut();
+    await running?.end();
   }
 
   #changed(): void {
-    this.#tools = [...this.#entries.values()].flatMap(({ tools }) => tools);
+    const added = [...this.#entries.values()].flatMap((each) => each.added ?? []);
+    this.#tools = added.flatMap(({ tools }) => tools);
+    this.#routes = added.flatMap(({ routes }) => routes);
   }
 }
 
-function taken(what: string, name: string, owner: Entry | undefined): Error {
-  const whose = owner === undefined ? "the gateway has one" : `the plug-in ${owner.name} has one`;
-  return new Error(`there is a ${what} ${name} already (${whose}): choose another name`);
+/** What it has that only one may have. */
+function namesOf(plugin: Plugin | undefined): Record<Kind, readonly string[]> {
+  return {
+    method: Object.keys(plugin?.methods ?? {}),
+    tool: Object.keys(plugin?.tools ?? {}),
+    provider: (plugin?.providers ?? []).map(({ name }) => name),
+  };
 }
 
 function viewOf({ source, running, reason, name, loaded_at }: Entry): PluginView {
@@ -208,7 +235,7 @@ function viewOf({ source, running, reason, name, loaded_at }: Entry): PluginView
     tools: keys(plugin.tools),
     providers: (plugin.providers ?? []).map((each) => each.name),
     events: keys(plugin.events),
-    routes: keys(plugin.routes).map((route) => route.replace(" /", ` /plugins/${name}/`).replace(/\/$/, "")),
+    routes: keys(plugin.routes).map((route) => route.replace(/\/.*/, (path) => prefixed(name, path))),
     hooks: keys(plugin.hooks),
   };
 }

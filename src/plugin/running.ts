@@ -8,7 +8,7 @@ export interface RunningOptions {
   readonly plugin: Plugin;
   readonly log: Logger;
   readonly clock: Clock;
-  readonly limits: Pick<Limits, "plugin_call_ms" | "plugin_load_ms" | "plugin_grace_ms">;
+  readonly limits: Pick<Limits, "plugin_call_ms" | "plugin_load_ms" | "plugin_stream_ms" | "plugin_grace_ms">;
   /** Made for it; calls it makes end with the signal. */
   readonly gateway: (signal: AbortSignal) => PluginGateway;
   /** It threw what is no answer, or did not settle. Must not throw. */
@@ -46,6 +46,11 @@ export class Running {
 
   get name(): string {
     return this.plugin.name;
+  }
+
+  /** Longest silence of a stream of it. */
+  get silence_ms(): number {
+    return this.#options.limits.plugin_stream_ms;
   }
 
   get hasEnded(): boolean {
@@ -103,7 +108,7 @@ export class Running {
       open.abort();
       cancel = clock.after(limits.plugin_grace_ms, () => {
         this.#close(open);
-        this.#fault(what, new Error(`did not settle within ${deadline_ms} ms`));
+        this.fault(what, new Error(`did not settle within ${deadline_ms} ms`));
       });
     });
     const leave = (): void => open.abort();
@@ -124,11 +129,35 @@ export class Running {
     // Who was told to stop may say so in whatever way.
     if (this.hasEnded) return this.#unloaded();
     if (signal?.aborted === true) return this.#stopped(what);
-    this.#fault(what, error instanceof Error ? error : new Error(String(error)));
+    this.fault(what, error instanceof Error ? error : new Error(String(error)));
     return new GatewayError("INTERNAL_ERROR", `the plug-in ${this.name} failed; the log says how`);
   }
 
-  #fault(what: string, error: Error): void {
+  /** Every call into its code goes through it or `call`, synchronously: answers and throws what `work` does. */
+  within<T>(work: () => T): T {
+    return this.#options.code.within(work);
+  }
+
+  /** It is not retired before the answer is called (idempotent). */
+  hold(): () => void {
+    const open = new OpenWork(this.log, this.gateway);
+    this.#open.add(open);
+    return () => this.#close(open);
+  }
+
+  /** Calls what answers at once and must not fail; `otherwise` where it does. */
+  attempt<T>(what: string, work: () => T, otherwise: T): T {
+    if (this.hasEnded) return otherwise;
+    try {
+      return this.#options.code.within(work);
+    } catch (error) {
+      this.fault(what, error instanceof Error ? error : new Error(String(error)));
+      return otherwise;
+    }
+  }
+
+  /** It did what no plug-in may do. */
+  fault(what: string, error: Error): void {
     if (!this.hasEnded) this.#options.onFault(what, error);
   }
 

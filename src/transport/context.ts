@@ -1,10 +1,11 @@
 import type { Files } from "../core/attachment.ts";
-import type { Dispatch } from "../core/call.ts";
+import type { Caller, Dispatch } from "../core/call.ts";
 import type { Challenger } from "../core/challenge.ts";
 import type { Connection, Connections } from "../core/connections.ts";
 import type { Followers } from "../core/follow.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Limits } from "../core/limits.ts";
+import type { AddedRoute } from "../core/plugins.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Authenticator, Credential, TailnetPeer } from "../core/principal.ts";
 import type { Directory } from "../core/session.ts";
@@ -72,6 +73,10 @@ export interface TransportContext {
   readonly definitions: () => readonly MethodDefinition[];
   /** By name or alias. */
   readonly definition: (name: string) => MethodDefinition | undefined;
+  /** Routes that plug-ins add; the same list until one comes or goes. */
+  readonly addedRoutes: () => readonly AddedRoute[];
+  /** Why a route that is no method may not change anything for this caller now; null: it may. */
+  readonly refuseChange: (caller: Caller) => GatewayError | null;
   /** Names of all events. */
   readonly events: readonly string[];
   readonly authenticator: Authenticator;

@@ -89,10 +89,13 @@ function createDocument(
   context: TransportContext,
   routes: () => readonly HttpRoute[],
 ): () => Promise<string> {
-  let made: { readonly of: readonly MethodDefinition[]; readonly text: Promise<string> } | null = null;
+  let made: { readonly of: readonly (readonly unknown[])[]; readonly text: Promise<string> } | null = null;
   return () => {
     const definitions = context.definitions();
-    if (made?.of !== definitions) made = { of: definitions, text: describe(context, routes(), definitions) };
+    const of = [definitions, context.addedRoutes()];
+    if (made === null || of.some((each, index) => made?.of[index] !== each)) {
+      made = { of, text: describe(context, routes(), definitions) };
+    }
     return made.text;
   };
 }

@@ -12,13 +12,18 @@ export interface InputDeps {
 
 /** The JSON object a request carries; `{}` without a body. @throws GatewayError INVALID_REQUEST, TOO_LARGE, TIMEOUT */
 export async function readObject(deps: InputDeps, request: Request): Promise<Record<string, unknown>> {
-  const { body_bytes } = deps.limits;
-  if (Number(request.headers.get("content-length") ?? 0) > body_bytes) throw tooLarge(deps);
-  if (request.body === null) return {};
-  const bytes = await readBytes(deps, request.body);
+  const bytes = await readBody(deps, request);
   if (bytes.length === 0) return {};
   checkType(request.headers);
   return parseObject(bytes, deps.limits.json_depth);
+}
+
+/** Everything a request carries. @throws GatewayError TOO_LARGE, TIMEOUT, INVALID_REQUEST for one that breaks off */
+export async function readBody(deps: InputDeps, request: Request): Promise<Uint8Array<ArrayBuffer>> {
+  const { body_bytes } = deps.limits;
+  if (Number(request.headers.get("content-length") ?? 0) > body_bytes) throw tooLarge(deps);
+  if (request.body === null) return new Uint8Array();
+  return readBytes(deps, request.body);
 }
 
 function checkType(headers: Headers): void {
@@ -35,14 +40,17 @@ function checkType(headers: Headers): void {
   );
 }
 
-async function readBytes(deps: InputDeps, body: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+async function readBytes(
+  deps: InputDeps,
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+): Promise<Uint8Array<ArrayBuffer>> {
   const reader = body.getReader();
   let late = false;
   const cancel = deps.clock.after(deps.limits.body_deadline_ms, () => {
     late = true;
     void reader.cancel().catch(() => undefined);
   });
-  const chunks: Uint8Array[] = [];
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
   try {
     for (let next = await reader.read(); !next.done; next = await reader.read()) {

@@ -5,6 +5,7 @@ import { oneshotRoutes } from "./oneshot.ts";
 import { restRoutes } from "./rest.ts";
 import { fileRoutes } from "./rest-files.ts";
 import { loginRoutes } from "./rest-login.ts";
+import { addedRoutes, describeAdded } from "./added-routes.ts";
 import { openRoutes } from "./rest-open.ts";
 import type { HttpRoute } from "./rest-reply.ts";
 import { eventsRoute } from "./sse.ts";
@@ -23,7 +24,8 @@ export function routesOf(context: TransportContext, streams: Streams): HttpRoute
     eventsRoute(context, streams),
     ...oneshotRoutes(context, streams),
     assetRoute(context),
+    ...addedRoutes(context),
   ];
-  routes.push(...docsRoutes(context, () => routes));
+  routes.push(...docsRoutes(context, () => [...routes, ...describeAdded(context)]));
   return routes;
 }

@@ -171,6 +171,8 @@ function contextOf(
     dispatch: engine.registry.dispatch,
     definitions: () => engine.registry.definitions(),
     definition: (name) => engine.registry.get(name),
+    addedRoutes: () => [],
+    refuseChange: (caller) => engine.registry.refuseChange(caller),
     events: [],
     files: setup.files ?? engine.files,
     authenticator: {

@@ -4,10 +4,15 @@ import { dirname, join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import type { Limits } from "../../src/core/limits.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
+import { Hooks } from "../../src/core/hooks.ts";
+import { Observers } from "../../src/core/observers.ts";
+import type { Happening } from "../../src/core/observers.ts";
 import type { PluginGateway } from "../../src/plugin/api.ts";
 import { PluginFolders } from "../../src/plugin/folders.ts";
 import { Loader } from "../../src/plugin/loader.ts";
 import type { AddedMethod } from "../../src/plugin/methods.ts";
+import { createProviderList } from "../../src/provider/list.ts";
+import type { ProviderList } from "../../src/provider/list.ts";
 import type { PluginHost } from "../../src/plugin/plugins.ts";
 import { Plugins } from "../../src/plugin/plugins.ts";
 import { createLogbook } from "../support/logbook.ts";
@@ -26,6 +31,10 @@ export interface PluginWorld extends AsyncDisposable {
   readonly folders: PluginFolders;
   readonly log: ReturnType<typeof createLogbook>;
   readonly methods: ReadonlyMap<string, AddedMethod>;
+  readonly hooks: Hooks;
+  readonly providers: ProviderList;
+  /** Something happens. */
+  tell(type: string, more?: Partial<Happening>): void;
   /** A path below the world's folder. */
   path(...parts: string[]): string;
   /** A file that appears whole, as editors write it, with the folders it needs. */
@@ -51,11 +60,23 @@ export async function openPlugins(options: PluginWorldOptions = {}): Promise<Plu
   const log = createLogbook();
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const methods = new Map<string, AddedMethod>();
+  const hooks = new Hooks({ clock: systemClock, limits });
+  const observers = new Observers(log);
+  const providers = createProviderList([]);
   const host: PluginHost = {
-    hasMethod: (name) => methods.has(name) || taken.includes(name),
+    has: (kind, name) =>
+      taken.includes(name) ||
+      (kind === "method" && methods.has(name)) ||
+      (kind === "provider" && providers.all().some((each) => each.name === name)),
     addMethod: (method) => void methods.set(method.definition.name, method),
     removeMethod: (name) => void methods.delete(name),
-    hasTool: (name) => taken.includes(name),
+    addProvider: (provider) => providers.add(provider),
+    addHooks(running, set) {
+      const failed = (error: Error): void => running.fault("hook", error);
+      return hooks.add({ name: running.name, log, failed }, set);
+    },
+    faulted: () => undefined,
+    on: (type, observer) => observers.on(type, observer),
     gateway: () => GATEWAY,
   };
   const clock = systemClock;
@@ -75,6 +96,9 @@ export async function openPlugins(options: PluginWorldOptions = {}): Promise<Plu
     folders,
     log,
     methods,
+    hooks,
+    providers,
+    tell: (type, more = {}) => observers.tell(type, () => ({ type, ts: 0, payload: {}, ...more })),
     path,
     async write(file, content) {
       await mkdir(dirname(path(file)), { recursive: true });

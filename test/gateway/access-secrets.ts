@@ -5,6 +5,7 @@ import { startTailscaled } from "../support/tailscaled.ts";
 import type { Kind, Secret } from "./access-ways.ts";
 import type { World } from "./method-cases.ts";
 import { TOOLS_CONFIG } from "./tool-asks.ts";
+import { putPlugin } from "./plugins.fixture.ts";
 import type { Person, Stack } from "./stack.ts";
 import { eventually, startStack } from "./stack.ts";
 
@@ -25,6 +26,13 @@ const USERS = {
 /** All but the one that means all. */
 export const PARTS: readonly string[] = SCOPES.filter((scope) => scope !== "admin");
 
+/** A plug-in whose routes need what system.status does: one at its prefix and one below it, for each verb. */
+const MATRIX = `const route = { scope: "system.read", doc: "Answers.", run: () => ({}) };
+const verbs = ["GET", "POST", "PATCH", "DELETE"];
+const paths = verbs.flatMap((verb) => [verb + " /", verb + " /below/:it"]);
+export default { name: "matrix", routes: Object.fromEntries(paths.map((path) => [path, route])) };
+`;
+
 /** A gateway that every kind of credential lets in; what 127.0.0.1 says of addresses counts. */
 export async function startOpenMinded(): Promise<Stack & { tailscaled: TestTailscaled }> {
   const machines = Object.values(PEERS).map(({ address, login }) => [address, { login }] as const);
@@ -42,6 +50,8 @@ export async function startOpenMinded(): Promise<Stack & { tailscaled: TestTails
       tools: TOOLS_CONFIG,
     },
   });
+  await putPlugin(stack, "matrix.ts", MATRIX);
+  await stack.owner.call("plugin.reload");
   return {
     ...stack,
     tailscaled,

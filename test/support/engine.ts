@@ -100,6 +100,7 @@ export async function startEngine(options: TestEngineOptions = {}): Promise<Test
   const opened = await store.open();
   const fatal: { error: unknown } = { error: null };
   const engine = createEngine({
+    plugins: () => [],
     name: "agentbus",
     version: "0.0.0",
     store,

@@ -119,6 +119,8 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
     limits,
     clock: clock,
     log: silent,
+    addedRoutes: () => [],
+    refuseChange: () => null,
     dispatch(caller, { method, params }, answer) {
       stub.calls.push({ caller, method, params });
       if (method === "hold" || method === "run.wait" || method === "chat.abort") stub.held.push(answer);

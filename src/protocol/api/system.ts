@@ -1,4 +1,5 @@
 import { Type } from "@sinclair/typebox";
+import { PluginState } from "./plugin.ts";
 import { defineMethod } from "../methods.ts";
 import { Empty, Params, Timestamp } from "../schema.ts";
 import { DeviceProof } from "./device.ts";
@@ -92,6 +93,9 @@ export const systemStatus = defineMethod({
     providers: Type.Array(
       Type.Object({ name: Type.String(), ready: Type.Boolean(), reason: Type.Optional(Type.String()) }),
     ),
+    plugins: Type.Array(
+      Type.Object({ name: Type.String(), state: PluginState, reason: Type.Optional(Type.String()) }),
+    ),
   }),
 });
 
@@ -129,6 +133,7 @@ export const systemStats = defineMethod({
       Type.Integer({ description: "since start, in 1e-9 of the currency; absent without a price" }),
     ),
     currency: Type.Optional(Type.String()),
+    plugin_faults: Type.Integer({ description: "how often a plug-in failed and was unloaded" }),
   }),
 });
 
