@@ -207,11 +207,12 @@ function messageFolds(state: State): Folds {
 function toolFolds(state: State): Folds {
   const { approvals } = state;
   return {
-    "tool.call": ({ message_id, tool_call_id, name, arguments: args }) => {
+    "tool.call": ({ message_id, tool_call_id, name, arguments: args, extra }) => {
       const message = state.messages.get(message_id);
       if (message === undefined) return GAP;
       if (message.status !== "streaming") return NOTHING;
-      const call = { type: "tool_call", tool_call_id, name, arguments: args } as const;
+      const more = extra === undefined ? {} : { extra };
+      const call = { type: "tool_call", tool_call_id, name, arguments: args, ...more } as const;
       put(state, { ...message, parts: [...message.parts, call] });
       return { kind: "tool_call", message_id, name, arguments: args };
     },

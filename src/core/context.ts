@@ -95,8 +95,8 @@ function callKey({ run_id = "" }: EventMessage, tool_call_id: string): string {
 function callsOf({ parts = [] }: EventMessage): ToolCall[] {
   return parts.flatMap((part) => {
     if (part.type !== "tool_call") return [];
-    const { tool_call_id, name, arguments: args } = part;
-    return [{ tool_call_id, name, arguments: args }];
+    const { type: _, ...call } = part;
+    return [call];
   });
 }
 

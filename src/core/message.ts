@@ -78,6 +78,7 @@ export function applyToolCall(message: { parts?: Part[] }, call: DurablePayload<
     tool_call_id: call.tool_call_id,
     name: call.name,
     arguments: call.arguments,
+    ...(call.extra !== undefined && { extra: call.extra }),
   });
 }
 

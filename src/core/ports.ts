@@ -27,6 +27,8 @@ export interface ToolCall {
   readonly name: string;
   /** The model's JSON text. */
   readonly arguments: string;
+  /** What the provider wants back with the call, as only it reads it. */
+  readonly extra?: string;
 }
 
 /** Every call of an assistant's message is answered by a tool's message after it, before anything else is said. */

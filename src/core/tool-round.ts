@@ -163,7 +163,9 @@ export class ToolRound {
       approval_id: newId("apr", now),
       run_id,
       message_id,
-      ...call,
+      tool_call_id: call.tool_call_id,
+      name: call.name,
+      arguments: call.arguments,
       created_at: now,
       expires_at: now + approval_timeout_ms,
     };

@@ -117,7 +117,7 @@ export class Turn {
         this.#restart();
         this.#meter.said();
         this.calls.push(event.call);
-        return this.#count(event.call.arguments);
+        return this.#count(event.call.arguments + (event.call.extra ?? ""));
       case "usage":
         this.#meter.told(event.usage);
         return null;

@@ -31,6 +31,9 @@ export function withinWindow(messages: readonly ModelMessage[], max_tokens: numb
 
 function weigh(message: ModelMessage): number {
   const calls = message.role === "assistant" ? (message.tool_calls ?? []) : [];
-  const bytes = calls.reduce((sum, call) => sum + lengthUtf8(call.arguments), lengthUtf8(message.content));
+  const bytes = calls.reduce(
+    (sum, call) => sum + lengthUtf8(call.arguments + (call.extra ?? "")),
+    lengthUtf8(message.content),
+  );
   return MESSAGE_TOKENS + Math.ceil(bytes / TOKEN_BYTES);
 }

@@ -132,8 +132,9 @@ export class MessageWriter {
   finishWith(calls: readonly ToolCall[]): { events: NewEvent[]; rows: RowChange[]; message: EventMessage } {
     const { events, rows } = this.finish();
     const { message_id } = this.message;
-    for (const { tool_call_id, name, arguments: args } of calls) {
-      const call = { message_id, tool_call_id, name, arguments: args };
+    for (const { tool_call_id, name, arguments: args, extra } of calls) {
+      const more = extra === undefined ? {} : { extra };
+      const call = { message_id, tool_call_id, name, arguments: args, ...more };
       applyToolCall(this.message, call);
       events.push(this.#event("tool.call", JSON.stringify(call)));
     }

@@ -43,6 +43,7 @@ export const Part = Type.Union([
     tool_call_id: Type.String(),
     name: Type.String(),
     arguments: Type.String({ description: "the model's JSON text" }),
+    extra: Type.Optional(Type.String({ description: "what the model's server wants back with the call" })),
   }),
   Type.Object({
     type: Type.Literal("tool_result"),

@@ -80,6 +80,7 @@ export const DURABLE = {
       tool_call_id: Type.String(),
       name: Type.String(),
       arguments: Type.String(),
+      extra: Type.Optional(Type.String({ description: "what the model's server wants back with the call" })),
     }),
     "The model calls a tool.",
   ),

@@ -7,6 +7,8 @@ interface OpenCall {
   id: string;
   name: string;
   arguments: string;
+  /** As the server sent it, JSON text; "" for none. */
+  extra: string;
   /** How often it was looked whether the arguments are whole. */
   looks: number;
   readonly door: ReturnType<typeof createWellFormed>;
@@ -17,6 +19,7 @@ interface Piece {
   readonly id: string;
   readonly name: string;
   readonly text: string;
+  readonly extra: string;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -54,7 +57,7 @@ export function createCalls(): Calls {
         limit: { what: "calls", limit: MOST_CALLS },
       });
     }
-    const call = { id: "", name: "", arguments: "", looks: 0, door: createWellFormed() };
+    const call = { id: "", name: "", arguments: "", extra: "", looks: 0, door: createWellFormed() };
     calls.push(call);
     if (index !== null) byIndex.set(index, call);
     return call;
@@ -77,14 +80,15 @@ export function createCalls(): Calls {
   function takeOne(given: Fields): string {
     const piece = readPiece(given);
     const call = find(piece);
-    const known = call.id.length + call.name.length;
+    const known = call.id.length + call.name.length + call.extra.length;
     if (call.id === "") call.id = piece.id;
     if (call.name === "") call.name = piece.name;
+    if (call.extra === "") call.extra = piece.extra;
     // An empty object that more follows was only the beginning.
     if (call.arguments === "{}" && piece.text.startsWith("{")) call.arguments = "";
     const text = call.door.push(piece.text);
     call.arguments += text;
-    return text + " ".repeat(call.id.length + call.name.length - known);
+    return text + " ".repeat(call.id.length + call.name.length + call.extra.length - known);
   }
 
   return {
@@ -94,11 +98,12 @@ export function createCalls(): Calls {
       const ids = new Set<string>();
       return calls
         .filter(({ name }) => name !== "")
-        .map(({ id, name, arguments: args, door }) => {
+        .map(({ id, name, arguments: args, extra, door }) => {
           const unique = id === "" || ids.has(id) ? newToolCallId() : id;
           ids.add(unique);
           const text = args + door.end();
-          return { tool_call_id: unique, name, arguments: text.trim() === "" ? "{}" : text };
+          const call = { tool_call_id: unique, name, arguments: text.trim() === "" ? "{}" : text };
+          return extra === "" ? call : { ...call, extra };
         });
     },
   };
@@ -113,6 +118,7 @@ function readPiece(given: Fields): Piece {
     id: id.length > ID_CHARS ? "" : id,
     name: textOf(said["name"]).slice(0, NAME_CHARS),
     text: isFields(args) ? JSON.stringify(args) : textOf(args),
+    extra: isFields(given["extra_content"]) ? JSON.stringify(given["extra_content"]) : "",
   };
 }
 

@@ -72,5 +72,20 @@ async function shorten(response: Response): Promise<Response> {
     if (text.length >= FAILURE_BODY_BYTES) break;
   }
   const { status, headers } = response;
-  return new Response(status === 304 ? null : text.slice(0, FAILURE_BODY_BYTES), { status, headers });
+  return new Response(status === 304 ? null : unlisted(text.slice(0, FAILURE_BODY_BYTES)), {
+    status,
+    headers,
+  });
+}
+
+/** Gemini's errors come as a list of one, in which the SDK finds nothing. */
+function unlisted(text: string): string {
+  if (!text.trimStart().startsWith("[")) return text;
+  try {
+    const list = JSON.parse(text) as unknown;
+    return Array.isArray(list) && list.length > 0 ? JSON.stringify(list[0]) : text;
+  } catch {
+    // It is shown as the text it is.
+    return text;
+  }
 }

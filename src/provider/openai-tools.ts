@@ -68,8 +68,9 @@ export function toParam(message: ModelMessage, names: ToolNames, model: string):
   };
 }
 
-function toCall({ tool_call_id, name, arguments: args }: ToolCall, names: ToolNames, model: string) {
+function toCall({ tool_call_id, name, arguments: args, extra }: ToolCall, names: ToolNames, model: string) {
   return {
+    ...(extra !== undefined && { extra_content: JSON.parse(extra) as unknown }),
     id: outwardId(tool_call_id, model),
     type: "function" as const,
     // What the model once wrote and is no JSON object makes some servers refuse the whole conversation.

@@ -9,6 +9,7 @@ import type { Key, Keys } from "./keys.ts";
 import { createKeys } from "./keys.ts";
 import type { Blame } from "./openai-error.ts";
 import { fail, faultOfKey, keyHint, late, toGatewayError } from "./openai-error.ts";
+import { marked, returned } from "./openai-extra.ts";
 import { toolNames } from "./openai-tools.ts";
 import { firstToken, readBody } from "./openai-read.ts";
 import type { Reach } from "./reach.ts";
@@ -146,7 +147,7 @@ async function* call(upstream: Upstream, asking: Call): AsyncGenerator<ModelEven
   }
   if (answer.finish_reason === null) throw fail(blame, "the model's stream was cut", { retryable: true });
   if (answer.finish_reason === "error") throw fail(blame, `${blame.name} ended its answer with an error`);
-  yield* answer.rest();
+  for (const event of answer.rest()) yield marked(event, blame.name);
   if (dog.stopped?.kind === "aborted") throw STOPPED;
   yield { type: "done", finish_reason: clip(answer.finish_reason, 64) };
 }
@@ -156,6 +157,7 @@ async function respond(
   { options, url, ask, keys }: Upstream,
   { asked, dog, blame }: Call,
 ): Promise<Response> {
+  const messages = asked.messages.map((each) => returned(each, options.name, asked.model));
   const tried = new Set<Key>();
   let key = keys.take(tried);
   let failure: unknown;
@@ -163,7 +165,7 @@ async function respond(
     tried.add(key);
     const unwatch = watchConnect(options, url, dog, blame);
     try {
-      const response = await dog.race(ask(asked, key.value, dog.signal)).finally(unwatch);
+      const response = await dog.race(ask({ ...asked, messages }, key.value, dog.signal)).finally(unwatch);
       keys.worked(key);
       return response;
     } catch (cause) {
