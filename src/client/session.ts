@@ -13,6 +13,8 @@ import type { FoldedState, SessionState } from "./state.ts";
 
 export interface SendOptions extends RequestOptions {
   readonly model?: string;
+  /** attachment_ids of uploads; the message may be empty with them. */
+  readonly attachments?: string[];
   /** What happens when the session has a run already. */
   readonly on_busy?: NonNullable<ParamsFor<"chat.send">["on_busy"]>;
   readonly metadata?: Record<string, unknown>;

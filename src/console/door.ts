@@ -158,6 +158,8 @@ function clientWith(credential: Partial<ClientOptions>): Client {
     version: VERSION,
     platform: "web",
     capabilities: ["chat", "sessions"],
+    // Somebody sits before it: it tries until they leave.
+    max_reconnect_attempts: 0,
     ...credential,
   });
 }

@@ -3,6 +3,7 @@ import type { Client } from "../client/client.ts";
 import type { ClientState } from "../client/connection.ts";
 import type { Hello } from "../client/methods.ts";
 import { ChatView } from "./chat/chat-view.tsx";
+import { Files } from "./files.ts";
 import { Icon } from "./icon.tsx";
 import { OfflineBanner } from "./offline-banner.tsx";
 import { HomeContext } from "./home-context.ts";
@@ -28,9 +29,11 @@ export function Home({ client, hello, link }: HomeProps) {
   useEffect(() => sessions.start(), [sessions]);
   const scopes = hello.auth_info.scopes;
   const may = useMemo(() => (scope: string) => scopes.includes(scope) || scopes.includes("admin"), [scopes]);
+  const { user, method } = hello.auth_info;
+  const files = useMemo(() => new Files(client, method), [client, method]);
   const home = useMemo(
-    () => ({ client, sessions, may, user: hello.auth_info.user, method: hello.auth_info.method }),
-    [client, sessions, may, hello.auth_info.user, hello.auth_info.method],
+    () => ({ client, sessions, files, may, user, method }),
+    [client, sessions, files, may, user, method],
   );
   // Whoever chose something in the drawer wants to see it: it is open where it was opened.
   const [opened, setOpened] = useState<Route | null>(null);

@@ -8,6 +8,7 @@ import "./style/base.css";
 import "./style/controls.css";
 import "./style/layout.css";
 import "./style/chat.css";
+import "./style/files.css";
 import "./style/markdown.css";
 import "./style/gateway.css";
 

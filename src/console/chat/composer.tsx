@@ -1,10 +1,16 @@
-import type { FormEvent, KeyboardEvent } from "react";
+import type { ClipboardEvent, DragEvent, FormEvent, KeyboardEvent } from "react";
 import { useEffect, useRef, useState } from "react";
 import type { ClientSession } from "../../client/session.ts";
 import type { SessionSnapshot } from "../../client/state.ts";
 import { useHome } from "../home-context.ts";
 import { Icon } from "../icon.tsx";
+import type { OnBusy } from "./busy.tsx";
+import { Busy } from "./busy.tsx";
 import { ModelPicker } from "./model-picker.tsx";
+import { sendMessage } from "./sending.ts";
+import { UploadList } from "./upload-list.tsx";
+import type { Uploads } from "./uploads.ts";
+import { useUploads } from "./uploads.ts";
 
 interface ComposerProps {
   readonly session: ClientSession;
@@ -13,27 +19,31 @@ interface ComposerProps {
   readonly onSent: (() => void) | null;
 }
 
-type OnBusy = "queue" | "steer";
-
 export function Composer({ session, snapshot, onSent }: ComposerProps) {
-  const { client, may } = useHome();
+  const { client, files, may } = useHome();
   const [text, setText] = useState("");
   const [model, setModel] = useState("");
   const [on_busy, setOnBusy] = useState<OnBusy>("queue");
   const field = useGrowing(text);
+  const uploads = useUploads(files);
   if (!may("chat.write")) return null;
 
   const active = snapshot?.runs.filter(({ status }) => status === "running" || status === "queued") ?? [];
   const queued = active.filter(({ status }) => status === "queued").length;
+  const attachments = uploads.list.flatMap(({ attachment }) => attachment?.attachment_id ?? []);
+  const uploading = uploads.list.some(({ state }) => state === "uploading");
+  const empty = text.trim() === "" && attachments.length === 0;
 
   function send(event?: FormEvent): void {
     event?.preventDefault();
-    const message = text.trim();
-    if (message === "") return;
+    if (empty || uploading) return;
+    sendMessage(session, text.trim(), {
+      ...(active.length > 0 && { on_busy }),
+      ...(model !== "" && { model }),
+      ...(attachments.length > 0 && { attachments }),
+    });
     setText("");
-    const how = { ...(active.length > 0 && { on_busy }), ...(model !== "" && { model }) };
-    // A refusal is shown at the message.
-    session.send(message, how).catch(() => undefined);
+    uploads.clear();
     onSent?.();
   }
   function onKey(event: KeyboardEvent): void {
@@ -49,9 +59,10 @@ export function Composer({ session, snapshot, onSent }: ComposerProps) {
         .catch(() => undefined);
   };
   return (
-    <form className="composer" onSubmit={send} aria-label="Write">
+    <form className="composer" onSubmit={send} aria-label="Write" {...dropsInto(uploads)}>
       {active.length > 0 && <Busy session={session} queued={queued} on_busy={on_busy} onChange={setOnBusy} />}
       <div className="box">
+        <UploadList uploads={uploads} />
         <label className="unseen" htmlFor="message">
           Message
         </label>
@@ -65,9 +76,10 @@ export function Composer({ session, snapshot, onSent }: ComposerProps) {
           onKeyDown={onKey}
         />
         <div className="tools">
+          <AttachButton uploads={uploads} />
           <ModelPicker chosen={snapshot?.session?.model ?? model} onChoose={onModel} />
           <span className="hint">Enter sends, Shift Enter breaks the line</span>
-          <button type="submit" className="primary round" aria-label="Send" disabled={text.trim() === ""}>
+          <button type="submit" className="primary round" aria-label="Send" disabled={empty || uploading}>
             <Icon name="send" />
           </button>
         </div>
@@ -76,38 +88,49 @@ export function Composer({ session, snapshot, onSent }: ComposerProps) {
   );
 }
 
-interface BusyProps {
-  readonly session: ClientSession;
-  readonly queued: number;
-  readonly on_busy: OnBusy;
-  readonly onChange: (on_busy: OnBusy) => void;
-}
-
-/** While an answer is written: stop it, or say what happens to what one writes meanwhile. */
-function Busy({ session, queued, on_busy, onChange }: BusyProps) {
+function AttachButton({ uploads }: { readonly uploads: Uploads }) {
+  const input = useRef<HTMLInputElement>(null);
   return (
-    <div className="busy">
-      <button type="button" onClick={() => void session.abort({ queued: "cancel" }).catch(() => undefined)}>
-        <Icon name="stop" />
-        Stop
+    <>
+      <input
+        ref={input}
+        type="file"
+        multiple
+        hidden
+        aria-label="Files"
+        onChange={({ target }) => {
+          uploads.add(target.files ?? []);
+          target.value = "";
+        }}
+      />
+      <button
+        type="button"
+        className="quiet icon-only"
+        aria-label="Attach files"
+        title="Attach files"
+        onClick={() => input.current?.click()}
+      >
+        <Icon name="clip" />
       </button>
-      {queued > 0 && <span className="note">{queued} waiting</span>}
-      <div className="segments" role="radiogroup" aria-label="A message meanwhile">
-        {(["queue", "steer"] as const).map((each) => (
-          <label key={each} title={EXPLAINED[each]}>
-            <input type="radio" name="on_busy" checked={on_busy === each} onChange={() => onChange(each)} />
-            <span>{each === "queue" ? "Queue" : "Steer"}</span>
-          </label>
-        ))}
-      </div>
-    </div>
+    </>
   );
 }
 
-const EXPLAINED: Readonly<Record<OnBusy, string>> = {
-  queue: "What you write is answered after this answer",
-  steer: "What you write reaches the model in the middle of its work, at its next step",
-};
+/** Files that are dropped or pasted are attached. */
+function dropsInto(uploads: Uploads) {
+  return {
+    onDragOver: (event: DragEvent): void => event.preventDefault(),
+    onDrop: (event: DragEvent): void => {
+      event.preventDefault();
+      uploads.add(event.dataTransfer.files);
+    },
+    onPaste: (event: ClipboardEvent): void => {
+      if (event.clipboardData.files.length === 0) return;
+      event.preventDefault();
+      uploads.add(event.clipboardData.files);
+    },
+  };
+}
 
 const MOST_PX = 260;
 

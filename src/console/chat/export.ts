@@ -1,5 +1,6 @@
 import type { Client } from "../../client/client.ts";
 import type { ResultFor } from "../../client/methods.ts";
+import { save } from "../save.ts";
 
 type History = ResultFor<"chat.history">;
 type Message = History["messages"][number];
@@ -51,7 +52,10 @@ function bodyOf({ role, content, parts = [] }: Message): string {
   const calls = parts
     .filter((part) => part.type === "tool_call")
     .map(({ name, arguments: args }) => `Calls \`${name}\`:\n\n${fenced(args, "json")}`);
-  return [content, ...calls].filter((text) => text !== "").join("\n\n");
+  const files = parts
+    .filter((part) => part.type === "image" || part.type === "file")
+    .map(({ name }) => `Attached: ${name}`);
+  return [...files, content, ...calls].filter((text) => text !== "").join("\n\n");
 }
 
 /** A fence longer than any inside. */
@@ -64,13 +68,4 @@ function fenced(text: string, language: string): string {
 function fileName(title: string): string {
   const plain = title.replaceAll(/[^\p{L}\p{N} _.-]+/gu, "").trim();
   return plain === "" ? "session" : plain.slice(0, 80);
-}
-
-function save(name: string, blob: Blob): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  // The download has begun with the click.
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

@@ -5,6 +5,7 @@ import { CopyButton } from "../copy-button.tsx";
 import { Boundary } from "../boundary.tsx";
 import { Markdown } from "../markdown/markdown.tsx";
 import { longTime, shortTime } from "../time.ts";
+import { Attached } from "./attached.tsx";
 import { ForkButton } from "./fork-button.tsx";
 import type { Row } from "./rows.ts";
 import { ToolCall } from "./tool-call.tsx";
@@ -22,17 +23,22 @@ export const MessageRow = memo(function MessageRow({ row, session }: MessageRowP
   return (
     <article className={`message ${role} ${status}`} aria-label={WHO[role]}>
       <Boundary instead={<p className="as-written">{message.content}</p>}>
-        {role === "user" ? (
-          <div className="bubble">{message.content}</div>
-        ) : (
-          <Answer row={row} session={session} />
-        )}
+        {role === "user" ? <Said message={message} /> : <Answer row={row} session={session} />}
       </Boundary>
       {ending !== null && <Ending run={ending} />}
       {status !== "streaming" && message.content !== "" && <Tools message={message} session={session} />}
     </article>
   );
 });
+
+function Said({ message }: { readonly message: FoldedMessage }) {
+  return (
+    <>
+      <Attached message={message} />
+      {message.content !== "" && <div className="bubble">{message.content}</div>}
+    </>
+  );
+}
 
 function Answer({ row, session }: MessageRowProps) {
   const { message } = row;

@@ -1,5 +1,6 @@
 import type { ClientSession } from "../../client/session.ts";
 import type { PendingMessage } from "../../client/state.ts";
+import { sendAgain } from "./sending.ts";
 
 interface PendingRowsProps {
   readonly session: ClientSession;
@@ -10,7 +11,7 @@ interface PendingRowsProps {
 export function PendingRows({ session, pending }: PendingRowsProps) {
   return pending.map(({ idempotency_key, message, status, error }) => (
     <article key={idempotency_key} className="message user pending" aria-label="Your message, on its way">
-      <div className="bubble">{message}</div>
+      {message !== "" && <div className="bubble">{message}</div>}
       {status === "waiting" ? (
         <p className="note">Sending…</p>
       ) : (
@@ -19,7 +20,7 @@ export function PendingRows({ session, pending }: PendingRowsProps) {
           <button
             type="button"
             className="quiet"
-            onClick={() => void session.send(message, { idempotency_key }).catch(() => undefined)}
+            onClick={() => sendAgain(session, message, idempotency_key)}
           >
             Try again
           </button>
