@@ -3,7 +3,7 @@ import { Lexer } from "marked";
 import remend from "remend";
 
 /** More than this is shown as it is: nobody reads a document of that size here, and a browser must not stall on it. */
-const MOST_CHARS = 400_000;
+const MOST_CHARS = 200_000;
 /** How much of the end of a text that still grows may become something else with what comes. */
 const UNSETTLED_BLOCKS = 2;
 /** What follows takes a time that grows with the square of the length: longer pieces are no prose, and stay as written. */
