@@ -1,7 +1,6 @@
 import type { HookContext } from "./hook-set.ts";
 import type { Limits } from "./limits.ts";
 import type { Clock, Logger } from "./ports.ts";
-import { Serial } from "./serial.ts";
 
 export interface HookOwnerOptions {
   /** What people call whoever the hooks are of; they are called in the order of these names. */
@@ -20,6 +19,11 @@ interface Reading<T> {
   readonly read: ((said: object) => T) | null;
 }
 
+interface Later {
+  readonly hook: string;
+  readonly work: (context: HookContext) => unknown;
+}
+
 /** The calls of one owner's hooks: each within its time, none after one has failed. */
 export class HookOwner {
   readonly name: string;
@@ -27,7 +31,8 @@ export class HookOwner {
   readonly #clock: Clock;
   readonly #limits: Pick<Limits, "hook_ms" | "hook_backlog">;
   readonly #leave: () => void;
-  readonly #inOrder = new Serial();
+  /** Calls nobody waits for, by session, while there is one. */
+  readonly #waiting = new Map<string, Later[]>();
   readonly #open = new Set<() => void>();
   readonly #idle: (() => void)[] = [];
   #later = 0;
@@ -76,12 +81,22 @@ export class HookOwner {
       return this.#fail(hook, new Error(`${this.#later} calls wait for it`));
     }
     this.#later++;
-    void this.#inOrder.run(session_id, async () => {
-      await this.ask(hook, work, { signal: null, read: null });
+    const waiting = this.#waiting.get(session_id);
+    if (waiting !== undefined) return void waiting.push({ hook, work });
+    const first = [{ hook, work }];
+    this.#waiting.set(session_id, first);
+    return void this.#work(session_id, first);
+  }
+
+  async #work(session_id: string, waiting: Later[]): Promise<void> {
+    // Not in the block that publishes.
+    await undefined;
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      await this.ask(next.hook, next.work, { signal: null, read: null });
       this.#later--;
-      this.#wake();
-    });
-    return undefined;
+    }
+    this.#waiting.delete(session_id);
+    this.#wake();
   }
 
   /** Resolves when nothing that was begun is open. */
@@ -92,6 +107,20 @@ export class HookOwner {
 
   /** Its answer, or undefined once nobody waits for it; it has to settle in its time all the same. */
   async #settled(
+    hook: string,
+    answer: PromiseLike<unknown>,
+    call: HookCall,
+    signal: AbortSignal | null,
+  ): Promise<unknown> {
+    let isSettled = false;
+    const settle = (): void => void (isSettled = true);
+    answer.then(settle, settle);
+    // Most have nothing to wait for; those that have are timed.
+    await undefined;
+    return isSettled ? answer : this.#timed(hook, answer, call, signal);
+  }
+
+  async #timed(
     hook: string,
     answer: PromiseLike<unknown>,
     call: HookCall,

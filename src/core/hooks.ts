@@ -101,9 +101,10 @@ export class Hooks {
     signal: AbortSignal,
   ): Promise<{ readonly refuse: string } | ChangedCall | null> {
     let changed: ChangedCall | null = null;
+    let text = JSON.stringify(call.arguments);
     for (const { owner, hooks } of this.#members) {
       if (hooks.before_tool_call === undefined) continue;
-      const asked: ToolAsked = { ...call, arguments: structuredClone(changed?.arguments ?? call.arguments) };
+      const asked: ToolAsked = { ...call, arguments: copyOf(text) };
       const answer = await owner.ask(
         "before_tool_call",
         (context) => hooks.before_tool_call?.(asked, context),
@@ -119,6 +120,7 @@ export class Hooks {
       if (answer === undefined) continue;
       if ("refuse" in answer) return { refuse: cutUtf8(answer.refuse, this.#limits.tool_result_bytes) };
       changed = { by: owner.name, arguments: answer.arguments };
+      text = JSON.stringify(answer.arguments);
     }
     return changed;
   }
@@ -129,9 +131,10 @@ export class Hooks {
     signal: AbortSignal,
   ): Promise<{ readonly content: string; readonly truncated?: true }> {
     let { content } = call;
+    const text = JSON.stringify(call.arguments);
     for (const { owner, hooks } of this.#members) {
       if (hooks.after_tool_call === undefined) continue;
-      const asked = { ...call, arguments: structuredClone(call.arguments), content };
+      const asked = { ...call, arguments: copyOf(text), content };
       const answer = await owner.ask(
         "after_tool_call",
         (context) => hooks.after_tool_call?.(asked, context),
@@ -150,9 +153,10 @@ export class Hooks {
   /** The text that is to be written. @throws GatewayError FORBIDDEN where somebody does not want it */
   async beforeMessage(sent: MessageAsked): Promise<string> {
     let { message } = sent;
+    const metadata = JSON.stringify(sent.metadata);
     for (const { owner, hooks } of this.#members) {
       if (hooks.before_message === undefined) continue;
-      const asked = { ...sent, message, metadata: structuredClone(sent.metadata) };
+      const asked = { ...sent, message, metadata: copyOf(metadata) };
       const answer = await owner.ask("before_message", (context) => hooks.before_message?.(asked, context), {
         signal: null,
         read: (said) =>
@@ -202,6 +206,10 @@ function refused({ name: by }: HookOwner, what: string, why: string): GatewayErr
   return new GatewayError("FORBIDDEN", `${by} refused this ${what}: ${reason}`, {
     details: { kind: "refused", by, reason },
   });
+}
+
+function copyOf(json: string): Record<string, unknown> {
+  return JSON.parse(json) as Record<string, unknown>;
 }
 
 /** @throws Error where there is no such text */
