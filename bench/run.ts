@@ -9,6 +9,7 @@ import { journal } from "./journal.ts";
 import { latency } from "./latency.ts";
 import { logins } from "./logins.ts";
 import { memory } from "./memory.ts";
+import { plugins } from "./plugins.ts";
 import { reconnect } from "./reconnect.ts";
 import { replay } from "./replay.ts";
 import { sessions } from "./sessions.ts";
@@ -41,6 +42,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "sessions", run: sessions },
   { name: "skills", run: skills },
   { name: "tools", run: tools },
+  { name: "plugins", run: plugins },
   { name: "logins", run: logins },
   { name: "handshakes", run: handshakes },
 ];

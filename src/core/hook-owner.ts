@@ -90,7 +90,7 @@ export class HookOwner {
 
   async #work(session_id: string, waiting: Later[]): Promise<void> {
     // Not in the block that publishes.
-    await undefined;
+    await Promise.resolve();
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       await this.ask(next.hook, next.work, { signal: null, read: null });
       this.#later--;
@@ -116,7 +116,7 @@ export class HookOwner {
     const settle = (): void => void (isSettled = true);
     answer.then(settle, settle);
     // Most have nothing to wait for; those that have are timed.
-    await undefined;
+    await Promise.resolve();
     return isSettled ? answer : this.#timed(hook, answer, call, signal);
   }
 

@@ -41,7 +41,8 @@ export function pluginsOf(arena: Arena) {
         const views = (await all()).filter((view) => names.includes(view.name));
         const done = views.filter((view) => view.state === state);
         if (done.length === names.length) return done;
-        if (performance.now() > deadline) throw new Error(`not all became ${state}: ${JSON.stringify(views)}`);
+        if (performance.now() > deadline)
+          throw new Error(`not all became ${state}: ${JSON.stringify(views)}`);
         await Bun.sleep(20);
       }
     },

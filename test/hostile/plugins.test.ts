@@ -18,7 +18,11 @@ beforeAll(async () => {
       limits: { hook_ms: HOOK_MS, plugin_call_ms: CALL_MS, plugin_load_ms: 1_000 },
       tools: { builtin: ["time"], policy: { "*": "allow" } },
     },
-    errors: ["a plug-in failed and is unloaded", "a plug-in cannot be loaded", "something failed that nobody"],
+    errors: [
+      "a plug-in failed and is unloaded",
+      "a plug-in cannot be loaded",
+      "something failed that nobody",
+    ],
   });
   plugins = pluginsOf(arena);
 });
@@ -30,7 +34,7 @@ let sessions = 0;
 async function talk(): Promise<readonly string[]> {
   const session_id = `talk-${++sessions}`;
   const { run_id } = await arena.call("chat.send", { session_id, message: "what time is it? /time" });
-  const { run } = await arena.call("run.wait", { run_id, timeout_ms: 20_000 });
+  const run = await arena.call("run.wait", { run_id, timeout_ms: 20_000 });
   expect(run).toMatchObject({ status: "completed" });
   const { messages } = await arena.call("chat.history", { session_id });
   return (messages as { role: string; content: string }[]).map(({ role, content }) =>
@@ -40,8 +44,8 @@ async function talk(): Promise<readonly string[]> {
 const TALKED = ["what time is it? /time", "assistant", "tool", "assistant"];
 
 const WAYS: Readonly<Record<string, string>> = {
-  "throws": `() => { throw new Error("broken"); }`,
-  "rejects": `async () => { await Bun.sleep(1); throw new Error("broken"); }`,
+  throws: `() => { throw new Error("broken"); }`,
+  rejects: `async () => { await Bun.sleep(1); throw new Error("broken"); }`,
   "never settles": `() => new Promise(() => {})`,
   "answers with a trap": `() => ({ get refuse() { throw new Error("broken"); }, get then() { throw new Error("broken"); } })`,
 };
@@ -62,7 +66,8 @@ for (const [way, body] of Object.entries(WAYS)) {
           await plugins.reload();
           await plugins.become("ready", names);
           expect(await talk()).toEqual(TALKED);
-          for (const { reason } of await plugins.become("failed", names)) expect(reason).toStartWith("hook: ");
+          for (const { reason } of await plugins.become("failed", names))
+            expect(reason).toStartWith("hook: ");
           expect(await talk()).toEqual(TALKED);
         }),
       TIMEOUT_MS,
@@ -79,21 +84,20 @@ test(
       const alone = "isolate: true,";
       const parts: Record<string, string> = {
         method: `methods: { "spin${round}.now": { scope: null, doc: "Spins.", params: Type.Object({}), result: Type.Object({}), run: () => ${spin} } },`,
-        tool: `tools: { spin${round}: { description: "Spins.", parameters: Type.Object({}), run: () => ${spin} } },`,
+        tool: `tools: { spin${round}: { description: "Spins.", parameters: Type.Object({}), timeout_ms: 300, run: () => ${spin} } },`,
         hook: `hooks: { before_message: ({ message }) => (message.includes("hook") ? ${spin} : undefined) },`,
         listener: `events: { "session.created": () => ${spin} },`,
         route: `routes: { "GET /": { scope: null, doc: "Spins.", run: () => ${spin} } },`,
       };
       const plugin = (name: string): string => `spin-${name}-${round}`;
       for (const [name, part] of Object.entries(parts)) {
-        if (name === "listener") continue;
         await plugins.put(
           plugin(name),
           `import { definePlugin, Type } from "agentbus/plugin";\nexport default definePlugin({ name: "${plugin(name)}", ${alone} ${part} });`,
         );
       }
       await plugins.reload();
-      const names = Object.keys(parts).filter((name) => name !== "listener").map(plugin);
+      const names = Object.keys(parts).map(plugin);
       await plugins.become("ready", names);
       const headers = { authorization: `Bearer ${arena.gateway.token}` };
       const session_id = `spin-${round}-${++sessions}`;
@@ -104,7 +108,7 @@ test(
       ]);
       expect(method).toContain("TIMEOUT");
       expect(route.status).toBe(408);
-      await plugins.become("failed", names.filter((name) => !name.includes("tool")));
+      await plugins.become("failed", names);
       expect(await talk()).toEqual(TALKED);
     }),
   TIMEOUT_MS,
@@ -136,7 +140,10 @@ test(
       const name = `greedy${round}`;
       const hold = `const held: Uint8Array[] = (globalThis as Record<string, unknown>).held = [];`;
       const says = `(held.push(new Uint8Array(256 * 1024 * 1024).fill(1)), String(held.length))`;
-      const text = sayer(name, says, hold.replace(": Uint8Array[]", ": any")).replace("methods:", "isolate: true,\n  methods:");
+      const text = sayer(name, says, hold.replace(": Uint8Array[]", ": any")).replace(
+        "methods:",
+        "isolate: true,\n  methods:",
+      );
       await plugins.put(name, text);
       await plugins.reload();
       expect(await arena.call(`${name}.say`)).toEqual({ said: "1" });
@@ -159,8 +166,7 @@ again();`;
       const setup = `setup: (_gateway, { log }) => { (globalThis as any).left_log = log; },\n  methods:`;
       await plugins.put(name, sayer(name, `"x"`, head).replace("methods:", setup));
       await plugins.reload();
-      const heard = (): number =>
-        arena.gateway.log.filter(({ msg }) => msg === `still here ${round}`).length;
+      const heard = (): number => arena.gateway.log.filter(({ msg }) => msg === `still here ${round}`).length;
       await until(() => heard() > 2, "its timers");
       await plugins.clear();
       // What was said by then has been read once something later is.
