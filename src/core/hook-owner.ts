@@ -52,21 +52,36 @@ export class HookOwner {
     this.#leave = leave;
   }
 
-  /** What a hook answers; undefined: nothing, or it failed, or nobody waits any more. Never rejects. */
-  async ask<T>(
+  /**
+   * What a hook answers; undefined: nothing, or it failed, or nobody waits any more. At once where the hook does. Never
+   * throws or rejects.
+   */
+  ask<T>(
     hook: string,
     work: (context: HookContext) => unknown,
     { signal, read }: Reading<T>,
-  ): Promise<T | undefined> {
+  ): T | undefined | Promise<T | undefined> {
     if (this.#hasFailed) return undefined;
     const call = new HookCall(this.#options.log);
     try {
       const { within } = this.#options;
       const begun = within === undefined ? work(call) : within(() => work(call));
-      const said = isPromise(begun) ? await this.#settled(hook, begun, call, signal) : begun;
-      if (said === undefined || said === null || read === null || call.isOver) return undefined;
-      if (typeof said !== "object") throw new Error(`answered ${typeof said}`);
-      return read(said);
+      return isPromise(begun) ? this.#asked(hook, begun, call, { signal, read }) : readAnswer(begun, read);
+    } catch (error) {
+      this.#fail(hook, error);
+      return undefined;
+    }
+  }
+
+  async #asked<T>(
+    hook: string,
+    begun: PromiseLike<unknown>,
+    call: HookCall,
+    { signal, read }: Reading<T>,
+  ): Promise<T | undefined> {
+    try {
+      const said = await this.#settled(hook, begun, call, signal);
+      return call.isOver ? undefined : readAnswer(said, read);
     } catch (error) {
       // Who was told to stop may say so in whatever way.
       if (!call.isOver) this.#fail(hook, error);
@@ -92,7 +107,8 @@ export class HookOwner {
     // Not in the block that publishes.
     await Promise.resolve();
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      await this.ask(next.hook, next.work, { signal: null, read: null });
+      const asked = this.ask(next.hook, next.work, { signal: null, read: null });
+      if (asked instanceof Promise) await asked;
       this.#later--;
     }
     this.#waiting.delete(session_id);
@@ -191,6 +207,13 @@ class HookCall implements HookContext {
     this.isOver = true;
     this.#abort?.abort();
   }
+}
+
+/** @throws Error where it is nothing that may be answered */
+function readAnswer<T>(said: unknown, read: Reading<T>["read"]): T | undefined {
+  if (said === undefined || said === null || read === null) return undefined;
+  if (typeof said !== "object") throw new Error(`answered ${typeof said}`);
+  return read(said);
 }
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {

@@ -85,10 +85,11 @@ export class Hooks {
     for (const { owner, hooks } of this.#members) {
       if (hooks.before_run === undefined) continue;
       const run = { session_id: session.id, run_id, user: session.owner, model };
-      const answer = await owner.ask("before_run", (context) => hooks.before_run?.(run, context), {
+      const asking = owner.ask("before_run", (context) => hooks.before_run?.(run, context), {
         signal,
         read: (said) => ({ refuse: textOf(said, "refuse") }),
       });
+      const answer = asking instanceof Promise ? await asking : asking;
       if (signal.aborted) return null;
       if (answer !== undefined) return refused(owner, "run", answer.refuse);
     }
@@ -104,18 +105,21 @@ export class Hooks {
     let text = JSON.stringify(call.arguments);
     for (const { owner, hooks } of this.#members) {
       if (hooks.before_tool_call === undefined) continue;
-      const asked: ToolAsked = { ...call, arguments: copyOf(text) };
-      const answer = await owner.ask(
-        "before_tool_call",
-        (context) => hooks.before_tool_call?.(asked, context),
-        {
-          signal,
-          read: (said) =>
-            "arguments" in said
-              ? { arguments: objectOf(said, "arguments", this.#limits.assistant_bytes) }
-              : { refuse: textOf(said, "refuse") },
+      const copy = copyOf<ToolAsked["arguments"]>(text);
+      const asked = {
+        ...call,
+        get arguments() {
+          return copy();
         },
-      );
+      };
+      const asking = owner.ask("before_tool_call", (context) => hooks.before_tool_call?.(asked, context), {
+        signal,
+        read: (said) =>
+          "arguments" in said
+            ? { arguments: objectOf(said, "arguments", this.#limits.assistant_bytes) }
+            : { refuse: textOf(said, "refuse") },
+      });
+      const answer = asking instanceof Promise ? await asking : asking;
       if (signal.aborted) return null;
       if (answer === undefined) continue;
       if ("refuse" in answer) return { refuse: cutUtf8(answer.refuse, this.#limits.tool_result_bytes) };
@@ -134,15 +138,19 @@ export class Hooks {
     const text = JSON.stringify(call.arguments);
     for (const { owner, hooks } of this.#members) {
       if (hooks.after_tool_call === undefined) continue;
-      const asked = { ...call, arguments: copyOf(text), content };
-      const answer = await owner.ask(
-        "after_tool_call",
-        (context) => hooks.after_tool_call?.(asked, context),
-        {
-          signal,
-          read: (said) => ({ content: textOf(said, "content") }),
+      const copy = copyOf<ToolAsked["arguments"]>(text);
+      const asked = {
+        ...call,
+        content,
+        get arguments() {
+          return copy();
         },
-      );
+      };
+      const asking = owner.ask("after_tool_call", (context) => hooks.after_tool_call?.(asked, context), {
+        signal,
+        read: (said) => ({ content: textOf(said, "content") }),
+      });
+      const answer = asking instanceof Promise ? await asking : asking;
       if (signal.aborted) break;
       content = answer?.content ?? content;
     }
@@ -156,14 +164,22 @@ export class Hooks {
     const metadata = JSON.stringify(sent.metadata);
     for (const { owner, hooks } of this.#members) {
       if (hooks.before_message === undefined) continue;
-      const asked = { ...sent, message, metadata: copyOf(metadata) };
-      const answer = await owner.ask("before_message", (context) => hooks.before_message?.(asked, context), {
+      const copy = copyOf<MessageAsked["metadata"]>(metadata);
+      const asked = {
+        ...sent,
+        message,
+        get metadata() {
+          return copy();
+        },
+      };
+      const asking = owner.ask("before_message", (context) => hooks.before_message?.(asked, context), {
         signal: null,
         read: (said) =>
           "message" in said
             ? { message: textOf(said, "message", this.#limits.message_bytes) }
             : { refuse: textOf(said, "refuse") },
       });
+      const answer = asking instanceof Promise ? await asking : asking;
       if (answer === undefined) continue;
       if ("refuse" in answer) throw refused(owner, "message", answer.refuse);
       ({ message } = answer);
@@ -176,22 +192,38 @@ export class Hooks {
     if (!this.has.after_run && !this.has.after_message) return;
     for (const row of rows) {
       if (row.kind === "run.put") {
-        if (this.has.after_run && TERMINAL.has(row.status)) this.#later(session_id, "after_run", row.data);
+        if (this.has.after_run && TERMINAL.has(row.status)) this.#laterRun(session_id, row.data);
       } else if (row.kind === "message.put" || row.kind === "message.done") {
-        if (this.has.after_message && row.status !== "streaming")
-          this.#later(session_id, "after_message", row.data);
+        if (this.has.after_message && row.status !== "streaming") this.#laterMessage(session_id, row.data);
       }
     }
   }
 
-  #later(session_id: string, name: "after_run" | "after_message", data: string): void {
+  #laterRun(session_id: string, data: string): void {
     for (const { owner, hooks } of this.#members) {
-      if (hooks[name] === undefined) continue;
-      owner.later(session_id, name, (context) =>
-        name === "after_run"
-          ? hooks.after_run?.({ session_id, run: JSON.parse(data) as EventRun }, context)
-          : hooks.after_message?.({ session_id, message: JSON.parse(data) as EventMessage }, context),
-      );
+      if (hooks.after_run === undefined) continue;
+      const copy = copyOf<EventRun>(data);
+      const ended = {
+        session_id,
+        get run() {
+          return copy();
+        },
+      };
+      owner.later(session_id, "after_run", (context) => hooks.after_run?.(ended, context));
+    }
+  }
+
+  #laterMessage(session_id: string, data: string): void {
+    for (const { owner, hooks } of this.#members) {
+      if (hooks.after_message === undefined) continue;
+      const copy = copyOf<EventMessage>(data);
+      const written = {
+        session_id,
+        get message() {
+          return copy();
+        },
+      };
+      owner.later(session_id, "after_message", (context) => hooks.after_message?.(written, context));
     }
   }
 
@@ -208,8 +240,10 @@ function refused({ name: by }: HookOwner, what: string, why: string): GatewayErr
   });
 }
 
-function copyOf(json: string): Record<string, unknown> {
-  return JSON.parse(json) as Record<string, unknown>;
+/** What is in `json`: a copy for one owner, made when it is looked at, which most do not. */
+function copyOf<T>(json: string): () => T {
+  let value: T | undefined;
+  return () => (value ??= JSON.parse(json) as T);
 }
 
 /** @throws Error where there is no such text */

@@ -10,7 +10,11 @@ export function newBeat(): SharedArrayBuffer {
   return new SharedArrayBuffer((OPEN + PLUGINS) * Int32Array.BYTES_PER_ELEMENT);
 }
 
-/** What the gateway's thread tells the watchdog without being able to wait for it, in memory that both see. */
+/**
+ * What the gateway's thread tells the watchdog without being able to wait for it, in memory that both see. That thread
+ * alone writes, and plainly: a call of something unknown follows, before which everything is written, and an atomic
+ * write costs as much as everything else around a call of a plug-in.
+ */
 export class Beat {
   readonly #cells: Int32Array;
 
@@ -18,40 +22,53 @@ export class Beat {
     this.#cells = new Int32Array(memory);
   }
 
-  /** Counts on while the event loop turns. */
+  /** Grows while the event loop turns. */
   get beats(): number {
     return Atomics.load(this.#cells, BEATS);
-  }
-  set beats(count: number) {
-    Atomics.store(this.#cells, BEATS, count);
   }
   /** The plug-in whose code is on the stack, by number; 0: none is. */
   get on_stack(): number {
     return Atomics.load(this.#cells, ON_STACK);
   }
-  set on_stack(plugin: number) {
-    Atomics.store(this.#cells, ON_STACK, plugin);
-  }
-  /** Counts the calls into plug-ins, so that one long call is told from many short ones. */
+  /** Grows with every call into a plug-in, so that one long call is told from many short ones. */
   get calls(): number {
     return Atomics.load(this.#cells, CALLS);
-  }
-  set calls(count: number) {
-    Atomics.store(this.#cells, CALLS, count);
   }
   /** The plug-in that is being loaded, by number; 0: none is. */
   get loading(): number {
     return Atomics.load(this.#cells, LOADING);
   }
-  set loading(plugin: number) {
-    Atomics.store(this.#cells, LOADING, plugin);
-  }
-
   /** Calls of a plug-in that have not settled. */
   open(plugin: number): number {
-    return Atomics.load(this.#cells, OPEN + Math.min(plugin, PLUGINS - 1));
+    return Atomics.load(this.#cells, openAt(plugin));
+  }
+
+  beat(): void {
+    this.#add(BEATS, 1);
+  }
+  load(plugin: number): void {
+    this.#add(CALLS, 1);
+    this.#cells[LOADING] = plugin;
+  }
+  /** Code of a plug-in is called; answers whose code was on the stack, for leave(). */
+  enter(plugin: number): number {
+    const before = this.#cells[ON_STACK] ?? 0;
+    this.#add(CALLS, 1);
+    this.#cells[ON_STACK] = plugin;
+    return before;
+  }
+  leave(before: number): void {
+    this.#cells[ON_STACK] = before;
   }
   addOpen(plugin: number, by: 1 | -1): void {
-    Atomics.add(this.#cells, OPEN + Math.min(plugin, PLUGINS - 1), by);
+    this.#add(openAt(plugin), by);
   }
+
+  #add(cell: number, by: number): void {
+    this.#cells[cell] = (this.#cells[cell] ?? 0) + by;
+  }
+}
+
+function openAt(plugin: number): number {
+  return OPEN + Math.min(plugin, PLUGINS - 1);
 }

@@ -10,10 +10,16 @@ export function hooksOf(running: Running): HookSet | null {
   const { gateway } = running;
   const entries = Object.keys(hooks).map((name) => {
     const hook = (subject: never, context: HookContext): unknown =>
-      hooks[name as keyof HookSet]?.(subject, new HookCall(context, gateway));
+      atOnce(hooks[name as keyof HookSet]?.(subject, new HookCall(context, gateway)));
     return [name, hook];
   });
   return Object.fromEntries(entries) as HookSet;
+}
+
+/** What it answers, where that is known already: then nobody has to wait for it, or to look how long that takes. */
+function atOnce(answer: unknown): unknown {
+  const isThere = answer instanceof Promise && Bun.peek.status(answer) === "fulfilled";
+  return isThere ? Bun.peek(answer) : answer;
 }
 
 /** Hands on a signal that is only made when it is asked for. */

@@ -19,12 +19,14 @@ export class Stage {
   /** What failed that nobody was to be told of: a promise nobody waited for, a timer. */
   readonly faults = new Faults();
   readonly #watch: Watch;
+  readonly #number: number;
   readonly #timers: Timers;
   #isClosed = false;
 
   constructor(about: Staged, watch: Watch, timers: Timers) {
     this.about = about;
     this.#watch = watch;
+    this.#number = watch.numberOf(about.source);
     this.#timers = timers;
   }
 
@@ -61,7 +63,7 @@ export class Stage {
 
   /** Calls code of it: answers and throws what `work` does. */
   within<T>(work: () => T): T {
-    return this.#watch.within(this.about.source, () => playing.run(this, work));
+    return this.#watch.within(this.#number, () => playing.run(this, work));
   }
 
   /** Nothing of it goes on by itself. Idempotent. */

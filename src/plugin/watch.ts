@@ -61,29 +61,32 @@ export class Watch {
 
   /** Runs what loads a plug-in: from here on the event loop is watched. */
   async load<T>(watched: Watched, work: () => Promise<T>): Promise<T> {
-    const plugin = this.#numberOf(watched.source);
+    const plugin = this.numberOf(watched.source);
     this.#tell({ op: "about", plugin, ...watched });
-    this.#beat.calls++;
-    this.#beat.loading = plugin;
+    this.#beat.load(plugin);
     try {
       return await work();
     } finally {
-      this.#beat.loading = 0;
+      this.#beat.load(0);
     }
   }
 
+  /** What it is called here, whichever version of it. */
+  numberOf(source: string): number {
+    const number = this.#numbers.get(source) ?? this.#numbers.size + 1;
+    this.#numbers.set(source, number);
+    return number;
+  }
+
   /** Calls code of a plug-in: answers and throws what `work` does. */
-  within<T>(source: string, work: () => T): T {
-    const plugin = this.#numberOf(source);
-    const before = this.#beat.on_stack;
-    this.#beat.calls++;
-    this.#beat.on_stack = plugin;
+  within<T>(plugin: number, work: () => T): T {
+    const before = this.#beat.enter(plugin);
     try {
       const answer = work();
       if (answer instanceof Promise) this.#open(plugin, answer);
       return answer;
     } finally {
-      this.#beat.on_stack = before;
+      this.#beat.leave(before);
     }
   }
 
@@ -98,12 +101,6 @@ export class Watch {
     const settled = (): void => this.#beat.addOpen(plugin, -1);
     this.#beat.addOpen(plugin, 1);
     answer.then(settled, settled);
-  }
-
-  #numberOf(source: string): number {
-    const number = this.#numbers.get(source) ?? this.#numbers.size + 1;
-    this.#numbers.set(source, number);
-    return number;
   }
 
   #tell(request: WatchdogRequest): void {
@@ -123,7 +120,7 @@ export class Watch {
       spin_ms: limits.plugin_spin_ms,
     };
     worker.postMessage(orders);
-    this.#cancel = clock.every(BEAT_MS, () => this.#beat.beats++);
+    this.#cancel = clock.every(BEAT_MS, () => this.#beat.beat());
     return worker;
   }
 
