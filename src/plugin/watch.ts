@@ -109,15 +109,20 @@ export class Watch {
   }
 
   #start(): Worker {
-    const { data_dir, limits, clock } = this.#options;
+    const { data_dir, limits, clock, log } = this.#options;
     const worker = new Worker(workerUrl("watchdog"), { type: "module", ref: false });
     worker.onmessage = (event: MessageEvent<WatchdogReport>) => this.#report(event.data);
+    worker.onerror = (event: ErrorEvent) => {
+      event.preventDefault();
+      log.error({ reason: event.message }, "nobody sees any more whether a plug-in blocks the gateway");
+    };
     const orders: WatchdogRequest = {
       op: "watch",
       memory: this.#memory,
       data_dir,
       block_ms: limits.plugin_block_ms,
-      spin_ms: limits.plugin_spin_ms,
+      // Who stops at a breakpoint does not want to lose the process.
+      spin_ms: isDebugged() ? Number.POSITIVE_INFINITY : limits.plugin_spin_ms,
     };
     worker.postMessage(orders);
     this.#cancel = clock.every(BEAT_MS, () => this.#beat.beat());
@@ -138,4 +143,8 @@ export class Watch {
     if (suspects.length === 0)
       log.warn({ blocked_ms }, "nothing happened for a while; no plug-in was at work");
   }
+}
+
+function isDebugged(): boolean {
+  return process.execArgv.some((argument) => argument.startsWith("--inspect"));
 }
