@@ -49,6 +49,8 @@ export interface GatewayOptions {
   };
   /** The outcome of a write is unknown, so nothing may go on: the process has to end. Default: exit 1. */
   readonly onFatal?: (error: unknown) => void;
+  /** The process is the gateway's alone: it is ended where a plug-in lets nothing else happen in it. Default: no. */
+  readonly owns_process?: boolean;
 }
 
 export interface Started {
@@ -153,7 +155,14 @@ function tellLastStop({ last_stop, unended }: OpenedStore, log: Logger): void {
 }
 
 /** Everything a gateway is made of, put together and still: nothing is opened and nothing listens. */
-export function construct({ config, log, version, overrides = {}, onFatal }: GatewayOptions) {
+export function construct({
+  config,
+  log,
+  version,
+  overrides = {},
+  onFatal,
+  owns_process = false,
+}: GatewayOptions) {
   const clock = overrides.clock ?? systemClock;
   const { limits } = config;
   const { data_dir } = config.server;
@@ -171,15 +180,17 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
       : { router: overrides.router, providers: createProviderList([]) };
   const skills = createSkills(config, clock, log);
   const tool_servers = createToolServers(config, version, clock, log);
-  const { plugins, folders, loader } = createPlugins({
+  const made = createPlugins({
     config,
     name: NAME,
     version,
+    owns_process,
     clock,
     log,
     providers,
     engine: () => engine,
   });
+  const { plugins, folders } = made;
   const engine: Engine = createEngine({
     name: NAME,
     version,
@@ -207,7 +218,17 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
   const removals = createRemovals(engine, access.credentials.users, config, clock, log);
   const context = surfaceOf({ engine, access, config, clock, log, version, router, plugins });
   const { credentials, ports } = access;
-  const extensions = {
+  const extensions = extensionsOf(skills, made, clock);
+  return { engine, store, credentials, removals, extensions, context, clock, ports, tool_servers };
+}
+
+/** What reads directories and runs what is in them. */
+function extensionsOf(
+  skills: ReturnType<typeof createSkills>,
+  { plugins, folders, loader }: ReturnType<typeof createPlugins>,
+  clock: Clock,
+) {
+  return {
     async start(): Promise<void> {
       await inTime(skills.start(), SKILLS_MS, clock);
       await folders.start();
@@ -219,7 +240,6 @@ export function construct({ config, log, version, overrides = {}, onFatal }: Gat
       loader.close();
     },
   };
-  return { engine, store, credentials, removals, extensions, context, clock, ports, tool_servers };
 }
 
 /** Opens what is listened on, and keeps its certificate up to date. `ports` is told of the ports that were taken. */

@@ -23,6 +23,8 @@ export interface PluginParts {
   readonly config: Config;
   readonly name: string;
   readonly version: string;
+  /** The process is the gateway's alone. */
+  readonly owns_process: boolean;
   readonly clock: Clock;
   readonly log: Logger;
   readonly providers: ProviderList;
@@ -36,7 +38,7 @@ export function createPlugins(parts: PluginParts): {
   readonly folders: PluginFolders;
   readonly loader: Loader;
 } {
-  const { config, clock, log } = parts;
+  const { config, owns_process, clock, log } = parts;
   const { limits, tools, server } = config;
   const host = createHost(parts);
   const plugins = new Plugins({ host, tool_ms: tools.timeout_secs * 1_000, limits, clock, log });
@@ -45,7 +47,7 @@ export function createPlugins(parts: PluginParts): {
     ...[...new Set(config.plugins.directories)].map((path) => ({ label: path, path })),
   ];
   const { auto_reload } = config.plugins;
-  const loader = new Loader({ data_dir: server.data_dir, gateway: parts, limits, clock, log });
+  const loader = new Loader({ data_dir: server.data_dir, gateway: parts, limits, owns_process, clock, log });
   const folders = new PluginFolders({ directories, auto_reload, plugins, loader, limits, clock, log });
   return { plugins, folders, loader };
 }

@@ -31,7 +31,7 @@ export const serve: Command = {
     ]);
     const log = createLogger(config.log);
     for (const warning of warnings) log.warn({}, warning);
-    const gateway = createGateway({ config, log, version: VERSION });
+    const gateway = createGateway({ config, log, version: VERSION, owns_process: true });
     const stop = waitForStop();
     const started = await gateway.start();
     if (io.tty) greet(started, config.server, io);

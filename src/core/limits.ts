@@ -140,6 +140,9 @@ export function assertLimits(limits: Limits): Limits {
     [limits.tail_bytes <= limits.tails_bytes, "tail_bytes <= tails_bytes"],
     [limits.completed_inline_bytes <= limits.assistant_bytes, "completed_inline_bytes <= assistant_bytes"],
     [limits.delta_bytes < limits.run_held_bytes, "delta_bytes < run_held_bytes"],
+    // The event loop tells that it turns every 50 ms.
+    [200 <= limits.plugin_block_ms, "200 <= plugin_block_ms"],
+    [limits.plugin_block_ms < limits.plugin_spin_ms, "plugin_block_ms < plugin_spin_ms"],
     [limits.connect_bytes <= limits.frame_bytes, "connect_bytes <= frame_bytes"],
   ];
   for (const [holds, text] of relations) {

@@ -101,6 +101,7 @@ export class PluginFolders implements PluginBook {
       this.#tried.delete(source);
       changed.push(...plugins.list().flatMap((view) => (view.source === source ? [view.name] : [])));
       await plugins.drop(source);
+      this.#options.loader.forgive(source);
     }
     const forced = new Set(
       plugins

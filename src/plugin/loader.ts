@@ -16,6 +16,8 @@ export interface LoaderOptions {
     Limits,
     "plugin_load_ms" | "plugin_call_ms" | "plugin_grace_ms" | "plugin_block_ms" | "plugin_spin_ms"
   >;
+  /** Whether the process may be ended where a plug-in lets nothing else happen: it is the gateway's alone. */
+  readonly owns_process: boolean;
   readonly clock: Clock;
   readonly log: Logger;
 }

@@ -36,13 +36,13 @@ export class Strays {
   }
 
   readonly #onRejection = (cause: unknown): void => {
-    this.#take("a promise that nobody waited for", cause);
+    this.#take("unhandledRejection", "a promise that nobody waited for", cause);
   };
   readonly #onException = (cause: unknown): void => {
-    this.#take("a callback", cause);
+    this.#take("uncaughtException", "a callback", cause);
   };
 
-  #take(what: string, cause: unknown): void {
+  #take(event: "unhandledRejection" | "uncaughtException", what: string, cause: unknown): void {
     const error = cause instanceof Error ? cause : new Error(String(cause));
     const stack = cause instanceof Error ? (cause.stack ?? "") : "";
     const stage = Stage.playing() ?? [...this.#stages].find((each) => each.isIn(stack));
@@ -55,7 +55,8 @@ export class Strays {
         "something failed that nobody waited for, in one of the plug-ins",
       );
     }
-    if (process.listenerCount("uncaughtException") > 1) return undefined;
+    // Somebody else looks after these, too.
+    if (process.listenerCount(event) > 1) return undefined;
     this.#log.error({ err: error }, "something failed that nobody waited for: the process ends");
     process.exit(1);
   }

@@ -1,5 +1,5 @@
 import type { Limits } from "../core/limits.ts";
-import type { Clock, Logger } from "../core/ports.ts";
+import type { Logger } from "../core/ports.ts";
 import { Beat, newBeat } from "./beat.ts";
 import type { Blocked } from "./blocked.ts";
 import { blockedText, readBlocked, writeBlocked } from "./blocked.ts";
@@ -9,7 +9,8 @@ import { workerUrl } from "./worker-url.ts";
 export interface WatchOptions {
   readonly data_dir: string;
   readonly limits: Pick<Limits, "plugin_block_ms" | "plugin_spin_ms">;
-  readonly clock: Clock;
+  /** Whether the process may be ended: it is the gateway's alone. */
+  readonly owns_process: boolean;
   readonly log: Logger;
 }
 
@@ -54,7 +55,7 @@ export class Watch {
 
   /** Somebody asked for it, or it is not what it was: it gets another chance. */
   forgive(source: string): void {
-    if (!this.#blocked.delete(source)) return;
+    this.#blocked.delete(source);
     const written = readBlocked(this.#options.data_dir);
     if (written.delete(source)) writeBlocked(this.#options.data_dir, written);
   }
@@ -109,7 +110,7 @@ export class Watch {
   }
 
   #start(): Worker {
-    const { data_dir, limits, clock, log } = this.#options;
+    const { data_dir, limits, owns_process, log } = this.#options;
     const worker = new Worker(workerUrl("watchdog"), { type: "module", ref: false });
     worker.onmessage = (event: MessageEvent<WatchdogReport>) => this.#report(event.data);
     worker.onerror = (event: ErrorEvent) => {
@@ -121,11 +122,15 @@ export class Watch {
       memory: this.#memory,
       data_dir,
       block_ms: limits.plugin_block_ms,
+      spin_ms: limits.plugin_spin_ms,
       // Who stops at a breakpoint does not want to lose the process.
-      spin_ms: isDebugged() ? Number.POSITIVE_INFINITY : limits.plugin_spin_ms,
+      may_end: owns_process && !isDebugged(),
     };
     worker.postMessage(orders);
-    this.#cancel = clock.every(BEAT_MS, () => this.#beat.beat());
+    // Not by the gateway's clock: a test may have stopped that.
+    const timer = setInterval(() => this.#beat.beat(), BEAT_MS);
+    timer.unref();
+    this.#cancel = () => clearInterval(timer);
     return worker;
   }
 

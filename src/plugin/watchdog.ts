@@ -17,6 +17,8 @@ export type WatchdogRequest =
       readonly data_dir: string;
       readonly block_ms: number;
       readonly spin_ms: number;
+      /** Whether the process may be ended. */
+      readonly may_end: boolean;
     }
   | {
       readonly op: "about";
@@ -59,6 +61,7 @@ interface Stall {
   /** It was the same call at every look. */
   seen: boolean;
   isWritten: boolean;
+  isTold: boolean;
 }
 
 class Watchdog {
@@ -86,11 +89,18 @@ class Watchdog {
       return;
     }
     const plugin = on_stack === 0 ? loading : on_stack;
-    const stall = (this.#stall ??= { looks: 0, plugin, calls, seen: plugin > 0, isWritten: false });
+    const stall = (this.#stall ??= {
+      looks: 0,
+      plugin,
+      calls,
+      seen: plugin > 0,
+      isWritten: false,
+      isTold: false,
+    });
     stall.looks++;
     if (plugin !== stall.plugin || calls !== stall.calls) stall.seen = false;
     const blocked_ms = stall.looks * LOOK_MS;
-    if (blocked_ms >= this.#orders.spin_ms) return this.#end(stall);
+    if (blocked_ms >= this.#orders.spin_ms && !stall.isTold) return this.#tell(stall);
     if (blocked_ms >= this.#orders.block_ms && !stall.isWritten) {
       stall.isWritten = true;
       this.#write(this.#suspects(stall, false));
@@ -104,20 +114,23 @@ class Watchdog {
     self.postMessage({ suspects, blocked_ms: stall.looks * LOOK_MS });
   }
 
-  /** The process is ended: nothing of it can be asked to do so. */
-  #end(stall: Stall): void {
-    const suspects = this.#suspects(stall, true);
+  /** Ends the process, where it may: nothing of it can be asked to do so. */
+  #tell(stall: Stall): void {
+    const { may_end } = this.#orders;
+    stall.isTold = true;
+    const suspects = this.#suspects(stall, may_end);
     this.#write(suspects);
     const secs = (this.#orders.spin_ms / 1_000).toFixed(1);
+    const names = [...plugins.values()].map(({ name }) => name).join(", ");
     const who =
       suspects.length === 0
-        ? `no plug-in was seen at work; there are ${[...plugins.values()].map(({ name }) => name).join(", ")}`
+        ? `no plug-in was seen at work; there are ${names}`
         : suspects
             .map((each) => `the plug-in ${each.name} (${each.source}): ${blockedText(each)}`)
             .join("; ");
-    const next = suspects.length === 0 ? "" : "; it is not loaded again until its files change";
-    writeSync(2, `agentbus: nothing has happened for ${secs} s and the process is ended: ${who}${next}\n`);
-    process.kill(process.pid, "SIGKILL");
+    const what = may_end ? "nothing has happened and the process is ended" : "nothing has happened";
+    writeSync(2, `agentbus: for ${secs} s ${what}: ${who}\n`);
+    if (may_end) process.kill(process.pid, "SIGKILL");
   }
 
   /** The one whose code was running; else those that had a call open. */

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { until } from "../support/engine.ts";
 import { openPlugins, sayer } from "./plugin.fixture.ts";
@@ -65,4 +66,35 @@ test("what timers do otherwise stays: handles, promisify, clearing", async () =>
   clearTimeout(timer);
   await turns();
   expect(fired).toBe(false);
+});
+
+/** A process with a plug-in in `plug.ts`, whose code is that of an error somewhere else too. */
+async function elsewhere(script: string): Promise<{ readonly code: number; readonly out: string }> {
+  const at = (file: string): string => JSON.stringify(join(import.meta.dir, "../../src/plugin", file));
+  const head = `import { Stage } from ${at("stage.ts")};
+import { Strays } from ${at("strays.ts")};
+const log = { error: ({ err }, what) => console.log(what + ": " + err.message) };
+const strays = new Strays(log);
+const watch = { numberOf: () => 1 };
+strays.add(new Stage({ source: "plug", name: "plug", digest: "", files: ["/nowhere/plug.ts"] }, watch, {}));
+setTimeout(() => { console.log("lives"); process.exit(0); }, 500);
+`;
+  const child = Bun.spawn([process.execPath, "-e", head + script], { stdout: "pipe", stderr: "pipe" });
+  const out = await new Response(child.stdout).text();
+  return { code: await child.exited, out: out.trim() };
+}
+
+test("an error of the gateway's own ends the process, with plug-ins as without", async () => {
+  const ended = "something failed that nobody waited for: the process ends: own";
+  for (const script of [
+    `void Promise.reject(new Error("own"));`,
+    `setTimeout(() => { throw new Error("own"); }, 1);`,
+  ]) {
+    expect(await elsewhere(script)).toEqual({ code: 1, out: ended });
+  }
+  const program = `process.on("uncaughtException", () => undefined); process.on("unhandledRejection", () => undefined);`;
+  expect(await elsewhere(`${program} setTimeout(() => { throw new Error("own"); }, 1);`)).toEqual({
+    code: 0,
+    out: "lives",
+  });
 });

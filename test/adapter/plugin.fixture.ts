@@ -81,7 +81,7 @@ export async function openPlugins(options: PluginWorldOptions = {}): Promise<Plu
   };
   const clock = systemClock;
   const plugins = new Plugins({ host, tool_ms: 5_000, limits, clock, log });
-  const loader = new Loader({ data_dir: home, gateway: GATEWAY, limits, clock, log });
+  const loader = new Loader({ data_dir: home, gateway: GATEWAY, owns_process: false, limits, clock, log });
   const folders = new PluginFolders({
     directories: directories.map((label) => ({ label, path: path(label) })),
     auto_reload,
