@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { failover } from "./failover.ts";
 import { fanout } from "./fanout.ts";
 import { handshakes } from "./handshakes.ts";
 import { journal } from "./journal.ts";
@@ -35,6 +36,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "status", run: status },
   { name: "fanout", run: fanout },
   { name: "latency", run: latency },
+  { name: "failover", run: failover },
   { name: "streams", run: streams },
   { name: "journal", run: journal },
   { name: "replay", run: replay },
