@@ -43,6 +43,7 @@ import { sharingMethods } from "./method/sharing.ts";
 import type { SystemDeps } from "./method/system.ts";
 import { systemMethods } from "./method/system.ts";
 import { toolMethods } from "./method/tool.ts";
+import { usageMethods } from "./method/usage.ts";
 import type { GatewayError } from "./protocol/errors.ts";
 import type { StoredEvent } from "./protocol/frames.ts";
 import { encodeEvent } from "./protocol/frames.ts";
@@ -253,5 +254,6 @@ function methodsOf(
     ...eventMethods(deps),
     ...toolMethods(deps),
     ...auditMethods(deps),
+    ...usageMethods(deps),
   ];
 }

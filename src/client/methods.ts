@@ -33,6 +33,7 @@ import type { skillList, skillReload } from "../protocol/api/skill.ts";
 import type { clientDisconnect, clientList, connect, heartbeat } from "../protocol/api/system.ts";
 import type { systemDescribe, systemInfo, systemStats, systemStatus } from "../protocol/api/system.ts";
 import type { toolApprove, toolList } from "../protocol/api/tool.ts";
+import type { usageGet } from "../protocol/api/usage.ts";
 import type { userDelete, userDisable, userList } from "../protocol/api/user.ts";
 import type { ParamsOf, ResultOf } from "../protocol/methods.ts";
 
@@ -91,6 +92,7 @@ export interface Methods {
   "auth_session.revoke": typeof authSessionRevoke;
   "ticket.create": typeof ticketCreate;
   "audit.list": typeof auditList;
+  "usage.get": typeof usageGet;
   "user.list": typeof userList;
   "user.disable": typeof userDisable;
   "user.delete": typeof userDelete;

@@ -5,7 +5,7 @@ import type { Store } from "./store.ts";
 import type { UsageEntry, UsageRow } from "./usage.ts";
 import { addCapped } from "./usage.ts";
 
-const BOUNDS = ["day_tokens", "month_tokens", "day_cost", "month_cost"] as const;
+const BOUNDS = ["day_tokens", "day_cost", "month_tokens", "month_cost"] as const;
 type Bound = (typeof BOUNDS)[number];
 
 /** What one user may use in a day and in a month of UTC; 0: no bound. Costs in 1e-9 of the currency. */
@@ -16,6 +16,15 @@ export interface SpendingOptions {
   readonly store: Pick<Store, "usage">;
   readonly currency: string;
   readonly boundsOf: (user: string) => UserBounds;
+}
+
+/** One bound of a user. */
+export interface BudgetState {
+  readonly what: Bound;
+  readonly limit: number;
+  readonly spent: number;
+  /** When it begins again, milliseconds since 1970. */
+  readonly resets_at: number;
 }
 
 interface Spent extends Record<Bound, number> {
@@ -68,30 +77,35 @@ export class Spending {
     if (spent === undefined) return;
     this.#turnTo(spent, entry.day);
     const tokens = addCapped(entry.input_tokens, entry.output_tokens);
-    for (const bound of BOUNDS)
-      spent[bound] = addCapped(spent[bound], bound.endsWith("cost") ? entry.cost : tokens);
+    for (const bound of BOUNDS) spent[bound] = addCapped(spent[bound], isCost(bound) ? entry.cost : tokens);
+  }
+
+  /** What a user may use, and has used of it; nothing where nothing is bounded. The user was loaded. */
+  of(user: string): BudgetState[] {
+    const spent = this.#known.get(user);
+    if (spent === undefined) return [];
+    const { clock, boundsOf } = this.#options;
+    const now = clock.now();
+    this.#turnTo(spent, dayOf(now));
+    const bounds = boundsOf(user);
+    return BOUNDS.filter((what) => bounds[what] > 0).map((what) => {
+      const resets_at = isMonthly(what) ? endOfMonth(now) : endOfDay(now);
+      return { what, limit: bounds[what], spent: spent[what], resets_at };
+    });
   }
 
   /** Why nothing more may be asked for this user; null: it may. */
   over(user: string): GatewayError | null {
-    const spent = this.#known.get(user);
-    if (spent === undefined) return null;
-    const { clock, boundsOf, currency } = this.#options;
-    const now = clock.now();
-    this.#turnTo(spent, dayOf(now));
-    const bounds = boundsOf(user);
     // Of two that are reached the one that lasts longer.
-    const reached = BOUNDS.toReversed().find((bound) => bounds[bound] > 0 && spent[bound] >= bounds[bound]);
+    const reached = this.of(user).findLast(({ spent, limit }) => spent >= limit);
     if (reached === undefined) return null;
-    const isMonth = reached.startsWith("month");
-    const resets_at = isMonth ? endOfMonth(now) : endOfDay(now);
-    const unit = reached.endsWith("cost") ? currency : "tokens";
-    const until = isMonth ? `the month of ${dayOf(resets_at)} begins` : `${dayOf(resets_at)} begins, in UTC`;
-    const limit = bounds[reached];
+    const { what, limit, spent, resets_at } = reached;
+    const unit = isCost(what) ? `${limit / 1e9} ${this.#options.currency}` : `${limit} tokens`;
+    const span = isMonthly(what) ? "month" : "day";
     return new GatewayError(
       "CONFLICT",
-      `the budget of ${user} is spent: budgets.${reached} is ${amountOf(limit, reached)} ${unit}; nothing more is asked until ${until}`,
-      { details: { kind: "budget", spent: spent[reached], resets_at }, limit: { what: reached, limit } },
+      `the budget of ${user} for this ${span} is spent (budgets.${what}: ${unit}); the next begins on ${dayOf(resets_at)}, UTC`,
+      { details: { kind: "budget", spent, resets_at }, limit: { what, limit } },
     );
   }
 
@@ -128,7 +142,10 @@ function tokensOf(row: UsageRow | undefined): number {
   return addCapped(row?.input_tokens ?? 0, row?.output_tokens ?? 0);
 }
 
-/** As it is configured. */
-function amountOf(limit: number, bound: Bound): string {
-  return String(bound.endsWith("cost") ? limit / 1e9 : limit);
+function isMonthly(bound: Bound): boolean {
+  return bound.startsWith("month");
+}
+
+function isCost(bound: Bound): boolean {
+  return bound.endsWith("cost");
 }

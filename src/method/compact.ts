@@ -8,6 +8,7 @@ import type { Tail } from "../core/tail.ts";
 import type { sessionCompact } from "../protocol/api/session.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { append } from "./append.ts";
+import { requireBudget } from "./budget.ts";
 import type { MethodDeps } from "./deps.ts";
 import { withTail } from "./deps.ts";
 import type { Call } from "./registry.ts";
@@ -21,6 +22,7 @@ export async function compact(
 ): Promise<undefined> {
   const session = await deps.directory.find(call.user, params.session_id, "write");
   await withTail(deps, session, async (tail) => {
+    await requireBudget(deps, call);
     if (await isCompact(deps, session)) throw nothingToCompact();
     commitCompact(deps, call, session, tail);
   });

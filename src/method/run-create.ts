@@ -8,6 +8,7 @@ import { wellFormed } from "../core/text.ts";
 import { runCreate } from "../protocol/api/run.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { append } from "./append.ts";
+import { requireBudget } from "./budget.ts";
 import type { MethodDeps } from "./deps.ts";
 import { withTail } from "./deps.ts";
 import type { Call, MethodHandler } from "./registry.ts";
@@ -23,6 +24,7 @@ export function runCreateMethod(deps: MethodDeps): MethodHandler {
     async (params, call) => {
       const session = await deps.directory.find(call.user, params.session_id, "write");
       await withTail(deps, session, async (tail) => {
+        await requireBudget(deps, call);
         await requireHistory(deps, session);
         commitRun(deps, params, call, session, tail);
       });

@@ -12,6 +12,7 @@ import { append } from "./append.ts";
 import type { Told } from "./message.ts";
 import { addMessage, namedFiles, requireSomething } from "./message.ts";
 import { hooked } from "./before-message.ts";
+import { requireBudget } from "./budget.ts";
 import type { MethodDeps } from "./deps.ts";
 import { withTail } from "./deps.ts";
 import { findOrMake } from "./name.ts";
@@ -38,6 +39,7 @@ async function send(deps: MethodDeps, asked: Send, call: Call): Promise<undefine
   const metadata = boundedJson(params.metadata, "metadata_bytes", deps.limits);
   const files = await namedFiles(deps, call.user, params.attachments);
   requireSomething("message", said, files);
+  await requireBudget(deps, call);
   const { session_id, metadata: given } = params;
   const content = deps.hooks.has.before_message
     ? await hooked(deps, call, { session_id, makes: true, role: "user", content: said, metadata: given })

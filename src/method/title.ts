@@ -1,6 +1,6 @@
 import type { Context } from "../core/context.ts";
-import { Meter } from "../core/meter.ts";
 import { contextOf } from "../core/context.ts";
+import { Meter } from "../core/meter.ts";
 import type { ModelMessage } from "../core/ports.ts";
 import type { SessionRef } from "../core/session.ts";
 import { Slots } from "../core/slots.ts";
@@ -8,6 +8,7 @@ import { readTitle, titleOf } from "../core/title.ts";
 import { sessionTitle } from "../protocol/api/session.ts";
 import type { EventMessage } from "../protocol/entities.ts";
 import { GatewayError } from "../protocol/errors.ts";
+import { requireBudget } from "./budget.ts";
 import type { MethodDeps } from "./deps.ts";
 import type { Call, MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
@@ -35,6 +36,7 @@ export function titleMethod(deps: MethodDeps, rename: Rename): MethodHandler {
   const slots = new Slots(AT_ONCE);
   return handle(sessionTitle, async ({ session_id }, call) => {
     const session = await deps.directory.find(call.user, session_id, "write");
+    await requireBudget(deps, call);
     const { model, messages } = await askedWith(deps, session);
     // What the connection does next in the session need not wait for a model.
     call.entered();

@@ -43,6 +43,7 @@ export const METHOD_ROUTES: readonly MethodRoute[] = [
   get("/runs/:id", "run.get", { id: "run_id" }),
   get("/clients", "client.list"),
   get("/stats", "system.stats"),
+  get("/usage", "usage.get"),
   get("/models", "model.list"),
   get("/skills", "skill.list"),
   get("/tokens", "token.list"),

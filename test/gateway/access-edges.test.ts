@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { PARTS } from "./access-secrets.ts";
-import type { World } from "./method-cases.ts";
-import { createWorld, METHOD_CASES, WORLD_CONFIG } from "./method-cases.ts";
+import { METHOD_CASES, WORLD_CONFIG } from "./method-cases.ts";
+import type { World } from "./world.ts";
+import { createWorld } from "./world.ts";
 import type { Stack } from "./stack.ts";
 import { ask, ended, refusal, startStack } from "./stack.ts";
 

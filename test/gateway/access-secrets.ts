@@ -3,7 +3,7 @@ import { newDevice } from "../support/device.ts";
 import type { TestTailscaled } from "../support/tailscaled.ts";
 import { startTailscaled } from "../support/tailscaled.ts";
 import type { Kind, Secret } from "./access-ways.ts";
-import type { World } from "./method-cases.ts";
+import type { World } from "./world.ts";
 import { TOOLS_CONFIG } from "./tool-asks.ts";
 import { putPlugin } from "./plugins.fixture.ts";
 import type { Person, Stack } from "./stack.ts";

@@ -5,8 +5,9 @@ import type { Secrets, State } from "./access-secrets.ts";
 import { createSecrets, fromOutside, PARTS, startOpenMinded } from "./access-secrets.ts";
 import type { Secret, Way } from "./access-ways.ts";
 import { behind, enter, send, upgrade, WAYS } from "./access-ways.ts";
-import type { World } from "./method-cases.ts";
-import { createWorld, METHOD_CASES } from "./method-cases.ts";
+import { METHOD_CASES } from "./method-cases.ts";
+import type { World } from "./world.ts";
+import { createWorld } from "./world.ts";
 import type { Stack } from "./stack.ts";
 import { ask } from "./stack.ts";
 

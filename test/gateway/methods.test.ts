@@ -3,8 +3,9 @@ import type { ReceivedFrame } from "../support/ws-client.ts";
 import { openSocket } from "../support/ws-client.ts";
 import { violations } from "./json-schema.ts";
 import type { JsonSchema } from "./json-schema.ts";
-import type { World } from "./method-cases.ts";
-import { createWorld, METHOD_CASES, WORLD_CONFIG } from "./method-cases.ts";
+import { METHOD_CASES, WORLD_CONFIG } from "./method-cases.ts";
+import type { World } from "./world.ts";
+import { createWorld } from "./world.ts";
 import type { Stack } from "./stack.ts";
 import { ask, idle, startStack } from "./stack.ts";
 

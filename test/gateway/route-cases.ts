@@ -1,5 +1,5 @@
 import { METHOD_ROUTES } from "../../src/transport/rest-routes.ts";
-import type { World } from "./method-cases.ts";
+import type { World } from "./world.ts";
 import { METHOD_CASES } from "./method-cases.ts";
 
 /** A request that succeeds. */

@@ -13,6 +13,8 @@ export interface StackOptions {
   readonly config?: ConfigTable;
   /** Options of the provider that the model server is behind. */
   readonly provider?: ConfigTable;
+  /** Other options of [llm]. */
+  readonly llm?: ConfigTable;
 }
 
 export interface Answer {
@@ -59,7 +61,12 @@ const UNHURRIED = { mutations_per_second: 100_000, mutations_burst: 100_000 };
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const model = await startModelServer();
   const provider = { base_url: model.url(), ...options.provider };
-  const llm = { default_provider: "test", default_model: "fake-1", providers: { test: provider } };
+  const llm = {
+    ...options.llm,
+    default_provider: "test",
+    default_model: "fake-1",
+    providers: { test: provider },
+  };
   const { server = {}, limits = {}, ...sections } = options.config ?? {};
   // What still runs at the end of a test is not waited for.
   const stops = { shutdown_grace_secs: 0, ...(server as ConfigTable) };
