@@ -39,6 +39,8 @@ const build = Bun.spawnSync({
     'process.env.NODE_ENV="production"',
     "--no-compile-autoload-dotenv",
     "--no-compile-autoload-bunfig",
+    // Plug-ins may have packages of their own beside them.
+    "--compile-autoload-package-json",
     "--compile-exec-argv=--unhandled-rejections=throw",
     ...(values.target === undefined ? [] : [`--target=${values.target}`]),
     `--asset=${pages}`,

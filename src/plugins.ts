@@ -11,6 +11,7 @@ import type { PluginGateway } from "./plugin/api.ts";
 import { blockedText, readBlocked } from "./plugin/blocked.ts";
 import type { PluginDirectory } from "./plugin/directory.ts";
 import { PluginFolders } from "./plugin/folders.ts";
+import { inspectAll } from "./plugin/inspect.ts";
 import { Loader } from "./plugin/loader.ts";
 import type { MethodCaller } from "./plugin/methods.ts";
 import type { PluginHost } from "./plugin/plugins.ts";
@@ -42,14 +43,23 @@ export function createPlugins(parts: PluginParts): {
   const { limits, tools, server } = config;
   const host = createHost(parts);
   const plugins = new Plugins({ host, tool_ms: tools.timeout_secs * 1_000, limits, clock, log });
-  const directories: PluginDirectory[] = [
-    { label: "<data_dir>/plugins", path: join(server.data_dir, "plugins") },
-    ...[...new Set(config.plugins.directories)].map((path) => ({ label: path, path })),
-  ];
+  const directories = directoriesOf(config);
   const { auto_reload } = config.plugins;
   const loader = new Loader({ data_dir: server.data_dir, gateway: parts, limits, owns_process, clock, log });
   const folders = new PluginFolders({ directories, auto_reload, plugins, loader, limits, clock, log });
   return { plugins, folders, loader };
+}
+
+function directoriesOf({ server, plugins }: Config): PluginDirectory[] {
+  return [
+    { label: "<data_dir>/plugins", path: join(server.data_dir, "plugins") },
+    ...[...new Set(plugins.directories)].map((path) => ({ label: path, path })),
+  ];
+}
+
+/** What a gateway would load, and why it would not; none of it is run. */
+export function inspectPlugins(config: Config) {
+  return inspectAll(directoriesOf(config), config.limits);
 }
 
 /** Plug-ins that let nothing else happen, and are not loaded as they are. */

@@ -4,7 +4,7 @@ import { checkPort, checkRunning } from "./doctor-gateway.ts";
 import { checkClock, checkProviders } from "./doctor-provider.ts";
 import { checkCertificate } from "./doctor-tls.ts";
 import { checkDataDir, checkDisk, checkToken } from "./doctor-storage.ts";
-import { checkBlocked } from "./doctor-plugins.ts";
+import { checkPlugins } from "./doctor-plugins.ts";
 import { checkSkills } from "./doctor-skills.ts";
 import { checkToolServers } from "./doctor-tools.ts";
 import { checkTailscale } from "./doctor-tailscale.ts";
@@ -60,7 +60,7 @@ async function examine(input: Input, io: Io): Promise<Finding[]> {
   findings.push(...checkCertificate(config));
   findings.push(await checkPort(config), ...(await checkRunning(config)));
   findings.push(...(await checkTailscale(config)), ...(await checkSkills(config, io.cwd)));
-  findings.push(...(await checkToolServers(config, io.cwd)), ...checkBlocked(data_dir));
+  findings.push(...(await checkToolServers(config, io.cwd)), ...(await checkPlugins(config)));
   const { findings: providers, date } = await checkProviders(config.llm);
   findings.push(...providers, checkClock(date));
   return findings;

@@ -1,11 +1,11 @@
 import { stat } from "node:fs/promises";
-import { basename } from "node:path";
 import type { Limits } from "../core/limits.ts";
 import type { PluginBook, PluginDirectoryView, PluginView } from "../core/plugins.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Candidate, Look, PluginDirectory } from "./directory.ts";
-import { checkFile, lookInto } from "./directory.ts";
-import { graphOf } from "./graph.ts";
+import { lookInto } from "./directory.ts";
+import type { Inspected } from "./inspect.ts";
+import { inspect, reasonOf } from "./inspect.ts";
 import type { Loader } from "./loader.ts";
 import type { Plugins } from "./plugins.ts";
 
@@ -25,19 +25,10 @@ const SETTLE_MS = 100;
 /** Every so many of these all is looked at, whatever the marks say. */
 const TICKS_PER_LOOK = 10;
 
-/** A candidate, as it was last tried. */
-interface Tried {
-  readonly files: readonly string[];
-  /** Changes with what is tried. */
-  readonly digest: string;
-  /** Why it is not even run; null: it is. */
-  readonly reason: string | null;
-}
-
 /** The plug-ins of some directories: loaded when they appear, loaded anew when a file of theirs changes. */
 export class PluginFolders implements PluginBook {
   readonly #options: FoldersOptions;
-  readonly #tried = new Map<string, Tried>();
+  readonly #tried = new Map<string, Inspected>();
   #looks: readonly Look[] = [];
   #marks = "";
   #looking: Promise<unknown> = Promise.resolve();
@@ -121,12 +112,8 @@ export class PluginFolders implements PluginBook {
   async #try(candidate: Candidate, looks: readonly Look[], force: boolean): Promise<string | null> {
     const { source, entry, name } = candidate;
     const { plugins, limits, loader } = this.#options;
-    const roots = looks.flatMap(({ real }) => (real === null ? [] : [real]));
     const before = this.#tried.get(source);
-    const tried = await graphOf(entry, limits, (path) => checkFile(path, roots)).then(
-      (graph): Tried => ({ ...graph, reason: null }),
-      (error: unknown): Tried => ({ files: [entry], digest: reasonOf(error), reason: reasonOf(error) }),
-    );
+    const tried = await inspect(candidate, looks, limits);
     if (tried.digest === before?.digest && !force) return null;
     this.#tried.set(source, tried);
     try {
@@ -183,12 +170,4 @@ export class PluginFolders implements PluginBook {
     );
     return (await Promise.all(marks)).join();
   }
-}
-
-/** Why a module is no plug-in, with the place in it where that is known. */
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return `it throws ${String(error)}`;
-  const { position } = error as { position?: { file?: string; line?: number; column?: number } | null };
-  if (position?.line === undefined) return error.message;
-  return `${error.message} (${basename(position.file ?? "").replace(/\?.*$/, "")}:${position.line}:${position.column})`;
 }

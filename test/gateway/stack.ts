@@ -9,6 +9,7 @@ import type { SocketSetup, TestSocket } from "../support/ws-client.ts";
 import { openSocket, RefusedRequest } from "../support/ws-client.ts";
 
 export interface StackOptions {
+  readonly env?: Readonly<Record<string, string>>;
   /** Sections of the configuration besides [llm]. */
   readonly config?: ConfigTable;
   /** Options of the provider that the model server is behind. */
@@ -71,6 +72,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   // What still runs at the end of a test is not waited for.
   const stops = { shutdown_grace_secs: 0, ...(server as ConfigTable) };
   const gateway = await startGateway({
+    ...(options.env !== undefined && { env: options.env }),
     config: { llm, server: stops, limits: { ...UNHURRIED, ...(limits as ConfigTable) }, ...sections },
   });
   const person = (token: string): Person => createPerson(gateway, token);

@@ -86,6 +86,7 @@ describe("without a gateway", () => {
       "port",
       "gateway",
       "skills",
+      "plug-ins",
       "provider",
       "clock",
     ];

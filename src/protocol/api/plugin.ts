@@ -23,7 +23,7 @@ export const pluginList = defineMethod({
         state: PluginState,
         reason: Type.Optional(Type.String({ description: "why it is not ready" })),
         source: Type.String({
-          description: "its file, in its directory; `embedded`: the program that runs the gateway",
+          description: "its file, in its directory; `use:N`: the program that the gateway is part of",
         }),
         version: Type.Optional(Type.String()),
         description: Type.Optional(Type.String()),
