@@ -13,6 +13,7 @@ import { memory } from "./memory.ts";
 import { plugins } from "./plugins.ts";
 import { reconnect } from "./reconnect.ts";
 import { replay } from "./replay.ts";
+import { search } from "./search.ts";
 import { sessions } from "./sessions.ts";
 import { skills } from "./skills.ts";
 import { start } from "./start.ts";
@@ -42,6 +43,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "replay", run: replay },
   { name: "reconnect", run: reconnect },
   { name: "sessions", run: sessions },
+  { name: "search", run: search },
   { name: "skills", run: skills },
   { name: "tools", run: tools },
   { name: "plugins", run: plugins },

@@ -9,6 +9,7 @@ import { Followers } from "./core/follow.ts";
 import { Grants } from "./core/grants.ts";
 import { Hooks } from "./core/hooks.ts";
 import { Hub } from "./core/hub.ts";
+import { Indexing } from "./core/indexing.ts";
 import { Journal } from "./core/journal.ts";
 import type { LedgerOptions } from "./core/ledger.ts";
 import { Ledger } from "./core/ledger.ts";
@@ -38,6 +39,7 @@ import { eventMethods } from "./method/event.ts";
 import { Registry } from "./method/registry.ts";
 import type { MethodHandler } from "./method/registry.ts";
 import { runMethods } from "./method/run.ts";
+import { searchMethods } from "./method/search.ts";
 import { sessionMethods } from "./method/session.ts";
 import { sharingMethods } from "./method/sharing.ts";
 import type { SystemDeps } from "./method/system.ts";
@@ -89,7 +91,7 @@ export function createEngine(options: EngineOptions) {
   const started = clock.monotonic();
   const state = { draining: false, server_id: "" };
   const core = createCore(options);
-  const { journal, runs, maintenance, directory, stats, audit } = core;
+  const { journal, runs, maintenance, indexing, directory, stats, audit } = core;
   const uptime = (): number => (clock.monotonic() - started) / 1_000;
   const status = (): "healthy" | "degraded" | "draining" => {
     if (state.draining) return "draining";
@@ -121,6 +123,7 @@ export function createEngine(options: EngineOptions) {
       await directory.load();
       await runs.recover(opened.unended);
       for (const session of opened.deleting) void maintenance.erase(session);
+      indexing.touch();
     },
     /** Refuses new work and ends the runs: those that run get `grace_ms`. */
     async drain(grace_ms: number): Promise<void> {
@@ -132,6 +135,7 @@ export function createEngine(options: EngineOptions) {
       cancel();
       await runs.close();
       await maintenance.close();
+      await indexing.close();
       audit.close();
       await journal.drained();
     },
@@ -149,7 +153,8 @@ function createCore(options: EngineOptions) {
   const directory = new Directory(store, clock);
   const changes = new Changes(clock, connections, directory, hub);
   const presence = new Presence(clock, connections, hub);
-  const publish = publisher({ stats, hub, changes, observers });
+  const indexing = new Indexing({ store, clock, log });
+  const publish = publisher({ stats, hub, changes, observers, indexing });
   const onStorage = (reason: string | null): void => {
     if (reason === null) log.info({}, "storage takes writes again");
   };
@@ -188,13 +193,14 @@ function createCore(options: EngineOptions) {
   const { costs } = options;
   const ledger = new Ledger({ ...costs, clock, spending: new Spending({ ...costs, clock, store }) });
   const runs = new Runs({ ...base, router, sha256, ...bounds, ...tools, budget, ledger, limited });
-  const maintenance = new Maintenance({ ...base, event_grace_ms });
+  const maintenance = new Maintenance({ ...base, event_grace_ms, erased: () => indexing.touch() });
   const readers = { followers, connections, changes, hub, presence, reads, toolbox, approvals, grants };
-  const kept = { journal, audit, hooks, directory, maintenance, observers };
+  const kept = { journal, audit, hooks, directory, maintenance, indexing, observers };
   return { store, ...kept, runs, ledger, router, stats, sampled, ...readers };
 }
 
 interface Told {
+  readonly indexing: Indexing;
   readonly stats: Stats;
   readonly hub: Hub;
   readonly changes: Changes;
@@ -202,9 +208,10 @@ interface Told {
 }
 
 /** Shows an event that is committed to everybody who wants to see it. */
-function publisher({ stats, hub, changes, observers }: Told) {
+function publisher({ stats, hub, changes, observers, indexing }: Told) {
   return (session: SessionRef, tail: Tail, event: StoredEvent): void => {
     stats.events++;
+    if (event.type === "message.created" || event.type === "message.completed") indexing.touch();
     for (const naming of namingsOf(session)) {
       hub.publish(topicOf(session, naming), () => {
         const text = encodeEvent(nameOf(session, naming), tail.epoch, event);
@@ -249,6 +256,7 @@ function methodsOf(
     ...systemMethods({ ...deps, name, version, capabilities, plugins, definitions, ...state }),
     ...chatMethods(deps),
     ...sessionMethods(deps),
+    ...searchMethods(deps),
     ...sharingMethods(deps),
     ...runMethods(deps),
     ...eventMethods(deps),

@@ -1,7 +1,8 @@
 import type { ParamsFor, ResultFor } from "../client/methods.ts";
 import { administer } from "./administer.ts";
 import type { Command, Input } from "./args.ts";
-import { EXIT, UsageError } from "./exit.ts";
+import { EXIT } from "./exit.ts";
+import { limitOf } from "./limit.ts";
 import type { Io } from "./io.ts";
 import { outJson } from "./io.ts";
 import { pause } from "./pause.ts";
@@ -38,7 +39,7 @@ export const audit: Command = {
   run: async (input, io) => {
     const filter = filterOf(input);
     const ask = (page: Page) => administer(input, io, "audit.list", { ...filter, ...page });
-    const seen = await pages(ask, limitOf(input));
+    const seen = await pages(ask, limitOf(input, ENTRIES));
     show(seen, input, io, true);
     if (input.on("follow")) await follow(input, io, filter, seen);
     return EXIT.ok;
@@ -54,12 +55,6 @@ function filterOf(input: Input): Filter {
     ...(outcome !== undefined && { outcome }),
     ...(since !== undefined && { since: parseSince(since, Date.now()) }),
   };
-}
-
-function limitOf(input: Input): number {
-  const text = input.text("limit") ?? String(ENTRIES);
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new UsageError(`--limit takes a number above 0, not "${text}"`);
-  return Number(text);
 }
 
 /** The newest `limit` entries, oldest first. */

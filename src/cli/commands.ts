@@ -10,6 +10,7 @@ import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { init } from "./init.ts";
 import { password } from "./password.ts";
+import { search } from "./search.ts";
 import { serve } from "./serve.ts";
 import { status } from "./status.ts";
 import { tokenCommands } from "./token.ts";
@@ -25,6 +26,7 @@ export const commands: readonly Command[] = [
   demo,
   chat,
   watch,
+  search,
   call,
   ...configCommands,
   ...tokenCommands,

@@ -26,6 +26,7 @@ import type {
   sessionFork,
   sessionGet,
 } from "../protocol/api/session.ts";
+import type { sessionSearch } from "../protocol/api/search.ts";
 import type { sessionList, sessionShare, sessionSubscribe } from "../protocol/api/session.ts";
 import type { sessionUnshare, sessionUnsubscribe, sessionUpdate } from "../protocol/api/session.ts";
 import type { pluginList, pluginReload } from "../protocol/api/plugin.ts";
@@ -58,6 +59,7 @@ export interface Methods {
   "session.share": typeof sessionShare;
   "session.unshare": typeof sessionUnshare;
   "session.list": typeof sessionList;
+  "session.search": typeof sessionSearch;
   "session.subscribe": typeof sessionSubscribe;
   "session.unsubscribe": typeof sessionUnsubscribe;
   "presence.list": typeof presenceList;

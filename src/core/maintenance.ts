@@ -11,6 +11,8 @@ export interface MaintenanceOptions {
   readonly log: Logger;
   /** How long events of ended runs can be replayed. */
   readonly event_grace_ms: number;
+  /** A session was erased. */
+  readonly erased: () => void;
 }
 
 const EVERY_MS = 30_000;
@@ -61,6 +63,7 @@ export class Maintenance {
       log.info({ session, err: error }, "a deleted session is erased at the next start");
     }
     journal.tails.forget(session);
+    this.#options.erased();
   }
 
   async #round(): Promise<void> {

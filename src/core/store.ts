@@ -1,5 +1,6 @@
 import type { RunStatus } from "../protocol/entities.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
+import type { SearchTerms } from "./search.ts";
 import type { AttachmentRow } from "./attachment.ts";
 import type {
   Covers,
@@ -84,6 +85,31 @@ export interface RunQuery {
   readonly after?: { readonly created_at: number; readonly id: string };
 }
 
+export interface SearchQuery {
+  /** Messages of sessions this user owns, and of those in `shared`. */
+  readonly user: string;
+  readonly shared: readonly string[];
+  /** Only of this one. */
+  readonly session?: string;
+  readonly terms: SearchTerms;
+  readonly limit: number;
+  /** Continue after the message of this place. */
+  readonly before?: number;
+}
+export interface FoundMessage {
+  /** Larger: found later. */
+  readonly place: number;
+  /** The gateway's id. */
+  readonly session: string;
+  readonly message: MessageRow;
+}
+export interface FoundMessages {
+  /** The newest first. */
+  readonly found: readonly FoundMessage[];
+  /** Where to go on, also where few were found among many; null: there are no more. */
+  readonly next: number | null;
+}
+
 export interface AuditQuery {
   readonly limit: number;
   /** Entries with a smaller id. */
@@ -162,6 +188,10 @@ export interface Store {
   attachment(session: string, attachment_id: string): Promise<AttachmentRow | null>;
   /** The nth piece of its content, all but the last of one size; null: there is none. */
   piece(session: string, attachment_id: string, n: number): Promise<Uint8Array | null>;
+  /** What users and models said, as far as it was indexed: at most so many, and at most so many looked at. */
+  search(query: SearchQuery): Promise<FoundMessages>;
+  /** Makes up to `max_messages` that are complete findable, or erases words of deleted ones; 0: nothing is left to do. */
+  index(max_messages: number): Promise<number>;
   /** The audit trail, newest first. */
   audit(query: AuditQuery): Promise<AuditRow[]>;
   /** What models were used for. Of sessions that are gone the days of their users still tell. */

@@ -7,6 +7,7 @@ import { append } from "./memory/append.ts";
 import { fileOf, uploadsOf } from "./memory/attachments.ts";
 import { auditRows } from "./memory/audit.ts";
 import * as reads from "./memory/reads.ts";
+import { index, search } from "./memory/search.ts";
 import type { MemoryState } from "./memory/state.ts";
 import { liveSession, newState, pair, unendedRuns } from "./memory/state.ts";
 import { copy, erase, expire, forget, load, trim } from "./memory/upkeep.ts";
@@ -76,6 +77,8 @@ export function createMemoryStore({ clock, limits }: MemoryStoreOptions): Store 
     uploads: async (user, ids) => uploadsOf(live(), user, ids, clock.now()),
     attachment: async (session, id) => fileOf(live(), session, id)?.row ?? null,
     piece: async (session, id, n) => fileOf(live(), session, id)?.pieces[n] ?? null,
+    search: async (query) => search(live(), query),
+    index: async (max_messages) => index(live(), max_messages),
     audit: async (query) => auditRows(live().audit, query),
     usage: async (query) => usageRows(live(), query),
     trimmable: async (before, limit) => reads.trimmable(live(), before, limit),

@@ -1,5 +1,7 @@
 import type { AppendItem, RowChange, StoreItem } from "../core/operation.ts";
 import { dayOf } from "../core/day.ts";
+import { SEARCHED_CHARS, snippetOf } from "../core/search.ts";
+import type { FoundMessage, FoundMessages, SearchQuery } from "../core/store.ts";
 import type { RunStatus } from "../protocol/entities.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
 
@@ -97,4 +99,27 @@ export function assertGroup(group: readonly StoreItem[]): void {
 /** Days before this one are too long ago. */
 export function firstKeptDay(ttl_secs: number, now: number): string {
   return dayOf(Math.max(0, now - ttl_secs * 1000));
+}
+
+/** Messages that are looked at for one search. */
+const LOOKED_AT = 2_000;
+
+/** Of the messages that may be meant, the newest first, those that are; `look` answers some before a place. */
+export function takeFound(
+  { terms, limit, before: start }: Pick<SearchQuery, "terms" | "limit" | "before">,
+  look: (before: number) => readonly FoundMessage[],
+): FoundMessages {
+  const found: FoundMessage[] = [];
+  let before = start ?? Number.MAX_SAFE_INTEGER;
+  let looked = 0;
+  for (let some = look(before); some.length > 0; some = look(before)) {
+    for (const each of some) {
+      if (found.length === limit || looked === LOOKED_AT) return { found, next: before };
+      looked++;
+      before = each.place;
+      const { content = "" } = JSON.parse(each.message.data) as { content?: string };
+      if (snippetOf(content.slice(0, SEARCHED_CHARS), terms) !== null) found.push(each);
+    }
+  }
+  return { found, next: null };
 }

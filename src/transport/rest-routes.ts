@@ -40,6 +40,7 @@ export const METHOD_ROUTES: readonly MethodRoute[] = [
   get("/sessions/:id/messages", "chat.history", SESSION),
   post("/sessions/:id/messages", "chat.send", 202, SESSION),
   post("/sessions/:id/abort", "chat.abort", 200, SESSION),
+  get("/search", "session.search"),
   get("/runs/:id", "run.get", { id: "run_id" }),
   get("/clients", "client.list"),
   get("/stats", "system.stats"),

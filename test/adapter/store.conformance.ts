@@ -10,6 +10,7 @@ import { keysConformance } from "./store.keys.ts";
 import { listConformance } from "./store.list.ts";
 import { logConformance } from "./store.log.ts";
 import { messagesConformance } from "./store.messages.ts";
+import { searchConformance } from "./store.search.ts";
 import { usageConformance } from "./store.usage.ts";
 
 /** What every Store does, whatever it is made of. */
@@ -24,6 +25,7 @@ export function storeConformance(name: string, make: MakeStore): void {
     describe("copy", () => copyConformance(make));
     describe("attachments", () => attachmentsConformance(make));
     describe("audit trail", () => auditConformance(make));
+    describe("search", () => searchConformance(make));
     describe("usage", () => usageConformance(make));
     describe("lists and records", () => listConformance(make));
   });

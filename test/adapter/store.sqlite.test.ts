@@ -1,3 +1,4 @@
+import { termsOf } from "../../src/core/search.ts";
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
@@ -94,9 +95,14 @@ test("a database of the first version is brought up to date, with what it holds"
     "holders",
     "uploads",
     "attachments",
+    "search",
+    "search_rows",
+    "search_queue",
+    "search_moved",
   ]) {
     db.run(`DROP TABLE ${table}`);
   }
+  for (const trigger of ["said", "completed", "owned"]) db.run(`DROP TRIGGER search_${trigger}`);
   for (const column of ["attachment_count", "attachment_bytes"]) {
     db.run(`ALTER TABLE quotas DROP COLUMN ${column}`);
   }
@@ -108,6 +114,9 @@ test("a database of the first version is brought up to date, with what it holds"
       summary: null,
       messages: [{ message_id: "msg_1" }],
     });
+    while ((await store.index(10)) > 0);
+    const search = { user: "ada", shared: [], terms: termsOf("msg_1")!, limit: 5 };
+    expect((await store.search(search)).found).toHaveLength(1);
     await commitAll(store, append(null, [], [auditRow({ action: "login" })]));
     expect(await store.audit({ limit: 10 })).toMatchObject([{ action: "login" }]);
     await commitAll(store, append("ses_a", [], [used()]));

@@ -113,6 +113,7 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
     },
     answer: () => ({ title: expect.stringContaining("t0") }),
   },
+  "session.search": { params: () => ({ query: "hello there", limit: 3 }) },
   "session.list": { params: () => ({ limit: 3, archived: false, query: "wor", updated_after: 0 }) },
   "session.subscribe": {
     params: session,

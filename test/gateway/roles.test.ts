@@ -16,6 +16,7 @@ const NEEDS: Readonly<Record<string, "read" | "write" | "own">> = {
   "session.fork": "read",
   "presence.list": "read",
   "chat.history": "read",
+  "session.search": "read",
   "usage.get": "read",
   "run.list": "read",
   "run.get": "read",

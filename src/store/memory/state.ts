@@ -100,6 +100,8 @@ export interface MemoryState {
   readonly usage: MemoryUsage;
   readonly receiving: Map<string, MemoryReceiving>;
   readonly uploads: Map<string, MemoryFile & MemoryReceiving>;
+  /** Messages that can be found, by session and id, in the order in which they were made so. */
+  readonly searched: Map<string, { readonly session: string; readonly place: number }>;
 }
 
 export function newState(): MemoryState {
@@ -114,6 +116,7 @@ export function newState(): MemoryState {
     usage: { days: new Map(), sessions: new Map() },
     receiving: new Map(),
     uploads: new Map(),
+    searched: new Map(),
   };
 }
 

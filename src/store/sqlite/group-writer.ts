@@ -6,6 +6,7 @@ import { createAttachments } from "./attachments.ts";
 import { createCopy } from "./copy.ts";
 import { hold, refusalOf } from "./database.ts";
 import { createQuotas } from "./quotas.ts";
+import { createSearchIndex } from "./search-words.ts";
 import { createSessionMaker } from "./session-maker.ts";
 import { createErase, createExpire, createForget, createLoad, createTrim } from "./upkeep.ts";
 import { WorkingSessions } from "./working-sessions.ts";
@@ -18,6 +19,8 @@ export interface GroupWriter {
   apply(group: readonly StoreItem[]): GroupResult;
   /** One transaction. Throws what SQLite throws, rolled back where storage refused. */
   expire(now: number, max_rows: number): number;
+  /** One transaction. Throws what SQLite throws, rolled back where storage refused. */
+  index(max_messages: number): number;
   /** Runs `task` in a transaction with this `synchronous`. Throws what `task` and SQLite throw, rolled back where storage refused. */
   transaction<T>(synchronous: Synchronous, task: () => T): T;
 }
@@ -29,7 +32,8 @@ export function createGroupWriter(db: Database, limits: Limits, durability: Dura
   const append = createAppend(db, limits, sessions, quotas, attachments);
   const load = createLoad(db, sessions);
   const trim = createTrim(db, sessions);
-  const erase = createErase(db, sessions, quotas, attachments);
+  const search = createSearchIndex(db);
+  const erase = createErase(db, sessions, { quotas, attachments, search });
   const maker = createSessionMaker(db, limits, sessions, quotas);
   const copy = createCopy(db, limits, sessions, quotas, maker, attachments);
   const forget = createForget(db, quotas, attachments);
@@ -57,15 +61,19 @@ export function createGroupWriter(db: Database, limits: Limits, durability: Dura
     }
   }
 
+  /** What breaks a rule fails alone, and with it what comes after it in the same run. */
+  function appendUnless(item: Extract<StoreItem, { kind: "append" }>, failed: Set<string>): ItemResult {
+    const { run } = item;
+    if (run !== null && failed.has(run)) return { ok: false, reason: "skipped" };
+    const result = append(item);
+    if (!result.ok && run !== null) failed.add(run);
+    return result;
+  }
+
   function applyItem(item: StoreItem, failed: Set<string>): ItemResult {
     switch (item.kind) {
-      case "append": {
-        const { run } = item;
-        if (run !== null && failed.has(run)) return { ok: false, reason: "skipped" };
-        const result = append(item);
-        if (!result.ok && run !== null) failed.add(run);
-        return result;
-      }
+      case "append":
+        return appendUnless(item, failed);
       case "load":
         return load(item);
       case "trim":
@@ -83,18 +91,23 @@ export function createGroupWriter(db: Database, limits: Limits, durability: Dura
     apply(group) {
       const failed = new Set<string>();
       const synchronous = durability === "full" && group.some(needsSync) ? "FULL" : "NORMAL";
-      try {
-        const results = transaction(synchronous, () => group.map((item) => applyItem(item, failed)));
-        return { ok: true, results };
-      } catch (error) {
-        const refused = refusalOf(error);
-        if (refused === null) throw error;
-        return { ok: false, refused };
-      }
+      return orRefused(() => transaction(synchronous, () => group.map((item) => applyItem(item, failed))));
     },
     expire: (now, max_rows) => transaction("NORMAL", () => expire(now, max_rows)),
+    index: (max_messages) => transaction("NORMAL", () => search.index(max_messages)),
     transaction,
   };
+}
+
+/** Throws where the outcome is unknown. */
+function orRefused(task: () => ItemResult[]): GroupResult {
+  try {
+    return { ok: true, results: task() };
+  } catch (error) {
+    const refused = refusalOf(error);
+    if (refused === null) throw error;
+    return { ok: false, refused };
+  }
 }
 
 /** A trim that is lost with the power is made again, and a load writes nothing. */

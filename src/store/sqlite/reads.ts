@@ -14,6 +14,7 @@ import { createAuditReads } from "./audit.ts";
 import type { Held } from "./database.ts";
 import { hold } from "./database.ts";
 import { createListReads } from "./list-reads.ts";
+import { createSearchReads } from "./search-reads.ts";
 import type { SessionColumns } from "./session-row.ts";
 import { SESSION_COLUMNS, toSessionRow } from "./session-row.ts";
 import { createUsageReads } from "./usage.ts";
@@ -37,6 +38,7 @@ export function createReads(db: Database) {
     ...createRunRead(db),
     ...createNameReads(db),
     ...createListReads(db),
+    ...createSearchReads(db),
     ...createOtherReads(db),
     ...createAuditReads(db),
     ...createUsageReads(db),

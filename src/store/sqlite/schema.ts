@@ -234,6 +234,37 @@ const MIGRATIONS = [
   ALTER TABLE quotas ADD COLUMN attachment_count INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE quotas ADD COLUMN attachment_bytes INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  CREATE VIRTUAL TABLE search USING fts5(
+    scope, words, content = '', columnsize = 0, prefix = '4', tokenize = 'unicode61 remove_diacritics 0'
+  );
+  CREATE TABLE search_rows (
+    place INTEGER PRIMARY KEY,
+    session_key INTEGER NOT NULL,
+    message_id TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    UNIQUE (session_key, message_id)
+  ) STRICT;
+  CREATE TABLE search_queue (
+    place INTEGER PRIMARY KEY,
+    session_key INTEGER NOT NULL,
+    message_id TEXT NOT NULL,
+    UNIQUE (session_key, message_id)
+  ) STRICT;
+  CREATE TABLE search_moved (session_key INTEGER PRIMARY KEY) STRICT;
+
+  INSERT INTO search_queue (session_key, message_id)
+    SELECT session_key, message_id FROM messages
+    WHERE status <> 'streaming' AND role IN ('user', 'assistant') ORDER BY message_id;
+  CREATE TRIGGER search_said AFTER INSERT ON messages
+    WHEN NEW.status <> 'streaming' AND NEW.role IN ('user', 'assistant')
+    BEGIN INSERT OR IGNORE INTO search_queue (session_key, message_id) VALUES (NEW.session_key, NEW.message_id); END;
+  CREATE TRIGGER search_completed AFTER UPDATE OF status ON messages
+    WHEN OLD.status = 'streaming' AND NEW.status <> 'streaming' AND NEW.role IN ('user', 'assistant')
+    BEGIN INSERT OR IGNORE INTO search_queue (session_key, message_id) VALUES (NEW.session_key, NEW.message_id); END;
+  CREATE TRIGGER search_owned AFTER UPDATE OF owner ON sessions WHEN OLD.owner <> NEW.owner
+    BEGIN INSERT OR IGNORE INTO search_moved (session_key) VALUES (NEW.session_key); END;
+  `,
 ] as const;
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

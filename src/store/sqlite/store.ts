@@ -137,6 +137,7 @@ class SqliteStore implements Store {
   uploads: Store["uploads"] = (user, ids) => this.#read("uploads", user, ids, this.#options.clock.now());
   attachment: Store["attachment"] = (session, id) => this.#read("attachment", session, id);
   piece: Store["piece"] = (session, id, n) => this.#read("piece", session, id, n);
+  search: Store["search"] = (query) => this.#read("search", query);
   audit: Store["audit"] = (query) => this.#read("audit", query);
   usage: Store["usage"] = (query) => this.#read("usage", query);
   trimmable: Store["trimmable"] = (before, limit) => this.#read("trimmable", before, limit);
@@ -144,6 +145,10 @@ class SqliteStore implements Store {
 
   async expire(now: number, max_rows: number): Promise<number> {
     return this.#live().writer.ask<number>({ op: "expire", now, max_rows });
+  }
+
+  async index(max_messages: number): Promise<number> {
+    return this.#live().writer.ask<number>({ op: "index", max_messages });
   }
 
   async probe(): Promise<void> {

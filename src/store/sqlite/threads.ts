@@ -17,6 +17,7 @@ export type WriterRequest =
     }
   | { readonly op: "commit"; readonly group: PackedGroup }
   | { readonly op: "expire"; readonly now: number; readonly max_rows: number }
+  | { readonly op: "index"; readonly max_messages: number }
   | { readonly op: "probe" }
   | { readonly op: "close" };
 

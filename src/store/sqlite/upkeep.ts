@@ -14,6 +14,7 @@ import type { Attachments } from "./attachments.ts";
 import { createAuditExpire } from "./audit.ts";
 import { hold } from "./database.ts";
 import type { Quotas } from "./quotas.ts";
+import type { SearchIndex } from "./search-words.ts";
 import type { SessionColumns } from "./session-row.ts";
 import { SESSION_COLUMNS, toSessionRow } from "./session-row.ts";
 import { createUsageErase, createUsageExpire, createUsageForget } from "./usage.ts";
@@ -88,20 +89,28 @@ export function createTrim(db: Database, sessions: WorkingSessions): Trim {
   };
 }
 
+/** Messages that are erased together: their words have to be found in the index again. */
+const MESSAGES_A_GROUP = 250;
+
 export type Erase = (item: EraseItem) => ItemResult;
 
 /** Erases events, then messages, then runs, then what was used, then files, then the row. */
 export function createErase(
   db: Database,
   sessions: WorkingSessions,
-  quotas: Quotas,
-  attachments: Attachments,
+  { quotas, attachments, search }: { quotas: Quotas; attachments: Attachments; search: SearchIndex },
 ): Erase {
   const events = hold(db, "DELETE FROM events WHERE session_key = ? AND seq <= ?");
   const messages = hold(
     db,
-    "DELETE FROM messages WHERE rowid IN (SELECT rowid FROM messages WHERE session_key = ? LIMIT ?)",
+    "DELETE FROM messages WHERE rowid IN (SELECT rowid FROM messages WHERE session_key = ? ORDER BY rowid LIMIT ?)",
   );
+  const eraseMessages = (session_key: number, left: number): number => {
+    const max = Math.min(left, MESSAGES_A_GROUP);
+    search.forget(session_key, max);
+    const { changes } = messages.run(session_key, max);
+    return changes < max ? changes : left;
+  };
   const runs = hold(
     db,
     "DELETE FROM runs WHERE rowid IN (SELECT rowid FROM runs WHERE session_key = ? LIMIT ?)",
@@ -129,12 +138,13 @@ export function createErase(
       events.run(session_key, floor);
       sessions.advance(session, { floor });
     }
-    if (left > 0) left -= messages.run(session_key, left).changes;
+    if (left > 0) left -= eraseMessages(session_key, left);
     if (left > 0) left -= runs.run(session_key, left).changes;
     if (left > 0) left -= usage(session_key, left);
     if (left > 0) left -= attachments.erase(session, left);
     if (left <= 0) return { ok: true, done: false };
     for (const collection of SESSION_RECORDS) records.run(collection, id);
+    search.forgetSession(session_key);
     row.run(session_key);
     sessions.remove(session);
     return { ok: true, done: true };

@@ -58,6 +58,8 @@ function answer(request: WriterRequest): void {
       return checkpoint();
     case "expire":
       return attempt(() => writer.expire(request.now, request.max_rows));
+    case "index":
+      return attempt(() => writer.index(request.max_messages));
     case "probe":
       return attempt(() => writer.transaction("FULL", () => probe(db)));
     case "close":

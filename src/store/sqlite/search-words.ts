@@ -1,0 +1,120 @@
+import type { Database } from "bun:sqlite";
+import { SEARCHED_CHARS, wordsOf } from "../../core/search.ts";
+import { hold } from "./database.ts";
+
+/**
+ * The words of messages, and which of them belong to whom: one text with the tokens of the owner and the session, one with
+ * the words. What was said waits in `search_queue`, so that nobody who speaks waits for it.
+ */
+export interface SearchIndex {
+  /** Makes up to `max_messages` of those that wait findable; where none does, tidies up after deletions. 0: nothing is left to do. */
+  index(max_messages: number): number;
+  /** Before up to so many messages of a session are erased, in the order of their rows. */
+  forget(session_key: number, max_messages: number): void;
+  /** After its last message was. */
+  forgetSession(session_key: number): void;
+}
+
+/** Pages that one step of tidying up writes. */
+const MERGE_PAGES = 64;
+/** Set while words of messages that are gone may still be in the file. */
+const STALE = "search_stale";
+
+interface Indexed {
+  readonly place: number;
+  readonly session_key: number;
+  readonly message_id: string;
+  readonly owner: string;
+  readonly content: string | null;
+}
+
+export function createSearchIndex(db: Database): SearchIndex {
+  const content = "json_extract(m.data, '$.content') AS content";
+  const waiting = hold<Indexed>(
+    db,
+    `SELECT q.place, q.session_key, q.message_id, s.owner, ${content} FROM search_queue AS q
+     JOIN sessions AS s USING (session_key) LEFT JOIN messages AS m USING (session_key, message_id)
+     ORDER BY q.place LIMIT ?`,
+  );
+  const indexed = hold<Indexed>(
+    db,
+    `SELECT r.place, r.session_key, r.message_id, r.owner, ${content}
+     FROM (SELECT session_key, message_id, data FROM messages WHERE session_key = ? ORDER BY rowid LIMIT ?) AS m
+     JOIN search_rows AS r USING (session_key, message_id)`,
+  );
+  const unqueue = hold(db, "DELETE FROM search_queue WHERE place = ?");
+  const unqueueAll = hold(db, "DELETE FROM search_queue WHERE session_key = ?");
+  const add = hold(
+    db,
+    "INSERT INTO search_rows (session_key, message_id, owner) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+  );
+  const put = hold(db, "INSERT INTO search (rowid, scope, words) VALUES (?, ?, ?)");
+  const remove = hold(db, "INSERT INTO search (search, rowid, scope, words) VALUES ('delete', ?, ?, ?)");
+  const drop = hold(db, "DELETE FROM search_rows WHERE place = ?");
+  const unmove = hold(db, "DELETE FROM search_moved WHERE session_key = ?");
+  const mark = hold(
+    db,
+    "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+  );
+  const marked = hold<{ value: string }>(db, "SELECT value FROM meta WHERE name = ?");
+  const unmark = hold(db, "DELETE FROM meta WHERE name = ?");
+  const merge = hold(db, "INSERT INTO search (search, rank) VALUES ('merge', ?)");
+  const changes = hold<{ count: number }>(db, "SELECT total_changes() AS count");
+
+  /** One step. Words that were deleted are only gone once everything was merged. */
+  function tidy(): number {
+    const stale = marked.get(STALE)?.value;
+    if (stale === undefined) return 0;
+    const before = changes.get()?.count ?? 0;
+    // A negative number has the whole be merged, once; the steps after it go on with that.
+    merge.run(stale === "new" ? -MERGE_PAGES : MERGE_PAGES);
+    const isDone = stale !== "new" && (changes.get()?.count ?? 0) - before < 2;
+    if (isDone) unmark.run(STALE);
+    else mark.run(STALE, "begun");
+    return 1;
+  }
+
+  return {
+    index(max_messages) {
+      const rows = waiting.all(max_messages);
+      for (const { place, session_key, message_id, owner, content: text } of rows) {
+        unqueue.run(place);
+        if (text === null || text === "") continue;
+        const { changes: added, lastInsertRowid } = add.run(session_key, message_id, owner);
+        if (added > 0) put.run(lastInsertRowid, scopeOf(owner, session_key), textOf(text));
+      }
+      return rows.length > 0 ? rows.length : tidy();
+    },
+    forget(session_key, max_messages) {
+      const rows = indexed.all(session_key, max_messages);
+      for (const { place, owner, content: text } of rows) {
+        remove.run(place, scopeOf(owner, session_key), textOf(text ?? ""));
+        drop.run(place);
+      }
+      if (rows.length > 0) mark.run(STALE, "new");
+    },
+    forgetSession(session_key) {
+      unqueueAll.run(session_key);
+      unmove.run(session_key);
+    },
+  };
+}
+
+function textOf(content: string): string {
+  return wordsOf(content.slice(0, SEARCHED_CHARS))
+    .map(({ fold }) => fold)
+    .join(" ");
+}
+
+function scopeOf(owner: string, session_key: number): string {
+  return `${ownerToken(owner)} ${sessionToken(session_key)}`;
+}
+
+/** Letters and digits alone, whatever the name is made of. */
+export function ownerToken(owner: string): string {
+  return `u${Buffer.from(owner).toString("hex")}`;
+}
+
+export function sessionToken(session_key: number): string {
+  return `s${session_key}`;
+}
