@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { console_page } from "./console.ts";
 import { failover } from "./failover.ts";
 import { fanout } from "./fanout.ts";
 import { handshakes } from "./handshakes.ts";
@@ -47,21 +48,29 @@ const BENCHES: readonly NamedBench[] = [
   { name: "skills", run: skills },
   { name: "tools", run: tools },
   { name: "plugins", run: plugins },
+  { name: "console", run: console_page },
   { name: "logins", run: logins },
   { name: "handshakes", run: handshakes },
 ];
 
 const BOOLEAN = { type: "boolean" } as const;
-const USAGE = `bun bench/run.ts [name…] [--quick] [--json] [--executable FILE]
+const USAGE = `bun bench/run.ts [name…] [--quick] [--json] [--minutes N] [--executable FILE]
 
   name               ${BENCHES.map(({ name }) => name).join(", ")}; without one, all
   --quick            fewer and shorter measurements
   --json             JSON instead of the table, with the numbers behind each line
+  --minutes N        how long console goes on streaming, to see what it keeps
   --executable FILE  measure this one instead of dist/agentbus
 `;
 
 async function main(argv: string[]): Promise<number> {
-  const options = { quick: BOOLEAN, json: BOOLEAN, help: BOOLEAN, executable: { type: "string" } } as const;
+  const options = {
+    quick: BOOLEAN,
+    json: BOOLEAN,
+    help: BOOLEAN,
+    minutes: { type: "string" },
+    executable: { type: "string" },
+  } as const;
   const { values, positionals } = parseArgs({ args: argv, options, allowPositionals: true });
   const unknown = positionals.filter((name) => !BENCHES.some((bench) => bench.name === name));
   if (values.help === true || unknown.length > 0) {
@@ -70,11 +79,13 @@ async function main(argv: string[]): Promise<number> {
   }
   const { executable } = values;
   if (executable === undefined && isStale()) build();
+  const minutes = values.minutes === undefined ? null : Number(values.minutes);
   const command = [executable === undefined ? EXECUTABLE : resolve(executable)];
   const machine = describeMachine();
   const chosen = BENCHES.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
   const figures: Figure[] = [];
-  for (const bench of chosen) figures.push(...(await measure(bench, values.quick === true, command)));
+  for (const bench of chosen)
+    figures.push(...(await measure(bench, { quick: values.quick === true, minutes, command })));
   const line = `bun bench/run.ts ${argv.join(" ")}`.trim();
   if (values.json === true) console.log(JSON.stringify({ machine, command: line, figures }, null, 2));
   else console.log(`${table(figures)}\n\n${machine}\n\n\`${line}\``);
@@ -109,16 +120,16 @@ function describeMachine(): string {
 /** A bench that fails is a line of the table too, so that the others are still measured. */
 async function measure(
   { name, run }: NamedBench,
-  quick: boolean,
-  command: readonly string[],
+  options: Parameters<typeof openBench>[0],
 ): Promise<Figure[]> {
   const began = performance.now();
   process.stderr.write(`${name}\n`);
-  await using bench = openBench({ quick, command });
+  await using bench = openBench(options);
+  const longest_ms = LONGEST_MS + (options.minutes ?? 0) * 60_000;
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(
-    () => late.reject(new Error(`not over after ${LONGEST_MS / 1_000} s`)),
-    LONGEST_MS,
+    () => late.reject(new Error(`not over after ${longest_ms / 1_000} s`)),
+    longest_ms,
   );
   try {
     return await Promise.race([run(bench), late.promise]);

@@ -21,6 +21,8 @@ export interface Figure {
 /** What a bench gets: how long it may take, and the processes it measures. All of them end with the bench. */
 export interface Bench {
   readonly quick: boolean;
+  /** How long what can go on for hours goes on; null: no longer than it takes. */
+  readonly minutes: number | null;
   /** `quick` or `full`, by the kind of run. */
   pick<T>(full: T, quick: T): T;
   /** Starts a gateway in a new directory, or in `data_dir`; `model`: the base URL it asks. */

@@ -16,9 +16,10 @@ export interface OpenBench extends Bench, AsyncDisposable {}
 /** What one bench gets; disposing of it ends its processes and removes its directories. */
 export function openBench(options: {
   readonly quick: boolean;
+  readonly minutes: number | null;
   readonly command: readonly string[];
 }): OpenBench {
-  const { quick, command } = options;
+  const { quick, minutes, command } = options;
   const children: Child[] = [];
   const directories: string[] = [];
 
@@ -39,6 +40,7 @@ export function openBench(options: {
 
   return {
     quick,
+    minutes,
     pick: (full, short) => (quick ? short : full),
     async gateway({ model = NO_MODEL, data_dir = directory(), env = {} } = {}) {
       const gateway = await startGateway({ command, data_dir, model, env });

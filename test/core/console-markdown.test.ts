@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { lexer } from "marked";
 import { addressOf } from "../../src/console/markdown/address.ts";
 import { Blocks, healed } from "../../src/console/markdown/blocks.ts";
 import { withoutEntities } from "../../src/console/markdown/entities.ts";
@@ -65,6 +66,19 @@ The [end](https://example.com), and \`code\`.
 `;
 
 describe("Markdown that grows", () => {
+  test("is read as marked reads it", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom(...PIECES, "  ===\n", "---- \t\n", "\n \n"), { maxLength: 40 }),
+        (pieces) => {
+          const text = pieces.join("");
+          expect(new Blocks().of(text, true)).toEqual([...lexer(text)] as never);
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+  });
+
   test("is read as if it had come at once, however it was cut", () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...PIECES), { maxLength: 40 }), (pieces) => {

@@ -1,5 +1,5 @@
 import type { Token } from "marked";
-import { Lexer } from "marked";
+import { getDefaults, Lexer, Tokenizer } from "marked";
 import remend from "remend";
 
 /** More than this is shown as it is: nobody reads a document of that size here, and a browser must not stall on it. */
@@ -9,7 +9,7 @@ const UNSETTLED_BLOCKS = 2;
 /** What follows takes a time that grows with the square of the length: longer pieces are no prose, and stay as written. */
 const HEAL_CHARS = 2_000;
 const INLINE_CHARS = 4_000;
-const LONG_LINE = /[^\n]{20000}/;
+const LINE_CHARS = 20_000;
 /** Twenty quotes or lists inside each other at the beginning of a line. */
 const DEEP = /^[ \t]*(?:>[ \t]?|[-*+][ \t]+|\d{1,9}[.)][ \t]+){20}/m;
 /** For the words of one text; what is left after that stays as written. */
@@ -64,7 +64,7 @@ function settledOf(tokens: readonly Token[]): number {
 }
 
 function read(text: string): Token[] {
-  if (text.length > MOST_CHARS || LONG_LINE.test(text) || DEEP.test(text)) return [plain(text)];
+  if (text.length > MOST_CHARS || longestLine(text) > LINE_CHARS || DEEP.test(text)) return [plain(text)];
   try {
     return readBlocks(text);
   } catch {
@@ -73,9 +73,29 @@ function read(text: string): Token[] {
   }
 }
 
+function longestLine(text: string): number {
+  let longest = 0;
+  for (let from = 0; from <= text.length;) {
+    const end = text.indexOf("\n", from);
+    const to = end < 0 ? text.length : end;
+    longest = Math.max(longest, to - from);
+    from = to + 1;
+  }
+  return longest;
+}
+
+/** Looks for an underlined heading only where a line underlines: in a long paragraph the search alone takes long. */
+class QuickTokenizer extends Tokenizer {
+  override lheading(src: string): ReturnType<Tokenizer["lheading"]> {
+    const end = src.indexOf("\n\n");
+    const paragraph = end < 0 ? src : src.slice(0, end + 1);
+    return /\n {0,3}(?:=+|-+)[ \t]*(?:\n|$)/.test(paragraph) ? super.lheading(src) : undefined;
+  }
+}
+
 /** As marked's own lex(), with bounds on what is looked for inside of the blocks. */
 function readBlocks(text: string): Token[] {
-  const lexer = new Lexer();
+  const lexer = new Lexer({ ...getDefaults(), tokenizer: new QuickTokenizer() });
   lexer.blockTokens(text, lexer.tokens);
   const until = performance.now() + INLINE_MS;
   for (const { src, tokens } of lexer.inlineQueue) {
