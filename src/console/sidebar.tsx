@@ -13,7 +13,6 @@ const TYPING_MS = 200;
 
 export function Sidebar({ route, onClose }: { readonly route: Route; readonly onClose: () => void }) {
   const { may } = useHome();
-  const operates = ["system.read", "clients.manage", "devices.manage"].some(may);
   return (
     <aside className="sidebar">
       <header>
@@ -33,16 +32,14 @@ export function Sidebar({ route, onClose }: { readonly route: Route; readonly on
       )}
       <SessionNav current={route.view === "session" ? route.session_id : null} />
       <footer>
-        {operates && (
-          <a
-            className="row"
-            href="#/gateway/overview"
-            aria-current={route.view === "gateway" ? "page" : undefined}
-          >
-            <Icon name="chart" />
-            Gateway
-          </a>
-        )}
+        <a
+          className="row"
+          href="#/gateway/overview"
+          aria-current={route.view === "gateway" ? "page" : undefined}
+        >
+          <Icon name="chart" />
+          Gateway
+        </a>
         <UserMenu />
       </footer>
     </aside>

@@ -26,6 +26,8 @@ const answer: number = 42; // said
 
 > quoted`;
 
+const TABS = ["overview", "connections", "devices", "tokens", "tools", "skills", "plugins", "usage", "audit"];
+
 let gateway: RunningGateway;
 let browser: Browser;
 let model: ModelServer;
@@ -183,7 +185,7 @@ describe.skipIf(!HAS_CHROMIUM)("axe finds nothing serious", () => {
       await page.getByRole("menuitem", { name: "Delete…" }).click();
       expect(await findings(page)).toEqual([]);
       await page.keyboard.press("Escape");
-      for (const tab of ["overview", "connections", "devices", "tokens", "tools", "skills", "audit"]) {
+      for (const tab of TABS) {
         await page.goto(`${gateway.url}/#/gateway/${tab}`);
         await page.locator(`.tabs a[aria-current=page][href$=${tab}]`).waitFor();
         await page.locator(".panel > :not(.problem)").first().waitFor();

@@ -15,13 +15,16 @@ interface ChartProps {
   readonly times: readonly number[];
   /** Three at most. */
   readonly lines: readonly Line[];
+  /** They are days. */
+  readonly days?: boolean;
 }
 
 const HEIGHT = 120;
+const dayOf = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const timeOf = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
 /** Lines over time, drawn; the last values are told beside it, so nobody has to see it. */
-export function Chart({ title, unit, times, lines }: ChartProps) {
+export function Chart({ title, unit, times, lines, days = false }: ChartProps) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const chosen = useStore(theme);
@@ -29,7 +32,7 @@ export function Chart({ title, unit, times, lines }: ChartProps) {
   useEffect(() => {
     const box = place.current;
     if (box === null) return undefined;
-    const made = new uPlot(optionsOf(box, labels.split("|")), [[]], box);
+    const made = new uPlot(optionsOf(box, labels.split("|"), days ? dayOf : timeOf), [[]], box);
     plot.current = made;
     const resized = new ResizeObserver(() => made.setSize({ width: box.clientWidth, height: HEIGHT }));
     resized.observe(box);
@@ -39,10 +42,10 @@ export function Chart({ title, unit, times, lines }: ChartProps) {
       plot.current = null;
     };
     // The colours of the page are read when it is made.
-  }, [labels, chosen]);
+  }, [labels, chosen, days]);
   useEffect(() => {
     plot.current?.setData([times.map((at) => at / 1_000), ...lines.map(({ values }) => [...values])]);
-  }, [times, lines, labels, chosen]);
+  }, [times, lines, labels, chosen, days]);
   return (
     <figure className="chart">
       <figcaption>
@@ -62,7 +65,7 @@ export function Chart({ title, unit, times, lines }: ChartProps) {
   );
 }
 
-function optionsOf(box: HTMLElement, labels: readonly string[]): uPlot.Options {
+function optionsOf(box: HTMLElement, labels: readonly string[], format: Intl.DateTimeFormat): uPlot.Options {
   const style = getComputedStyle(box);
   const colour = (name: string): string => style.getPropertyValue(name);
   const axis: uPlot.Axis = {
@@ -84,7 +87,7 @@ function optionsOf(box: HTMLElement, labels: readonly string[]): uPlot.Options {
         grid: { show: false },
         size: 22,
         space: 90,
-        values: (_plot, splits) => splits.map((secs) => timeOf.format(secs * 1_000)),
+        values: (_plot, splits) => splits.map((secs) => format.format(secs * 1_000)),
       },
       {
         ...axis,

@@ -6,9 +6,11 @@ import { Connections } from "./connections.tsx";
 import { Devices } from "./devices.tsx";
 import { Overview } from "./overview.tsx";
 import { watchStats } from "./samples.ts";
+import { Plugins } from "./plugins.tsx";
 import { Skills } from "./skills.tsx";
 import { Tokens } from "./tokens.tsx";
 import { Tools } from "./tools.tsx";
+import { Usage } from "./usage.tsx";
 
 interface Seen {
   readonly code: string | null;
@@ -34,6 +36,8 @@ const TABS: readonly Tab[] = [
   { name: "tokens", title: "Tokens", scope: "admin", view: () => <Tokens /> },
   { name: "tools", title: "Tools", scope: "chat.read", view: () => <Tools /> },
   { name: "skills", title: "Skills", scope: "chat.read", view: () => <Skills /> },
+  { name: "plugins", title: "Plug-ins", scope: "admin", view: () => <Plugins /> },
+  { name: "usage", title: "Usage", scope: "chat.read", view: () => <Usage /> },
   { name: "audit", title: "Audit", scope: "admin", view: () => <Audit /> },
 ];
 
