@@ -33,6 +33,8 @@ const MEANING = {
   broadcast_bytes: "Largest payload of a broadcast.",
   attachment_bytes: "Largest file.",
   attachment_pixels: "Largest image, width times height.",
+  shown_file_bytes: "A model is shown so much of a text file.",
+  shown_images: "A model is shown so many images of a conversation, the newest.",
   completed_inline_bytes: "A longer message is read from the history at its end, not sent again.",
   subscriptions: "Sessions one connection may follow.",
   queued_runs: "Runs that may wait in one session.",

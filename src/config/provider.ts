@@ -1,5 +1,5 @@
 import { Type } from "@sinclair/typebox";
-import { integer, list, secret, text } from "./kinds.ts";
+import { integer, list, secret, text, toggle } from "./kinds.ts";
 import { PricesTable } from "./money.ts";
 
 const MINUTES_MS = 60 * 60_000;
@@ -27,6 +27,7 @@ export const ProviderSection = Type.Object({
     secret: true,
   }),
   models: list("The models it may be asked for; empty: any name is passed on."),
+  images: toggle(true, "Whether its models take images; those that do not are told that there are some."),
   prices: PricesTable,
   headers: Type.Record(Type.String(), Type.String(), {
     default: {},

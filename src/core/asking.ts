@@ -1,12 +1,14 @@
 import type { EventMessage } from "../protocol/entities.ts";
 import { GatewayError } from "../protocol/errors.ts";
-import { contextOf } from "./context.ts";
+import { contextOf, uncovered } from "./context.ts";
 import type { Journal } from "./journal.ts";
+import type { Limits } from "./limits.ts";
 import { contentOf } from "./message.ts";
 import type { Covers } from "./operation.ts";
 import type { ModelMessage, Toolbox, ToolSpec } from "./ports.ts";
 import type { SessionRef } from "./session.ts";
 import type { Store } from "./store.ts";
+import { readShown } from "./shown.ts";
 import { summaryOf } from "./summary.ts";
 
 /** What a run is for: to answer a message, or to put a summary in the place of what was said. */
@@ -25,6 +27,7 @@ export interface Asking {
 export interface AskingDeps {
   readonly store: Store;
   readonly journal: Journal;
+  readonly limits: Limits;
   readonly system_prompt: string;
   readonly toolbox: Toolbox;
   readonly waiting: (session: string) => ReadonlySet<string>;
@@ -43,16 +46,20 @@ export async function asks(
   /** The run itself is not what is summarised: it is asked for by a run that answers. */
   isInner = false,
 ): Promise<Asking | null> {
-  const { store, journal, waiting, system_prompt, toolbox } = deps;
+  const { store, journal, limits, waiting, system_prompt, toolbox } = deps;
   const rows = await store.context(session.id, CONTEXT_MESSAGES, CONTEXT_BYTES);
   // The store may be ahead: of a message that is not published yet nobody knows whether its run waits.
   const head = journal.tails.peek(session.id)?.head ?? Infinity;
   const known = (rows?.messages ?? []).filter(({ seq }) => seq <= head);
   const before = rows?.summary ?? null;
-  const context = {
+  const conversation = {
     summary: before === null ? null : { content: messageOf(before).content, covers: before.covers },
     history: known.map((row) => messageOf(row)),
   };
+  // Of an image a summary has the name alone.
+  const shows = kind === "answer" ? limits : { ...limits, shown_images: 0, shown_images_bytes: 0 };
+  const shown = await readShown(store, session.id, uncovered(conversation), shows);
+  const context = { ...conversation, shown };
   const waits = waiting(session.id);
   const run = isInner ? { run_id: "", waiting: new Set([...waits, run_id]) } : { run_id, waiting: waits };
   const own = context.history.filter((message) => message.run_id === run_id && message.role === "user");

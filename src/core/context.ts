@@ -1,6 +1,8 @@
 import type { EventMessage } from "../protocol/entities.ts";
 import type { Covers } from "./operation.ts";
 import type { ModelMessage, ToolCall } from "./ports.ts";
+import type { Shown } from "./shown.ts";
+import { toldOf } from "./shown.ts";
 
 /** What is known of a session when a run begins. */
 export interface Context {
@@ -8,6 +10,8 @@ export interface Context {
   readonly summary: { readonly content: string; readonly covers: Covers } | null;
   /** Oldest first: the messages the summary does not cover, and maybe others. */
   readonly history: readonly EventMessage[];
+  /** What the model is shown of the files of messages; the others are only named. */
+  readonly shown?: Shown;
 }
 
 /** The run that is to begin. */
@@ -53,18 +57,22 @@ export function saidSince(context: Context, run: ContextRun): ModelMessage[] {
       said.push(...asked.splice(0, run_id === undefined ? asked.length : at + 1), message);
     }
   }
-  return paired([...said, ...asked, ...own]);
+  return paired([...said, ...asked, ...own], context.shown ?? new Map());
 }
 
 /**
  * As a model has to be told it: the results of an assistant's calls stand right behind it, in their order, whatever was
  * said while the tools worked. A result whose call is not there is left out.
  */
-function paired(messages: readonly EventMessage[]): ModelMessage[] {
+function paired(messages: readonly EventMessage[], shown: Shown): ModelMessage[] {
   const results = resultsOf(messages);
   return messages.flatMap((message): ModelMessage[] => {
     const { role, content } = message;
     if (role === "tool") return [];
+    if (role === "user") {
+      const told = toldOf(message, shown);
+      return told.content === "" && told.images === undefined ? [] : [{ role, ...told }];
+    }
     const calls = role === "assistant" ? callsOf(message) : [];
     if (content === "" && calls.length === 0) return [];
     if (role !== "assistant" || calls.length === 0) return [{ role, content }];
@@ -100,7 +108,8 @@ function callsOf({ parts = [] }: EventMessage): ToolCall[] {
   });
 }
 
-function uncovered({ summary, history }: Context): EventMessage[] {
+/** The messages that no summary stands for. */
+export function uncovered({ summary, history }: Context): EventMessage[] {
   const through = history.findIndex(({ message_id }) => message_id === summary?.covers.through);
   const except = new Set(summary?.covers.except);
   return history.filter(

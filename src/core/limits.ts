@@ -43,6 +43,10 @@ export const DEFAULT_LIMITS = {
   attachment_bytes: 8 * MIB,
   attachment_pixels: 50_000_000,
   attachment_piece_bytes: 256 * KIB,
+  shown_file_bytes: 64 * KIB,
+  shown_files_bytes: 1 * MIB,
+  shown_images: 16,
+  shown_images_bytes: 16 * MIB,
   completed_inline_bytes: 128 * KIB,
   // how much of it
   subscriptions: 128,

@@ -31,9 +31,25 @@ export interface ToolCall {
   readonly extra?: string;
 }
 
+/** An image as a model is shown it. */
+export interface ModelImage {
+  readonly name: string;
+  readonly media_type: string;
+  readonly width: number;
+  readonly height: number;
+  /** base64 */
+  readonly data: string;
+}
+
 /** Every call of an assistant's message is answered by a tool's message after it, before anything else is said. */
 export type ModelMessage =
-  | { readonly role: "system" | "user"; readonly content: string }
+  | { readonly role: "system"; readonly content: string }
+  | {
+      readonly role: "user";
+      readonly content: string;
+      /** Behind the text; a model that takes none is told of them. */
+      readonly images?: readonly ModelImage[];
+    }
   | { readonly role: "assistant"; readonly content: string; readonly tool_calls?: readonly ToolCall[] }
   | { readonly role: "tool"; readonly tool_call_id: string; readonly content: string };
 

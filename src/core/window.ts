@@ -6,6 +6,14 @@ const TOKEN_BYTES = 3;
 /** What a message weighs besides its text. */
 const MESSAGE_TOKENS = 4;
 
+/** Models make large images smaller before they look, so that none costs more than about this. */
+const IMAGE_TOKENS = 1_700;
+const PIXELS_PER_TOKEN = 600;
+
+function imageTokens(pixels: number): number {
+  return Math.min(IMAGE_TOKENS, Math.ceil(pixels / PIXELS_PER_TOKEN));
+}
+
 /** About how many tokens a model is asked with. */
 export function tokensOf(messages: readonly ModelMessage[]): number {
   return messages.reduce((sum, message) => sum + weigh(message), 0);
@@ -31,9 +39,11 @@ export function withinWindow(messages: readonly ModelMessage[], max_tokens: numb
 
 function weigh(message: ModelMessage): number {
   const calls = message.role === "assistant" ? (message.tool_calls ?? []) : [];
+  const images = message.role === "user" ? (message.images ?? []) : [];
+  const seen = images.reduce((sum, { width, height }) => sum + imageTokens(width * height), 0);
   const bytes = calls.reduce(
     (sum, call) => sum + lengthUtf8(call.arguments + (call.extra ?? "")),
     lengthUtf8(message.content),
   );
-  return MESSAGE_TOKENS + Math.ceil(bytes / TOKEN_BYTES);
+  return MESSAGE_TOKENS + Math.ceil(bytes / TOKEN_BYTES) + seen;
 }

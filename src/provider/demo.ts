@@ -3,6 +3,7 @@ import { linesOf, SUMMARY_PROMPT } from "../core/summary.ts";
 import { wellFormed } from "../core/text.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { callsAsked, resultsIn } from "./demo-calls.ts";
+import { withoutImages } from "./images.ts";
 import { pause } from "./pause.ts";
 
 const MODEL = "demo";
@@ -148,7 +149,8 @@ function answerTo(message: string, { tools = [] }: ModelRequest): string {
 }
 
 function lastOf(messages: readonly ModelMessage[]): string {
-  return messages.findLast((message) => message.role === "user")?.content ?? "";
+  const last = messages.findLast((message) => message.role === "user");
+  return last === undefined ? "" : withoutImages(last, "the demo model");
 }
 
 function wordsOf(messages: readonly ModelMessage[]): number {

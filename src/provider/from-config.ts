@@ -26,6 +26,7 @@ export interface LlmProviderConfig {
   readonly query: Readonly<Record<string, string>>;
   readonly models: readonly string[];
   readonly headers: Readonly<Record<string, string>>;
+  readonly images?: boolean;
   readonly connect_timeout_ms: number;
   readonly first_token_timeout_ms: number;
   readonly idle_timeout_ms: number;

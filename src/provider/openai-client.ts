@@ -15,13 +15,15 @@ const FAILURE_BODY_BYTES = 16 * 1024;
 /** The SDK's own timer, which covers the headers only, is kept out of the way of ours. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-export function createAsk(endpoint: Endpoint): Ask {
+/** `images`: whether models are sent them, the default; those that are not are told that there are some. */
+export function createAsk(endpoint: Endpoint & { readonly images?: boolean }): Ask {
+  const { images = true } = endpoint;
   const client = createClient(endpoint.base_url);
   return ({ model, messages, tools = [] }, key, signal) => {
     const names = toolNames(tools);
     const body = {
       model,
-      messages: messages.map((message) => toParam(message, names, model)),
+      messages: messages.map((message) => toParam(message, names, { model, images })),
       ...(tools.length > 0 && { tools: tools.map((tool) => toTool(tool, names)) }),
       stream: true,
       stream_options: { include_usage: true },

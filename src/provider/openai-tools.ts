@@ -1,4 +1,5 @@
 import type { ChatCompletionMessageParam, ChatCompletionTool } from "openai/resources/chat/completions";
+import { userParam, withoutImages } from "./images.ts";
 import type { ModelMessage, ToolCall, ToolSpec } from "../core/ports.ts";
 
 /** What the format allows of a function's name. */
@@ -57,8 +58,13 @@ export function toTool({ name, description, parameters }: ToolSpec, names: ToolN
 }
 
 /** A message as the API of `model` takes it. */
-export function toParam(message: ModelMessage, names: ToolNames, model: string): ChatCompletionMessageParam {
+export function toParam(
+  message: ModelMessage,
+  names: ToolNames,
+  { model, images }: { readonly model: string; readonly images: boolean },
+): ChatCompletionMessageParam {
   const { role, content } = message;
+  if (role === "user") return images ? userParam(message) : { role, content: withoutImages(message, model) };
   if (role === "tool") return { role, tool_call_id: outwardId(message.tool_call_id, model), content };
   if (role !== "assistant" || message.tool_calls === undefined) return { role, content };
   return {

@@ -26,6 +26,8 @@ export interface OpenAiOptions extends Endpoint {
   readonly api_keys: readonly string[];
   /** The model ids that may be asked for; empty: any. */
   readonly models: readonly string[];
+  /** Whether its models take images; default true. */
+  readonly images?: boolean;
   /** To a TCP connection, not to its answer. */
   readonly connect_timeout_ms: number;
   /** From the call to the first text or reasoning. */

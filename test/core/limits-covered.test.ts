@@ -18,6 +18,8 @@ const NAMED: Readonly<Record<string, readonly [file: string, test: string]>> = {
   mutations_over_ms: ["test/gateway/limit-rates.test.ts", "for mutations_over_ms is closed with 4029"],
   completed_inline_bytes: ["test/gateway/answers.test.ts", "an answer over 512 KiB"],
   upload_deadline_ms: ["test/hostile/uploads.test.ts", "408 after upload_deadline_ms"],
+  shown_file_bytes: ["test/core/shown.test.ts", "of one that is long it is told how much is there"],
+  shown_images: ["test/core/shown.test.ts", "the newest are shown while there is room"],
   upload_ttl_secs: ["test/adapter/store.attachments.ts", "named by several messages until it expires"],
   key_ttl_secs: ["test/adapter/store.keys.ts", "a key is free again after its time"],
   tombstone_ttl_secs: ["test/adapter/store.deletion.ts", "a tombstone answers for 30 days"],
