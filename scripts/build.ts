@@ -1,9 +1,7 @@
-import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { basename, join, relative, resolve } from "node:path";
+import { rmSync, statSync } from "node:fs";
+import { basename, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { brotliCompressSync, gzipSync } from "node:zlib";
-import { buildConsole } from "../src/console-build.ts";
-import { CONSOLE_DIRECTORY, CONSOLE_ENTRY } from "../src/console-files.ts";
+import { packConsole } from "./pack-console.ts";
 
 /**
  * Compiles the executable: `bun scripts/build.ts [--outfile FILE] [--target bun-linux-arm64]`.
@@ -62,23 +60,3 @@ if (!build.success) {
 const megabytes = Math.round(statSync(outfile).size / 1_000_000);
 const seconds = ((performance.now() - started) / 1_000).toFixed(1);
 console.log(`built ${relative(process.cwd(), outfile)}: ${megabytes} MB in ${seconds} s`);
-
-/** The console, compressed as well as it gets, in a directory that the executable takes up as it is. */
-async function packConsole(place: string): Promise<string> {
-  const directory = join(place, CONSOLE_DIRECTORY);
-  mkdirSync(directory, { recursive: true });
-  const { entry, files } = await buildConsole();
-  let bytes = 0;
-  for (const file of files) {
-    const packed = brotliCompressSync(file.bytes);
-    bytes += packed.length;
-    writeFileSync(join(directory, `${file.name}.br`), packed);
-    writeFileSync(join(directory, `${file.name}.gz`), gzipSync(file.bytes, { level: 9 }));
-  }
-  writeFileSync(
-    join(directory, CONSOLE_ENTRY),
-    JSON.stringify({ entry, names: files.map(({ name }) => name) }),
-  );
-  console.log(`console: ${Math.round(bytes / 1_000)} KB compressed, ${files.length} files`);
-  return directory;
-}

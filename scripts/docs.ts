@@ -68,6 +68,7 @@ function methods(): readonly MethodDefinition[] {
     log: silent,
     version: "",
     overrides: { clock: still },
+    onFatal: nothing,
   }).engine.registry.definitions();
 }
 

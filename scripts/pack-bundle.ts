@@ -17,7 +17,7 @@ const WORKERS = ["store/sqlite/writer", "store/sqlite/reader", "plugin/watchdog"
 export async function bundlePackage(root: string, outdir: string, parts: Parts): Promise<string> {
   const sourceOf = (module: string): string => join(root, "src", `${module}.ts`);
   const common = { root: join(root, "src"), outdir, format: "esm", metafile: true } as const;
-  const [gateway, client] = await Promise.all([
+  const [gateway, client, pages] = await Promise.all([
     Bun.build({
       ...common,
       entrypoints: [...parts.gateway, ...WORKERS].map(sourceOf),
@@ -28,8 +28,10 @@ export async function bundlePackage(root: string, outdir: string, parts: Parts):
       define: { "process.env.NODE_ENV": '"production"', "Bun.env.NODE_ENV": '"production"' },
     }),
     Bun.build({ ...common, entrypoints: [sourceOf(parts.client)], target: "browser" }),
+    // Only for what is in it: the console is packed as the executable has it.
+    Bun.build({ entrypoints: [join(root, "src/console/main.tsx")], target: "browser", metafile: true }),
   ]);
-  const inputs = [gateway, client].flatMap(({ metafile }) => Object.keys(metafile?.inputs ?? {}));
+  const inputs = [gateway, client, pages].flatMap(({ metafile }) => Object.keys(metafile?.inputs ?? {}));
   if (inputs.length === 0) throw new Error("the bundler does not say what it read");
   return licensesOf(root, inputs);
 }

@@ -1,5 +1,4 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
 /**
@@ -12,10 +11,11 @@ export function copyDeclarations(
   modules: readonly string[],
   packages: readonly string[],
 ): void {
-  const emitted = mkdtempSync(join(tmpdir(), "agentbus-types-"));
+  // Below the project, where the compiler finds the types of its packages.
+  const emitted = mkdtempSync(join(root, "node_modules/.agentbus-types-"));
   try {
     emit(root, emitted);
-    const from = join(emitted, "src");
+    const from = join(emitted, "out/src");
     const seen = new Set<string>();
     const copy = (path: string): void => {
       if (seen.has(path)) return;
@@ -40,13 +40,25 @@ export function copyDeclarations(
   }
 }
 
-/** In `from "…"`, `import "…"` and `import("…")`. */
-const SPECIFIER = /((?:\bfrom|\bimport)\s*\(?\s*")([^"\n]+)(")/g;
+/** Of statements and of `import("…")`; what comments name is left alone. */
+const SPECIFIER = /(^(?:import|export)\b[^";]*?\bfrom\s*"|^import\s*"|\bimport\(")([^"\n]+)(")/gm;
 
-function emit(root: string, outdir: string): void {
-  const options = ["--noEmit", "false", "--declaration", "--emitDeclarationOnly", "--stripInternal"];
+/** Of src/ alone: what is wrong in a test is no business of the package. */
+function emit(root: string, directory: string): void {
+  const config = {
+    extends: join(root, "tsconfig.json"),
+    compilerOptions: {
+      noEmit: false,
+      declaration: true,
+      emitDeclarationOnly: true,
+      rootDir: root,
+      outDir: join(directory, "out"),
+    },
+    include: [join(root, "src")],
+  };
+  writeFileSync(join(directory, "tsconfig.json"), JSON.stringify(config));
   const { success, stdout } = Bun.spawnSync({
-    cmd: [join(root, "node_modules/.bin/tsc"), ...options, "--rootDir", ".", "--outDir", outdir],
+    cmd: [join(root, "node_modules/.bin/tsc"), "--project", directory],
     cwd: root,
     stdout: "pipe",
     stderr: "inherit",

@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import manifest from "../package.json" with { type: "json" };
+import { packConsole } from "./pack-console.ts";
 import { bundlePackage } from "./pack-bundle.ts";
 import { copyDeclarations } from "./pack-declarations.ts";
 
@@ -24,7 +25,11 @@ const { values } = parseArgs({ options: { outdir: { type: "string", default: "di
 const outdir = resolve(root, values.outdir);
 
 /** What a program imports, and the module below src/ that is it. */
-const ENTRIES = { "./client": "package/client" } as const;
+const ENTRIES = {
+  ".": "package/gateway",
+  "./plugin": "plugin/api",
+  "./client": "package/client",
+} as const;
 const TYPEBOX = "@sinclair/typebox";
 
 function packageJson(): string {
@@ -52,10 +57,11 @@ async function pack(): Promise<string> {
   const staging = mkdtempSync(join(tmpdir(), "agentbus-pack-"));
   try {
     const licenses = await bundlePackage(root, join(staging, "lib"), {
-      gateway: ["main"],
+      gateway: ["main", ENTRIES["."], ENTRIES["./plugin"]],
       client: ENTRIES["./client"],
       external: [TYPEBOX],
     });
+    await packConsole(join(staging, "lib"));
     chmodSync(join(staging, "lib/main.js"), 0o755);
     copyDeclarations(root, join(staging, "types"), Object.values(ENTRIES), [TYPEBOX]);
     writeFileSync(join(staging, "package.json"), packageJson());

@@ -4,7 +4,7 @@ import { defaultDataDir, resolvePath } from "./config/data-dir.ts";
 import { readEnvironment } from "./config/environment.ts";
 import { ConfigError } from "./config/error.ts";
 import type { Environment } from "./config/expand.ts";
-import { readConfigFile } from "./config/file.ts";
+import { readConfigFile, readConfigObject } from "./config/file.ts";
 import type { Layer, Setting, Source } from "./config/layer.ts";
 import type { NamedTable, OptionValue } from "./config/options.ts";
 import { FIXED_OPTIONS, optionAt, optionsIn, suggestion } from "./config/options.ts";
@@ -51,16 +51,38 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
     "mcp.servers": namesIn("mcp.servers", fromFile),
   });
   const settings = new Map([...fromFile, ...layer, ...readFlags(options.flags ?? {})]);
+  const loaded = complete(settings, file === null ? cwd : dirname(file), options);
+  return { ...loaded, warnings: [...warnings, ...loaded.warnings], file };
+}
+
+/** What loadConfig and configOf made: it need not be checked again. */
+const CHECKED = new WeakSet<object>();
+
+/**
+ * The configuration a program gives: defaults < `values`, which have the names of the file. Of the environment only what
+ * defaults are made of counts: OPENAI_API_KEY and where the user's data is. What was loaded already is taken as it is.
+ * @throws ConfigError
+ */
+export function configOf(
+  values: object,
+  options: Pick<LoadOptions, "env" | "cwd" | "platform">,
+): Pick<LoadedConfig, "config" | "warnings"> {
+  if (CHECKED.has(values)) return { config: values as Config, warnings: [] };
+  return complete(readConfigObject(values, options.env, options.cwd), options.cwd, options);
+}
+
+/** Fills up what nobody said, and checks what one option alone cannot say. `base`: where places of the file begin. */
+function complete(settings: Layer, base: string, options: LoadOptions): Omit<LoadedConfig, "file"> {
   for (const [path, setting] of defaults(settings, options)) settings.set(path, setting);
   shareToken(settings);
-  resolvePlaces(settings, file === null ? cwd : dirname(file), options);
+  resolvePlaces(settings, base, options);
   const where = (path: string): string => settings.get(path)?.where ?? path;
   const config = freeze(build(settings));
+  CHECKED.add(config);
   return {
     config,
     sources: new Map([...settings].map(([path, { source }]) => [path, source])),
-    warnings: [...warnings, ...checkRules(config, where)],
-    file,
+    warnings: checkRules(config, where),
   };
 }
 

@@ -1,15 +1,18 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { ConsoleEntry } from "./console-build.ts";
 import { buildConsole } from "./console-build.ts";
 import type { ConsoleAssets } from "./transport/context.ts";
 
-/** Where scripts/build.ts puts the console into the executable: `ENTRY` and, of each file, FILE.br and FILE.gz. */
+/** Where the console is in the executable, and beside the modules in the package: `ENTRY` and, of each file, FILE.br and FILE.gz. */
 export const CONSOLE_DIRECTORY = "console";
 export const CONSOLE_ENTRY = "entry.json";
 
-/** The console of this executable; run from the sources it is bundled when somebody asks for the first time. */
+/** The console of this executable or package; run from the sources it is bundled when somebody asks for the first time. */
 export function consoleFiles(): ConsoleAssets {
-  return Bun.isStandaloneExecutable ? embedded(join(import.meta.dir, CONSOLE_DIRECTORY)) : fromSources();
+  const directory = join(import.meta.dir, CONSOLE_DIRECTORY);
+  const isBuilt = Bun.isStandaloneExecutable || existsSync(join(directory, CONSOLE_ENTRY));
+  return isBuilt ? embedded(directory) : fromSources();
 }
 
 function embedded(directory: string): ConsoleAssets {

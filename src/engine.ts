@@ -111,6 +111,8 @@ export function createEngine(options: EngineOptions) {
   const files = createFiles({ ...core, clock, limits: options.limits, isLive, rates, draining });
   return {
     ...core,
+    clock,
+    limits: options.limits,
     registry,
     files,
     uptime,

@@ -1,5 +1,6 @@
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Access } from "./access.ts";
 import { createAccess } from "./access.ts";
 import type { Certificate } from "./certificate.ts";
 import { systemClock } from "./clock.ts";
@@ -15,6 +16,7 @@ import { listenersOf } from "./listeners.ts";
 import { encodeSignal } from "./protocol/frames.ts";
 import { createProviders } from "./provider/from-config.ts";
 import { createProviderList } from "./provider/list.ts";
+import type { Plugins } from "./plugin/plugins.ts";
 import { createPlugins, showPlugins } from "./plugins.ts";
 import { createSqliteStore } from "./store/sqlite/store.ts";
 import { createSkills, showSkills, skillTools } from "./skills.ts";
@@ -47,8 +49,10 @@ export interface GatewayOptions {
     /** Whether an address is this machine's own: nobody on the tailnet has it. */
     readonly isLocal?: (address: string) => boolean;
   };
-  /** The outcome of a write is unknown, so nothing may go on: the process has to end. Default: exit 1. */
-  readonly onFatal?: (error: unknown) => void;
+  /** The outcome of a write is unknown: nothing may go on. What is still open has to be stopped, or the process to end. */
+  readonly onFatal: (error: unknown) => void;
+  /** The last group is published, and the store is about to be closed. */
+  readonly onDrained?: () => void;
   /** The process is the gateway's alone: it is ended where a plug-in lets nothing else happen in it. Default: no. */
   readonly owns_process?: boolean;
 }
@@ -63,8 +67,10 @@ export interface Started {
   readonly certificate: Certificate | null;
 }
 
-export interface Gateway {
+export interface Composed {
   readonly engine: Engine;
+  readonly access: Access;
+  readonly plugins: Plugins;
   /** Once. @throws GatewayError UNAVAILABLE with the one line to show */
   start(): Promise<Started>;
   /**
@@ -72,11 +78,10 @@ export interface Gateway {
    * still runs is ended when the new one is over.
    */
   stop(options?: { readonly grace_ms?: number }): Promise<void>;
-  status(): { status: string; uptime: number; connections: number };
 }
 
 /** The composition root: constructs everything and hands it in. Nothing listens before start(). */
-export function createGateway(options: GatewayOptions): Gateway {
+export function composeGateway(options: GatewayOptions): Composed {
   const parts = construct(options);
   const { config, log } = options;
   const { engine, store, credentials, context, clock } = parts;
@@ -124,6 +129,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     credentials.close();
     await parts.extensions.close();
     await inTime(engine.journal.drained(), DRAIN_MS, clock);
+    options.onDrained?.();
     await inTime(Promise.all([...engine.connections.all()].map((each) => each.drained(1))), FLUSH_MS, clock);
     sockets.closeAll(1012);
     sockets.stop();
@@ -135,17 +141,14 @@ export function createGateway(options: GatewayOptions): Gateway {
 
   return {
     engine,
+    access: parts.access,
+    plugins: parts.plugins,
     start,
     stop: ({ grace_ms = config.server.shutdown_grace_secs * 1_000 } = {}) => {
       if (stopping !== null) void engine.drain(grace_ms);
       stopping ??= stop(grace_ms);
       return stopping;
     },
-    status: () => ({
-      status: engine.status(),
-      uptime: engine.uptime(),
-      connections: engine.connections.size,
-    }),
   };
 }
 
@@ -170,8 +173,7 @@ export function construct({
   const store = overrides.store ?? createSqliteStore({ data_dir, durability, max_bytes, clock, log, limits });
   const fatal = (error: unknown): void => {
     log.error({ err: error }, "the outcome of a write is unknown: stopping so that nothing wrong is shown");
-    if (onFatal !== undefined) return onFatal(error);
-    process.exit(1);
+    onFatal(error);
   };
   const max_message_bytes = limits.assistant_bytes;
   const { router, providers } =
@@ -219,7 +221,8 @@ export function construct({
   const context = surfaceOf({ engine, access, config, clock, log, version, router, plugins });
   const { credentials, ports } = access;
   const extensions = extensionsOf(skills, made, clock);
-  return { engine, store, credentials, removals, extensions, context, clock, ports, tool_servers };
+  const put = { engine, access, plugins, store, credentials };
+  return { ...put, removals, extensions, context, clock, ports, tool_servers };
 }
 
 /** What reads directories and runs what is in them. */

@@ -8,7 +8,7 @@ export function localPrincipal(user: string, scopes?: readonly Scope[]): Princip
   return {
     user,
     scopes: expandScopes(undefined, scopes),
-    method: "none",
+    method: "local",
     credential: null,
     expires_at: null,
   };

@@ -12,7 +12,12 @@ export interface Offline {
 
 /** The store under its lock, without a listener: for commands while no gateway runs. */
 export async function openOffline(config: Config, log: Logger, version: string): Promise<Offline> {
-  const { engine, store, credentials, removals } = construct({ config, log, version });
+  const { engine, store, credentials, removals } = construct({
+    config,
+    log,
+    version,
+    onFatal: () => process.exit(1),
+  });
   await engine.recover(await store.open());
   await credentials.start();
   return {

@@ -18,9 +18,10 @@ const RINGS: Record<string, readonly string[]> = {
   client: ["protocol"],
   console: ["client"],
   gateway: [...ADAPTERS, "config", "log", "clock", "core", "protocol"],
-  cli: ["gateway", "client", "config", "log", "clock", "core", "protocol"],
+  embed: ["gateway", ...ADAPTERS, "client", "config", "log", "clock", "core", "protocol"],
+  cli: ["embed", "gateway", "client", "config", "log", "clock", "core", "protocol"],
   main: ["cli", "gateway"],
-  package: ["gateway", "client", "plugin", "core", "protocol"],
+  package: ["embed", "client", "plugin", "config", "core", "protocol"],
 };
 
 /** Packages and built-in modules that only some rings may use. */
@@ -59,6 +60,7 @@ const ENTRIES = [
   "client/client.ts",
   "console/main.tsx",
   "package/client.ts",
+  "package/gateway.ts",
   // What a gateway that keeps nothing is given.
   "store/memory.ts",
 ];

@@ -39,6 +39,9 @@ async function run(rounds: number): Promise<GuardResult> {
     log: silentLog,
     version: "0",
     overrides,
+    onFatal: (error) => {
+      throw error;
+    },
   });
   await engine.recover(await store.open());
   const { token } = await credentials.start();

@@ -85,7 +85,7 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
 
   /** Whether a stored auth session still belongs to what it was made with. */
   function holds(entry: AuthSessionEntry): boolean {
-    if (entry.parent === null) return config.mode === "none";
+    if (entry.parent === null) return entry.method === "local" || config.mode === "none";
     return book.bond(entry.parent, entry.id) === entry.bond;
   }
 

@@ -1,5 +1,4 @@
 import { showConfig } from "../config/print.ts";
-import { VERSION } from "./about.ts";
 import type { Command } from "./args.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
 import { EXIT } from "./exit.ts";
@@ -16,10 +15,10 @@ export const configCommands: readonly Command[] = [
       const { config, warnings, file } = readConfig(input, io);
       // Some of it only shows when everything is put together, which opens nothing.
       const [{ createGateway }, { createLogger }] = await Promise.all([
-        import("../gateway.ts"),
+        import("../embed/create.ts"),
         import("../log.ts"),
       ]);
-      createGateway({ config, log: createLogger({ ...config.log, level: "silent" }), version: VERSION });
+      createGateway(config, { log: createLogger({ ...config.log, level: "silent" }) });
       for (const warning of warnings) io.err(`warning: ${warning}`);
       io.out(`the configuration is valid (${file ?? "no file: defaults, environment and flags"})`);
       return EXIT.ok;

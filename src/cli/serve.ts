@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { day } from "../certificate.ts";
-import type { Started } from "../gateway.ts";
+import type { Started } from "../embed/gateway.ts";
 import { outsideAddresses } from "../listeners.ts";
 import type { Command } from "./args.ts";
 import { VERSION } from "./about.ts";
@@ -26,12 +26,16 @@ export const serve: Command = {
     raiseFetchLimit(config.agent.max_concurrent_runs);
     // The commands of a client start without the gateway in them.
     const [{ createGateway }, { createLogger }] = await Promise.all([
-      import("../gateway.ts"),
+      import("../embed/create.ts"),
       import("../log.ts"),
     ]);
     const log = createLogger(config.log);
     for (const warning of warnings) log.warn({}, warning);
-    const gateway = createGateway({ config, log, version: VERSION, owns_process: true });
+    const gateway = createGateway(config, {
+      log,
+      ownsProcess: true,
+      onFatal: () => process.exit(EXIT.failed),
+    });
     const stop = waitForStop();
     const started = await gateway.start();
     if (io.tty) greet(started, config.server, io);
@@ -40,7 +44,7 @@ export const serve: Command = {
     if (io.tty) io.err("stopping; once more stops at once");
     const stopped = gateway.stop();
     // Ends the answers that still have time; what then remains of the first stop takes no longer than it must.
-    void stop.second.then(() => gateway.stop({ grace_ms: 0 }));
+    void stop.second.then(() => gateway.stop({ graceMs: 0 }));
     await stopped;
     return EXIT.ok;
   },
@@ -61,9 +65,9 @@ function greet({ url, urls, token, certificate }: Started, server: Config["serve
   }
   if (certificate !== null) {
     io.out(`  SHA-256    ${certificate.fingerprint}`);
-    const how = certificate.self_signed
+    const how = certificate.selfSigned
       ? "nobody vouches for this certificate: elsewhere, compare this, or give it with --fingerprint"
-      : `the certificate, valid until ${day(certificate.expires_at)}`;
+      : `the certificate, valid until ${day(certificate.expiresAt)}`;
     io.out(dim(io, `             ${how}`));
   }
   if (token?.created === true) {

@@ -14,6 +14,8 @@ type Table = Readonly<Record<string, unknown>>;
 interface Reading {
   readonly layer: Layer;
   readonly env: Environment;
+  /** Puts variables in where there is text; null: text is what it is. */
+  readonly expand: typeof expand | null;
   /** What errors call the file. */
   readonly name: string;
   /** Where relative paths begin. */
@@ -28,8 +30,20 @@ export function readConfigFile(path: string, env: Environment): Layer {
   } catch (cause) {
     throw new ConfigError(`cannot read the configuration ${path}: ${reasonOf(cause)}`, { cause });
   }
-  const reading = { layer: new Map(), env, name: basename(path), base: dirname(path) };
+  const reading = { layer: new Map(), env, expand, name: basename(path), base: dirname(path) };
   readTable(reading, parse(text, reading.name), "");
+  return reading.layer;
+}
+
+/**
+ * What a program says, with the names of the file. Text is taken as it is; what is undefined was not said.
+ * @throws ConfigError
+ */
+export function readConfigObject(values: object, env: Environment, base: string): Layer {
+  const reading = { layer: new Map(), env, expand: null, name: "config", base };
+  if (!isPlain(values))
+    throw new ConfigError("config: this must be an object, with the names of agentbus.toml");
+  readTable(reading, values, "");
   return reading.layer;
 }
 
@@ -58,12 +72,16 @@ function badLine(text: string): number {
 
 function readTable(reading: Reading, table: Table, path: string): void {
   for (const [key, value] of Object.entries(table)) {
+    if (value === undefined) continue;
     const below = path === "" ? key : `${path}.${key}`;
     const where = `${reading.name}: ${below}`;
     const named = NAMED_TABLES.find((each) => each === path);
     if (named !== undefined) checkName(named, key, where);
     if (isTable(below)) {
-      if (!isPlain(value)) throw new ConfigError(`${where}: this must be a table: write [${below}]`);
+      if (!isPlain(value)) {
+        const how = reading.expand === null ? "an object" : `a table: write [${below}]`;
+        throw new ConfigError(`${where}: this must be ${how}`);
+      }
       readTable(reading, value, below);
       continue;
     }
@@ -71,17 +89,18 @@ function readTable(reading: Reading, table: Table, path: string): void {
   }
 }
 
-function readOption({ layer, env, base }: Reading, path: string, given: unknown, where: string): void {
+function readOption(reading: Reading, path: string, given: unknown, where: string): void {
+  const { layer, env, base } = reading;
   const option = optionAt(path);
   if (option !== undefined) {
-    return put(layer, path, { value: expanded(option, given, env, where), source: "file", where });
+    return put(layer, path, { value: expanded(option, given, reading, where), source: "file", where });
   }
   const held = optionOfFile(path);
   if (held === undefined) {
     const what = isPlain(given) ? "there is no such section" : "there is no such option";
     throw new ConfigError(`${where}: ${what}; ${suggestion(path)}`);
   }
-  const file = typeof given === "string" ? expand(given, env, where) : null;
+  const file = typeof given === "string" ? (reading.expand?.(given, env, where) ?? given) : null;
   if (file === null) throw new ConfigError(`${where}: this must be the path of a file`);
   if (file !== "")
     put(layer, held.path, { value: readSecret(held, file, where, base, env), source: "file", where });
@@ -89,13 +108,19 @@ function readOption({ layer, env, base }: Reading, path: string, given: unknown,
 }
 
 /** Variables put in wherever there is text; what stands for a number or a switch may be one as well. */
-function expanded(option: Option, given: unknown, env: Environment, where: string): OptionValue {
+function expanded(
+  option: Option,
+  given: unknown,
+  { expand: put_in, env }: Reading,
+  where: string,
+): OptionValue {
+  if (put_in === null) return readValue(option, given, where);
   if (typeof given === "string") {
-    const text = expand(given, env, where);
+    const text = put_in(given, env, where);
     return text === given ? readValue(option, given, where) : readText(option, text, where);
   }
   const each = (value: unknown): unknown => {
-    if (typeof value === "string") return expand(value, env, where);
+    if (typeof value === "string") return put_in(value, env, where);
     if (Array.isArray(value)) return value.map(each);
     if (!isPlain(value)) return value;
     return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, each(inner)]));

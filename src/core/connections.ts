@@ -11,7 +11,8 @@ export type ConnectionState = "connecting" | "authenticating" | "connected" | "c
 /** One socket or event stream. The transport owns it and changes it; everybody else reads it. */
 export interface Connection extends Reader {
   readonly id: string;
-  readonly transport: "ws" | "sse";
+  /** "local": a reader in this process, which is never listed. */
+  readonly transport: "ws" | "sse" | "local";
   readonly remote: string;
   readonly connected_at: number;
   readonly state: ConnectionState;

@@ -32,7 +32,8 @@ export class Presence {
 
   /** A connection began or ended to follow a session. */
   watcher(connection: Connection, session: SessionRef, state: "joined" | "left"): void {
-    if (connection.principal === null || !this.#allowed(session.id)) return;
+    if (connection.principal === null || connection.transport === "local") return;
+    if (!this.#allowed(session.id)) return;
     const now = this.#clock.now();
     for (const naming of namingsOf(session)) {
       const name = nameOf(session, naming);

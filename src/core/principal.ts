@@ -13,7 +13,8 @@ import type { UserBook } from "./users.ts";
 export interface Principal {
   readonly user: string;
   readonly scopes: ReadonlySet<Scope>;
-  readonly method: "none" | "token" | "auth_session" | "password" | "device" | "tailscale";
+  /** "local": the program that the gateway runs in speaks for the user. */
+  readonly method: "none" | "local" | "token" | "auth_session" | "password" | "device" | "tailscale";
   /** Id of the credential behind it (token, auth session, device, "password"), so that revoking it reaches open connections; null: none. */
   readonly credential: string | null;
   /** When the credential ends, milliseconds since 1970; null: never. */

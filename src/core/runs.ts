@@ -65,6 +65,11 @@ export class Runs {
     return this.lanes.of(session).flatMap((run) => this.#active.get(run.run_id) ?? []);
   }
 
+  /** Runs that have not ended. */
+  all(): IterableIterator<Runner> {
+    return this.#active.values();
+  }
+
   /** Runs in the sessions of a user that have not ended. */
   ofOwner(user: string): Runner[] {
     return [...this.#active.values()].filter(({ session }) => session.owner === user);

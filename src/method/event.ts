@@ -5,6 +5,7 @@ import { nameOf, namingsOf, topicOf } from "../core/session.ts";
 import { eventBroadcast, eventSend } from "../protocol/api/event.ts";
 import { encodeSignal } from "../protocol/frames.ts";
 import type { Scope } from "../protocol/schema.ts";
+import { validate } from "../protocol/schema.ts";
 import { append } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
 import type { Call } from "./registry.ts";
@@ -31,20 +32,12 @@ async function broadcast(
   params: Broadcast,
   call: Call,
 ): Promise<{ delivered: number } | undefined> {
-  const { connections, clock, limits, directory, observers } = deps;
-  const payload = JSON.parse(boundedJson(params.payload, "broadcast_bytes", limits)) as Record<
-    string,
-    unknown
-  >;
+  const { connections, clock, directory } = deps;
+  const signal = signalOf(deps, params);
   const { session_id } = params.filter ?? {};
   const session = session_id === undefined ? null : await directory.find(call.user, session_id, "read");
-  const text = encodeSignal(params.event, clock.now(), payload);
   const targets = [...connections.all()].filter((each) => passes(each, params.filter ?? {}, session));
-  const deliver = (): { delivered: number } => {
-    const ids = new Set(targets.map((each) => each.id));
-    observers.tell(params.event, () => ({ type: params.event, ts: clock.now(), payload }));
-    return { delivered: connections.signal(text, params.event, null, (each) => ids.has(each.id)) };
-  };
+  const deliver = (): { delivered: number } => ({ delivered: signalAll(deps, signal, targets) });
   if (call.keyed === null) return deliver();
   // With a key the effect follows the commit of the key: a repeated request is answered and sends nothing.
   append(call, deps.journal, clock.now(), {
@@ -55,6 +48,42 @@ async function broadcast(
     committed: deliver,
   });
   return undefined;
+}
+
+type Asked = Pick<Broadcast, "event"> & { readonly payload: Readonly<Record<string, unknown>> };
+type Signalling = Pick<MethodDeps, "connections" | "clock" | "limits" | "observers">;
+type Signal = Asked & { readonly ts: number; readonly text: string };
+
+/**
+ * A broadcast of the process itself: to those of whom `isFor` says so, which is asked of all that were let in before any is
+ * sent it; what it throws is thrown. The number sent. @throws GatewayError INVALID_REQUEST, TOO_LARGE
+ */
+export function broadcastTo(
+  deps: Signalling,
+  asked: Asked,
+  isFor: (connection: Connection) => boolean,
+): number {
+  validate(eventBroadcast.params, asked);
+  const signal = signalOf(deps, asked);
+  const known = [...deps.connections.all()].filter(({ principal }) => principal !== null);
+  return signalAll(deps, signal, known.filter(isFor));
+}
+
+/** @throws GatewayError TOO_LARGE */
+function signalOf({ clock, limits }: Signalling, { event, payload: said }: Asked): Signal {
+  const payload = JSON.parse(boundedJson(said, "broadcast_bytes", limits)) as Record<string, unknown>;
+  const ts = clock.now();
+  return { event, payload, ts, text: encodeSignal(event, ts, payload) };
+}
+
+function signalAll(
+  { connections, observers }: Signalling,
+  { event, payload, ts, text }: Signal,
+  targets: readonly Connection[],
+): number {
+  const ids = new Set(targets.map((each) => each.id));
+  observers.tell(event, () => ({ type: event, ts, payload }));
+  return connections.signal(text, event, null, (each) => ids.has(each.id));
 }
 
 function passes(

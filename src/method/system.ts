@@ -141,7 +141,8 @@ function describe(definitions: readonly MethodDefinition[]) {
   };
 }
 
-function clientView(connection: Connection) {
+/** A connection as `client.list` tells it. */
+export function clientView(connection: Connection) {
   return {
     connection_id: connection.id,
     client_id: connection.client_id,

@@ -7,7 +7,7 @@ import { manualClock } from "../support/clock.ts";
 import type { ConfigTable } from "../support/gateway-process.ts";
 import { toToml } from "../support/gateway-process.ts";
 import type { Clock } from "../../src/core/ports.ts";
-import { createGateway } from "../../src/gateway.ts";
+import { composeGateway } from "../../src/gateway.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
 import { systemClock } from "../../src/clock.ts";
 import type { Answer, AskOptions } from "../gateway/stack.ts";
@@ -68,7 +68,13 @@ export async function startTailnetGateway(setup: TailnetSetup = {}): Promise<Tai
   const lines: LogLine[] = [];
   const store = createMemoryStore({ clock, limits: config.limits });
   const overrides = { store, clock, isLocal: () => false };
-  const gateway = createGateway({ config, log: memoryLog(lines), version: "0.0.0", overrides });
+  const gateway = composeGateway({
+    config,
+    log: memoryLog(lines),
+    version: "0.0.0",
+    overrides,
+    onFatal: (error) => void lines.push({ level: "error", fields: { error }, message: "fatal" }),
+  });
   const { url, token } = await gateway.start();
   return {
     url,

@@ -56,7 +56,7 @@ afterAll(() => stack[Symbol.asyncDispose]());
 /** Every route, as the router is given it. */
 function routes(): string[] {
   const { config } = loadConfig({ env: {}, cwd: import.meta.dir, flags: { "server.data_dir": "/" } });
-  const { context } = construct({ config, log: silentLog, version: "" });
+  const { context } = construct({ config, log: silentLog, version: "", onFatal: () => undefined });
   const streams = new Streams(context, new Turns(() => 0));
   return routesOf(context, streams).map(({ verb, path }) => `${verb} ${path}`);
 }

@@ -96,11 +96,17 @@ describe("the command of the package", () => {
       "/docs/swagger-ui.js",
       "/docs/swagger-ui.css",
       "/docs/icon.png",
+      "/",
     ]) {
       const response = await fetch(`${gateway.url}${path}`);
       const { byteLength } = await response.arrayBuffer();
       expect([path, response.status, byteLength > 500]).toEqual([path, 200, true]);
     }
+    const page = await (await fetch(gateway.url)).text();
+    const assets = [...page.matchAll(/\/assets\/[^"]+/g)].map(([path]) => path);
+    expect(assets.length).toBeGreaterThan(1);
+    for (const path of assets)
+      expect([path, (await fetch(`${gateway.url}${path}`)).status]).toEqual([path, 200]);
   });
 });
 

@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import type { Limits } from "../../core/limits.ts";
 import type { StorageRefusal } from "../../core/operation.ts";
 import type { Durability } from "./group-writer.ts";
@@ -42,12 +44,19 @@ export type Reply =
   /** Nothing this thread did or does can be relied on any more. May come unasked. */
   | { readonly lost: string };
 
-/**
- * Where a worker's code is. In an executable, and in a bundle, all modules have one place, and entry points lie beside it by
- * their path below `src/`: as they were written in an executable, as JavaScript in a bundle.
- */
+/** Where the workers lie beside the one place all modules have: in our executable, in the package, in an executable made with it. */
+const PLACES = [
+  "./store/sqlite/NAME.ts",
+  "./store/sqlite/NAME.js",
+  "./node_modules/agentbus/lib/store/sqlite/NAME.js",
+];
+
+/** Where a worker's code is. */
 export function workerUrl(worker: "writer" | "reader"): URL {
   const here = import.meta.url;
   if (here.endsWith("/threads.ts")) return new URL(`./${worker}.ts`, here);
-  return new URL(`./store/sqlite/${worker}.${here.endsWith(".js") ? "js" : "ts"}`, here);
+  const urls = PLACES.map((place) => new URL(place.replace("NAME", worker), here));
+  const found = urls.find((url) => existsSync(fileURLToPath(url))) ?? urls[0];
+  if (found === undefined) throw new Error(`there is no code for the ${worker}`);
+  return found;
 }
