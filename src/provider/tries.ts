@@ -71,7 +71,11 @@ export async function* tryAll(routing: Routing): AsyncGenerator<ModelEvent> {
   if (signal.aborted) return yield { type: "aborted" };
   const error = summed(failures);
   const { run_id, model } = request;
-  log.warn({ run_id, model, code: error.reason, retryable: error.retryable }, error.message);
+  // Of providers that are known to fail the log has said so, once.
+  const isNews = failures.some((each) => gates.of(each.target.provider).circuit.open === null);
+  const fields = { run_id, model, code: error.reason, retryable: error.retryable };
+  if (isNews) log.warn(fields, error.message);
+  else log.debug(fields, error.message);
   yield { type: "error", error };
   return undefined;
 }

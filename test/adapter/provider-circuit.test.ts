@@ -89,6 +89,12 @@ describe("a provider that fails again and again", () => {
     const it = scene([busy], [busy], [busy], [busy], HI);
     for (let i = 0; i < 4; i++) expect(errorOf(await it.run(it.alone)).message).toBe("busy");
     expect(it.alone.states()[0]?.ready).toBe(false);
+    // The runs that fail are told as long as that is news.
+    expect(it.told()).toEqual([
+      ["warn", "busy"],
+      ["warn", "busy"],
+      ["warn", "provider a is failing, others are asked where there are any: busy"],
+    ]);
     expect(textOf(await it.run(it.alone))).toBe("hi");
     expect(it.alone.states()[0]?.ready).toBe(true);
   });
