@@ -52,8 +52,8 @@ export function createPlugins(parts: PluginParts): {
 
 function directoriesOf({ server, plugins }: Config): PluginDirectory[] {
   return [
-    { label: "<data_dir>/plugins", path: join(server.data_dir, "plugins") },
-    ...[...new Set(plugins.directories)].map((path) => ({ label: path, path })),
+    { label: "<data_dir>/plugins", path: join(server.data_dir, "plugins"), wanted: false },
+    ...[...new Set(plugins.directories)].map((path) => ({ label: path, path, wanted: true })),
   ];
 }
 

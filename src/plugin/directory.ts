@@ -4,6 +4,8 @@ import { dirname, join, sep } from "node:path";
 
 /** Where plug-ins are looked for. */
 export interface PluginDirectory {
+  /** Somebody said so: it is to be there. */
+  readonly wanted: boolean;
   /** What it is called to people. */
   readonly label: string;
   /** Absolute. */
@@ -43,7 +45,10 @@ const ANYBODY_WRITES = 0o002;
 export async function lookInto(directory: PluginDirectory, max: number): Promise<Look> {
   const nothing = { directory, found: [], folders: [] };
   const real = await realpath(directory.path).catch(() => null);
-  if (real === null) return { ...nothing, real, reason: null };
+  if (real === null) {
+    const reason = directory.wanted ? "there is no such directory" : null;
+    return { ...nothing, real, reason };
+  }
   try {
     checkOwner(real, await stat(real));
     const names = (await readdir(real)).filter(isMeant).sort();

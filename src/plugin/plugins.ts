@@ -64,6 +64,8 @@ export class Plugins implements ToolSource {
   readonly #options: PluginsOptions;
   readonly #entries = new Map<string, Entry>();
   readonly #serial = new Serial();
+  /** Versions that were replaced, and have not ended yet. */
+  readonly #retiring = new Set<Running>();
   #tools: readonly Tool[] = [];
   #routes: readonly AddedRoute[] = [];
 
@@ -120,7 +122,8 @@ export class Plugins implements ToolSource {
 
   /** Ends them all. */
   async close(): Promise<void> {
-    await Promise.all([...this.#entries.keys()].map((source) => this.drop(source)));
+    const retiring = [...this.#retiring].map((running) => running.end());
+    await Promise.all([...retiring, ...[...this.#entries.keys()].map((source) => this.drop(source))]);
   }
 
   tools(): readonly Tool[] {
@@ -178,8 +181,19 @@ export class Plugins implements ToolSource {
     const added = contribute(running, host, bounds);
     this.#entries.set(source, { source, running, loaded_at: clock.now(), reason: null, name, added });
     this.#changed();
-    void closed?.then(() => before?.running?.retire());
+    const { running: old = null } = before ?? {};
+    if (old !== null) this.#retire(old, closed);
     log.info({ plugin: name, source, ...(version !== undefined && { version }) }, "a plug-in was loaded");
+  }
+
+  /** What it has begun it finishes, once nothing new comes to it. */
+  #retire(running: Running, closed: Promise<void> | undefined): void {
+    this.#retiring.add(running);
+    void (async () => {
+      await closed;
+      await running.retire();
+      this.#retiring.delete(running);
+    })();
   }
 
   #fault(source: string, running: Running, what: string, error: Error): void {

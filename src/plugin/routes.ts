@@ -12,14 +12,12 @@ export function routesOf(running: Running): AddedRoute[] {
       plugin,
       doc: route.doc,
       scope: "open" in route ? "open" : route.scope,
-      async run(request, params, caller) {
-        const answer = await running.call(
+      run: (request, params, caller) =>
+        running.call(
           key,
-          (context) => route.run(request, Object.assign(context, { params, ...caller })),
+          (context) => responseOf(route.run(request, Object.assign(context, { params, ...caller }))),
           { signal: request.signal },
-        );
-        return answer instanceof Response ? answer : jsonOf(answer);
-      },
+        ),
     };
   });
 }
@@ -29,6 +27,11 @@ export function prefixed(plugin: string, path: string): string {
   return `/plugins/${plugin}${path === "/" ? "" : path}`;
 }
 
-function jsonOf(answer: unknown): Response {
-  return new Response(JSON.stringify(answer ?? null), { headers: { "content-type": "application/json" } });
+/** @throws Error for what can be no answer */
+function responseOf(answer: unknown): Response | Promise<Response> {
+  if (answer instanceof Promise) return answer.then(responseOf);
+  if (!(answer instanceof Response)) return Response.json(answer ?? null);
+  if (answer.status === 0) throw new Error("answered a Response that is an error");
+  if (answer.bodyUsed) throw new Error("answered a Response whose body was read already");
+  return answer;
 }

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { manualClock } from "../support/clock.ts";
 import { openPlugins, sayer } from "./plugin.fixture.ts";
 import { eventually } from "../gateway/stack.ts";
 
@@ -40,6 +41,29 @@ test("editing it takes effect, and so does editing what it imports", async () =>
   await world.remove("plugins/one.ts");
   await becomes(world.states, ["two ready"]);
   expect([...world.methods.keys()]).toEqual(["two.say"]);
+});
+
+test("what is written in several steps is read once it is whole", async () => {
+  const clock = manualClock();
+  await using world = await openPlugins({ auto_reload: true, clock });
+  const file = world.path("plugins/one.ts");
+  await world.write("plugins/one.ts", sayer("one", `"first"`));
+  await world.folders.start();
+  const waiting = clock.pending;
+  const text = sayer("one", `"second"`);
+  for (const part of [0.2, 0.6, 1]) {
+    await Bun.write(file, text.slice(0, Math.ceil(text.length * part)));
+    clock.advance(500);
+    // It has seen that, and waits whether there is more.
+    await eventually(
+      () => clock.pending,
+      (pending) => pending === waiting,
+    );
+  }
+  expect(await world.call("one.say")).toEqual({ said: "first" });
+  clock.advance(500);
+  await becomes(() => world.call("one.say"), { said: "second" });
+  expect(world.log.lines.map(({ level }) => level)).not.toContain("error");
 });
 
 /** What a version may be like that is not loaded, and what is said of it. */

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import type { Limits } from "../../src/core/limits.ts";
+import type { Clock } from "../../src/core/ports.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { Hooks } from "../../src/core/hooks.ts";
 import { Observers } from "../../src/core/observers.ts";
@@ -21,6 +22,7 @@ export interface PluginWorldOptions {
   readonly directories?: readonly string[];
   readonly auto_reload?: boolean;
   readonly limits?: Partial<Limits>;
+  readonly clock?: Clock;
   /** Methods and tools that the gateway has itself. */
   readonly taken?: readonly string[];
 }
@@ -54,13 +56,13 @@ const GATEWAY: PluginGateway = {
 };
 
 export async function openPlugins(options: PluginWorldOptions = {}): Promise<PluginWorld> {
-  const { directories = ["plugins"], auto_reload = false, taken = [] } = options;
+  const { directories = ["plugins"], auto_reload = false, taken = [], clock = systemClock } = options;
   const home = await realpath(await mkdtemp(join(tmpdir(), "agentbus-plugins-")));
   const path = (...parts: string[]): string => join(home, ...parts);
   const log = createLogbook();
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const methods = new Map<string, AddedMethod>();
-  const hooks = new Hooks({ clock: systemClock, limits });
+  const hooks = new Hooks({ clock, limits });
   const observers = new Observers(log);
   const providers = createProviderList([]);
   const host: PluginHost = {
@@ -79,11 +81,10 @@ export async function openPlugins(options: PluginWorldOptions = {}): Promise<Plu
     on: (type, observer) => observers.on(type, observer),
     gateway: () => GATEWAY,
   };
-  const clock = systemClock;
   const plugins = new Plugins({ host, tool_ms: 5_000, limits, clock, log });
   const loader = new Loader({ data_dir: home, gateway: GATEWAY, owns_process: false, limits, clock, log });
   const folders = new PluginFolders({
-    directories: directories.map((label) => ({ label, path: path(label) })),
+    directories: directories.map((label) => ({ label, path: path(label), wanted: false })),
     auto_reload,
     plugins,
     loader,

@@ -182,6 +182,48 @@ test("a route is for those it says, behind the same doors as every other", async
   expect([secret.status, secret.json.error.code]).toEqual([400, "INVALID_REQUEST"]);
 });
 
+test("a route that changes something counts against the rate of its caller", async () => {
+  const limits = { mutations_per_second: 1, mutations_burst: 2 };
+  await using stack = await startStack({ config: { limits } });
+  await putPlugin(stack, "weather.ts", WEATHER);
+  await untilPlugin(stack, "weather", "ready");
+  const ann = await stack.guest({ user: "ann", role: "user" });
+  const post = async (): Promise<number> =>
+    (await ann.ask("POST", "/plugins/weather/of/Oslo", { body: "wet" })).status;
+  expect([await post(), await post(), await post()]).toEqual([200, 200, 429]);
+  expect((await ann.ask("GET", "/plugins/weather/of/Oslo")).status).toBe(200);
+});
+
+/** What a route may answer that is no answer. */
+const NO_ANSWERS = {
+  "an error": "Response.error()",
+  "what was read": "(async () => { const said = new Response('x'); await said.text(); return said; })()",
+  "what is no JSON": "({ n: 1n })",
+  "an exception": "(() => { throw new Error('out of luck'); })()",
+};
+test.each(Object.entries(NO_ANSWERS))(
+  "a route that answers %s answers 500, and is gone",
+  async (_what, answer) => {
+    await using stack = await startStack();
+    const route = `{ open: true, doc: "x", run: () => ${answer} }`;
+    await putPlugin(stack, "bad.ts", `export default { name: "bad", routes: { "GET /": ${route} } };`);
+    await untilPlugin(stack, "bad", "ready");
+    const said = await ask(`${stack.gateway.url}/plugins/bad`, "GET");
+    expect([said.status, said.json.error.code]).toEqual([500, "INTERNAL_ERROR"]);
+    expect(said.text).not.toContain("luck");
+    await untilPlugin(stack, "bad", "failed");
+    expect((await ask(`${stack.gateway.url}/plugins/bad`, "GET")).status).toBe(404);
+    expect(await stack.owner.call("system.stats")).toMatchObject({ plugin_faults: 1 });
+  },
+);
+
+test("a directory that was named and is not there is told", async () => {
+  await using stack = await startStack({ config: { plugins: { directories: ["nowhere"] } } });
+  const { directories } = await stack.owner.call("plugin.list");
+  expect(directories[1]).toMatchObject({ found: false, reason: "there is no such directory" });
+  expect(stack.gateway.log.map(({ msg }) => msg)).toContain("no plug-in of a directory is loaded");
+});
+
 test("it uses the gateway: methods as somebody, broadcasts, and hears of what happens", async () => {
   await using stack = await startStack();
   await putPlugin(

@@ -23,6 +23,8 @@ test("the first example of the docs: a method, a tool and a route; the doctor an
   place.file("agentbus.toml", TOML);
   const docs = await readFile(resolve(import.meta.dir, "../../docs/plugins.md"), "utf8");
   const [, text = ""] = /```ts\n(import.*?)```/s.exec(docs) ?? [];
+  const example = resolve(import.meta.dir, "../../examples/plugins/dice.ts");
+  expect(await readFile(example, "utf8")).toBe(text);
   place.file("plugins/dice.ts", text);
   const source = join(place.path, "plugins/dice.ts");
   expect(await doctor(place.path)).toEqual([
