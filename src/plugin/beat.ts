@@ -2,9 +2,8 @@
 const PLUGINS = 256;
 const BEATS = 0;
 const ON_STACK = 1;
-const CALLS = 2;
-const LOADING = 3;
-const OPEN = 4;
+const LOADING = 2;
+const OPEN = 3;
 
 export function newBeat(): SharedArrayBuffer {
   return new SharedArrayBuffer((OPEN + PLUGINS) * Int32Array.BYTES_PER_ELEMENT);
@@ -30,10 +29,6 @@ export class Beat {
   get on_stack(): number {
     return Atomics.load(this.#cells, ON_STACK);
   }
-  /** Grows with every call into a plug-in, so that one long call is told from many short ones. */
-  get calls(): number {
-    return Atomics.load(this.#cells, CALLS);
-  }
   /** The plug-in that is being loaded, by number; 0: none is. */
   get loading(): number {
     return Atomics.load(this.#cells, LOADING);
@@ -47,13 +42,11 @@ export class Beat {
     this.#add(BEATS, 1);
   }
   load(plugin: number): void {
-    this.#add(CALLS, 1);
     this.#cells[LOADING] = plugin;
   }
   /** Code of a plug-in is called; answers whose code was on the stack, for leave(). */
   enter(plugin: number): number {
     const before = this.#cells[ON_STACK] ?? 0;
-    this.#add(CALLS, 1);
     this.#cells[ON_STACK] = plugin;
     return before;
   }

@@ -36,6 +36,8 @@ export class Watch {
   readonly #numbers = new Map<string, number>();
   /** From before this start. */
   readonly #blocked: Map<string, Blocked>;
+  /** The watchdog looks, or never will. */
+  readonly #watching = Promise.withResolvers<void>();
   #worker: Worker | null = null;
   #cancel: () => void = () => undefined;
 
@@ -64,6 +66,8 @@ export class Watch {
   async load<T>(watched: Watched, work: () => Promise<T>): Promise<T> {
     const plugin = this.numberOf(watched.source);
     this.#tell({ op: "about", plugin, ...watched });
+    // What spins at once is to be seen, too.
+    await this.#watching.promise;
     this.#beat.load(plugin);
     try {
       return await work();
@@ -94,6 +98,7 @@ export class Watch {
   /** Idempotent. */
   close(): void {
     this.#cancel();
+    this.#watching.resolve();
     this.#worker?.terminate();
     this.#worker = null;
   }
@@ -112,10 +117,14 @@ export class Watch {
   #start(): Worker {
     const { data_dir, limits, owns_process, log } = this.#options;
     const worker = new Worker(workerUrl("watchdog"), { type: "module", ref: false });
-    worker.onmessage = (event: MessageEvent<WatchdogReport>) => this.#report(event.data);
+    worker.onmessage = ({ data }: MessageEvent<WatchdogReport>) => {
+      if (data.op === "watching") this.#watching.resolve();
+      else this.#report(data);
+    };
     worker.onerror = (event: ErrorEvent) => {
       event.preventDefault();
       log.error({ reason: event.message }, "nobody sees any more whether a plug-in blocks the gateway");
+      this.#watching.resolve();
     };
     const orders: WatchdogRequest = {
       op: "watch",
@@ -134,7 +143,7 @@ export class Watch {
     return worker;
   }
 
-  #report({ suspects, blocked_ms }: WatchdogReport): void {
+  #report({ suspects, blocked_ms }: Extract<WatchdogReport, { op: "over" }>): void {
     const { log } = this.#options;
     for (const { source, name, seen } of suspects) {
       const fields = { plugin: name, source, blocked_ms };

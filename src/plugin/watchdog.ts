@@ -28,11 +28,11 @@ export type WatchdogRequest =
       readonly digest: string;
     };
 
-/** The event loop turns again. `suspects`: who was at work meanwhile. */
-export interface WatchdogReport {
-  readonly suspects: readonly Blocked[];
-  readonly blocked_ms: number;
-}
+export type WatchdogReport =
+  /** It looks. */
+  | { readonly op: "watching" }
+  /** The event loop turns again. `suspects`: who was at work meanwhile. */
+  | { readonly op: "over"; readonly suspects: readonly Blocked[]; readonly blocked_ms: number };
 
 declare const self: {
   onmessage: ((event: MessageEvent<WatchdogRequest>) => void) | null;
@@ -52,14 +52,18 @@ self.onmessage = ({ data }): void => {
   else new Watchdog(data).start();
 };
 
+/** A plug-in that was alone at work while nothing else happened for so many times `block_ms` is kept out, too. */
+const ALONE_TIMES = 3;
+
 /** One time that the event loop does not turn. */
 interface Stall {
   looks: number;
-  /** Whose code was running, by number; 0: that of none. */
-  readonly plugin: number;
-  readonly calls: number;
-  /** It was the same call at every look. */
-  seen: boolean;
+  /** Whose code was running at the last look, by number; 0: that of none. */
+  plugin: number;
+  /** Looks in a row at which it was that one. */
+  same: number;
+  /** Who was at work at the last look. */
+  suspects: readonly Blocked[];
   isWritten: boolean;
   isTold: boolean;
 }
@@ -77,41 +81,40 @@ class Watchdog {
 
   start(): void {
     setInterval(() => this.#look(), LOOK_MS);
+    self.postMessage({ op: "watching" });
   }
 
   #look(): void {
-    const { beats, on_stack, loading, calls } = this.#beat;
+    const { beats, on_stack, loading } = this.#beat;
     if (beats !== this.#beats) {
       this.#beats = beats;
       const over = this.#stall;
       this.#stall = null;
-      if (over?.isWritten === true) this.#report(over);
+      if (over !== null && over.looks * LOOK_MS >= this.#orders.block_ms) this.#report(over);
       return;
     }
     const plugin = on_stack === 0 ? loading : on_stack;
-    const stall = (this.#stall ??= {
-      looks: 0,
-      plugin,
-      calls,
-      seen: plugin > 0,
-      isWritten: false,
-      isTold: false,
-    });
+    const begun = { looks: 0, plugin, same: 0, suspects: [], isWritten: false, isTold: false };
+    const stall = (this.#stall ??= begun);
     stall.looks++;
-    if (plugin !== stall.plugin || calls !== stall.calls) stall.seen = false;
-    const blocked_ms = stall.looks * LOOK_MS;
-    if (blocked_ms >= this.#orders.spin_ms && !stall.isTold) return this.#tell(stall);
-    if (blocked_ms >= this.#orders.block_ms && !stall.isWritten) {
+    stall.same = plugin === stall.plugin ? stall.same + 1 : 1;
+    stall.plugin = plugin;
+    const { block_ms, spin_ms } = this.#orders;
+    if (stall.looks * LOOK_MS >= spin_ms && !stall.isTold) return this.#tell(stall);
+    if (stall.looks * LOOK_MS < block_ms) return undefined;
+    // Now: when the event loop turns again, who was at work may have finished.
+    stall.suspects = this.#suspects(stall, false);
+    // Something else may have gone before what blocks.
+    if ((plugin === 0 ? stall.looks : stall.same) * LOOK_MS >= block_ms && !stall.isWritten) {
       stall.isWritten = true;
-      this.#write(this.#suspects(stall, false));
+      this.#write(stall.suspects);
     }
     return undefined;
   }
 
-  #report(stall: Stall): void {
-    const suspects = this.#suspects(stall, false);
+  #report({ looks, suspects }: Stall): void {
     this.#write(suspects);
-    self.postMessage({ suspects, blocked_ms: stall.looks * LOOK_MS });
+    self.postMessage({ op: "over", suspects, blocked_ms: looks * LOOK_MS });
   }
 
   /** Ends the process, where it may: nothing of it can be asked to do so. */
@@ -134,7 +137,8 @@ class Watchdog {
   }
 
   /** The one whose code was running; else those that had a call open. */
-  #suspects({ seen, plugin, looks }: Stall, ended: boolean): Blocked[] {
+  #suspects({ plugin, looks, same }: Stall, ended: boolean): Blocked[] {
+    const seen = plugin > 0 && same * LOOK_MS >= this.#orders.block_ms;
     const known = [...plugins.values()];
     const at = Date.now();
     const blocked_ms = looks * LOOK_MS;
@@ -146,7 +150,10 @@ class Watchdog {
 
   /** One that was only at work may be innocent: it is not kept out for a moment in which others may have been busy. */
   #write(suspects: readonly Blocked[]): void {
-    const kept = suspects.filter(({ seen, ended }) => seen || ended);
+    const long_ms = ALONE_TIMES * this.#orders.block_ms;
+    const kept = suspects.filter(
+      ({ seen, ended, blocked_ms }) => seen || ended || (suspects.length === 1 && blocked_ms >= long_ms),
+    );
     if (kept.length === 0) return;
     const blocked = readBlocked(this.#orders.data_dir);
     for (const each of kept) blocked.set(each.source, each);

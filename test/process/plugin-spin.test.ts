@@ -137,6 +137,38 @@ test("one that blocks for a while is named when it is over, and kept out at the 
   expect((await state(gateway, "block")).state).toBe("ready");
 });
 
+test("one that blocks after it waited for something, alone, is kept out too; of several each is named", async () => {
+  const block = `(await Bun.sleep(1), ((end) => { while (Date.now() < end); return "over"; })(Date.now() + ${5 * BLOCK_MS}))`;
+  const says_so = sayer("waits", `(log.info({}, "it waits"), await Bun.sleep(3_000), "x")`);
+  const waits = says_so.replace("run: async ()", "run: async (_params, { log })");
+  const { gateway } = await start({
+    block: sayer("block", block),
+    waits,
+  });
+  await using _gateway = gateway;
+  await becomes(gateway, "block", "ready");
+  await becomes(gateway, "waits", "ready");
+  const named = (): unknown[] =>
+    gateway.log.flatMap(({ msg, ...line }) =>
+      msg.startsWith("nothing else happened while a plug-in was at work") ? [line["plugin"]] : [],
+    );
+  const waiting = call(gateway, "waits.say");
+  await until(() => says(gateway, "it waits"));
+  await call(gateway, "block.say");
+  // A machine that is busy may make others look busy as well, so not how often.
+  await until(() => named().includes("block") && named().includes("waits"));
+  expect(await doctor(gateway)).toEqual([]);
+  await waiting;
+  const before = named().length;
+  await call(gateway, "block.say");
+  await until(() => named().slice(before).includes("block"));
+  const [finding] = await doctor(gateway);
+  expect(finding).toMatchObject({
+    state: "warning",
+    finding: expect.stringContaining("block (<data_dir>/plugins/block.ts)") as unknown,
+  });
+});
+
 test("an error in a plug-in that nobody waits for ends the plug-in, not the process", async () => {
   const stray = {
     rejects: `(void Promise.reject(new Error("stray")), "x")`,
