@@ -17,7 +17,7 @@ import { encodeSignal } from "./protocol/frames.ts";
 import { createProviders } from "./provider/from-config.ts";
 import { createProviderList } from "./provider/list.ts";
 import type { Plugins } from "./plugin/plugins.ts";
-import { createPlugins, showPlugins } from "./plugins.ts";
+import { createPlugins, hasPlugins, showPlugins } from "./plugins.ts";
 import { createSqliteStore } from "./store/sqlite/store.ts";
 import { createSkills, showSkills, skillTools } from "./skills.ts";
 import { CAPABILITIES, NAME, surfaceOf } from "./surface.ts";
@@ -178,7 +178,9 @@ export function construct({
   const max_message_bytes = limits.assistant_bytes;
   const { router, providers } =
     overrides.router === undefined
-      ? configured(() => createProviders(config.llm, { clock, log, max_message_bytes }))
+      ? configured(() =>
+          createProviders(config.llm, { clock, log, max_message_bytes, mayCome: hasPlugins(config) }),
+        )
       : { router: overrides.router, providers: createProviderList([]) };
   const skills = createSkills(config, clock, log);
   const tool_servers = createToolServers(config, version, clock, log);

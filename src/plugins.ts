@@ -1,3 +1,4 @@
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "./config.ts";
 import type { Caller } from "./core/call.ts";
@@ -55,6 +56,11 @@ function directoriesOf({ server, plugins }: Config): PluginDirectory[] {
     { label: "<data_dir>/plugins", path: join(server.data_dir, "plugins"), wanted: false },
     ...[...new Set(plugins.directories)].map((path) => ({ label: path, path, wanted: true })),
   ];
+}
+
+/** Whether there is anything in the directories of plug-ins. */
+export function hasPlugins(config: Config): boolean {
+  return directoriesOf(config).some(({ path }) => existsSync(path) && readdirSync(path).length > 0);
 }
 
 /** What a gateway would load, and why it would not; none of it is run. */

@@ -1,8 +1,12 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { script } from "../support/model-script.ts";
 import type { ModelServer } from "../support/model-server.ts";
 import { startModelServer } from "../support/model-server.ts";
 import type { ConfigTable } from "../support/gateway-process.ts";
+import { untilPlugin } from "./plugins.fixture.ts";
 import type { Stack } from "./stack.ts";
 import { ask, eventually, runOf, say, startStack, typesOf, watchRun } from "./stack.ts";
 
@@ -243,3 +247,43 @@ test("a kill between what broke off and the next answer leaves what was said, pa
     ["all of it", "complete"],
   ]);
 });
+
+test("a plug-in's provider may be the default; before it is there, messages are refused and nothing else is", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "agentbus-routing-"));
+  open.push({ [Symbol.asyncDispose]: () => rm(directory, { recursive: true }) });
+  const put = (name: string, body: string): Promise<void> =>
+    writeFile(join(directory, `${name}.ts`), pluginOf(name, body), { mode: 0o644 });
+  await put("other", "");
+  const more = { plugins: { directories: [directory] } };
+  const stack = await gateway({ default_provider: "mine", default_model: "mine/echo" }, more);
+  await untilPlugin(stack, "other", "ready");
+  const refused = await stack.owner.ask("POST", "/api/v1/rpc/chat.send", { body: { message: "go" } });
+  expect([refused.status, refused.json.error]).toEqual([
+    503,
+    expect.objectContaining({
+      code: "UNAVAILABLE",
+      message: expect.stringContaining('"mine", which is not configured'),
+    }),
+  ]);
+  const ready = await ask(`${stack.gateway.url}/ready`, "GET");
+  expect(ready.json.checks.provider).toEqual({ ok: false, reason: "mine: not configured" });
+
+  await put("mine", ECHO);
+  await untilPlugin(stack, "mine", "ready");
+  const { run } = await say(stack.owner, { session_id: "s", message: "go" });
+  expect([run.status, run.model]).toEqual(["completed", "mine/echo"]);
+});
+
+const ECHO = `providers: [{
+  name: "mine",
+  state: () => ({ name: "mine", ready: true }),
+  models: () => ["echo"],
+  async *stream() {
+    yield { type: "text", text: "echo" };
+    yield { type: "done", finish_reason: "stop" };
+  },
+}],`;
+
+function pluginOf(name: string, body: string): string {
+  return `import { definePlugin } from "agentbus/plugin";\nexport default definePlugin({ name: "${name}", ${body} });\n`;
+}
