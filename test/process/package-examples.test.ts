@@ -13,7 +13,7 @@ interface Example {
   readonly output: string | null;
 }
 
-const EXAMPLES = ["README.md", "docs/embedding.md"].flatMap((document): Example[] =>
+const EXAMPLES = ["README.md", "docs/embedding.md", "docs/plugins.md"].flatMap((document): Example[] =>
   blocksOf(document).flatMap(({ words, text, at }, index, all) => {
     if (words[0] !== "ts") return [];
     const next = all[index + 1];

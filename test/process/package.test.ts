@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join, resolve } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { startGateway } from "../support/gateway-process.ts";
 import { needs } from "../support/needs.ts";
@@ -79,6 +80,90 @@ describe("agentbus/client", () => {
     );
     const { out, err } = await project.run(["node", file]);
     expect(`${out}${err}`).toBe("ClientError,createClient,createTranscript,deviceOf\n");
+  });
+});
+
+describe("a plug-in", () => {
+  const EXAMPLES = resolve(import.meta.dir, "../../examples/plugins");
+  const OSLO = { place: "Oslo, Norway", temperature_c: 7.5, wind_kmh: 12 };
+  const USE = `import { createGateway } from "agentbus";
+const [data_dir = "", ...names] = process.argv.slice(2);
+const gateway = createGateway({ server: { port: 0, data_dir }, log: { level: "error" }, llm: { default_provider: "demo" } });
+const { url, token } = await gateway.start();
+for (const name of names) await gateway.use((await import(\`./\${name}.ts\`)).default);
+const headers = { authorization: \`Bearer \${token?.value}\`, "content-type": "application/json" };
+const call = async (method: string, params: object) =>
+  (await fetch(\`\${url}/api/v1/rpc/\${method}\`, { method: "POST", headers, body: JSON.stringify(params) })).json();
+const { plugins } = await call("plugin.list", {});
+const { tools } = await call("tool.list", {});
+const { paths } = await (await fetch(\`\${url}/docs/json\`, { headers })).json();
+console.log(JSON.stringify({
+  plugins: plugins.map((each: any) => [each.name, each.state]),
+  tools: tools.map((each: any) => each.name),
+  documented: "/api/v1/rpc/weather.get" in paths,
+  method: await call("weather.get", { city: "Oslo" }),
+  route: await (await fetch(\`\${url}/plugins/weather/Oslo\`, { headers })).json(),
+}));
+await gateway.stop();
+`;
+  function weather() {
+    return Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch: (request) =>
+        Response.json(
+          new URL(request.url).pathname === "/v1/forecast"
+            ? { current: { temperature_2m: 7.5, wind_speed_10m: 12 } }
+            : { results: [{ name: "Oslo", country: "Norway", latitude: 59.9, longitude: 10.7 }] },
+        ),
+    });
+  }
+  const NAMES = ["redact", "weather", "webhook"];
+
+  test("of the examples has types that hold, and works in a program as it does in a folder", async () => {
+    for (const name of NAMES)
+      await project.write(`${name}.ts`, await Bun.file(join(EXAMPLES, `${name}.ts`)).text());
+    expect(
+      await project.check(
+        NAMES.map((name) => `${name}.ts`),
+        COMPILED["for Bun"] ?? {},
+      ),
+    ).toBe("");
+    using upstream = weather();
+    const url = `http://127.0.0.1:${upstream.port}`;
+    const program = await project.write("use.ts", USE);
+    const env = { WEATHER_URL: url, GEOCODING_URL: url };
+    const { out, err } = await project.run([process.execPath, program, "used", ...NAMES], env);
+    expect(err).toBe("");
+    expect(JSON.parse(out)).toEqual({
+      plugins: NAMES.map((name) => [name, "ready"]),
+      tools: expect.arrayContaining(["weather"]),
+      documented: true,
+      method: OSLO,
+      route: OSLO,
+    });
+  });
+
+  const APART = `import { definePlugin } from "agentbus/plugin";
+export default definePlugin({
+  name: "apart",
+  isolate: true,
+  routes: { "GET /": { open: true, doc: "Where it runs.", run: () => ({ main: Bun.isMainThread }) } },
+});
+`;
+
+  test("in a folder is loaded by the command, and in a thread of its own where it asks for one", async () => {
+    using upstream = weather();
+    const url = `http://127.0.0.1:${upstream.port}`;
+    await project.write("apart/apart.ts", APART);
+    const directories = `${EXAMPLES},${join(project.directory, "apart")}`;
+    const env = { WEATHER_URL: url, GEOCODING_URL: url, AGENTBUS_PLUGINS_DIRECTORIES: directories };
+    await using gateway = await startGateway({ binary: project.command, env });
+    const headers = { authorization: `Bearer ${gateway.token}` };
+    const route = await fetch(`${gateway.url}/plugins/weather/Oslo`, { headers });
+    expect([route.status, await route.json()]).toEqual([200, OSLO]);
+    const apart = await fetch(`${gateway.url}/plugins/apart`);
+    expect([apart.status, await apart.json()]).toEqual([200, { main: false }]);
   });
 });
 
