@@ -25,7 +25,7 @@ export type IconName = keyof typeof PATHS;
 /** A picture beside words that say the same, or in a button that has a label: nobody needs to be told of it. */
 export function Icon({ name }: { readonly name: IconName }) {
   return (
-    <svg className={`icon ${name}`} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+    <svg className={`icon icon-${name}`} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
       <path d={PATHS[name]} />
     </svg>
   );
