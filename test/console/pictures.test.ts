@@ -119,11 +119,12 @@ describe.skipIf(!HAS_CHROMIUM)("pictures", () => {
 
       await light.page.goto(`${gateway.url}/#/gateway/overview`);
       await light.page.locator(".chart canvas").first().waitFor();
-      for (const tokens of [100, 60]) {
+      for (const tokens of [240, 60]) {
         model.reply().tokens(tokens, { everyMs: 50 });
         await say(dark.page, "go on");
       }
       await light.page.waitForFunction(() => /active (?:[1-9])/.test(document.body.textContent ?? ""));
+      await light.page.locator('.chart[data-samples="6"]').first().waitFor();
       await picture(light.page, "gateway.png");
       expect([...light.complaints, ...dark.complaints]).toEqual([]);
     },

@@ -44,10 +44,12 @@ export function Chart({ title, unit, times, lines, days = false }: ChartProps) {
     // The colours of the page are read when it is made.
   }, [labels, chosen, days]);
   useEffect(() => {
-    plot.current?.setData([times.map((at) => at / 1_000), ...lines.map(({ values }) => [...values])]);
+    // One point is no line.
+    if (times.length > 1)
+      plot.current?.setData([times.map((at) => at / 1_000), ...lines.map(({ values }) => [...values])]);
   }, [times, lines, labels, chosen, days]);
   return (
-    <figure className="chart">
+    <figure className="chart" data-samples={times.length}>
       <figcaption>
         <span>{title}</span>
         <span className="values">
