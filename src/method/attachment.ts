@@ -30,7 +30,8 @@ export interface FilesDeps extends Pick<
 export function createFiles(deps: FilesDeps): Files {
   const places = new UploadPlaces(deps.limits);
   const turns = new Slots(1);
-  const newReceipt = (user: string): Receipt => new Receipt({ ...deps, turns }, user);
+  const newReceipt = (caller: Caller): Receipt =>
+    new Receipt({ ...deps, turns, requireLive: () => requireLive(deps, caller) }, caller.principal.user);
   return {
     receive: (caller, said, content) => receive(deps, { places, newReceipt }, caller, said, content),
     open: (caller, session_id, attachment_id) => open(deps, caller, session_id, attachment_id),
@@ -39,7 +40,7 @@ export function createFiles(deps: FilesDeps): Files {
 
 interface Receiving {
   readonly places: UploadPlaces;
-  readonly newReceipt: (user: string) => Receipt;
+  readonly newReceipt: (caller: Caller) => Receipt;
 }
 
 async function receive(
@@ -51,12 +52,10 @@ async function receive(
 ): Promise<Attachment> {
   admit(deps, caller, "chat.write");
   if (deps.draining()) throw stopping();
-  const { user } = caller.principal;
-  const leave = places.take(user);
-  const receipt = newReceipt(user);
+  const leave = places.take(caller.principal.user);
+  const receipt = newReceipt(caller);
   try {
     for await (const chunk of content) await receipt.push(chunk);
-    requireLive(deps, caller);
     const name = fileName(said);
     const media = receipt.media(name);
     checkPixels(media, deps.limits);

@@ -14,6 +14,8 @@ interface ReceiptDeps {
   readonly journal: Journal;
   /** Of all files together one piece is being written at a time: what others write is behind that at the most. */
   readonly turns: Slots;
+  /** Asked in the tick that writes. @throws GatewayError UNAUTHORIZED */
+  readonly requireLive: () => void;
   readonly clock: Clock;
   readonly limits: Limits;
 }
@@ -117,9 +119,10 @@ export class Receipt {
   }
 
   #write(rows: readonly AttachmentChange[], ack: boolean): Promise<void> {
-    const { journal, turns } = this.#deps;
+    const { journal, turns, requireLive } = this.#deps;
     const written = (): Promise<void> =>
       new Promise((resolve, reject) => {
+        requireLive();
         journal.append({
           session: null,
           run: null,

@@ -13,7 +13,7 @@ import { onlyParameters } from "./rest-input.ts";
 import { answers, parameter, SECURED } from "./rest-openapi.ts";
 import type { HttpRoute, Operation, Visit } from "./rest-reply.ts";
 import { json } from "./rest-reply.ts";
-import { uploadedBytes } from "./upload-body.ts";
+import { forgiving, uploadedBytes } from "./upload-body.ts";
 
 const PATH = "/api/v1/attachments";
 const ONE = "/api/v1/sessions/:id/attachments/:attachment_id";
@@ -79,13 +79,16 @@ async function upload(context: TransportContext, visit: Visit): Promise<Response
   }
   visit.server.timeout(request, QUIET_SECS);
   const body = uploadedBytes(context, request);
+  const { content, readOn } = forgiving(body);
   try {
     const boundary = boundaryOf(request.headers.get("content-type") ?? "");
-    const file = boundary === null ? { name: "", content: body } : await fileIn(body, boundary);
+    const file = boundary === null ? { name: "", content } : await fileIn(content, boundary);
     return json(201, await context.files.receive(caller, name ?? file.name, file.content));
+  } catch (error) {
+    await readOn();
+    throw error;
   } finally {
-    // What is not read of a file that is refused is not waited for.
-    await body.return(undefined);
+    await body.return();
   }
 }
 

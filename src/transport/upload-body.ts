@@ -1,6 +1,7 @@
 import type { Limits } from "../core/limits.ts";
 import type { Clock } from "../core/ports.ts";
 import { GatewayError } from "../protocol/errors.ts";
+import { takenBytes } from "./unread-body.ts";
 
 interface BodyDeps {
   readonly limits: Limits;
@@ -38,11 +39,12 @@ export async function* uploadedBytes(
   try {
     for (let next = await read(reader); !next.done; next = await read(reader)) {
       size += next.value.length;
-      if (size > most) throw tooLarge(attachment_bytes);
-      yield next.value;
+      if (size > most + takenBytes(deps.limits)) break;
+      if (size <= most) yield next.value;
       // Pieces of a byte each cost 15 times as much one by one; while nobody asks for them they are put together.
       await new Promise((resolve) => setImmediate(resolve));
     }
+    if (size > most) throw tooLarge(attachment_bytes);
     if (late) throw tooSlow(upload_deadline_ms);
   } finally {
     cancel();
@@ -72,4 +74,32 @@ function tooSlow(limit: number): GatewayError {
     details: { kind: "body" },
     limit: { what: "upload_deadline_ms", limit },
   });
+}
+
+/**
+ * The same bytes for somebody who may give up in the middle, and what reads on then: who is cut off while it sends may not
+ * read why. Of what nobody began to read nothing is read.
+ */
+export function forgiving(body: AsyncGenerator<Uint8Array, void, void>): {
+  readonly content: AsyncIterableIterator<Uint8Array, void, void>;
+  readonly readOn: () => Promise<void>;
+} {
+  let begun = false;
+  const content: AsyncIterableIterator<Uint8Array, void, void> = {
+    next() {
+      begun = true;
+      return body.next();
+    },
+    [Symbol.asyncIterator]: () => content,
+  };
+  return {
+    content,
+    async readOn() {
+      try {
+        while (begun && (await body.next()).done !== true);
+      } catch {
+        // It is refused for another reason already.
+      }
+    },
+  };
 }

@@ -1,10 +1,14 @@
 import { expect, test } from "bun:test";
+import { systemClock } from "../../src/clock.ts";
 import type { OpenFile } from "../../src/core/attachment.ts";
 import type { Caller } from "../../src/core/call.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Principal } from "../../src/core/principal.ts";
 import { GatewayError } from "../../src/protocol/errors.ts";
+import { createMemoryStore } from "../../src/store/memory.ts";
 import type { TestEngine } from "../support/engine.ts";
-import { startEngine } from "../support/engine.ts";
+import { startEngine, until } from "../support/engine.ts";
+import { withFaults } from "../support/fault-store.ts";
 
 /** What becomes of a file whose reader or writer may not any more, in the middle of it. */
 
@@ -81,5 +85,39 @@ test("a gateway that stops takes no file in", async () => {
   expect(await reasonOf(core.engine.files.receive(callerOf("owner"), "a.txt", chunks("x")))).toBe(
     "UNAVAILABLE",
   );
+  await core.close();
+});
+
+test("storage that refuses takes no piece of a file, and the next file is taken once it does again", async () => {
+  const { store, faults } = withFaults(createMemoryStore({ clock: systemClock, limits: DEFAULT_LIMITS }));
+  const core = await startEngine({ store });
+  const { files } = core.engine;
+  let pieces = 0;
+  const cut = files.receive(
+    callerOf("owner"),
+    "a.txt",
+    chunks(TEXT, () => {
+      if (++pieces === 2) faults.outage("full");
+    }),
+  );
+  expect(await reasonOf(cut)).toBe("UNAVAILABLE");
+  expect(await reasonOf(files.receive(callerOf("owner"), "b.txt", chunks("x")))).toBe("UNAVAILABLE");
+  faults.outage(null);
+  await until(() => core.engine.journal.refused === null);
+  const { attachment_id } = await files.receive(callerOf("owner"), "c.txt", chunks("x"));
+  expect(await store.uploads("owner", [attachment_id])).toMatchObject([{ name: "c.txt", bytes: 1 }]);
+  await core.close();
+});
+
+test("of a file that is refused in the middle nothing counts any more", async () => {
+  const core = await startEngine({ limits: { attachment_bytes_per_user: TEXT.length + PIECE } });
+  const { files } = core.engine;
+  async function* broken(): AsyncGenerator<Uint8Array> {
+    yield* chunks(TEXT);
+    yield new Uint8Array(1);
+  }
+  // A NUL at its end: it is no text, which only shows there.
+  expect(await reasonOf(files.receive(callerOf("owner"), "a.txt", broken()))).toBe("INVALID_REQUEST");
+  expect(await reasonOf(files.receive(callerOf("owner"), "a.txt", chunks(TEXT)))).toBe("none");
   await core.close();
 });

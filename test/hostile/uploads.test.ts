@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { download, form, send, upload } from "../gateway/files.fixture.ts";
 import { eventually } from "../gateway/stack.ts";
 import { fileFaults } from "../support/file-check.ts";
+import { startGateway } from "../support/gateway-process.ts";
 import { gif, png } from "../support/images.ts";
 import type { Arena } from "./beside.ts";
 import { ANY_RATE, openArena, until } from "./beside.ts";
@@ -84,7 +85,7 @@ describe("who does not finish", () => {
   test("leaves nothing behind: cut off in the middle, a hundred times", () =>
     arena.beside(async (round) => {
       const hasty = await somebody(`hasty${round}`);
-      const half = "x".repeat(600 * KIB);
+      const half = "x".repeat(300 * KIB);
       for (let i = 0; i < 100; i += 5) {
         await Promise.all(
           Array.from({ length: 5 }, async () => {
@@ -123,6 +124,12 @@ describe("who sends too much", () => {
       for (let i = 0; i < 100 && !silent.closed; i++) await silent.write(chunk);
       await until(() => silent.bytes > 0 && silent.closed, "the refusal and the end");
       expect(statusOf(silent)).toBe("413");
+      // One that is refused for what it is reads so, too, although it was still sending.
+      const pdf = await begin(greedy, { "Content-Length": String(900 * KIB) });
+      for (let i = 0; i < 9; i++) await pdf.write("%PDF-1.7\n".padEnd(100 * KIB));
+      await until(() => pdf.bytes > 0, "the refusal");
+      expect([statusOf(pdf), pdf.text.includes("PDF files cannot be attached")]).toEqual(["415", true]);
+      pdf[Symbol.dispose]();
       said[Symbol.dispose]();
       expect(faults()).toEqual([]);
     }));
@@ -130,7 +137,7 @@ describe("who sends too much", () => {
   test("a thousand at once are each taken or told to wait, and what was taken is whole", () =>
     arena.beside(async (round) => {
       const eager = await somebody(`eager${round}`);
-      const body = (i: number): string => `${i}\n`.padEnd(100 * KIB, "0123456789");
+      const body = (i: number): string => `${i}\n`.padEnd(4 * KIB, "0123456789");
       const statuses: number[] = [];
       for (let at = 0; at < 1_000; at += 250) {
         const some = Array.from({ length: 250 }, (_, i) => send(arena, eager, body(at + i)));
@@ -259,4 +266,28 @@ describe("a file that is two things", () => {
       { error: { code: "TOO_LARGE", details: { what: "attachment_pixels" } } },
     ]);
   });
+});
+
+test("a database that is full of files takes messages all the same, and says so to who uploads", async () => {
+  await using small = await startGateway({ config: { storage: { max_bytes: 4 * 1024 * KIB } } });
+  const bearer = { authorization: `Bearer ${small.token}` };
+  const stack = { gateway: small };
+  const refused = async (i: number): Promise<unknown> => {
+    const response = await send(stack, { bearer }, `${i}`.padEnd(400 * KIB, "x"));
+    return response.status === 201 ? null : [response.status, await response.json()];
+  };
+  let answer: unknown = null;
+  for (let i = 0; answer === null && i < 20; i++) answer = await refused(i);
+  expect(answer).toMatchObject([
+    503,
+    { error: { code: "UNAVAILABLE", details: { kind: "room" }, retryable: false } },
+  ]);
+  const message = { message: "still here", session_id: "s" };
+  const sent = await fetch(`${small.url}/api/v1/chat`, {
+    method: "POST",
+    headers: { ...bearer, "content-type": "application/json" },
+    body: JSON.stringify(message),
+  });
+  expect(sent.status).toBe(201);
+  expect((await fetch(`${small.url}/ready`)).status).toBe(200);
 });

@@ -10,6 +10,7 @@ const UNKNOWN: Refused = { ok: false, reason: "unknown" };
 
 /** What erasing a piece counts for: a step of an erasure is so many rows. */
 const PIECE_ROWS = 50;
+const DISCARD_ROWS = 2_000;
 /** Of a database that is bounded files take no more than this part, so that messages still find room. */
 const PART_FOR_FILES = 0.9;
 
@@ -58,24 +59,30 @@ export function createContents(db: Database, limits: Limits, quotas: Quotas): Co
   }
 
   const holders = createHolders(db, quotas, (content_key) => void due.run(content_key));
+  const sweep = createSweep(db, release);
+  /** At once, as far as that is a small step: who uploads and gives up again and again fills no disk. */
+  const discard = (upload: Upload): void => {
+    release(upload);
+    sweep(0, DISCARD_ROWS);
+  };
   return {
-    ...createReceiving(db, { check, release, quotas, holders }),
+    ...createReceiving(db, { check, discard, quotas, holders }),
     check,
     isHeld: holders.isHeld,
     count: holders.count,
-    sweep: createSweep(db, release),
+    sweep,
   };
 }
 
 interface ReceivingDeps {
   readonly check: Contents["check"];
-  readonly release: (upload: Upload) => void;
+  readonly discard: (upload: Upload) => void;
   readonly quotas: Quotas;
   readonly holders: Holders;
 }
 
 /** What is not whole yet. */
-function createReceiving(db: Database, { check, release, quotas, holders }: ReceivingDeps) {
+function createReceiving(db: Database, { check, discard, quotas, holders }: ReceivingDeps) {
   const hasRoom = createRoom(db);
   const columns = "content_key, user, bytes, pieces";
   const upload = hold<Upload>(db, `SELECT ${columns} FROM contents WHERE upload_id = ?`);
@@ -117,16 +124,16 @@ function createReceiving(db: Database, { check, release, quotas, holders }: Rece
       if (known === null) {
         quotas.countFiles(user, -1, -bytes);
         whole.run(sha256, content_key);
-      } else release(found);
+      } else discard(found);
       holders.count(user, content_key, 1);
       return { user, content_key };
     },
     drop(upload_id: string): void {
       const found = upload.get(upload_id);
-      if (found !== null) release(found);
+      if (found !== null) discard(found);
     },
     abandon(user: string): void {
-      for (const each of ofUser.all(user)) release(each);
+      for (const each of ofUser.all(user)) discard(each);
     },
   };
 }
