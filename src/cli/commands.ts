@@ -14,6 +14,7 @@ import { search } from "./search.ts";
 import { serve } from "./serve.ts";
 import { status } from "./status.ts";
 import { tokenCommands } from "./token.ts";
+import { usage } from "./usage.ts";
 import { userCommands } from "./user.ts";
 import { version } from "./version.ts";
 import { watch } from "./watch.ts";
@@ -36,6 +37,7 @@ export const commands: readonly Command[] = [
   password,
   ...userCommands,
   audit,
+  usage,
   doctor,
   completionsCommand(() => commands),
   version,
