@@ -142,7 +142,8 @@ type Options = Bun.TLSOptions & { allowPartialTrustChain?: boolean } & {
   checkServerIdentity: typeof checkServerIdentity;
 };
 
-function tlsOptions(trust: Trust, shown: (certificate: Shown) => void): Options {
+/** For fetch, too. */
+export function tlsOptions(trust: Trust, shown: (certificate: Shown) => void): Options {
   const known = trust.certificate?.() ?? null;
   const ca = known ?? trust.ca;
   const wanted = known === null ? null : fingerprintOf(known);
