@@ -51,8 +51,9 @@ export async function lookInto(directory: PluginDirectory, max: number): Promise
   }
   try {
     checkOwner(real, await stat(real));
-    const names = (await readdir(real)).filter(isMeant).sort();
+    const names = (await readdir(real)).filter(isMeant);
     if (names.length > max) throw new Error(`it has more than ${max} entries`);
+    names.sort();
     const folders: string[] = [real];
     const found: Candidate[] = [];
     for (const name of names) {

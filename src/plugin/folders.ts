@@ -22,6 +22,7 @@ export interface FoldersOptions {
 /** How often it is asked whether anything changed, and how long it has to stay the same before it is read. */
 const TICK_MS = 500;
 const SETTLE_MS = 100;
+const SETTLES_MAX = 20;
 /** Every so many of these all is looked at, whatever the marks say. */
 const TICKS_PER_LOOK = 10;
 
@@ -143,8 +144,9 @@ export class PluginFolders implements PluginBook {
   async #glance(all: boolean): Promise<void> {
     let marks = await this.#marksNow();
     if (!all && marks === this.#marks) return;
-    // An editor may write in several steps.
-    for (let before = ""; before !== marks && !this.#closed;) {
+    // An editor may write in several steps; a plug-in may write beside itself all the time.
+    let before = "";
+    for (let rest = SETTLES_MAX; rest > 0 && before !== marks && !this.#closed; rest--) {
       before = marks;
       await new Promise<void>((resolve) => this.#options.clock.after(SETTLE_MS, resolve));
       marks = await this.#marksNow();

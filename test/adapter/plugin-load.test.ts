@@ -66,6 +66,24 @@ test("what is written in several steps is read once it is whole", async () => {
   expect(world.log.lines.map(({ level }) => level)).not.toContain("error");
 });
 
+test("what changes beside it all the time does not keep a new version from being seen", async () => {
+  const clock = manualClock();
+  await using world = await openPlugins({ auto_reload: true, clock });
+  await world.write("plugins/one.ts", sayer("one", `"first"`));
+  await world.folders.start();
+  const waiting = clock.pending;
+  await world.write("plugins/one.ts", sayer("one", `"second"`));
+  let count = 0;
+  await eventually(
+    async () => {
+      await world.write("plugins/_state.json", String(++count));
+      if (clock.pending === waiting) clock.advance(500);
+      return world.call("one.say");
+    },
+    (answer) => Bun.deepEquals(answer, { said: "second" }),
+  );
+});
+
 /** What a version may be like that is not loaded, and what is said of it. */
 const BROKEN: Readonly<Record<string, readonly [text: string, reason: RegExp]>> = {
   "does not parse": [`export default {`, /one\.ts:1/],
