@@ -62,9 +62,10 @@ interface Stall {
   plugin: number;
   /** Looks in a row at which it was that one. */
   same: number;
-  /** Who was at work at the last look. */
-  suspects: readonly Blocked[];
-  isWritten: boolean;
+  /** Who was at work when it had lasted for `block_ms`; null: it has not. */
+  suspects: readonly Blocked[] | null;
+  /** It is the one whose code was running. */
+  isSeen: boolean;
   isTold: boolean;
 }
 
@@ -94,27 +95,29 @@ class Watchdog {
       return;
     }
     const plugin = on_stack === 0 ? loading : on_stack;
-    const begun = { looks: 0, plugin, same: 0, suspects: [], isWritten: false, isTold: false };
+    const begun = { looks: 0, plugin, same: 0, suspects: null, isSeen: false, isTold: false };
     const stall = (this.#stall ??= begun);
     stall.looks++;
     stall.same = plugin === stall.plugin ? stall.same + 1 : 1;
     stall.plugin = plugin;
     const { block_ms, spin_ms } = this.#orders;
     if (stall.looks * LOOK_MS >= spin_ms && !stall.isTold) return this.#tell(stall);
-    if (stall.looks * LOOK_MS < block_ms) return undefined;
-    // Now: when the event loop turns again, who was at work may have finished.
-    stall.suspects = this.#suspects(stall, false);
-    // Something else may have gone before what blocks.
-    if ((plugin === 0 ? stall.looks : stall.same) * LOOK_MS >= block_ms && !stall.isWritten) {
-      stall.isWritten = true;
+    const isSeen = plugin > 0 && stall.same * LOOK_MS >= block_ms;
+    const isLong = stall.looks * LOOK_MS >= block_ms;
+    // Once, for who was at work may have finished by the next look; again where one is seen after something else.
+    if (isLong && (stall.suspects === null || (isSeen && !stall.isSeen))) {
+      stall.isSeen = isSeen;
+      stall.suspects = this.#suspects(stall, false);
       this.#write(stall.suspects);
     }
     return undefined;
   }
 
   #report({ looks, suspects }: Stall): void {
-    this.#write(suspects);
-    self.postMessage({ op: "over", suspects, blocked_ms: looks * LOOK_MS });
+    const blocked_ms = looks * LOOK_MS;
+    const told = (suspects ?? []).map((each) => ({ ...each, blocked_ms }));
+    this.#write(told);
+    self.postMessage({ op: "over", suspects: told, blocked_ms });
   }
 
   /** Ends the process, where it may: nothing of it can be asked to do so. */
