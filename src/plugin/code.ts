@@ -29,7 +29,22 @@ export class Faults {
   }
 }
 
-/** A plug-in that is part of the program: what it does is the program's business. */
+/** Whether a plug-in says that it is to run in a worker. */
+export function isolates(exported: unknown): boolean {
+  return (
+    typeof exported === "object" && exported !== null && "isolate" in exported && exported.isolate === true
+  );
+}
+
+/**
+ * A plug-in that is part of the program: what it does is the program's business. @throws Error where it is to run in a
+ * worker, into which nothing that was imported already can be moved
+ */
 export function ownCode(exported: unknown): Code {
+  if (isolates(exported)) {
+    throw new Error(
+      "isolate: what was imported already cannot run in a worker; put its file into a directory of plug-ins, or leave isolate out",
+    );
+  }
   return { exported, within: (work) => work(), onFault: () => undefined, end: () => undefined };
 }

@@ -1,6 +1,7 @@
 import type { Limits } from "../core/limits.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Code } from "./code.ts";
+import { isolates } from "./code.ts";
 import { asksIsolation, Isolated } from "./isolated.ts";
 import { importFresh } from "./module.ts";
 import { Stage } from "./stage.ts";
@@ -134,10 +135,4 @@ export class Loader {
       cancel();
     }
   }
-}
-
-function isolates(exported: unknown): boolean {
-  return (
-    typeof exported === "object" && exported !== null && "isolate" in exported && exported.isolate === true
-  );
 }

@@ -183,6 +183,7 @@ describe("use", () => {
 
   test("what is no plug-in is refused with the reason", async () => {
     expect(it.gateway.use({ name: "Not a name" })).rejects.toThrow("name");
+    expect(it.gateway.use({ ...dice, isolate: true })).rejects.toThrow("cannot run in a worker");
   });
 });
 
