@@ -122,6 +122,7 @@ describe("an answer that breaks off and is written again", () => {
     const folded = emptyTranscript();
     for (const event of owner.events()) expect(applyEvent(folded, event as FoldEvent)).toBe("ok");
     expect(folded.messages).toEqual(messages);
+    expect(await owner.request("session.get", { session_id: "s" })).toMatchObject({ message_count: 4 });
   });
 
   test("makes no call of what it had called, and the calls of the second once", async () => {

@@ -112,6 +112,7 @@ describe("a provider that fails", () => {
           message_id: runOf(frames).message_id,
         },
       ]);
+      expect((await owner.call("session.get", { session_id })).message_count).toBe(2);
       // The one-shot stream has no messages: it says how much of its tokens counts for nothing.
       const { events } = await oneShot(`/api/v1/stream/${session_id}`);
       expect(textOf(events)).toBe(ANSWER);
