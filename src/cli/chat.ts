@@ -21,6 +21,7 @@ export const chat: Command = {
   details: [
     "With a MESSAGE, or with one piped in, sends it, prints the answer as it is written and ends.",
     "In a terminal: /help lists what else can be done; Ctrl-C stops the answer that is being written, a second one leaves; so does Ctrl-D.",
+    "An answer that breaks off is written again: stderr says so, what was printed stays; --json prints the whole answer alone.",
     "A call of a tool that needs to be allowed is asked for in a terminal; elsewhere stderr says which command answers it.",
   ].join("\n"),
   args: [0, 1],
