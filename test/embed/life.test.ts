@@ -5,6 +5,7 @@ import { ConfigError } from "../../src/config/error.ts";
 import type { GatewayConfig } from "../../src/embed/config.ts";
 import { createGateway } from "../../src/embed/create.ts";
 import manifest from "../../package.json" with { type: "json" };
+import pino from "pino";
 import { createLogbook } from "../support/logbook.ts";
 import { embed, plainConfig, refusedWith, temporary } from "./embed.fixture.ts";
 
@@ -85,6 +86,18 @@ describe("createGateway", () => {
     await gateway.auth.authenticateToken("wrong");
     await gateway.stop();
     expect(log.lines.some(({ message }) => message === "a login was refused")).toBe(true);
+  });
+
+  test("logs to a logger of pino's", async () => {
+    await using directory = await temporary();
+    const lines: string[] = [];
+    const log = pino({ level: "info" }, { write: (line) => void lines.push(line) });
+    const gateway = createGateway(plainConfig(directory.path), { log });
+    await gateway.start();
+    await gateway.auth.authenticateToken("wrong", { remote: "192.0.2.1" });
+    await gateway.stop();
+    const refused = lines.map((line) => JSON.parse(line)).find(({ msg }) => msg === "a login was refused");
+    expect(refused).toMatchObject({ level: 40, remote: "192.0.2.1" });
   });
 
   test("listens to no signal and leaves none behind", async () => {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { blocksOf, ROOT, showsAs } from "../gateway/docs.blocks.ts";
@@ -39,10 +39,14 @@ const STRICT = {
   verbatimModuleSyntax: true,
 };
 
+/** The compiler and whole programs, on a machine that has much else to do. */
+const SLOW_MS = 180_000;
+setDefaultTimeout(SLOW_MS);
+
 let project: Project;
 beforeAll(async () => {
   project = await installPackage();
-}, 120_000);
+}, SLOW_MS);
 afterAll(() => project?.[Symbol.asyncDispose]());
 
 /** The text after each `@example`, without what makes it a comment. */

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join, resolve } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { startGateway } from "../support/gateway-process.ts";
@@ -6,10 +6,14 @@ import { needs } from "../support/needs.ts";
 import type { Project } from "../support/package.ts";
 import { installPackage } from "../support/package.ts";
 
+/** The compiler and whole programs, on a machine that has much else to do. */
+const SLOW_MS = 180_000;
+setDefaultTimeout(SLOW_MS);
+
 let project: Project;
 beforeAll(async () => {
   project = await installPackage();
-}, 120_000);
+}, SLOW_MS);
 afterAll(() => project?.[Symbol.asyncDispose]());
 
 /** How programs that install the package are compiled. */
