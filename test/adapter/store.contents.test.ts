@@ -84,6 +84,8 @@ test("whatever is done in whatever order, every name has its content and every c
   const random = seeded(20_261_129);
   const pick = <T>(of: readonly T[]): T => of[random.between(0, of.length - 1)] as T;
   const users = ["ada", "bob"];
+  /** The newest of them are more likely to be there. */
+  const recent = (of: readonly string[]): string => pick(random.chance(0.8) ? of.slice(-3) : of);
   const sessions: string[] = [];
   const files: string[] = [];
   let made = 0;
@@ -97,20 +99,29 @@ test("whatever is done in whatever order, every name has its content and every c
       return upload(`att_${made}`, pick(["one", "two two", "three three three"]), pick(users));
     },
     () => [piece(`upl_${++made}`, 0, "left half done", pick(users))],
-    () => [tell(pick(sessions), `msg_${++made}`, [pick(files), pick(files)], pick(users))],
-    () => [tell(pick(sessions), `msg_${++made}`, [pick(files)], pick(users))],
-    () => [copyOf(pick(sessions), `ses_c${++made}`, { owner: pick(users), max_rows: pick([1, 100]) })],
+    () => [tell(recent(sessions), `msg_${++made}`, [recent(files), recent(files)], pick(users))],
+    () => [tell(recent(sessions), `msg_${++made}`, [recent(files)], pick(users))],
+    () => [tell(recent(sessions), `msg_${++made}`, [recent(files)], pick(users))],
+    () => [copyOf(recent(sessions), `ses_c${++made}`, { owner: pick(users), max_rows: pick([1, 100]) })],
     () => [append(pick(sessions), [event("x")], [{ kind: "session.transfer", owner: pick(users) }])],
     () => [close(pick(sessions))],
     () => [{ kind: "erase", session: pick(sessions), max_rows: pick([1, 60, 1_000]) }],
     () => [{ kind: "forget", user: pick(users), max_rows: 1 }],
   ];
   for (const step of [0, 0, 1, 1]) await commit(store, ...(steps[step]?.() ?? []));
-  for (let i = 0; i < 400; i++) {
-    await commit(store, ...pick(steps)());
+  let told = 0;
+  for (let i = 0; i < 800; i++) {
+    const items = pick(steps)();
+    const [result] = await commit(store, ...items);
+    const tells = items.some(
+      (item) => item.kind === "append" && item.rows.some(({ kind }) => kind === "attachment.use"),
+    );
+    if (tells && result?.ok === true) told++;
     if (i % 40 === 0) await store.expire(clock.now() + (i % 80 === 0 ? HOUR : 0), 100);
     if (i % 20 === 0) expect(fileFaults(join(directory.path, "agentbus.db"))).toEqual([]);
   }
+  // That there was something to go wrong.
+  expect(told).toBeGreaterThan(15);
   for (const session of sessions) await commit(store, close(session));
   for (const session of sessions) {
     await commit(store, { kind: "erase", session, max_rows: 10_000 });
