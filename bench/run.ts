@@ -25,6 +25,7 @@ import { openBench } from "./support/context.ts";
 import { machineLine } from "./support/machine.ts";
 import { table } from "./support/table.ts";
 import { tools } from "./tools.ts";
+import { usage } from "./usage.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const EXECUTABLE = join(ROOT, "dist", "agentbus");
@@ -47,6 +48,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "search", run: search },
   { name: "skills", run: skills },
   { name: "tools", run: tools },
+  { name: "usage", run: usage },
   { name: "plugins", run: plugins },
   { name: "console", run: console_page },
   { name: "logins", run: logins },

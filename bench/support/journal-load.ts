@@ -85,7 +85,7 @@ async function run({ durability, sessions: count, rounds, round_ms }: Load): Pro
   return { per_second, raw_per_second, commit_ms: quantiles(commits), lag_ms: quantiles(lags), idle_lag_ms };
 }
 
-async function openJournal(durability: Durability) {
+export async function openJournal(durability: Durability) {
   const common = { clock: systemClock, limits: DEFAULT_LIMITS, log: silentLog };
   const store = createSqliteStore({ ...common, data_dir: join(process.cwd(), "data"), durability });
   await store.open();
@@ -103,7 +103,12 @@ async function openJournal(durability: Durability) {
   return { journal, store };
 }
 
-function append(journal: Journal, session: SessionRef, events: NewEvent[], rows: RowChange[]): Promise<void> {
+export function append(
+  journal: Journal,
+  session: SessionRef,
+  events: NewEvent[],
+  rows: RowChange[],
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = (outcome: Appended): void =>
       outcome.ok ? resolve() : reject(new Error(`an append failed: ${outcome.reason}`));
@@ -111,7 +116,7 @@ function append(journal: Journal, session: SessionRef, events: NewEvent[], rows:
   });
 }
 
-async function make(journal: Journal, index: number): Promise<SessionRef> {
+export async function make(journal: Journal, index: number): Promise<SessionRef> {
   const session = { id: `ses_bench${index}`, owner: "owner", name: null };
   const row = { owner: "owner", name: null, title: "", model: null, system_prompt: null };
   const more = { metadata: "{}", created_at: Date.now(), epoch: newEpoch(), revive: false };
