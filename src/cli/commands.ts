@@ -1,5 +1,6 @@
 import type { Command } from "./args.ts";
 import { audit } from "./audit.ts";
+import { backup, restore } from "./backup.ts";
 import { call } from "./call.ts";
 import { chat } from "./chat.ts";
 import { completionsCommand } from "./completions.ts";
@@ -38,6 +39,8 @@ export const commands: readonly Command[] = [
   ...userCommands,
   audit,
   usage,
+  backup,
+  restore,
   doctor,
   completionsCommand(() => commands),
   version,

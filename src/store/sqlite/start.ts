@@ -16,6 +16,9 @@ export interface StartFacts {
 /** `meta.running`: there from before the first write to after the last checkpoint of a process. */
 interface Marker extends Pick<StartFacts, "boot_id" | "pid" | "durability"> {}
 
+/** In `meta`: the file was restored from a backup. */
+export const RESTORED = "restored";
+
 /** Rows of an unfinished copy that are erased in one transaction. */
 const ERASE_ROWS = 2_000;
 
@@ -24,7 +27,10 @@ export function start(db: Database, writer: GroupWriter, facts: StartFacts): Ope
   const { last_stop, server_id } = writer.transaction("FULL", () => {
     const left = readMarker(db);
     const stop = lastStop(left, facts);
-    if (stop === "power") drawEpochs(db, left?.durability === "full");
+    const restored = readMeta(db, RESTORED) !== null;
+    if (restored) db.query("DELETE FROM meta WHERE name = ?").run(RESTORED);
+    if (restored) drawEpochs(db, false);
+    else if (stop === "power") drawEpochs(db, left?.durability === "full");
     const { boot_id, pid, durability } = facts;
     writeMeta(db, "running", JSON.stringify({ boot_id, pid, durability } satisfies Marker));
     return { last_stop: stop, server_id: readMeta(db, "server_id") ?? makeServerId(db) };

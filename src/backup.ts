@@ -1,0 +1,40 @@
+import { readdirSync, rmSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
+import type { Config } from "./config.ts";
+import type { BackupFacts, Restored } from "./store/sqlite/backup.ts";
+import { backUp, restore } from "./store/sqlite/backup.ts";
+
+export interface Backup extends BackupFacts {
+  readonly file: string;
+  /** Older ones that were removed. */
+  readonly removed: readonly string[];
+}
+
+const NAME = /^agentbus-\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}-\d{3}Z\.db$/;
+
+/**
+ * Backs the gateway of a configuration up, whether it runs or not. Into a directory, it gets a name by the time, and with `keep` only
+ * so many of that kind stay. @throws GatewayError
+ */
+export function createBackup(config: Config, where: string, now: number, keep: number | null): Backup {
+  const path = resolve(where);
+  const isDirectory = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  const time = new Date(now).toISOString().replaceAll(/[:.]/g, "-");
+  const file = isDirectory ? join(path, `agentbus-${time}.db`) : path;
+  const facts = backUp(config.server.data_dir, file);
+  return { file, ...facts, removed: isDirectory && keep !== null ? prune(path, keep) : [] };
+}
+
+export function restoreBackup(config: Config, file: string, now: number): Restored {
+  return restore(config.server.data_dir, resolve(file), now);
+}
+
+/** Their names are in the order of time. */
+function prune(directory: string, keep: number): string[] {
+  const backups = readdirSync(directory)
+    .filter((name) => NAME.test(name))
+    .toSorted();
+  const old = backups.slice(0, Math.max(0, backups.length - keep)).map((name) => join(directory, name));
+  for (const file of old) rmSync(file);
+  return old;
+}

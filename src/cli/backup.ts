@@ -1,0 +1,84 @@
+import type { Command, Input } from "./args.ts";
+import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
+import { CommandError, EXIT, UsageError } from "./exit.ts";
+import type { Io } from "./io.ts";
+import { outJson } from "./io.ts";
+import { question } from "./prompt.ts";
+
+const MIB = 1024 ** 2;
+const JSON_OPTION = { json: { summary: "what was done as JSON" } };
+
+export const backup: Command = {
+  name: "backup",
+  summary: "a copy of everything the gateway keeps, while it runs",
+  usage: "FILE|DIRECTORY",
+  details: [
+    "The copy is of one moment, read through, and whole before it gets its name. In a DIRECTORY it is named by the time.",
+    "Every night, and a week of them (crontab):",
+    "  0 3 * * *  agentbus backup /var/backups/agentbus --keep 7",
+  ].join("\n"),
+  args: [1, 1],
+  options: {
+    keep: { value: "N", summary: "of the backups in the DIRECTORY only the newest N stay" },
+    ...JSON_OPTION,
+    ...CONFIG_OPTIONS,
+  },
+  run: async (input, io) => {
+    const { config } = readConfig(input, io);
+    const { createBackup } = await import("../backup.ts");
+    const began = performance.now();
+    const made = createBackup(config, input.args[0] ?? "", Date.now(), keepOf(input));
+    const seconds = (performance.now() - began) / 1_000;
+    if (input.on("json")) outJson(io, { ...made, seconds });
+    else {
+      const { file, bytes, sessions, messages, removed } = made;
+      io.out(
+        `${file}: ${sessions} sessions, ${messages} messages, ${(bytes / MIB).toFixed(1)} MiB, ${seconds.toFixed(1)} s`,
+      );
+      for (const old of removed) io.out(`removed ${old}`);
+    }
+    return EXIT.ok;
+  },
+};
+
+export const restore: Command = {
+  name: "restore",
+  summary: "puts a backup in place of what the gateway keeps; it must not run",
+  usage: "FILE",
+  details: [
+    "What was there before is kept beside it. Clients that come back start from a snapshot: nothing they read since the backup is",
+    "mistaken for what is there now. Tokens, users and devices are those of the backup.",
+  ].join("\n"),
+  args: [1, 1],
+  options: { yes: { short: "y", summary: "do not ask" }, ...JSON_OPTION, ...CONFIG_OPTIONS },
+  run: async (input, io) => {
+    const { config } = readConfig(input, io);
+    const file = input.args[0] ?? "";
+    if (!input.on("yes")) await confirm(`put ${file} in place of what is in ${config.server.data_dir}?`, io);
+    const { restoreBackup } = await import("../backup.ts");
+    const done = restoreBackup(config, file, Date.now());
+    if (input.on("json")) outJson(io, done);
+    else {
+      io.out(
+        `restored ${done.sessions} sessions with ${done.messages} messages into ${config.server.data_dir}`,
+      );
+      if (done.kept !== null) io.out(`what was there before is ${done.kept}`);
+    }
+    return EXIT.ok;
+  },
+};
+
+/** @throws UsageError where nobody can be asked, CommandError for anything but yes */
+async function confirm(what: string, io: Io): Promise<void> {
+  if (!io.tty || io.stdin.isTTY !== true)
+    throw new UsageError("restore asks first: say --yes where nobody can answer");
+  const answer = await question(`${what} [y/N]`);
+  if (!/^y(?:es)?$/i.test(answer)) throw new CommandError("nothing was changed");
+}
+
+function keepOf(input: Input): number | null {
+  const text = input.text("keep");
+  if (text === undefined) return null;
+  if (!/^[1-9]\d{0,4}$/.test(text)) throw new UsageError(`--keep takes a number above 0, not "${text}"`);
+  return Number(text);
+}

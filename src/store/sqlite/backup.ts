@@ -1,0 +1,167 @@
+import { Database } from "bun:sqlite";
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { GatewayError } from "../../protocol/errors.ts";
+import { prepareDataDir } from "./data-dir.ts";
+import { DATABASE_FILE, describeError, openReadonly } from "./database.ts";
+import { releaseLock, takeLock } from "./lock.ts";
+import { SCHEMA_VERSION } from "./schema.ts";
+import { RESTORED } from "./start.ts";
+
+/** What a copy of a database holds, once it was read through. */
+export interface BackupFacts {
+  readonly bytes: number;
+  readonly sessions: number;
+  readonly messages: number;
+  readonly schema: number;
+}
+
+/**
+ * Copies the database of a data directory, as it is at one moment, into a file that is not there yet; a gateway may be running and
+ * writing. Only a copy that was read through and is whole gets the name. @throws GatewayError UNAVAILABLE, CONFLICT {kind:"exists"}
+ */
+export function backUp(data_dir: string, file: string): BackupFacts {
+  const source = join(data_dir, DATABASE_FILE);
+  if (!existsSync(source)) throw unavailable(`there is nothing to back up: ${source} does not exist`);
+  if (existsSync(file)) {
+    throw new GatewayError("CONFLICT", `${file} exists already: name another file, or a directory`, {
+      details: { kind: "exists" },
+    });
+  }
+  const draft = `${file}.${process.pid}.part`;
+  try {
+    const db = openReadonly(source);
+    try {
+      db.query("VACUUM INTO ?").run(draft);
+    } finally {
+      db.close(true);
+    }
+    chmodSync(draft, 0o600);
+    const facts = readThrough(draft);
+    sync(draft);
+    renameSync(draft, file);
+    sync(dirname(file));
+    return facts;
+  } catch (error) {
+    rmSync(draft, { force: true });
+    if (error instanceof GatewayError) throw error;
+    throw unavailable(`${source} cannot be backed up: ${describeError(error)}`, error);
+  }
+}
+
+/** The database that was there, and what is there now. */
+export interface Restored extends BackupFacts {
+  /** Where the database that was there before is kept; null: there was none. */
+  readonly kept: string | null;
+}
+
+/**
+ * Puts a backup in place of the database of a data directory, which no process may hold. At the next start every client is told that
+ * its cursor is worth nothing any more. @throws GatewayError UNAVAILABLE
+ */
+export function restore(data_dir: string, file: string, now: number): Restored {
+  const facts = readThrough(file);
+  prepareDataDir(data_dir);
+  const lock = takeLock(data_dir, process.pid);
+  const target = join(data_dir, DATABASE_FILE);
+  const draft = `${target}.restoring`;
+  try {
+    copyFileSync(file, draft);
+    chmodSync(draft, 0o600);
+    mark(draft);
+    sync(draft);
+    const kept = existsSync(target) ? putAside(target, now) : null;
+    renameSync(draft, target);
+    sync(data_dir);
+    return { ...facts, kept };
+  } catch (error) {
+    rmSync(draft, { force: true });
+    if (error instanceof GatewayError) throw error;
+    throw unavailable(`${data_dir} cannot be restored: ${describeError(error)}`, error);
+  } finally {
+    releaseLock(lock);
+  }
+}
+
+/** Every page and every index of it. @throws GatewayError UNAVAILABLE where it is no backup, or not whole */
+function readThrough(file: string): BackupFacts {
+  if (!existsSync(file)) throw unavailable(`${file} does not exist`);
+  let db: Database | null = null;
+  try {
+    db = new Database(file, { readonly: true, strict: true });
+    const schema = db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
+    const known = db
+      .query<{ n: number }, []>(
+        "SELECT COUNT(*) AS n FROM sqlite_schema WHERE name IN ('meta', 'sessions', 'events')",
+      )
+      .get();
+    if (known?.n !== 3) throw unavailable(`${file} is no backup of agentbus`);
+    if (schema > SCHEMA_VERSION) {
+      throw unavailable(
+        `${file} is of a newer agentbus (schema ${schema}, this one knows ${SCHEMA_VERSION}): use that version`,
+      );
+    }
+    const faults = db.query<{ integrity_check: string }, []>("PRAGMA integrity_check(3)").all();
+    const found = faults.map(({ integrity_check }) => integrity_check).filter((line) => line !== "ok");
+    if (found.length > 0) throw unavailable(`${file} is damaged: ${found.join("; ")}`);
+    const count = (table: string): number =>
+      db?.query<{ n: number }, []>(`SELECT COUNT(*) AS n FROM ${table}`).get()?.n ?? 0;
+    return { bytes: statSync(file).size, sessions: count("sessions"), messages: count("messages"), schema };
+  } catch (error) {
+    if (error instanceof GatewayError) throw error;
+    throw unavailable(`${file} cannot be read as a backup: ${describeError(error)}`, error);
+  } finally {
+    db?.close(true);
+  }
+}
+
+/** The next start draws every epoch anew. */
+function mark(file: string): void {
+  const db = new Database(file, { readwrite: true, strict: true });
+  try {
+    db.query("INSERT OR REPLACE INTO meta (name, value) VALUES (?, '1')").run(RESTORED);
+  } finally {
+    db.close(true);
+  }
+  for (const rest of ["-wal", "-shm"]) rmSync(`${file}${rest}`, { force: true });
+}
+
+/** Keeps the database under another name, with what its log holds; its own name is there until another file takes it. */
+function putAside(target: string, now: number): string {
+  const kept = `${target}.before-restore-${new Date(now).toISOString().replaceAll(/[:.]/g, "-")}`;
+  try {
+    const db = new Database(target, { readwrite: true });
+    db.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    db.close(true);
+  } catch {
+    // It may be damaged, which is why it is replaced: then it is kept as it is.
+  }
+  linkSync(target, kept);
+  if (existsSync(`${target}-wal`)) renameSync(`${target}-wal`, `${kept}-wal`);
+  rmSync(`${target}-shm`, { force: true });
+  return kept;
+}
+
+function sync(path: string): void {
+  const handle = openSync(path, "r");
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}
+
+function unavailable(message: string, cause?: unknown): GatewayError {
+  return new GatewayError("UNAVAILABLE", message, { details: { kind: "backup" }, cause });
+}
