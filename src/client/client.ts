@@ -1,8 +1,11 @@
+import type { Attachment } from "../protocol/api/attachment.ts";
 import type { EventFrame } from "../protocol/frames.ts";
 import type { ClientState, ConnectOptions } from "./connection.ts";
 import { Connection } from "./connection.ts";
 import type { EventOf } from "./events.ts";
 import { Feed } from "./feed.ts";
+import type { FileContent, UploadOptions } from "./files.ts";
+import { Files } from "./files.ts";
 import type { Hello, MethodName, ParamsFor, ResultFor } from "./methods.ts";
 import type { ClientOptions } from "./options.ts";
 import { randomId } from "./options.ts";
@@ -43,6 +46,20 @@ export interface Client {
    * Follows a session with handlers of one's own; session() does it for most. One at a time per session, session() included.
    */
   subscribe(session_id: string, options: SubscribeOptions, handlers: SubscriptionHandlers): Subscription;
+  /**
+   * Takes a file in, for `attachments` of a message: an image or text. What is not sent with a message is erased after a while.
+   * @throws ClientError TOO_LARGE, INVALID_REQUEST, UNREACHABLE, ABORTED
+   * @example
+   * const { attachment_id } = await client.upload(file);
+   * await session.send("What is this?", { attachments: [attachment_id] });
+   */
+  upload(content: FileContent, options?: UploadOptions): Promise<Attachment>;
+  /** A file that a message of the session names. @throws ClientError */
+  download(
+    session_id: string,
+    attachment_id: string,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<Blob>;
   /** Ends it; requests that were not answered fail with ABORTED. Idempotent. */
   disconnect(): void;
 }
@@ -53,6 +70,11 @@ export function createClient(options: ClientOptions): Client {
   const sessions = new Map<string, FollowedSession>();
   const { random = Math.random } = options;
   const request: Client["request"] = (method, params, more) => connection.request(method, params, more);
+  const files = new Files({
+    rest: connection.rest,
+    hello: () => connection.hello,
+    logIn: () => request("auth_session.create", {}),
+  });
   connection.on("state", ({ state }) => {
     for (const session of sessions.values()) session.online(state === "connected");
   });
@@ -78,6 +100,8 @@ export function createClient(options: ClientOptions): Client {
     session: (session_id = `s-${randomId()}`) => sessions.get(session_id) ?? open(session_id),
     on: (event: string, listener: (value: never) => void) => connection.on(event, listener),
     subscribe: (session_id, from, handlers) => connection.subscribe(session_id, from, handlers),
+    upload: (content, more) => files.upload(content, more),
+    download: (session_id, attachment_id, more) => files.download(session_id, attachment_id, more?.signal),
     disconnect: () => connection.disconnect(),
   };
 }

@@ -1,5 +1,6 @@
 import type { EventFrame } from "../protocol/frames.ts";
-import { ClientError } from "./error.ts";
+import type { ClientError } from "./error.ts";
+import { AbortedError, ConnectionError } from "./error.ts";
 import type { Link, LinkEnd } from "./link.ts";
 import type { Hello, MethodName, ParamsFor, ResultFor } from "./methods.ts";
 import type { ClientOptions } from "./options.ts";
@@ -8,9 +9,11 @@ import { Outbox } from "./outbox.ts";
 import type { PageScope } from "./page.ts";
 import { watchPage } from "./page.ts";
 import { Pulse } from "./pulse.ts";
-import { comesBack, createReconnect, meaningOf } from "./reconnect.ts";
+import { comesBack, createReconnect } from "./reconnect.ts";
+import { whyLost } from "./why-lost.ts";
 import type { RequestOptions } from "./request.ts";
-import { abortedError, ask } from "./request.ts";
+import type { RestAccess } from "./rest-access.ts";
+import { ask } from "./request.ts";
 import type { SubscribeOptions, Subscription, SubscriptionHandlers } from "./subscription.ts";
 import { Follow } from "./subscription.ts";
 import { Way } from "./way.ts";
@@ -79,6 +82,10 @@ export class Connection {
     });
   }
 
+  /** The way over HTTP, which is there beside a socket too. */
+  get rest(): RestAccess {
+    return this.#way.rest;
+  }
   get state(): ClientState["state"] {
     return this.#state.state;
   }
@@ -88,8 +95,8 @@ export class Connection {
 
   connect({ retry = false, signal }: ConnectOptions = {}): Promise<Hello> {
     if (this.state !== "idle" && this.state !== "closed") throw new Error("connect() was called already");
-    if (signal?.aborted === true) return Promise.reject(abortedError());
-    const stop = (): void => this.#close(abortedError());
+    if (signal?.aborted === true) return Promise.reject(new AbortedError());
+    const stop = (): void => this.#close(new AbortedError());
     signal?.addEventListener("abort", stop, { once: true });
     const shaken = new Promise<Hello>((resolve, reject) => {
       this.#first = { retry, resolve, reject };
@@ -135,7 +142,7 @@ export class Connection {
 
   disconnect(): void {
     if (this.state === "idle" || (this.state === "closed" && !this.#gave_up)) return;
-    this.#close(new ClientError("ABORTED", "disconnected by the caller"));
+    this.#close(new AbortedError("disconnected by the caller"));
   }
 
   /** How long a request is waited for: one that waits itself has as much more. */
@@ -259,6 +266,7 @@ export class Connection {
       this.#pulse?.stop();
       this.#link?.close(1000);
       this.#link = null;
+      void this.#way.rest.close();
       this.#outbox.fail(error);
       for (const follow of this.#follows.values()) follow.end(error);
       this.#first?.reject(error);
@@ -278,15 +286,6 @@ export class Connection {
   }
 }
 
-function whyLost(url: string, { code, reason, refusal, was_ready }: LinkEnd): ClientError {
-  if (refusal !== null) return refusal;
-  const why = reason === "" ? `close code ${code}` : reason;
-  if (!was_ready)
-    return new ClientError("UNREACHABLE", `no gateway answers at ${url} (${why})`, { retryable: true });
-  const closed = `the gateway closed the connection (${why})`;
-  return new ClientError(meaningOf(code), closed, { retryable: comesBack(code) });
-}
-
 function closedError(why: ClientError | undefined): ClientError {
-  return why ?? new ClientError("CLOSED", "not connected: call connect() first");
+  return why ?? new ConnectionError("CLOSED", "not connected: call connect() first", false);
 }

@@ -8,6 +8,7 @@ import type { ErrorBody, ErrorCode } from "../protocol/errors.ts";
 export type ClientErrorCode = ErrorCode | "UNREACHABLE" | "CLOSED" | "ABORTED";
 
 export class ClientError extends Error {
+  override readonly name: string = "ClientError";
   readonly code: ClientErrorCode;
   readonly details: Record<string, unknown>;
   /** The same request may succeed later. */
@@ -24,7 +25,6 @@ export class ClientError extends Error {
     } = {},
   ) {
     super(message);
-    this.name = "ClientError";
     this.code = code;
     this.details = more.details ?? {};
     this.retryable = more.retryable ?? false;
@@ -32,9 +32,41 @@ export class ClientError extends Error {
   }
 }
 
+/** The gateway said so. */
+export class GatewayError extends ClientError {
+  override readonly name = "GatewayError";
+}
+
+/** There is no connection, or it ended before the answer: UNREACHABLE or CLOSED. */
+export class ConnectionError extends ClientError {
+  override readonly name = "ConnectionError";
+
+  constructor(code: "UNREACHABLE" | "CLOSED", message: string, retryable = true) {
+    super(code, message, { retryable });
+  }
+}
+
+/** No answer came in time. Whether the gateway did what was asked is open. */
+export class TimeoutError extends ClientError {
+  override readonly name = "TimeoutError";
+
+  constructor(message: string) {
+    super("TIMEOUT", message, { retryable: true });
+  }
+}
+
+/** The caller's signal, or disconnect(). Named as what fetch throws. */
+export class AbortedError extends ClientError {
+  override readonly name = "AbortError";
+
+  constructor(message = "the caller stopped waiting") {
+    super("ABORTED", message);
+  }
+}
+
 /** The error of a `res` frame or of a REST answer. */
-export function toClientError(body: ErrorBody): ClientError {
+export function toClientError(body: ErrorBody): GatewayError {
   const { details, retryable, retry_after_ms } = body;
   // A newer gateway may know codes this client does not.
-  return new ClientError(body.code as ErrorCode, body.message, { details, retryable, retry_after_ms });
+  return new GatewayError(body.code as ErrorCode, body.message, { details, retryable, retry_after_ms });
 }

@@ -1,5 +1,6 @@
 import type { ResponseFrame } from "../protocol/frames.ts";
-import { ClientError, toClientError } from "./error.ts";
+import type { ClientError } from "./error.ts";
+import { ConnectionError, toClientError } from "./error.ts";
 
 /** Exactly one of the two comes, synchronously with the frame it was read from. */
 export interface Answered {
@@ -58,9 +59,7 @@ export class Outbox {
       entry.sent = false;
       if (entry.keyed && entry.answered !== null) continue;
       const lost = `the connection was lost before ${entry.method} was answered: its outcome is open`;
-      this.#settle(entry, (answered) =>
-        answered.failed(new ClientError("CLOSED", lost, { retryable: true })),
-      );
+      this.#settle(entry, (answered) => answered.failed(new ConnectionError("CLOSED", lost)));
     }
   }
 

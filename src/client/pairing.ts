@@ -1,6 +1,7 @@
 import type { Challenge, DeviceCredential } from "./device.ts";
 import { prove } from "./device.ts";
-import { ClientError } from "./error.ts";
+import type { ClientError } from "./error.ts";
+import { GatewayError } from "./error.ts";
 
 /** The longest that a person could compare. */
 const CODE_CHARS = 64;
@@ -56,7 +57,7 @@ export function createAdmission(device: DeviceCredential, client_id: string): Ad
       const late = "the pairing request expired before the gateway could be reached again";
       return {
         kind: "over",
-        error: new ClientError("UNAUTHORIZED", late, { details: { kind: "pairing_expired" } }),
+        error: new GatewayError("UNAUTHORIZED", late, { details: { kind: "pairing_expired" } }),
       };
     },
   };

@@ -1,10 +1,10 @@
 import type { EventFrame } from "../protocol/frames.ts";
 import type { ClientError } from "./error.ts";
+import { AbortedError } from "./error.ts";
 import type { LogEvent, SessionEvent } from "./events.ts";
 import { openingEvent } from "./events.ts";
 import type { Feed, Reader } from "./feed.ts";
 import type { Opening } from "./methods.ts";
-import { abortedError } from "./request.ts";
 import type { Cursor } from "./subscription.ts";
 import { RUN_END } from "./subscription.ts";
 
@@ -30,7 +30,7 @@ export async function* readEvents(
   const { signal } = options;
   const queue = new EventQueue(feed, session_id, options);
   const leave = feed.join(queue);
-  const stop = (): void => queue.ended(abortedError());
+  const stop = (): void => queue.ended(new AbortedError());
   signal?.addEventListener("abort", stop);
   if (signal?.aborted === true) stop();
   try {

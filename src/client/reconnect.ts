@@ -1,15 +1,5 @@
-import type { ClientErrorCode } from "./error.ts";
-
 /** Close codes after which a client comes back by itself; every other one means stop. */
 const COMES_BACK: ReadonlySet<number> = new Set([1001, 1006, 1011, 1012, 1013, 4008, 4029, 4030]);
-
-/** What a close code says of an established connection, where it says more than that it is over. */
-const MEANING: Readonly<Record<number, ClientErrorCode>> = {
-  1009: "TOO_LARGE",
-  4000: "INVALID_REQUEST",
-  4001: "UNAUTHORIZED",
-  4003: "FORBIDDEN",
-};
 
 const QUICK_ATTEMPTS = 2;
 const QUICK_MS = 250;
@@ -23,10 +13,6 @@ const ACCIDENTS = 8;
 
 export function comesBack(code: number): boolean {
   return COMES_BACK.has(code);
-}
-
-export function meaningOf(code: number): ClientErrorCode {
-  return MEANING[code] ?? "CLOSED";
 }
 
 /** Full jitter over a bound that doubles from `base_ms` to 30 s: `attempt` counts from 0. */

@@ -1,4 +1,5 @@
-import { ClientError } from "./error.ts";
+import type { ClientError } from "./error.ts";
+import { AbortedError, TimeoutError } from "./error.ts";
 import type { Outbox } from "./outbox.ts";
 
 export interface RequestOptions {
@@ -15,7 +16,7 @@ export function ask(
   params: Record<string, unknown>,
   { signal, timeout_ms }: RequestOptions & { readonly timeout_ms: number },
 ): Promise<unknown> {
-  if (signal?.aborted === true) return Promise.reject(abortedError());
+  if (signal?.aborted === true) return Promise.reject(new AbortedError());
   return new Promise((resolve, reject) => {
     const timer = timeout_ms === 0 ? undefined : setTimeout(onTimeout, timeout_ms);
     signal?.addEventListener("abort", onAbort);
@@ -40,11 +41,11 @@ export function ask(
       reject(error);
     }
     function onAbort(): void {
-      stop(abortedError());
+      stop(new AbortedError());
     }
     function onTimeout(): void {
       const late = `${method} was not answered within ${timeout_ms / 1_000} s`;
-      stop(new ClientError("TIMEOUT", late, { retryable: true }));
+      stop(new TimeoutError(late));
     }
   });
 }
@@ -54,7 +55,7 @@ export function pause(ms: number, signal: AbortSignal | undefined): Promise<void
   return new Promise((resolve, reject) => {
     const stop = (): void => {
       clearTimeout(timer);
-      reject(abortedError());
+      reject(new AbortedError());
     };
     const timer = setTimeout(() => {
       signal?.removeEventListener("abort", stop);
@@ -63,8 +64,4 @@ export function pause(ms: number, signal: AbortSignal | undefined): Promise<void
     signal?.addEventListener("abort", stop, { once: true });
     if (signal?.aborted === true) stop();
   });
-}
-
-export function abortedError(): ClientError {
-  return new ClientError("ABORTED", "the caller stopped waiting");
 }

@@ -1,6 +1,6 @@
 import type { ErrorBody } from "../protocol/errors.ts";
 import type { Challenge } from "./device.ts";
-import { ClientError, toClientError } from "./error.ts";
+import { AbortedError, ClientError, ConnectionError, toClientError } from "./error.ts";
 import type { Hello, ResultFor } from "./methods.ts";
 import type { FetchLike } from "./options.ts";
 
@@ -12,6 +12,12 @@ export interface RestOptions {
   readonly greeting: Record<string, unknown> & { readonly client_id: string };
   /** As in `connect`; null: no device. */
   readonly prove: ((challenge: Challenge) => Promise<Record<string, unknown>>) | null;
+}
+
+interface RestInit {
+  readonly headers?: Record<string, string>;
+  readonly body?: NonNullable<RequestInit["body"]>;
+  readonly signal: AbortSignal;
 }
 
 interface Login {
@@ -69,9 +75,18 @@ export class RestAccess {
     }
     if (catch_up !== undefined) query.set("catch_up", catch_up as string);
     const path = `/api/v1/sessions/${encodeURIComponent(session_id as string)}/events?${query}`;
-    const response = await this.#fetch("GET", path, undefined, signal);
-    if (!response.ok || response.body === null) throw await refusalOf(response);
-    return response.body;
+    const { body } = await this.fetch("GET", path, { signal });
+    if (body === null) throw unreachable(this.#options.base, "an answer without a body");
+    return body;
+  }
+
+  get hasLogin(): boolean {
+    return this.#login !== null;
+  }
+
+  /** Goes on with a login that was made otherwise. */
+  adopt(token: string): void {
+    this.#login = { token, auth: { user: "", method: "auth_session", scopes: [] } };
   }
 
   /** The login has ended; the next open() makes another. */
@@ -85,7 +100,7 @@ export class RestAccess {
     const token = this.#login?.token ?? null;
     const path = "/api/v1/auth_sessions/current";
     const patience = AbortSignal.timeout(GOODBYE_MS);
-    const request = token === null || given ? null : this.#fetch("DELETE", path, undefined, patience);
+    const request = token === null || given ? null : this.fetch("DELETE", path, { signal: patience });
     this.#login = null;
     // Where it does not arrive, the login ends by itself.
     await request?.catch(() => undefined);
@@ -138,29 +153,33 @@ export class RestAccess {
   }
 
   async #ask(verb: string, path: string, body: object, signal: AbortSignal): Promise<unknown> {
-    const response = await this.#fetch(verb, path, JSON.stringify(body), signal);
-    if (!response.ok) throw await refusalOf(response);
-    return await response.json();
+    const headers = { "content-type": "application/json" };
+    return (await this.fetch(verb, path, { headers, body: JSON.stringify(body), signal })).json();
   }
 
-  async #fetch(verb: string, path: string, body: string | undefined, signal: AbortSignal): Promise<Response> {
+  /** Any request, with the login. @throws ClientError as open; whatever it answers is a success */
+  async fetch(verb: string, path: string, init: RestInit): Promise<Response> {
     const { base, greeting, fetch: send } = this.#options;
     const token = this.#login?.token ?? null;
     const headers = {
+      ...init.headers,
       "x-client-id": greeting.client_id,
-      ...(body !== undefined && { "content-type": "application/json" }),
       ...(token !== null && { authorization: `Bearer ${token}` }),
     };
+    let response: Response;
     try {
-      return await send(base + path, { method: verb, headers, signal, ...(body !== undefined && { body }) });
+      response = await send(base + path, { ...init, method: verb, headers });
     } catch (error) {
+      if (init.signal.aborted) throw new AbortedError();
       throw unreachable(base, String(error));
     }
+    if (!response.ok) throw await refusalOf(response);
+    return response;
   }
 }
 
 function unreachable(base: string, why: string): ClientError {
-  return new ClientError("UNREACHABLE", `no gateway answers at ${base} (${why})`, { retryable: true });
+  return new ConnectionError("UNREACHABLE", `no gateway answers at ${base} (${why})`);
 }
 
 /** The error of a gateway, or that there is none behind whoever answered. */

@@ -38,7 +38,6 @@ class RestLink implements Link {
   }
 
   close(code: number): void {
-    if (code === 1000) void this.#access.close();
     this.#end(code, "", null);
   }
 

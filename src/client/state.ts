@@ -1,10 +1,10 @@
 import type { Approval, Message, Session, Snapshot } from "../protocol/entities.ts";
 import type { EventFrame } from "../protocol/frames.ts";
 import type { ClientError } from "./error.ts";
+import { AbortedError } from "./error.ts";
 import type { FoldedMessage, FoldedRun } from "./change.ts";
 import { createTranscript } from "./fold.ts";
 import type { Opening } from "./methods.ts";
-import { abortedError } from "./request.ts";
 import type { Cursor } from "./subscription.ts";
 
 /** A message that was sent here and is not in the log yet. */
@@ -132,7 +132,7 @@ export class FoldedState implements SessionState {
       };
       const look = (): void => {
         const snapshot = this.getSnapshot();
-        const error = signal?.aborted === true ? abortedError() : snapshot.error;
+        const error = signal?.aborted === true ? new AbortedError() : snapshot.error;
         if (holds(snapshot)) done(() => resolve(snapshot));
         else if (error !== null) done(() => reject(error));
       };

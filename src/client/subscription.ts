@@ -1,5 +1,6 @@
 import type { EventFrame } from "../protocol/frames.ts";
-import { ClientError } from "./error.ts";
+import type { ClientError } from "./error.ts";
+import { GatewayError } from "./error.ts";
 import type { Opening } from "./methods.ts";
 import type { Answered } from "./outbox.ts";
 import { backoffMs } from "./reconnect.ts";
@@ -227,7 +228,7 @@ export class Follow implements Subscription {
   #unsubscribed(reason: string): void {
     if (!FOR_GOOD.has(reason)) return this.#again();
     const code = reason === "deleted" ? "GONE" : "FORBIDDEN";
-    this.end(new ClientError(code, `the subscription of ${this.session_id} ended: ${reason}`));
+    this.end(new GatewayError(code, `the subscription of ${this.session_id} ended: ${reason}`));
   }
 
   /** At once the first time, later and later while nothing new comes of it. */

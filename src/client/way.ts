@@ -17,7 +17,7 @@ export class Way {
   readonly #greeting;
   /** Null: no device asks to be let in. */
   readonly #admission: Admission | null;
-  readonly #rest: RestAccess;
+  readonly rest: RestAccess;
   #transport: "websocket" | "sse" | "unknown";
 
   constructor(options: ClientOptions) {
@@ -33,7 +33,7 @@ export class Way {
     this.#greeting = greetingOf(options);
     this.#admission = options.device ? createAdmission(options.device, this.#greeting.client_id) : null;
     this.#transport = transport !== "auto" ? transport : has_socket ? "unknown" : "sse";
-    this.#rest = new RestAccess({
+    this.rest = new RestAccess({
       base: restBase(this.url),
       // A browser's own wants to be called on nothing.
       fetch: options.fetch ?? ((url, init) => fetch(url, init)),
@@ -80,7 +80,7 @@ export class Way {
   }
 
   #openRest(events: LinkEvents): Link {
-    return openRestLink(this.#rest, this.#timeout_ms, this.#admitting(events));
+    return openRestLink(this.rest, this.#timeout_ms, this.#admitting(events));
   }
 
   #admitting(events: LinkEvents): LinkEvents {

@@ -7,12 +7,13 @@ export type { Client } from "../client/client.ts";
 export type { ClientState, ConnectOptions } from "../client/connection.ts";
 export { deviceOf } from "../client/device.ts";
 export type { DeviceCredential, Pairing } from "../client/device.ts";
-export { ClientError } from "../client/error.ts";
+export { AbortedError, ClientError, ConnectionError, GatewayError, TimeoutError } from "../client/error.ts";
 export type { ClientErrorCode } from "../client/error.ts";
 export type { EventOf, LogEvent, OpeningEvent, PayloadOf, SessionEvent } from "../client/events.ts";
 export type { Change, FoldedMessage, FoldedRun } from "../client/change.ts";
 export { createTranscript } from "../client/fold.ts";
 export type { Transcript } from "../client/fold.ts";
+export type { FileContent, UploadOptions } from "../client/files.ts";
 export type { Hello, MethodName, Methods, Opening, ParamsFor, ResultFor } from "../client/methods.ts";
 export type { ClientOptions, SocketLike } from "../client/options.ts";
 export type { EventsOptions } from "../client/reader.ts";
@@ -30,4 +31,5 @@ export type {
   Session,
   Snapshot,
 } from "../protocol/entities.ts";
+export type { Attachment } from "../protocol/api/attachment.ts";
 export type { EventFrame } from "../protocol/frames.ts";

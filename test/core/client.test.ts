@@ -3,7 +3,7 @@ import { createClient } from "../../src/client/client.ts";
 import type { Client } from "../../src/client/client.ts";
 import type { ClientState } from "../../src/client/connection.ts";
 import type { ClientOptions } from "../../src/client/options.ts";
-import { ClientError } from "../../src/client/error.ts";
+import { ClientError, TimeoutError } from "../../src/client/error.ts";
 import { backoffMs, comesBack, createReconnect } from "../../src/client/reconnect.ts";
 import { RECONNECT_CLOSE_CODES } from "../../src/protocol/errors.ts";
 import type { StubGateway } from "../support/stub-gateway.ts";
@@ -188,6 +188,56 @@ describe("coming back", () => {
     expect(waits).toEqual([...Array.from({ length: 9 }, () => 250), 5_000, 10_000, 20_000, 250]);
   });
 
+  test("only so often, and then it says so; not at all where it is not wanted", async () => {
+    const client = make({ max_reconnect_attempts: 3 });
+    const states: ClientState["state"][] = [];
+    client.on("state", ({ state }) => states.push(state));
+    await client.connect();
+    stub.refusing = true;
+    stub.peers[0]?.drop();
+    const waiting = failure(client.request("chat.send", { message: "hi", idempotency_key: "k" }));
+    expect((await waiting).code).toBe("UNREACHABLE");
+    expect(states.filter((state) => state === "reconnecting")).toHaveLength(3);
+    expect(client.state).toBe("closed");
+    stub.refusing = false;
+    await client.connect();
+    const once = make({ auto_reconnect: false });
+    await once.connect();
+    stub.peers.at(-1)?.drop();
+    await until("the end", () => once.state === "closed");
+  });
+
+  test("the first time, too, where connect() is told to; its signal ends that", async () => {
+    stub.refusing = true;
+    const client = make({ transport: "websocket" });
+    const connecting = client.connect({ retry: true });
+    let attempts = 0;
+    client.on("state", () => {
+      if (++attempts === 5) stub.refusing = false;
+    });
+    await connecting;
+    expect(attempts).toBeGreaterThanOrEqual(5);
+    stub.refusing = true;
+    const late = make({ transport: "websocket" });
+    const controller = new AbortController();
+    const stopped = failure(late.connect({ retry: true, signal: controller.signal }));
+    late.on("state", () => controller.abort());
+    expect((await stopped).code).toBe("ABORTED");
+    expect(late.state).toBe("closed");
+    expect((await failure(make().connect({ signal: AbortSignal.abort() }))).code).toBe("ABORTED");
+  });
+
+  test("not before the gateway says it may", async () => {
+    const client = make();
+    await client.connect();
+    stub.answers["connect"] = ({ fail }) =>
+      fail({ code: "UNAVAILABLE", retryable: true, retry_after_ms: 9_000 });
+    const waits: (number | undefined)[] = [];
+    client.on("state", ({ retry_in_ms }) => waits.push(retry_in_ms));
+    stub.peers[0]?.drop();
+    await until("refused", () => waits.includes(9_000));
+  });
+
   test("disconnect is final and fails what was not answered", async () => {
     const client = make();
     await client.connect();
@@ -287,5 +337,15 @@ describe("requests", () => {
     controller.abort();
     expect((await aborted).code).toBe("ABORTED");
     expect((await failure(client.request("app.hang", {}, { timeout_ms: 5 }))).code).toBe("TIMEOUT");
+    const hasty = make({ request_timeout: 0.005 });
+    await hasty.connect();
+    const late = await failure(hasty.request("app.hang", {}));
+    expect([late.code, late.message]).toEqual(["TIMEOUT", "app.hang was not answered within 0.005 s"]);
+    expect(late).toBeInstanceOf(TimeoutError);
+    stub.answers["run.wait"] = ({ ok }) => setTimeout(() => ok({ status: "running" }), 30);
+    // What waits by itself has that long, and the answer its own time.
+    expect(await hasty.request("run.wait", { run_id: "r", timeout_ms: 60_000 })).toEqual({
+      status: "running",
+    } as never);
   });
 });

@@ -248,4 +248,24 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
     expect(messages.map(({ content }) => content)).toEqual(Array.from({ length: 75 }, (_, i) => `m${i}`));
     expect(has_more).toBe(false);
   });
+
+  test("a file goes along with a message, and comes back as it was", async () => {
+    const { client } = await connect(transport);
+    const session = client.session(fresh());
+    const { attachment_id } = await client.upload(new File(["one\ntwo\n"], "lines.txt"));
+    await session.send("/long 2", { attachments: [attachment_id] });
+    const { messages } = await session.state.until(({ status }) => status === "live");
+    expect(messages[0]?.parts).toMatchObject([
+      { type: "text" },
+      { type: "file", attachment_id, name: "lines.txt" },
+    ]);
+    const back = await client.download(session.session_id, attachment_id);
+    expect(await back.text()).toBe("one\ntwo\n");
+    const refused = await client
+      .upload(new Uint8Array([0, 1, 2, 255]), { name: "x" })
+      .catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(ClientError);
+    const stopped = client.upload("late", { signal: AbortSignal.abort() }).catch((error: unknown) => error);
+    expect(await stopped).toMatchObject({ code: "ABORTED" });
+  });
 });

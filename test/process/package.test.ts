@@ -83,7 +83,9 @@ describe("agentbus/client", () => {
       'console.log(Object.keys(await import("agentbus/client")).sort().join());\n',
     );
     const { out, err } = await project.run(["node", file]);
-    expect(`${out}${err}`).toBe("ClientError,createClient,createTranscript,deviceOf\n");
+    expect(`${out}${err}`).toBe(
+      "AbortedError,ClientError,ConnectionError,GatewayError,TimeoutError,createClient,createTranscript,deviceOf\n",
+    );
   });
 });
 
