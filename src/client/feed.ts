@@ -104,6 +104,7 @@ export class Feed {
 
   #ended(error: ClientError): void {
     this.#subscription = null;
+    clearTimeout(this.#linger);
     // Without a client there is no telling what became of the session.
     this.state.ended(error, !OF_THE_CLIENT.has(error.code));
     for (const reader of this.#readers) reader.ended(error);

@@ -17,9 +17,9 @@ export type FetchLike = (url: string, init: RequestInit) => Promise<Response>;
 export interface ClientOptions {
   /** Of the gateway: http(s) or ws(s); `/ws` is added unless the path names the socket already. */
   readonly url: string;
-  readonly auth_token?: string;
-  readonly session_token?: string;
-  readonly password?: string;
+  readonly auth_token?: string | undefined;
+  readonly session_token?: string | undefined;
+  readonly password?: string | undefined;
   /** A key of this installation: `deviceOf` makes it of a pair of WebCrypto's. */
   readonly device?: DeviceCredential;
   /** Default: random, the same for the life of the client. */

@@ -81,6 +81,10 @@ const AGAIN_MS = 500;
 /** The gateway did nothing, or what it did it will not do again. */
 const SEND_AGAIN: ReadonlySet<string> = new Set(["UNAVAILABLE", "RATE_LIMITED", "CLOSED"]);
 
+function waiting(signal: AbortSignal | undefined, timeout_ms: number | undefined): RequestOptions {
+  return { ...(signal && { signal }), ...(timeout_ms !== undefined && { timeout_ms }) };
+}
+
 export class FollowedSession implements ClientSession {
   readonly session_id: string;
   readonly state: FoldedState;
@@ -99,9 +103,8 @@ export class FollowedSession implements ClientSession {
     const { state } = this;
     const params = { session_id: this.session_id, message, idempotency_key, subscribe: false, ...more };
     state.queued(idempotency_key, message);
-    const waiting = { timeout_ms, ...(signal && { signal }) };
     try {
-      const sent = await this.#untilTaken("chat.send", params, waiting);
+      const sent = await this.#untilTaken("chat.send", params, waiting(signal, timeout_ms));
       state.accepted(idempotency_key, sent.message_id);
       // There may have been no such session before.
       this.#feed.open();
@@ -126,7 +129,8 @@ export class FollowedSession implements ClientSession {
 
   messages(page: Parameters<ClientSession["messages"]>[0] = {}): Promise<ResultFor<"chat.history">> {
     const { signal, timeout_ms, ...params } = page;
-    return this.#ask("chat.history", params, { signal, timeout_ms });
+    const asked = { session_id: this.session_id, ...params };
+    return this.#deps.request("chat.history", asked, waiting(signal, timeout_ms));
   }
 
   async loadOlder(options: Parameters<ClientSession["loadOlder"]>[0] = {}): Promise<void> {
@@ -139,7 +143,8 @@ export class FollowedSession implements ClientSession {
 
   abort(options: Parameters<ClientSession["abort"]>[0] = {}): Promise<ResultFor<"chat.abort">> {
     const { signal, timeout_ms, ...params } = options;
-    return this.#ask("chat.abort", params, { signal, timeout_ms });
+    const which = params.run_id === undefined ? { session_id: this.session_id } : {};
+    return this.#deps.request("chat.abort", { ...which, ...params }, waiting(signal, timeout_ms));
   }
 
   approve(
@@ -150,19 +155,7 @@ export class FollowedSession implements ClientSession {
     const { signal, timeout_ms = 0, ...more } = options;
     const { session_id } = this;
     const params = { session_id, approval_id, decision, idempotency_key: randomId(), ...more };
-    return this.#untilTaken("tool.approve", params, { timeout_ms, ...(signal && { signal }) });
-  }
-
-  #ask<M extends "chat.history" | "chat.abort">(
-    method: M,
-    params: Omit<ParamsFor<M>, "session_id">,
-    { signal, timeout_ms }: { signal: AbortSignal | undefined; timeout_ms: number | undefined },
-  ): Promise<ResultFor<M>> {
-    const whole = { session_id: this.session_id, ...params } as unknown as ParamsFor<M>;
-    return this.#deps.request(method, whole, {
-      ...(signal && { signal }),
-      ...(timeout_ms !== undefined && { timeout_ms }),
-    });
+    return this.#untilTaken("tool.approve", params, waiting(signal, timeout_ms));
   }
 
   /** A request with a key is safe to send until the gateway has taken it. */

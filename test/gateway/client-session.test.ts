@@ -17,7 +17,11 @@ beforeAll(async () => {
   // While it is held, connections lead nowhere.
   proxy = startCutProxy({ target: () => (held ? "127.0.0.1:1" : gateway.address) });
   gateway = await startGateway({
-    config: { server: { public_url: `http://${proxy.address}` }, limits: { snapshot_messages: 20 } },
+    config: {
+      server: { public_url: `http://${proxy.address}` },
+      limits: { snapshot_messages: 20 },
+      tools: { builtin: ["time"] },
+    },
   });
 });
 afterEach(() => {
@@ -267,5 +271,30 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
     expect(refused).toBeInstanceOf(ClientError);
     const stopped = client.upload("late", { signal: AbortSignal.abort() }).catch((error: unknown) => error);
     expect(await stopped).toMatchObject({ code: "ABORTED" });
+  });
+
+  test("a run is aborted, or all of them; a call that waits is answered once", async () => {
+    const { client } = await connect(transport);
+    const session = client.session(fresh());
+    session.state.subscribe(() => undefined);
+    const runs = [
+      await session.send("/long 5000"),
+      await session.send("/long 5000"),
+      await session.send("/long 5000"),
+    ];
+    expect(await session.abort({ run_id: runs[1]!.run_id })).toMatchObject({ run_ids: [runs[1]!.run_id] });
+    expect((await session.abort()).run_ids.toSorted()).toEqual([runs[0]!.run_id, runs[2]!.run_id].toSorted());
+    const ended = await session.state.until(
+      (now) => now.runs.length === 3 && now.runs.every(({ ended_at }) => ended_at),
+    );
+    expect(ended.runs.map(({ status }) => status)).toEqual(["aborted", "aborted", "aborted"]);
+
+    await session.send("/time");
+    const asked = await session.state.until(({ approvals }) => approvals.length === 1);
+    const { approval_id } = asked.approvals[0]!;
+    await session.approve(approval_id, "deny");
+    await session.state.until(({ approvals }) => approvals.length === 0);
+    const again = await session.approve(approval_id, "allow").catch((error: unknown) => error);
+    expect(again).toMatchObject({ code: "CONFLICT" });
   });
 });
