@@ -53,7 +53,8 @@ export function createTranscript(): Transcript {
     runs: state.runs,
     approvals: state.approvals,
     replace({ session, messages, runs, approvals }) {
-      const before = state.messages;
+      // In a log that is another one an id may mean something else.
+      const before = state.session?.epoch === session.epoch ? state.messages : new Map<string, never>();
       state.session = session;
       state.messages = new Map();
       state.runs.clear();

@@ -69,9 +69,12 @@ class EventQueue implements Reader {
     const { epoch, from, mode } = opening;
     // It goes on where it was.
     if (this.cursor?.epoch === epoch && (mode === "resume" || from <= this.cursor.seq)) return;
+    // What is a beginning to others may be another log to this one.
+    const reset = this.cursor !== null && this.cursor.epoch !== epoch && mode === "snapshot";
     this.cursor = { epoch, seq: from };
     this.#lagging = false;
-    this.#push(openingEvent(this.#session_id, opening));
+    const own: Opening = reset ? { ...opening, mode: "reset", reason: "epoch" } : opening;
+    this.#push(openingEvent(this.#session_id, own));
   }
 
   event(frame: EventFrame): void {

@@ -166,7 +166,8 @@ describe("tools", () => {
   test("a snapshot says which approvals are open", () => {
     const transcript = started();
     apply(transcript, "tool.approval_requested", { approval });
-    const snapshot = (approvals: unknown[]) => ({ messages: [], runs: [], approvals }) as unknown as Snapshot;
+    const snapshot = (approvals: unknown[]) =>
+      ({ session: {}, messages: [], runs: [], approvals }) as unknown as Snapshot;
     transcript.replace(snapshot([{ ...approval, approval_id: "apr_2" }]));
     expect([...transcript.approvals.keys()]).toEqual(["apr_2"]);
     transcript.replace(snapshot([]));
@@ -191,6 +192,7 @@ describe("the rest", () => {
     const transcript = started();
     delta(transcript, 0, "old");
     transcript.replace({
+      session: {},
       messages: [{ ...whole("He"), session_id: "s", seq: 3, status: "streaming" }],
       runs: [],
       approvals: [],
