@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { console_page } from "./console.ts";
+import { client } from "./client.ts";
 import { failover } from "./failover.ts";
 import { fanout } from "./fanout.ts";
 import { handshakes } from "./handshakes.ts";
@@ -44,6 +45,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "journal", run: journal },
   { name: "replay", run: replay },
   { name: "reconnect", run: reconnect },
+  { name: "client", run: client },
   { name: "sessions", run: sessions },
   { name: "search", run: search },
   { name: "skills", run: skills },

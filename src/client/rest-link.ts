@@ -1,5 +1,5 @@
 import type { EventFrame } from "../protocol/frames.ts";
-import { ClientError } from "./error.ts";
+import { GatewayError } from "./error.ts";
 import type { Link, LinkEvents } from "./link.ts";
 import type { Opening } from "./methods.ts";
 import type { RestAccess } from "./rest-access.ts";
@@ -13,6 +13,8 @@ interface Request {
 
 /** A comment comes every ten seconds. */
 const QUIET_MS = 25_000;
+/** For the beginning of a stream, and for what can be asked again. */
+const PATIENCE_MS = 8_000;
 
 /** A link without a socket: requests over HTTP, and an event stream for every session that is followed. */
 export function openRestLink(access: RestAccess, timeout_ms: number, events: LinkEvents): Link {
@@ -71,7 +73,11 @@ class RestLink implements Link {
       return this.#ok(id, { unsubscribed: stream !== undefined });
     }
     if (method === "heartbeat") await this.#beat();
-    return this.#ok(id, await this.#access.call(method, params, this.#over.signal));
+    const over = this.#over.signal;
+    // One line of many may fall silent. What may be sent again is, instead of waiting to be sure.
+    const keyed = typeof params["idempotency_key"] === "string";
+    const signal = keyed ? AbortSignal.any([over, AbortSignal.timeout(PATIENCE_MS)]) : over;
+    return this.#ok(id, await this.#access.call(method, params, signal));
   }
 
   #ok(id: string, payload: unknown): void {
@@ -105,6 +111,7 @@ class RestLink implements Link {
     const cut = (): void => {
       if (this.#streams.get(session_id) !== stream || this.#state !== "ready") return;
       this.#drop(session_id);
+      if (!stream.opened) return this.#broken("no events came");
       const payload = { session_id: stream.name, reason: "cut" };
       this.#events.event({
         type: "event",
@@ -114,18 +121,17 @@ class RestLink implements Link {
         payload,
       });
     };
-    let opened = false;
     const heard = (frame: EventFrame): void => {
       if (this.#streams.get(session_id) !== stream) return;
-      const opening = opened ? null : openingOf(frame);
+      const opening = stream.opened ? null : openingOf(frame);
       if (opening === null) return this.#events.event(frame);
-      opened = true;
+      stream.opened = true;
       stream.name = frame.session_id ?? session_id;
       this.#ok(id, opening);
     };
     const body = await this.#access.events(params, stream.signal).catch((error: unknown) => {
       // Another one took its place meanwhile.
-      if (stream.signal.aborted) return null;
+      if (this.#streams.get(session_id) !== stream) return null;
       this.#drop(session_id);
       throw error;
     });
@@ -154,7 +160,7 @@ class RestLink implements Link {
     this.#streams.delete(session_id);
   }
 
-  #end(code: number, reason: string, refusal: ClientError | null): void {
+  #end(code: number, reason: string, refusal: GatewayError | null): void {
     if (this.#state === "closed") return;
     const was_ready = this.#state === "ready";
     this.#state = "closed";
@@ -170,20 +176,25 @@ class SessionStream {
   readonly signal: AbortSignal;
   /** How frames call the session. */
   name = "";
+  /** Its first event has come. */
+  opened = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(link: AbortSignal) {
     this.signal = this.#over.signal;
+    this.#alive();
     if (link.aborted) this.close();
   }
 
   async read(body: ReadableStream<Uint8Array>, heard: (frame: EventFrame) => void): Promise<void> {
-    const alive = (): void => {
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.close(), QUIET_MS);
-    };
-    alive();
-    await readStream(body, (frame) => (frame === null ? alive() : heard(frame))).finally(() => this.close());
+    await readStream(body, (frame) => (frame === null ? this.#alive() : heard(frame))).finally(() =>
+      this.close(),
+    );
+  }
+
+  #alive(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.close(), this.opened ? QUIET_MS : PATIENCE_MS);
   }
 
   close(): void {
@@ -193,8 +204,8 @@ class SessionStream {
 }
 
 /** Whether it is a word of the gateway. */
-function isRefusal(error: unknown): error is ClientError {
-  return error instanceof ClientError && error.code !== "UNREACHABLE";
+function isRefusal(error: unknown): error is GatewayError {
+  return error instanceof GatewayError;
 }
 
 /** What a subscription answers, from the first event of a stream; null: it is another event. */

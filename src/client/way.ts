@@ -8,6 +8,8 @@ import { createAdmission } from "./pairing.ts";
 import { RestAccess } from "./rest-access.ts";
 import { openRestLink } from "./rest-link.ts";
 
+/** So often it was no accident. */
+const BLOCKED = 3;
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /** How a client reaches its gateway: over a socket, or, where none gets through, over HTTP. */
@@ -19,6 +21,8 @@ export class Way {
   readonly #admission: Admission | null;
   readonly rest: RestAccess;
   #transport: "websocket" | "sse" | "unknown";
+  /** How often no socket opened although the gateway answered over HTTP. */
+  #blocked = 0;
 
   constructor(options: ClientOptions) {
     const { transport = "auto" } = options;
@@ -52,6 +56,7 @@ export class Way {
   renew(): void {
     const { transport = "auto" } = this.#options;
     const has_socket = (this.#options.WebSocket ?? globalThis.WebSocket) !== undefined;
+    this.#blocked = 0;
     if (transport === "auto" && has_socket && this.#transport === "sse") this.#transport = "unknown";
   }
 
@@ -93,7 +98,7 @@ export class Way {
     };
   }
 
-  /** A socket first; where none opens although the gateway answers over HTTP, that is how it is reached from now on. */
+  /** A socket first; where none opens although the gateway answers over HTTP, that is how it is reached. */
   #openEither(events: LinkEvents): Link {
     let current: Link | null = null;
     let closed = false;
@@ -101,7 +106,7 @@ export class Way {
       current = this.#openRest({
         ...events,
         ready: (hello) => {
-          this.#transport = "sse";
+          if (++this.#blocked >= BLOCKED) this.#transport = "sse";
           events.ready(hello);
         },
         // That of the socket says more, unless the gateway itself has spoken.

@@ -130,3 +130,33 @@ test("a login over HTTP that was ended is made anew; one that was given is not",
   await failure(guest.request("session.list", {}));
   await until("the end", () => guest.state === "closed");
 });
+
+test(
+  "over HTTP a request and a stream whose line fell silent are asked for again",
+  async () => {
+    const silent = new Set(["/rpc/chat.send", "/events"]);
+    const asked: string[] = [];
+    const client = make({
+      auth_token: gateway.token,
+      fetch: (url, init) => {
+        const path = [...silent].find((each) => new URL(url).pathname.endsWith(each));
+        if (path === undefined) return fetch(url, init);
+        silent.delete(path);
+        asked.push(path);
+        return new Promise((_, reject) => {
+          init.signal?.addEventListener("abort", () => reject(new Error("aborted")));
+        });
+      },
+    });
+    await client.connect();
+    const session = client.session();
+    const sent = await session.send("/long 3");
+    const { messages } = await session.state.until(({ runs }) => runs[0]?.status === "completed");
+    expect(messages.map(({ message_id, content }) => [message_id === sent.message_id, content])).toEqual([
+      [true, "/long 3"],
+      [false, "1 2 3"],
+    ]);
+    expect(asked).toEqual(["/rpc/chat.send", "/events"]);
+  },
+  LONG_MS,
+);

@@ -1,89 +1,24 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import type { Client, ClientSession, SessionEvent } from "../../src/package/client.ts";
-import { ClientError, createClient } from "../../src/package/client.ts";
-import type { CutProxy } from "../support/cut-proxy.ts";
-import { startCutProxy } from "../support/cut-proxy.ts";
-import type { RunningGateway } from "../support/gateway-process.ts";
-import { startGateway } from "../support/gateway-process.ts";
-import { until } from "../support/stub-gateway.ts";
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { ClientError } from "../../src/package/client.ts";
+import type { Lines } from "./client-lines.ts";
+import { TRANSPORTS, answerTo, counted, openLines } from "./client-lines.ts";
 
-let gateway: RunningGateway;
-let proxy: CutProxy;
-let held = false;
-const clients: Client[] = [];
-let sessions = 0;
+const LONG_MS = 60_000;
+setDefaultTimeout(LONG_MS);
 
+let lines: Lines;
 beforeAll(async () => {
-  // While it is held, connections lead nowhere.
-  proxy = startCutProxy({ target: () => (held ? "127.0.0.1:1" : gateway.address) });
-  gateway = await startGateway({
-    config: {
-      server: { public_url: `http://${proxy.address}` },
-      limits: { snapshot_messages: 20 },
-      tools: { builtin: ["time"] },
-    },
-  });
+  lines = await openLines();
 });
-afterEach(() => {
-  held = false;
-  for (const client of clients.splice(0)) client.disconnect();
-});
-afterAll(async () => {
-  proxy.stop();
-  await gateway[Symbol.asyncDispose]();
-});
+afterEach(() => lines.leave());
+afterAll(() => lines[Symbol.asyncDispose]());
 
-/** Bun's own way to end a socket as a broken line does. */
-type Cuttable = WebSocket & { terminate(): void };
-
-const TRANSPORTS = ["websocket", "sse"] as const;
-type Transport = (typeof TRANSPORTS)[number];
-
-async function connect(transport: Transport): Promise<{ client: Client; cut(): void }> {
-  const sockets = new Set<Cuttable>();
-  let line = new AbortController();
-  const Kept = class extends WebSocket {
-    constructor(...args: ConstructorParameters<typeof WebSocket>) {
-      super(...args);
-      sockets.add(this as unknown as Cuttable);
-    }
-  } as typeof WebSocket;
-  const client = createClient({
-    url: `http://${proxy.address}`,
-    auth_token: gateway.token,
-    random: () => 0.1,
-    reconnect_delay: 0.5,
-    transport,
-    WebSocket: Kept,
-    fetch: (url, init) =>
-      fetch(url, { ...init, signal: AbortSignal.any([line.signal, ...(init.signal ? [init.signal] : [])]) }),
-  });
-  clients.push(client);
-  await client.connect();
-  const cut = (): void => {
-    for (const socket of sockets) socket.terminate();
-    sockets.clear();
-    line.abort();
-    line = new AbortController();
-  };
-  return { client, cut };
-}
-
+let sessions = 0;
 const fresh = (): string => `s${++sessions}`;
-const counted = (most: number): string => Array.from({ length: most }, (_, i) => String(i + 1)).join(" ");
-
-async function answerTo(session: ClientSession, message: string): Promise<string> {
-  const sent = await session.send(message);
-  let text = "";
-  for await (const { event, payload } of session.events({ after: sent, until: sent.run_id })) {
-    if (event === "message.delta") text += payload.text;
-  }
-  return text;
-}
 
 describe.each(TRANSPORTS)("over %s", (transport) => {
   test("an answer is read as events, from what was sent to the end of its run", async () => {
-    const { client } = await connect(transport);
+    const { client } = await lines.connect(transport);
     const session = client.session(fresh());
     expect(await answerTo(session, "/long 20")).toBe(counted(20));
     expect(await answerTo(session, "/long 7")).toBe(counted(7));
@@ -94,7 +29,7 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
   });
 
   test("a session that is not there yet is absent, and live with its first message", async () => {
-    const { client } = await connect(transport);
+    const { client } = await lines.connect(transport);
     const session = client.session();
     const seen: string[] = [];
     session.state.subscribe(() => void seen.push(session.state.getSnapshot().status));
@@ -110,7 +45,7 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
   });
 
   test("what did not change is the same object in the next snapshot", async () => {
-    const { client } = await connect(transport);
+    const { client } = await lines.connect(transport);
     const session = client.session(fresh());
     await answerTo(session, "/long 3");
     const snapshots = new Set([await session.state.until(({ status }) => status === "live")]);
@@ -130,12 +65,12 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
   });
 
   test("a message that was typed offline is sent once, and is shown as pending until it is in the log", async () => {
-    const { client, cut } = await connect(transport);
+    const { client, cut } = await lines.connect(transport);
     const session = client.session(fresh());
     await answerTo(session, "/long 2");
     await session.state.until(({ status }) => status === "live");
     session.state.subscribe(() => undefined);
-    held = true;
+    lines.held = true;
     cut();
     await session.state.until(({ status }) => status === "offline");
     const sent = session.send("/long 5", { idempotency_key: `typed ${transport}` });
@@ -143,7 +78,7 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
     expect(pending).toMatchObject([
       { idempotency_key: `typed ${transport}`, message: "/long 5", status: "waiting" },
     ]);
-    held = false;
+    lines.held = false;
     await sent;
     const now = await session.state.until(({ runs }) => runs.length === 2 && runs[1]?.status === "completed");
     expect(now.pending).toEqual([]);
@@ -151,7 +86,7 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
   });
 
   test("the answer to a message is lost with the connection: it is sent again and taken once", async () => {
-    const { client, cut } = await connect(transport);
+    const { client, cut } = await lines.connect(transport);
     const session = client.session(fresh());
     for (let i = 0; i < 5; i++) {
       const sending = session.send(`message ${i}`);
@@ -164,9 +99,9 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
   });
 
   test("a message can be taken back while it waits; one that is refused says why", async () => {
-    const { client, cut } = await connect(transport);
+    const { client, cut } = await lines.connect(transport);
     const session = client.session(fresh());
-    held = true;
+    lines.held = true;
     cut();
     const controller = new AbortController();
     const sending = session
@@ -175,7 +110,7 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
     controller.abort();
     expect(await sending).toMatchObject({ code: "ABORTED" });
     expect(session.state.getSnapshot().pending).toEqual([]);
-    held = false;
+    lines.held = false;
     const refused = await session.send("hi", { model: "no/such" }).catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(ClientError);
     const [failed] = session.state.getSnapshot().pending;
@@ -184,61 +119,8 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
     expect(session.state.getSnapshot().pending).toEqual([]);
   });
 
-  test("every reader has every event once, wherever it begins and however often the line breaks", async () => {
-    const { client, cut } = await connect(transport);
-    const session = client.session(fresh());
-    const sent = await session.send("/long 400");
-    const read = async (after?: { epoch: string; seq: number }): Promise<SessionEvent[]> => {
-      const seen: SessionEvent[] = [];
-      for await (const event of session.events({ ...(after && { after }), until: sent.run_id }))
-        seen.push(event);
-      return seen;
-    };
-    const readers = [read(sent), read({ epoch: sent.epoch, seq: 0 }), read()];
-    const cuts = setInterval(cut, 60);
-    await until("some of it", () => (session.state.getSnapshot().cursor?.seq ?? 0) > 10);
-    readers.push(read(sent), read());
-    const all = await Promise.all(readers).finally(() => clearInterval(cuts));
-    const end = all[0]!.at(-1)!.seq;
-    for (const [index, from] of [sent.seq, 0].entries()) {
-      expect(all[index]!.map(({ seq }) => seq)).toEqual(
-        Array.from({ length: end - from }, (_, i) => from + 1 + i),
-      );
-    }
-    expect(all[3]!.map(({ seq }) => seq)).toEqual(all[0]!.map(({ seq }) => seq));
-    for (const seen of [all[2]!, all[4]!]) {
-      expect(seen[0]!.event).toBe("session.snapshot");
-      const from = seen[0]!.seq;
-      expect(seen.map(({ seq }) => seq)).toEqual(Array.from({ length: end - from + 1 }, (_, i) => from + i));
-    }
-  });
-
-  test("a loop is left by break, by its signal, and at the end of the session", async () => {
-    const { client } = await connect(transport);
-    const session = client.session(fresh());
-    await answerTo(session, "/long 2");
-    for await (const { event } of session.events()) {
-      expect(event).toBe("session.snapshot");
-      break;
-    }
-    const controller = new AbortController();
-    const aborted = (async () => {
-      for await (const _ of session.events({ signal: controller.signal })) controller.abort();
-    })().catch((error: unknown) => error);
-    expect(await aborted).toMatchObject({ code: "ABORTED" });
-    const ended = (async () => {
-      for await (const { event } of session.events())
-        if (event === "session.snapshot")
-          void client.request("session.delete", { session_id: session.session_id });
-    })().catch((error: unknown) => error);
-    expect(await ended).toMatchObject({ code: "GONE" });
-    await expect(session.state.until(({ status }) => status === "live")).rejects.toMatchObject({
-      code: "GONE",
-    });
-  });
-
   test("older messages are brought into the state one page after the other", async () => {
-    const { client } = await connect(transport);
+    const { client } = await lines.connect(transport);
     const session = client.session(fresh());
     await client.request("session.create", { session_id: session.session_id });
     for (let i = 0; i < 75; i++) {
@@ -254,7 +136,7 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
   });
 
   test("a file goes along with a message, and comes back as it was", async () => {
-    const { client } = await connect(transport);
+    const { client } = await lines.connect(transport);
     const session = client.session(fresh());
     const { attachment_id } = await client.upload(new File(["one\ntwo\n"], "lines.txt"));
     await session.send("/long 2", { attachments: [attachment_id] });
@@ -274,7 +156,7 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
   });
 
   test("a run is aborted, or all of them; a call that waits is answered once", async () => {
-    const { client } = await connect(transport);
+    const { client } = await lines.connect(transport);
     const session = client.session(fresh());
     session.state.subscribe(() => undefined);
     const runs = [
