@@ -17,7 +17,11 @@ export async function client(bench: Bench): Promise<Figure[]> {
   let gateway: { address: string; token: string } | null = null;
   const nowhere = { address: "127.0.0.1:1", token: "" };
   await using cuts = openCuts({ seed: SEED, sessions: SESSIONS, gateway: () => gateway ?? nowhere });
-  const env = { AGENTBUS_SERVER_ALLOWED_ORIGINS: cuts.origins.join(",") };
+  const env = {
+    AGENTBUS_SERVER_ALLOWED_ORIGINS: cuts.origins.join(","),
+    AGENTBUS_LLM_DEFAULT_PROVIDER: "demo",
+    AGENTBUS_LLM_DEFAULT_MODEL: "demo",
+  };
   await using running = await bench.gateway({ env });
   gateway = { address: new URL(running.url).host, token: running.token };
   for (const [name, runtime] of Object.entries(RUNTIMES)) {

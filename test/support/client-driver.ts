@@ -103,5 +103,5 @@ function counted(message: string): string {
 }
 
 function ended(runs: SessionSnapshot["runs"]): boolean {
-  return runs.every(({ status }) => status === "completed");
+  return runs.every(({ ended_at }) => ended_at !== undefined);
 }
