@@ -12,7 +12,6 @@ setDefaultTimeout(60_000);
 
 const BLOCK_MS = 300;
 const SPIN_MS = 1_500;
-const CONFIG = { limits: { plugin_block_ms: BLOCK_MS, plugin_spin_ms: SPIN_MS } };
 const SPIN = "for (;;);";
 const KILLED = 128 + 9;
 
@@ -22,8 +21,9 @@ interface View {
   readonly reason?: string;
 }
 
-async function start(plugins: Readonly<Record<string, string>>) {
-  const gateway = await startGateway({ config: CONFIG });
+async function start(plugins: Readonly<Record<string, string>>, spin_ms = SPIN_MS) {
+  const limits = { plugin_block_ms: BLOCK_MS, plugin_spin_ms: spin_ms };
+  const gateway = await startGateway({ config: { limits } });
   const folder = join(gateway.data_dir, "plugins");
   const write = async (name: string, text: string): Promise<void> => {
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -138,13 +138,10 @@ test("one that blocks for a while is named when it is over, and kept out at the 
 });
 
 test("one that blocks after it waited for something, alone, is kept out too; of several each is named", async () => {
-  const block = `(await Bun.sleep(1), ((end) => { while (Date.now() < end); return "over"; })(Date.now() + ${5 * BLOCK_MS}))`;
-  const says_so = sayer("waits", `(log.info({}, "it waits"), await Bun.sleep(3_000), "x")`);
+  const block = `(await Bun.sleep(1), ((end) => { while (Date.now() < end); return "over"; })(Date.now() + ${8 * BLOCK_MS}))`;
+  const says_so = sayer("waits", `(log.info({}, "it waits"), await Bun.sleep(5_000), "x")`);
   const waits = says_so.replace("run: async ()", "run: async (_params, { log })");
-  const { gateway } = await start({
-    block: sayer("block", block),
-    waits,
-  });
+  const { gateway } = await start({ block: sayer("block", block), waits }, 10 * SPIN_MS);
   await using _gateway = gateway;
   await becomes(gateway, "block", "ready");
   await becomes(gateway, "waits", "ready");
