@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Browser } from "playwright-core";
 import type { RunningGateway } from "../support/gateway-process.ts";
 import { startGateway } from "../support/gateway-process.ts";
-import { call, HAS_CHROMIUM, LONG_MS, startChromium, visit, visitIn } from "./visitor.ts";
+import { answers, call, HAS_CHROMIUM, LONG_MS, say, startChromium, visit, visitIn } from "./visitor.ts";
 
 const PASSWORD = "correct horse battery";
 
@@ -115,6 +115,42 @@ describe.skipIf(!HAS_CHROMIUM)("signing in", () => {
       await page.getByRole("menuitem", { name: "Sign out" }).click();
       await other.getByLabel("Access token").waitFor();
       expect(visitor.complaints).toEqual([]);
+    },
+    LONG_MS,
+  );
+});
+
+describe.skipIf(!HAS_CHROMIUM)("where no credential is asked for", () => {
+  test(
+    "one is in at once, and has nothing to sign out of",
+    async () => {
+      await using open = await startGateway({ config: { auth: { mode: "none" } } });
+      await using visitor = await visit(browser);
+      const { page } = visitor;
+      await visitor.open(open.url);
+      await say(page, "hello");
+      await answers(page, 1);
+      await page.getByRole("button", { name: "owner" }).click();
+      await page.getByRole("menuitem", { name: "API documentation" }).waitFor();
+      expect(await page.getByRole("menuitem", { name: "Sign out" }).count()).toBe(0);
+      expect(visitor.complaints).toEqual([]);
+    },
+    LONG_MS,
+  );
+});
+
+describe.skipIf(!HAS_CHROMIUM)("where there are no sockets", () => {
+  test(
+    "the page talks all the same",
+    async () => {
+      await using plain = await startGateway({ config: { gateway: { enabled: false } } });
+      await using visitor = await visitIn(browser, plain);
+      const { page } = visitor;
+      await say(page, "/long 100");
+      expect(await answers(page, 1)).toEqual([Array.from({ length: 100 }, (_, at) => at + 1).join(" ")]);
+      await page.reload();
+      await answers(page, 1);
+      expect([...visitor.hosts]).toEqual([plain.address]);
     },
     LONG_MS,
   );
