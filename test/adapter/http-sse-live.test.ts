@@ -123,6 +123,8 @@ describe("while it runs", () => {
     const clock = manualClock();
     await using at = await startHttp({ clock });
     await at.ask("POST", "/api/v1/sessions", { body: { session_id: "s1" } });
+    // What a start and a new session wait for is done.
+    clock.advance(1_000);
     const idle = clock.pending;
     const streams = [
       await at.open("/api/v1/sessions/s1/events"),
