@@ -98,3 +98,15 @@ test("an error of the gateway's own ends the process, with plug-ins as without",
     out: "lives",
   });
 });
+
+test("with several gateways in one process an error of their own ends it, too", async () => {
+  const ended = "something failed that nobody waited for: the process ends: own";
+  const other = `const others = new Strays({ error: () => undefined });
+others.add(new Stage({ source: "other", name: "other", digest: "", files: ["/nowhere/other.ts"] }, watch, {}));`;
+  const own = `setTimeout(() => { throw new Error("own"); }, 1);`;
+  expect(await elsewhere(`${other} ${own}`)).toEqual({ code: 1, out: ended });
+  expect(await elsewhere(`${other} void Promise.reject(new Error("own"));`)).toEqual({ code: 1, out: ended });
+  expect(await elsewhere(`${other} others.uninstall(); ${own}`)).toEqual({ code: 1, out: ended });
+  const program = `process.on("uncaughtException", () => undefined);`;
+  expect(await elsewhere(`${other} ${program} ${own}`)).toEqual({ code: 0, out: "lives" });
+});
