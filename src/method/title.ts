@@ -1,3 +1,4 @@
+import type { Appended } from "../core/append.ts";
 import type { Context } from "../core/context.ts";
 import { contextOf } from "../core/context.ts";
 import { Meter } from "../core/meter.ts";
@@ -67,7 +68,13 @@ async function askedWith(
 function book({ ledger, journal }: MethodDeps, session: SessionRef, user: string, { calls }: Meter): void {
   const rows = calls.map((call) => ledger.book(user, call));
   if (rows.length === 0) return;
-  journal.append({ session, run: null, ack: false, events: [], rows, settle: () => undefined });
+  const write = (where: SessionRef | null, settle: (outcome: Appended) => void): void =>
+    journal.append({ session: where, run: null, ack: false, events: [], rows, settle });
+  write(session, (outcome) => {
+    // Deleted meanwhile: who asked has used it all the same.
+    const isGone = !outcome.ok && (outcome.reason === "gone" || outcome.reason === "unknown");
+    if (isGone) write(null, () => undefined);
+  });
 }
 
 /** @throws GatewayError what the model failed with, UPSTREAM_ERROR where it named nothing, TIMEOUT */
@@ -77,6 +84,8 @@ async function ask(
   { model, messages, user, gone }: Question,
 ): Promise<string> {
   const { clock, limits, router, ledger } = deps;
+  // Nobody waits for it any more: the model is not asked.
+  if (gone.aborted) throw tooLong();
   const over = new AbortController();
   const cancel = clock.after(DEADLINE_MS, () => over.abort());
   const signal = AbortSignal.any([gone, over.signal]);
@@ -91,8 +100,7 @@ async function ask(
       if (event.type === "usage") meter.told(event.usage);
       if (event.type === "retrying" || event.type === "error") meter.failed();
       if (event.type === "error") throw event.error;
-      if (event.type === "aborted")
-        throw new GatewayError("TIMEOUT", "the model took too long to name the session");
+      if (event.type === "aborted") throw tooLong();
       if (event.type === "retrying") text = "";
       if (event.type !== "text") continue;
       meter.said();
@@ -109,4 +117,8 @@ async function ask(
   throw new GatewayError("UPSTREAM_ERROR", "the model gave no title; the session keeps the one it has", {
     retryable: true,
   });
+}
+
+function tooLong(): GatewayError {
+  return new GatewayError("TIMEOUT", "the model took too long to name the session");
 }

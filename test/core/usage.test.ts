@@ -202,6 +202,50 @@ test("a title that fails counts what it used, too", async () => {
   expect((await accounts(scene, "total"))[0]).toEqual(["", 2, 0, 8, 1, null]);
 });
 
+test("a title that is still made when its session is deleted counts for who asked for it", async () => {
+  const naming = Promise.withResolvers<void>();
+  let asked = 0;
+  const script: Script = async function* () {
+    if (asked++ > 0) await naming.promise;
+    yield* [text(), used(5, 1), done];
+  };
+  const scene = await start({ script });
+  const owner = scene.connect();
+  await say(owner);
+  await until(ended(owner));
+  const title = owner.request("session.title", { session_id: "s" });
+  await until(() => asked === 2);
+  await owner.request("session.delete", { session_id: "s" });
+  naming.resolve();
+  await expect(title).rejects.toMatchObject({ reason: "GONE" });
+  await scene.engine.journal.drained();
+  expect(await accounts(scene, "user")).toEqual([["owner", 2, 0, 10, 2, null]]);
+});
+
+test("a title nobody waits for any more before the model is asked is no call", async () => {
+  const naming = Promise.withResolvers<void>();
+  let asked = 0;
+  const script: Script = async function* () {
+    if (asked++ > 0) await naming.promise;
+    yield* [text(), used(5, 1), done];
+  };
+  const scene = await start({ script });
+  const owner = scene.connect();
+  await say(owner);
+  await until(ended(owner));
+  const titles = [1, 2, 3, 4].map(() => owner.request("session.title", { session_id: "s" }));
+  await until(() => asked === 5);
+  const leaves = scene.connect();
+  const last = leaves.request("session.title", { session_id: "s" }).catch(() => undefined);
+  await scene.engine.journal.drained();
+  leaves.close();
+  naming.resolve();
+  await Promise.all([...titles, last]);
+  await scene.engine.journal.drained();
+  expect(asked).toBe(5);
+  expect(await accounts(scene, "total")).toEqual([["", 5, 0, 25, 5, null]]);
+});
+
 test("what is used is written once, with the message or the end that tells of it, whatever storage refuses", async () => {
   const limits = { ...DEFAULT_LIMITS };
   const clock = systemClock;
