@@ -70,6 +70,6 @@ function take(event: StrayEvent, what: string, cause: unknown): void {
 }
 
 /** Whose it is cannot be told: each of the gateways says so. */
-function tell(fields: object, message: string): void {
+function tell(fields: Record<string, unknown>, message: string): void {
   for (const { log } of installed) log.error(fields, message);
 }
