@@ -9,7 +9,7 @@ import { openSqlite, refusal, sqliteStore, temporaryDirectory, withStore } from 
 
 describe("storage that refuses", () => {
   test("a full one changes nothing, says so, and takes writes again when there is room", async () => {
-    await using fixture = await openSqlite({ max_bytes: 400 * 1024 });
+    await using fixture = await openSqlite({ max_bytes: 640 * 1024 });
     const { store, lines } = fixture;
     await commitAll(store, create("ses_a"));
     const big = () => append("ses_a", [event("x", { text: "x".repeat(20_000) })]);
