@@ -7,6 +7,8 @@ import { closest } from "../config/closest.ts";
 export interface OptionSpec {
   readonly value?: string;
   readonly short?: string;
+  /** It may be given several times; of any other the last one counts. */
+  readonly many?: true;
   readonly summary: string;
 }
 export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
@@ -30,6 +32,8 @@ export interface Command {
 export interface Input {
   readonly args: readonly string[];
   text(option: string): string | undefined;
+  /** Every value, in the order they were given. */
+  texts(option: string): readonly string[];
   on(option: string): boolean;
 }
 
@@ -54,7 +58,7 @@ export function parseInput(command: Command, argv: readonly string[]): Input & {
     allowPositionals: true,
     tokens: true,
   });
-  const texts = new Map<string, string>();
+  const values = new Map<string, string[]>();
   const switches = new Set<string>();
   const args: string[] = [];
   for (const token of tokens) {
@@ -68,12 +72,13 @@ export function parseInput(command: Command, argv: readonly string[]): Input & {
     } else {
       if (token.value === undefined || token.value === "")
         throw misused(command, `${token.rawName} needs ${spec.value}`);
-      texts.set(token.name, token.value);
+      values.set(token.name, [...(values.get(token.name) ?? []), token.value]);
     }
   }
   const help = switches.has("help");
   if (!help) checkArgs(command, args);
-  return { args, help, text: (option) => texts.get(option), on: (option) => switches.has(option) };
+  const texts = (option: string): readonly string[] => values.get(option) ?? [];
+  return { args, help, texts, text: (option) => texts(option).at(-1), on: (option) => switches.has(option) };
 }
 
 function checkArgs({ name, usage, args: [min, max] }: Command, args: readonly string[]): void {

@@ -4,7 +4,10 @@ import type { Session } from "../protocol/entities.ts";
 import type { Question } from "./chat-input.ts";
 import type { Conversation } from "./conversation.ts";
 import type { Decision } from "./chat-approval.ts";
+import type { Place } from "./attach-file.ts";
+import type { Attached } from "./attached.ts";
 import { since } from "./ago.ts";
+import { attach, pathCompletions } from "./chat-attach.ts";
 import { UsageError } from "./exit.ts";
 import { table, visible } from "./table.ts";
 
@@ -14,8 +17,12 @@ export interface Talk {
   readonly conversation: Conversation;
   /** The answer to every call that waits; null: a person is asked. */
   automatic: Decision | null;
+  /** What goes with the next message. */
+  readonly attached: Attached;
+  /** Where paths that are typed begin. */
+  readonly place: Place;
   /** Lines beside the conversation. */
-  tell(lines: readonly string[]): void;
+  readonly tell: (lines: readonly string[]) => void;
   ask(question: Question): void;
   /** Goes on in another session, a new one where none is named. @throws ClientError */
   switchTo(session_id: string | undefined): Promise<void>;
@@ -47,6 +54,12 @@ export const CHAT_COMMANDS: readonly ChatCommand[] = [
     run: (_, { conversation }) => conversation.abort(),
   },
   { name: "steer", usage: "TEXT", summary: "tell it something while it answers", run: steer },
+  {
+    name: "attach",
+    usage: "[FILE…|none]",
+    summary: "images and text files for the next message; alone: what waits",
+    run: attach,
+  },
   {
     name: "new",
     usage: "[ID]",
@@ -83,8 +96,9 @@ export function commandOf(line: string): { command: ChatCommand; rest: string } 
 }
 
 /** What a line that begins with a slash may become. */
-export function completions(line: string): string[] {
+export function completions(line: string, place: Place): string[] {
   if (!line.startsWith("/")) return [];
+  if (line.includes(" ")) return pathCompletions(line, place);
   return CHAT_COMMANDS.map(({ name }) => `/${name}`).filter((name) => name.startsWith(line));
 }
 

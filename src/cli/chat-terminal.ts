@@ -1,5 +1,10 @@
 import type { Client } from "../client/client.ts";
-import type { ClientError } from "../client/error.ts";
+import type { Attachment } from "../protocol/api/attachment.ts";
+import type { Part } from "../protocol/entities.ts";
+import type { Place } from "./attach-file.ts";
+import { attachmentText } from "./attach-file.ts";
+import { Attached } from "./attached.ts";
+import { ClientError } from "../client/error.ts";
 import { judge } from "./chat-answer.ts";
 import type { Decision } from "./chat-approval.ts";
 import { askTyped, attend } from "./chat-approval.ts";
@@ -11,7 +16,7 @@ import type { TerminalShow } from "./chat-show.ts";
 import { terminalShow } from "./chat-show.ts";
 import type { Conversation } from "./conversation.ts";
 import { openConversation } from "./conversation.ts";
-import { EXIT, UsageError } from "./exit.ts";
+import { CommandError, EXIT, UsageError } from "./exit.ts";
 import { explain } from "./explain.ts";
 import type { Io } from "./io.ts";
 import { harmless, renderMarkdown } from "./markdown.ts";
@@ -20,22 +25,25 @@ import { dim } from "./style.ts";
 /** Messages of an older conversation that are shown again. */
 const RECALLED = 6;
 const COLUMNS = 80;
+const EXPIRED =
+  "a file waited too long for the message and is gone: /attach it again, then send the message again";
 
 /** Answers line by line until the person leaves. @throws ClientError when the gateway sends us away */
 export async function chatInTerminal(
   conversation: Conversation,
   client: Client,
   automatic: Decision | null,
+  taken: readonly Attachment[],
   io: Io,
 ): Promise<number> {
   const typed: TypedInput = new TypedInput({
     echo: (line) => show.line(line),
     onLine: (line) => room.take(line),
-    complete: completions,
+    complete: (line) => completions(line, io),
   });
   const { terminal } = typed;
   const show = terminalShow(io, (write) => typed.beside(write));
-  const room = new Room(conversation, { client, typed, show, io, automatic });
+  const room = new Room(conversation, { client, typed, show, io, automatic, taken });
   let sent_away: ClientError | undefined;
   const untold = tellLosses(client, (line) => show.note(line));
   const unheard = client.on("state", ({ state, error }) => {
@@ -62,6 +70,14 @@ interface RoomDeps {
   readonly show: TerminalShow;
   readonly io: Io;
   readonly automatic: Decision | null;
+  /** What goes with the first message. */
+  readonly taken: readonly Attachment[];
+}
+
+/** What is said once the answer before it has ended. */
+interface Waiting {
+  readonly message: string;
+  readonly attached: Promise<readonly Attachment[]>;
 }
 
 /** The session that is talked in, what waits to be said, and what is being answered. */
@@ -70,7 +86,8 @@ class Room implements Talk {
   automatic: Decision | null;
   readonly #deps: RoomDeps;
   readonly #leaving = new AbortController();
-  readonly #waiting: string[] = [];
+  readonly attached: Attached;
+  readonly #waiting: Waiting[] = [];
   #conversation: Conversation;
   /** The answer that is being written: whether it was asked to stop. */
   #answer: { stopped: boolean } | null = null;
@@ -79,8 +96,15 @@ class Room implements Talk {
     this.#deps = deps;
     this.client = deps.client;
     this.automatic = deps.automatic;
+    this.attached = new Attached(deps.client, deps.taken, this.#leaving.signal);
     this.#conversation = conversation;
     this.#enter(conversation);
+    if (deps.taken.length > 0)
+      this.tell([`with the first message: ${deps.taken.map(attachmentText).join("; ")}`]);
+  }
+
+  get place(): Place {
+    return this.#deps.io;
   }
 
   get conversation(): Conversation {
@@ -120,9 +144,9 @@ class Room implements Talk {
     this.#deps.typed.terminal.close();
   }
 
-  tell(lines: readonly string[]): void {
+  readonly tell = (lines: readonly string[]): void => {
     for (const line of lines) this.#deps.show.line(dim(this.#deps.io, line));
-  }
+  };
 
   ask(question: Parameters<TypedInput["ask"]>[0]): void {
     this.#deps.typed.ask(question);
@@ -145,33 +169,44 @@ class Room implements Talk {
     attend(conversation, { client, automatic, show, ask: askTyped(() => typed, show) });
   }
 
-  say(line: string): void {
-    this.#waiting.push(line);
+  say(message: string): void {
+    const attached = this.attached.take();
+    // Whoever named the file is told.
+    attached.catch(() => undefined);
+    this.#waiting.push({ message, attached });
     if (this.#answer === null) return void this.#sayAll();
     return this.#deps.show.note("sent when this answer has ended; /steer TEXT tells it now");
   }
 
   async #sayAll(): Promise<void> {
-    for (let line = this.#waiting.shift(); line !== undefined; line = this.#waiting.shift()) {
-      this.#answer = { stopped: false };
-      await this.#showAnswer(line);
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      const answer = { stopped: false };
+      this.#answer = answer;
+      await this.#showAnswer(next, answer);
       this.#answer = null;
     }
   }
 
   /** An answer that cannot be had is told; the conversation goes on. */
-  async #showAnswer(message: string): Promise<void> {
+  async #showAnswer({ message, attached }: Waiting, asked: { readonly stopped: boolean }): Promise<void> {
     const { show, io } = this.#deps;
     const { signal } = this.#leaving;
     try {
       show.wait();
-      const answer = await this.#conversation.ask(message, show, signal);
+      const attachments = await attached.catch(() => null);
+      if (attachments === null)
+        throw new CommandError(
+          "the message was not sent, because a file that belongs to it was not attached",
+        );
+      if (asked.stopped) return show.endLine();
+      for (const attachment of attachments) show.note(attachmentText(attachment));
+      const answer = await this.#conversation.ask({ message, attachments }, show, signal);
       show.endLine();
       show.line("");
       judge(answer, { ...io, err: (line) => show.line(line) });
     } catch (error) {
       show.endLine();
-      if (!signal.aborted) this.#fail(error);
+      if (!signal.aborted) this.#fail(hasExpired(error) ? new CommandError(EXPIRED) : error);
     }
   }
 
@@ -185,12 +220,23 @@ function recall({ session_id, transcript }: Conversation, out: (line: string) =>
     `session ${session_id}: agentbus chat --session ${session_id} comes back to it; /help lists what can be done`,
   );
   const spoken = [...transcript.messages.values()].filter(
-    ({ role, content }) => (role === "user" || role === "assistant") && content !== "",
+    ({ role, content, parts }) =>
+      (role === "user" || role === "assistant") && (content !== "" || parts.some(isAttachment)),
   );
-  for (const { role, content } of spoken.slice(-RECALLED)) {
+  for (const { role, content, parts } of spoken.slice(-RECALLED)) {
     const columns = (process.stdout.columns || COLUMNS) - 1;
     const said =
       role === "user" ? harmless(`> ${content}`).split("\n") : renderMarkdown(content, { columns });
     for (const line of said) out(line);
+    for (const part of parts.filter(isAttachment)) out(`[${attachmentText(part)}]`);
   }
+}
+
+/** Whether a file waited so long for its message that the gateway has erased it. */
+function hasExpired(error: unknown): boolean {
+  return error instanceof ClientError && error.code === "NOT_FOUND" && error.details["kind"] === "attachment";
+}
+
+function isAttachment(part: Part): part is Extract<Part, { readonly attachment_id: string }> {
+  return "attachment_id" in part;
 }

@@ -1,4 +1,5 @@
 import type { Command, Input } from "./args.ts";
+import { attachmentText, localFile, uploadFile } from "./attach-file.ts";
 import { answerJson, judge } from "./chat-answer.ts";
 import type { Attending } from "./chat-approval.ts";
 import { askElsewhere, askTyped, attend, automaticOf } from "./chat-approval.ts";
@@ -6,7 +7,7 @@ import { tellLosses } from "./chat-losses.ts";
 import { TypedInput } from "./chat-input.ts";
 import { pipedShow, terminalShow } from "./chat-show.ts";
 import { chatInTerminal } from "./chat-terminal.ts";
-import type { Conversation } from "./conversation.ts";
+import type { Conversation, Said } from "./conversation.ts";
 import { openConversation } from "./conversation.ts";
 import { UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
@@ -20,6 +21,7 @@ export const chat: Command = {
   usage: "[MESSAGE]",
   details: [
     "With a MESSAGE, or with one piped in, sends it, prints the answer as it is written and ends.",
+    'Files go along: agentbus chat --attach notes.md --attach photo.png "what is in them?"; in a conversation: /attach FILE.',
     "In a terminal: /help lists what else can be done; Ctrl-C stops the answer that is being written, a second one leaves; so does Ctrl-D.",
     "An answer that breaks off is written again: stderr says so, what was printed stays; --json prints the whole answer alone.",
     "A call of a tool that needs to be allowed is asked for in a terminal; elsewhere stderr says which command answers it.",
@@ -32,27 +34,34 @@ export const chat: Command = {
       value: "allow|deny",
       summary: "answer every call that waits, unseen; allow lets the model do whatever its tools can",
     },
+    attach: { value: "FILE", many: true, summary: "an image or a text file that goes with the message" },
     ...TARGET_OPTIONS,
   },
   run: async (input, io) => {
     const automatic = automaticOf(input);
-    const message = await messageOf(input, io);
-    const client = await connectTo(findTarget(input, io), { client_name: "agentbus chat" });
+    const files = input.texts("attach").map((path) => localFile(path, io));
+    const message = await messageOf(input, io, files.length > 0);
+    let last: Promise<unknown> = Promise.resolve();
+    const asked = (answer: Promise<Response>): void => void (last = answer);
+    const client = await connectTo(findTarget(input, io), { client_name: "agentbus chat", asked });
     try {
+      const attachments = await Promise.all(files.map((file) => uploadFile(client, file)));
       const stop = tellLosses(client, quietly(io));
       const conversation = await openConversation(client, input.text("session"));
       stop();
-      if (message === null) return await chatInTerminal(conversation, client, automatic, io);
+      if (message === null) return await chatInTerminal(conversation, client, automatic, attachments, io);
       const attending = { client, automatic: () => automatic };
-      return await askOnce(conversation, message, attending, input, io);
+      return await askOnce(conversation, { message, attachments }, attending, input, io);
     } finally {
       client.disconnect();
+      // The login that files came in with is given back.
+      await last.catch(() => undefined);
     }
   },
 };
 
 /** Null: the conversation is typed. */
-async function messageOf(input: Input, io: Io): Promise<string | null> {
+async function messageOf(input: Input, io: Io, has_files: boolean): Promise<string | null> {
   const given = input.args[0];
   if (given === undefined && io.stdin.isTTY === true) {
     if (input.on("json"))
@@ -60,13 +69,14 @@ async function messageOf(input: Input, io: Io): Promise<string | null> {
     return null;
   }
   const message = given ?? (await readStdin(io)).replace(/\r?\n$/, "");
-  if (message.trim() === "") throw new UsageError("chat has nothing to send: the message is empty");
+  if (message.trim() === "" && !has_files)
+    throw new UsageError("chat has nothing to send: the message is empty");
   return message;
 }
 
 async function askOnce(
   conversation: Conversation,
-  message: string,
+  said: Said,
   attending: Pick<Attending, "client" | "automatic">,
   input: Input,
   io: Io,
@@ -100,7 +110,8 @@ async function askOnce(
       : askElsewhere(conversation.session_id, targetFlags(input), io);
     attend(conversation, { ...attending, show, ask });
     tellLosses(attending.client, isTyped ? (line) => show.note(line) : quietly(io));
-    const answer = await conversation.ask(message, show, leaving.signal);
+    if (isTyped) for (const attachment of said.attachments) show.note(attachmentText(attachment));
+    const answer = await conversation.ask(said, show, leaving.signal);
     show.endLine();
     if (json) outJson(io, answerJson(conversation, answer));
     return judge(answer, io);

@@ -4,6 +4,7 @@ import type { Change, FoldedMessage, FoldedRun } from "../client/change.ts";
 import type { Transcript } from "../client/fold.ts";
 import { createTranscript } from "../client/fold.ts";
 import type { Opening } from "../client/methods.ts";
+import type { Attachment } from "../protocol/api/attachment.ts";
 import type { Approval } from "../protocol/entities.ts";
 import type { Show, ToolUse } from "./answer-show.ts";
 import { Showing, answersOf, toolUsesOf } from "./answer-show.ts";
@@ -20,12 +21,19 @@ export interface Answer {
   readonly verified: boolean | null;
 }
 
+/** What is sent. */
+export interface Said {
+  readonly message: string;
+  /** Files that go with it. */
+  readonly attachments: readonly Attachment[];
+}
+
 /** One session, followed through drops and restarts. */
 export interface Conversation {
   readonly session_id: string;
   readonly transcript: Transcript;
   /** Sends a message and shows its answer; resolves when the run has ended. @throws ClientError */
-  ask(message: string, show: Show, signal: AbortSignal): Promise<Answer>;
+  ask(said: Said, show: Show, signal: AbortSignal): Promise<Answer>;
   /** Tells the run that goes on something. False: there was none, so that it became a message of its own. @throws ClientError */
   steer(message: string): Promise<boolean>;
   /** Stops every run of the session. */
@@ -123,10 +131,10 @@ class FollowedConversation implements Conversation {
     });
   }
 
-  async ask(message: string, show: Show, signal: AbortSignal): Promise<Answer> {
+  async ask(said: Said, show: Show, signal: AbortSignal): Promise<Answer> {
     const showing = new Showing(this.transcript, show);
     this.#sending = true;
-    const run_id = await this.#send(message, show, signal).finally(() => (this.#sending = false));
+    const run_id = await this.#send(said, show, signal).finally(() => (this.#sending = false));
     this.#own.add(run_id);
     const run = await new Promise<FoldedRun>((resolve, reject) => {
       this.#failed = reject;
@@ -200,10 +208,11 @@ class FollowedConversation implements Conversation {
     }
   }
 
-  async #send(message: string, show: Show, signal: AbortSignal): Promise<string> {
+  async #send({ message, attachments }: Said, show: Show, signal: AbortSignal): Promise<string> {
     const params = {
       session_id: this.session_id,
       message,
+      ...(attachments.length > 0 && { attachments: attachments.map(({ attachment_id }) => attachment_id) }),
       idempotency_key: crypto.randomUUID(),
       subscribe: false,
     };

@@ -31,9 +31,10 @@ export function commandHelp(command: Command): string {
 }
 
 function optionLines(options: OptionSpecs): string[] {
-  const lines = Object.entries(options).map(([name, { value, short, summary }]) => {
+  const lines = Object.entries(options).map(([name, { value, short, many, summary }]) => {
     const long = `--${name}${value === undefined ? "" : ` ${value}`}`;
-    return row(short === undefined ? long : `-${short}, ${long}`, summary);
+    const told = many === undefined ? summary : `${summary}; may be given several times`;
+    return row(short === undefined ? long : `-${short}, ${long}`, told);
   });
   return [...lines, row("-h, --help", "this text")];
 }

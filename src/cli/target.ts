@@ -15,7 +15,7 @@ import { gatewayOrigin } from "./gateway-file.ts";
 import type { Io } from "./io.ts";
 import { rememberedTrust } from "./remembered-trust.ts";
 import type { Shown, Trust } from "./trust.ts";
-import { TRUST_OPTIONS, isSecure, resolveTrust, trustFor, trustingSocket } from "./trust.ts";
+import { TRUST_OPTIONS, isSecure, resolveTrust, trustFor, trustingFetch, trustingSocket } from "./trust.ts";
 
 const URL_OPTION: OptionSpecs = {
   url: { value: "URL", summary: "the gateway; else AGENTBUS_URL, else the local one" },
@@ -85,11 +85,13 @@ export function localTarget(config: Config): Target {
 export interface ConnectOptions extends Partial<ClientOptions> {
   /** Told of the certificate at every handshake. */
   readonly shown?: (certificate: Shown) => void;
+  /** Told of every request beside the socket. */
+  readonly asked?: (answer: Promise<Response>) => void;
 }
 
 /** A client of the target; connects. @throws ClientError, CommandError */
 export async function connectTo(target: Target, options: ConnectOptions = {}): Promise<Client> {
-  const { shown = () => undefined, ...more } = options;
+  const { shown = () => undefined, asked = () => undefined, ...more } = options;
   const trust = await resolveTrust(target.trust, target.url);
   const client = createClient({
     url: target.url,
@@ -102,6 +104,7 @@ export async function connectTo(target: Target, options: ConnectOptions = {}): P
     ...(target.token !== null && { auth_token: target.token }),
     ...(target.device !== null && { device: await credentialOf(target.device) }),
     WebSocket: trustingSocket(trust, shown),
+    fetch: trustingFetch(trust, asked),
     ...more,
   });
   try {

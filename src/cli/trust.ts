@@ -4,6 +4,7 @@ import { isIP } from "node:net";
 import type { PeerCertificate } from "node:tls";
 import { checkServerIdentity, connect } from "node:tls";
 import { fingerprintOf } from "../certificate.ts";
+import type { FetchLike } from "../client/options.ts";
 import { reasonOf } from "../config/layer.ts";
 import type { Input, OptionSpecs } from "./args.ts";
 import { CommandError, UsageError } from "./exit.ts";
@@ -130,6 +131,18 @@ export function trustingSocket(
       super(url, { protocols, tls: tlsOptions(trust, shown) });
     }
   } as unknown as typeof WebSocket;
+}
+
+/** A fetch that lets nobody else answer. `asked` is told of every request. */
+export function trustingFetch(
+  trust: Trust,
+  asked: (answer: Promise<Response>) => void = () => undefined,
+): FetchLike {
+  return (url, init) => {
+    const answer = fetch(url, { ...init, ...(isSecure(url) && { tls: tlsOptions(trust, () => undefined) }) });
+    asked(answer);
+    return answer;
+  };
 }
 
 interface SocketOptions {

@@ -73,7 +73,11 @@ export function createClient(options: ClientOptions): Client {
   const files = new Files({
     rest: connection.rest,
     hello: () => connection.hello,
-    logIn: () => request("auth_session.create", {}),
+    // One that was given is not given back: there must not be another beside it.
+    logIn: async () =>
+      options.session_token === undefined
+        ? request("auth_session.create", {})
+        : { session_token: options.session_token },
   });
   connection.on("state", ({ state }) => {
     for (const session of sessions.values()) session.online(state === "connected");

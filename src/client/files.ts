@@ -1,4 +1,5 @@
 import type { Attachment } from "../protocol/api/attachment.ts";
+import { ClientError } from "./error.ts";
 import type { Hello } from "./methods.ts";
 import type { RestAccess } from "./rest-access.ts";
 
@@ -24,17 +25,19 @@ const NEVER = new AbortController().signal;
 /** Files go over HTTP, beside whatever link there is. */
 export class Files {
   readonly #deps: FilesDeps;
+  /** A login that is being made: files that go at the same time share it. */
+  #letting_in: Promise<void> | null = null;
+  #logins = 0;
 
   constructor(deps: FilesDeps) {
     this.#deps = deps;
   }
 
   async upload(content: FileContent, { name, signal = NEVER }: UploadOptions = {}): Promise<Attachment> {
-    await this.#letIn();
     const called = name ?? (content as { name?: unknown }).name;
     const query = typeof called === "string" ? `?${new URLSearchParams({ name: called })}` : "";
     const headers = { "content-type": "application/octet-stream" };
-    const answer = await this.#deps.rest.fetch("POST", `/api/v1/attachments${query}`, {
+    const answer = await this.#fetch("POST", `/api/v1/attachments${query}`, {
       headers,
       body: content as Blob,
       signal,
@@ -43,15 +46,36 @@ export class Files {
   }
 
   async download(session_id: string, attachment_id: string, signal: AbortSignal = NEVER): Promise<Blob> {
-    await this.#letIn();
     const names = [session_id, attachment_id].map(encodeURIComponent);
     const path = `/api/v1/sessions/${names.join("/attachments/")}`;
-    return (await this.#deps.rest.fetch("GET", path, { signal })).blob();
+    return (await this.#fetch("GET", path, { signal })).blob();
+  }
+
+  /** A login that has ended is made anew, once. */
+  async #fetch(...request: Parameters<RestAccess["fetch"]>): Promise<Response> {
+    const { rest } = this.#deps;
+    await this.#letIn();
+    const used = this.#logins;
+    try {
+      return await rest.fetch(...request);
+    } catch (error) {
+      if (!(error instanceof ClientError) || error.code !== "UNAUTHORIZED") throw error;
+      if (used === this.#logins) rest.forget();
+      await this.#letIn();
+      return rest.fetch(...request);
+    }
   }
 
   async #letIn(): Promise<void> {
-    const { rest, hello, logIn } = this.#deps;
+    const { rest, hello } = this.#deps;
     if (rest.hasLogin || WITHOUT_LOGIN.has(hello()?.auth_info.method ?? "")) return;
-    rest.adopt((await logIn()).session_token);
+    this.#letting_in ??= this.#logIn().finally(() => (this.#letting_in = null));
+    await this.#letting_in;
+  }
+
+  async #logIn(): Promise<void> {
+    const { session_token } = await this.#deps.logIn();
+    this.#deps.rest.adopt(session_token);
+    this.#logins++;
   }
 }

@@ -55,6 +55,12 @@ describe("flags", () => {
     ]);
   });
 
+  test("every value of a flag, in order; the last one where there may be one", () => {
+    const input = parseInput(SAMPLE, ["-s", "a", "--session=b", "-s", "c"]);
+    expect(input.texts("session")).toEqual(["a", "b", "c"]);
+    expect([input.text("session"), input.texts("json")]).toEqual(["c", []]);
+  });
+
   test("what comes after -- is an argument", () => {
     expect(parseInput(SAMPLE, ["--", "--json"]).args).toEqual(["--json"]);
   });

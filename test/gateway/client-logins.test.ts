@@ -131,6 +131,43 @@ test("a login over HTTP that was ended is made anew; one that was given is not",
   await until("the end", () => guest.state === "closed");
 });
 
+describe("files beside a socket have", () => {
+  const upload = (client: Client): Promise<unknown> =>
+    Promise.all(["one", "two", "three"].map((text) => client.upload(text, { name: "a.txt" })));
+
+  /** Those of clients before may be going meanwhile. */
+  const since = async (before: readonly string[]): Promise<string[]> =>
+    (await logins()).filter((each) => !before.includes(each));
+
+  test("one login, which is made anew where it was ended, and ends with the client", async () => {
+    const before = await logins();
+    const client = make({ transport: "websocket", auth_token: gateway.token });
+    await client.connect();
+    await upload(client);
+    const own = await since(before);
+    expect(own).toHaveLength(1);
+    await admin.request("auth_session.revoke", { auth_session_id: own[0]! });
+    await upload(client);
+    const anew = await since(before);
+    expect([anew.length, anew.includes(own[0]!)]).toEqual([1, false]);
+    client.disconnect();
+    for (;;) if ((await since(before)).length === 0) break;
+  });
+
+  test("the login that was given, which stays", async () => {
+    const given = await admin.request("auth_session.create", {});
+    const before = await logins();
+    const client = make({ transport: "websocket", session_token: given.session_token });
+    await client.connect();
+    await upload(client);
+    expect(await since(before)).toEqual([]);
+    await admin.request("auth_session.revoke", { auth_session_id: given.auth_session_id });
+    expect(await failure(upload(client))).toMatchObject({
+      code: expect.stringMatching(/UNAUTHORIZED|ABORTED/),
+    });
+  });
+});
+
 test(
   "over HTTP a request and a stream whose line fell silent are asked for again",
   async () => {
