@@ -9,8 +9,12 @@ export function hooksOf(running: Running): HookSet | null {
   if (hooks === undefined) return null;
   const { gateway } = running;
   const entries = Object.keys(hooks).map((name) => {
-    const hook = (subject: never, context: HookContext): unknown =>
-      atOnce(hooks[name as keyof HookSet]?.(subject, new HookCall(context, gateway)));
+    const hook = (subject: never, context: HookContext): unknown => {
+      // Those that were waiting when it was unloaded.
+      if (running.hasEnded) return undefined;
+      const answer = atOnce(hooks[name as keyof HookSet]?.(subject, new HookCall(context, gateway)));
+      return answer instanceof Promise ? running.untilEnd(answer) : answer;
+    };
     return [name, hook];
   });
   return Object.fromEntries(entries) as HookSet;

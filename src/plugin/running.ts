@@ -138,6 +138,19 @@ export class Running {
     return this.#options.code.within(work);
   }
 
+  /** As the promise, or undefined once it is unloaded: its timers are gone, so that it may never settle. */
+  async untilEnd<T>(begun: Promise<T>): Promise<T | undefined> {
+    const open = new OpenWork(this.log, this.gateway);
+    const over = Promise.withResolvers<undefined>();
+    open.onEnd = () => over.resolve(undefined);
+    this.#open.add(open);
+    try {
+      return await Promise.race([begun, over.promise]);
+    } finally {
+      this.#close(open);
+    }
+  }
+
   /** It is not retired before the answer is called (idempotent). */
   hold(): () => void {
     const open = new OpenWork(this.log, this.gateway);

@@ -155,6 +155,37 @@ test("hooks are called in the order of the plug-ins' names, also after a reload,
   expect(world.hooks.has.before_message).toBe(false);
 });
 
+test("a plug-in that is unloaded holds up no message, and none of its hooks is called once its setup is undone", async () => {
+  await using world = await openWith(
+    `setup: () => () => say("undone"),
+    hooks: {
+      before_message: () => new Promise(() => say("asked")),
+      after_message: ({ message }) => new Promise((resolve) => {
+        say("heard " + message.message_id);
+        (globalThis as unknown as { goOn: unknown }).goOn = resolve;
+      }),
+    }`,
+    { hook_ms: 3_600_000 },
+  );
+  const sent = { session_id: null, user: "ada", role: "user", message: "as it is", metadata: {} } as const;
+  const asked = world.hooks.beforeMessage(sent);
+  for (const message_id of ["m1", "m2"]) {
+    const data = JSON.stringify({ message_id });
+    const row = { message_id, role: "user", status: "complete", run_id: null, event: 0, data } as const;
+    world.hooks.committed({ id: "ses_1", owner: "ada", name: null }, [{ kind: "message.put", ...row }]);
+  }
+  await eventually(
+    () => world.told.length,
+    (length) => length === 2,
+  );
+  await world.remove("plugins/one.ts");
+  await world.folders.reload();
+  expect(await asked).toBe("as it is");
+  (globalThis as unknown as { goOn: () => void }).goOn();
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  expect(world.told).toEqual(["asked", "heard m1", "undone"]);
+});
+
 const REQUEST: ModelRequest = { model: "m", messages: [], session_id: "s", run_id: "r" };
 
 async function read(world: PluginWorld, signal = new AbortController().signal): Promise<ModelEvent[]> {
