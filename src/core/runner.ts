@@ -30,6 +30,8 @@ import { tokensOf, withinWindow } from "./window.ts";
 export class Runner implements LaneRun {
   readonly session: SessionRef;
   readonly kind: RunKind;
+  /** Who asked for it, and uses what it uses. */
+  readonly user: string;
   readonly ended: Promise<void>;
   /** Messages that are put into the run while it runs. */
   readonly steering = new Steering();
@@ -53,11 +55,11 @@ export class Runner implements LaneRun {
   #isEnded = false;
   #resolveEnded: () => void = () => undefined;
 
-  /** `user`: who asked for it, and uses what it uses. */
   constructor(deps: RunnerDeps, session: SessionRef, run: EventRun, kind: RunKind, user: string) {
     this.#deps = deps;
     this.session = session;
     this.kind = kind;
+    this.user = user;
     this.#run = run;
     this.#account = new RunAccount(deps.ledger, user);
     this.#budget = createBudget({ ...deps.budget, spending: deps.ledger.spending, user });

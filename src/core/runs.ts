@@ -75,6 +75,11 @@ export class Runs {
     return [...this.#active.values()].filter(({ session }) => session.owner === user);
   }
 
+  /** Runs that a user asked for, in whosever session, that have not ended. */
+  askedBy(user: string): Runner[] {
+    return [...this.#active.values()].filter((runner) => runner.user === user);
+  }
+
   /** A run that is committed, with the message it answers where there is one: goes when its turn comes. */
   accept(reservation: Reservation, { session, run, user, kind = "answer" }: AcceptedRun): Runner {
     const runner = new Runner(this.#deps, session, run, kind, user);

@@ -80,6 +80,11 @@ export class Spending {
     for (const bound of BOUNDS) spent[bound] = addCapped(spent[bound], isCost(bound) ? entry.cost : tokens);
   }
 
+  /** The user is gone: who has the name next has used nothing. */
+  forget(user: string): void {
+    this.#known.delete(user);
+  }
+
   /** What a user may use, and has used of it; nothing where nothing is bounded. The user was loaded. */
   of(user: string): BudgetState[] {
     const spent = this.#known.get(user);

@@ -1,4 +1,5 @@
 import type { Logger } from "../core/ports.ts";
+import type { Runner } from "../core/runner.ts";
 import type { SessionRef } from "../core/session.ts";
 import type { Removal, UserBook } from "../core/users.ts";
 import { GatewayError } from "../protocol/errors.ts";
@@ -11,7 +12,7 @@ import { endSession, shareDrop, takeBack, transferSession } from "./session-end.
 const SESSIONS_AT_ONCE = 50;
 const RETRY_MS = 5_000;
 
-export interface RemovalDeps extends EndDeps, Pick<MethodDeps, "store" | "limits"> {
+export interface RemovalDeps extends EndDeps, Pick<MethodDeps, "store" | "limits" | "ledger"> {
   readonly users: UserBook;
   readonly log: Logger;
 }
@@ -56,6 +57,7 @@ export class Removals {
     try {
       const sessions = await this.#sessions(removal);
       await this.#shares(user);
+      await this.#stop(this.#deps.runs.askedBy(user), removal.by);
       await this.#forget(user);
       this.#deps.log.info({ user, by: removal.by, sessions }, "a user was deleted");
       return sessions;
@@ -91,9 +93,13 @@ export class Removals {
         count++;
       }
       // A run whose message was on its way when the user was shut out.
-      await runs.stop(runs.ofOwner(user), { status: "aborted", ended_by: by, reason: "user deleted" });
+      await this.#stop(runs.ofOwner(user), by);
       await new Promise<void>((resolve) => clock.after(0, resolve));
     }
+  }
+
+  #stop(runners: readonly Runner[], by: string): Promise<void> {
+    return this.#deps.runs.stop(runners, { status: "aborted", ended_by: by, reason: "user deleted" });
   }
 
   async #shares(user: string): Promise<void> {
@@ -111,12 +117,13 @@ export class Removals {
   }
 
   async #forget(user: string): Promise<void> {
-    const { journal, limits, users } = this.#deps;
+    const { journal, ledger, limits, users } = this.#deps;
     for (;;) {
       this.#checkOpen();
       const result = await journal.run({ kind: "forget", user, max_rows: limits.maintenance_rows });
       if (!result.ok || ("done" in result && result.done)) break;
     }
+    ledger.spending.forget(user);
     const { rows, commit, undo } = users.forget(user);
     await appendAlone(journal, { session: null, events: [], rows, remember: {}, committed: commit, undo });
   }

@@ -6,14 +6,15 @@ import type { Inheritance } from "../../src/core/users.ts";
 import { Removals } from "../../src/method/user-removal.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
 import { manualClock } from "../support/clock.ts";
+import type { Script, TestEngineOptions } from "../support/engine.ts";
 import { silentLog, startEngine, until } from "../support/engine.ts";
 import { withFaults } from "../support/fault-store.ts";
 
 /** An engine in memory with Gus, who has two sessions, a share of Ann's and a key, and what deletes users. */
-async function stage() {
+async function stage(options: TestEngineOptions = {}) {
   const clock = manualClock();
   const { store, faults } = withFaults(createMemoryStore({ clock, limits: DEFAULT_LIMITS }));
-  const scene = await startEngine({ store, clock });
+  const scene = await startEngine({ ...options, store, clock });
   const { engine, limits } = scene;
   const shut = new ShutUsers();
   const nothing = (): void => undefined;
@@ -126,5 +127,38 @@ test("the runs in a session that is transferred end before it is another's, and 
   expect(engine.runs.ofOwner("ann")).toHaveLength(1);
   await wait(() => engine.runs.ofOwner("ann").length === 0, "her run's end");
   expect(await left()).toEqual({ ...NOTHING, owners: ["ann 3"] });
+  await close();
+});
+
+test("who is deleted uses nothing any more in sessions of others, and nothing is left of what was used", async () => {
+  const script: Script = async function* (_request, signal) {
+    yield { type: "text", text: "hello" };
+    yield { type: "usage", usage: { input_tokens: 5, output_tokens: 5 } };
+    await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    yield { type: "aborted" };
+  };
+  const bounds = (): { day_tokens: number } => ({ day_tokens: 10 });
+  const { store, ann, connect, make, decide, wait, close } = await stage({ script, bounds });
+  const gus = connect("gus");
+  const { sessions } = await ann.request<{ sessions: { session_id: string }[] }>("session.list", {});
+  const hers = sessions[0]?.session_id ?? "";
+  const theirs = await store.sessions({ user: "ann", shared: [], limit: 1 });
+  await ann.request("session.subscribe", { session_id: hers, after: 0 });
+  await gus.request("chat.send", { session_id: theirs[0]?.id, message: "go" });
+  await wait(() => ann.events().some(({ event }) => event === "message.delta"), "his answer");
+  let done = false;
+  void make()
+    .finish(decide({ sessions: "delete" }))
+    .then(() => (done = true));
+  await wait(() => done, "the end");
+  expect(ann.events().at(-1)).toMatchObject({
+    event: "run.aborted",
+    payload: { run: { ended_by: "ann", reason: "user deleted" } },
+  });
+  expect(await store.usage({ by: "user", currency: "EUR", limit: 9 })).toEqual([]);
+  // Somebody else, who is called the same.
+  const next = connect("gus");
+  await next.request("chat.send", { session_id: "new", message: "hello" });
+  await next.request("chat.abort", { session_id: "new" });
   await close();
 });
