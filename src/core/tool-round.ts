@@ -136,6 +136,8 @@ export class ToolRound {
   async #make(call: ToolCall, ruling: Exclude<Ruling, { kind: "refuse" }>): Promise<ToolOutcome> {
     const { toolbox, hooks, mayWait } = this.#deps;
     const { session, run_id, signal } = this.#options;
+    // Meanwhile, too: after its end a run appends nothing, and so asks nobody.
+    if (this.#isOver || signal.aborted) return no("the run ended before it was called");
     if (ruling.kind === "ask") {
       if (!mayWait(session)) return no("not allowed: nobody is there who could allow it");
       const { decision, by } = await this.#ask(call);

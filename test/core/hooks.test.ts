@@ -272,3 +272,23 @@ test("a refused message with a key is tried again: failures are not remembered",
   isOpen = true;
   expect(await say(owner, "hi", { idempotency_key: "k" })).toMatchObject({ status: "started" });
 });
+
+test("nobody is asked to allow a call once its run has ended, though a hook was asked before that", async () => {
+  const { script } = model([call("look", { n: 0 })]);
+  const scene = await start({ script, tools: [tool("look")], policy: { "*": "ask" } });
+  const owner = scene.connect();
+  let asked = false;
+  hook(scene, {
+    before_tool_call: () => {
+      asked = true;
+      return new Promise(() => undefined);
+    },
+  });
+  await say(owner);
+  await until(() => asked);
+  await owner.request("chat.abort", { session_id: "s" });
+  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+  await scene.engine.journal.drained();
+  expect(owner.events().at(-1)?.event).toBe("run.aborted");
+  expect(owner.events().map(({ event }) => event)).not.toContain("tool.approval_requested");
+});
