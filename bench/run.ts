@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { console_page } from "./console.ts";
+import { call } from "./call.ts";
 import { client } from "./client.ts";
 import { failover } from "./failover.ts";
 import { fanout } from "./fanout.ts";
@@ -36,6 +37,7 @@ const LONGEST_MS = 240_000;
 /** In the order of the table: the idle figures first, while nothing is warm. */
 const BENCHES: readonly NamedBench[] = [
   { name: "start", run: start },
+  { name: "call", run: call },
   { name: "memory", run: memory },
   { name: "status", run: status },
   { name: "fanout", run: fanout },

@@ -23,6 +23,8 @@ export interface Bench {
   readonly quick: boolean;
   /** How long what can go on for hours goes on; null: no longer than it takes. */
   readonly minutes: number | null;
+  /** The words that start agentbus. */
+  readonly command: readonly string[];
   /** `quick` or `full`, by the kind of run. */
   pick<T>(full: T, quick: T): T;
   /** Starts a gateway in a new directory, or in `data_dir`; `model`: the base URL it asks. */

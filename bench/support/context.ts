@@ -41,6 +41,7 @@ export function openBench(options: {
   return {
     quick,
     minutes,
+    command,
     pick: (full, short) => (quick ? short : full),
     async gateway({ model = NO_MODEL, data_dir = directory(), env = {} } = {}) {
       const gateway = await startGateway({ command, data_dir, model, env });
