@@ -34,11 +34,12 @@ export interface SystemDeps extends MethodDeps {
 
 export function systemMethods(deps: SystemDeps): MethodHandler[] {
   const { clock, connections, name, version, capabilities } = deps;
-  let described: { readonly of: readonly MethodDefinition[]; readonly answer: Description } | null = null;
-  const description = (): Description => {
+  let described: { readonly of: readonly MethodDefinition[]; readonly text: string } | null = null;
+  /** JSON text, made once as long as there are the same methods: it is long. */
+  const description = (): string => {
     const of = deps.definitions();
-    if (described?.of !== of) described = { of, answer: describe(of) };
-    return described.answer;
+    if (described?.of !== of) described = { of, text: JSON.stringify(describe(of)) };
+    return described.text;
   };
   return [
     handle(connect, socketsOnly),
@@ -52,7 +53,10 @@ export function systemMethods(deps: SystemDeps): MethodHandler[] {
     })),
     handle(systemStatus, () => statusOf(deps)),
     handle(systemStats, () => stats(deps)),
-    handle(systemDescribe, description),
+    handle(systemDescribe, (_params, call) => {
+      call.okText(description());
+      return undefined;
+    }),
     handle(clientList, () => ({ clients: [...connections.all()].map(clientView) })),
     handle(clientDisconnect, (params) => {
       const connection = connections.get(params.connection_id);
@@ -121,8 +125,6 @@ function tokensOf(ledger: Ledger) {
   const { cost, ...tokens } = ledger.totals();
   return { tokens, ...(cost !== undefined && { cost, currency: ledger.currency }) };
 }
-
-type Description = ReturnType<typeof describe>;
 
 function describe(definitions: readonly MethodDefinition[]) {
   const events: EventDefinition[] = [...Object.values(DURABLE), ...Object.values(SIGNALS)];
