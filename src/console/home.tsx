@@ -30,7 +30,7 @@ export function Home({ client, hello, link }: HomeProps) {
   const scopes = hello.auth_info.scopes;
   const may = useMemo(() => (scope: string) => scopes.includes(scope) || scopes.includes("admin"), [scopes]);
   const { user, method } = hello.auth_info;
-  const files = useMemo(() => new Files(client, method), [client, method]);
+  const files = useMemo(() => new Files(client), [client]);
   const home = useMemo(
     () => ({ client, sessions, files, may, user, method }),
     [client, sessions, files, may, user, method],

@@ -57,7 +57,8 @@ afterAll(async () => {
 
 let prefixes = 0;
 function plan(url = gateway.url): Drive {
-  return { urls: [url], token: gateway.token, more: `${ORIGIN}/more`, prefix: `r${++prefixes}`, words: 30 };
+  const prefix = `r${++prefixes}`;
+  return { urls: [url], token: gateway.token, more: `${ORIGIN}/more`, prefix, words: 30, files: true };
 }
 
 function check(driven: Driven, over: "a socket" | "HTTP"): void {

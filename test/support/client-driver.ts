@@ -1,4 +1,10 @@
-import type { ClientOptions, ClientSession, SessionSnapshot } from "../../src/package/client.ts";
+import type {
+  Client,
+  ClientError,
+  ClientOptions,
+  ClientSession,
+  SessionSnapshot,
+} from "../../src/package/client.ts";
 import { createClient } from "../../src/package/client.ts";
 
 /** What a runtime is to do with the client. Everything that can be JSON, so that a page can be told, too. */
@@ -12,6 +18,8 @@ export interface Drive {
   readonly prefix: string;
   readonly words: number;
   readonly transport?: "websocket" | "sse" | "auto";
+  /** Files go in and come out, too. */
+  readonly files?: true;
 }
 
 /** What came of it. */
@@ -56,6 +64,7 @@ export async function drive(options: Drive, more: Partial<ClientOptions> = {}): 
     const held = messages.map(({ content }) => content);
     const due = asked.flatMap((message) => [message, counted(message)]);
     if (held.join("|") !== due.join("|")) wrong.push(`${prefix}-${index} holds ${held.join("|")}`);
+    if (options.files === true) await passFiles(client, `${prefix}-${index}-files`, wrong);
     connections.push(client.hello?.server_info.connection_id ?? "never");
     leave();
     client.disconnect();
@@ -75,6 +84,24 @@ async function ask(session: ClientSession, message: string, wrong: string[]): Pr
     if (event.event === "message.delta") text += event.payload.text;
   }
   if (text !== counted(message)) wrong.push(`${session.session_id}: ${text}`);
+}
+
+/** In every form a program may have them. */
+async function passFiles(client: Client, session_id: string, wrong: string[]): Promise<void> {
+  const text = "one\ntwo, äöü\n";
+  const bytes = new TextEncoder().encode(text);
+  const forms = [text, bytes, bytes.buffer, new Blob([text])];
+  const taken = await Promise.all(forms.map((form, at) => client.upload(form, { name: `ä ${at}.txt` })));
+  const names = taken.map(({ name }) => name).join();
+  if (names !== "ä 0.txt,ä 1.txt,ä 2.txt,ä 3.txt") wrong.push(`files are called ${names}`);
+  const attachments = taken.map(({ attachment_id }) => attachment_id);
+  await client.session(session_id).send("", { attachments });
+  for (const attachment_id of attachments) {
+    const back = await (await client.download(session_id, attachment_id)).text();
+    if (back !== text) wrong.push(`a file came back as ${back}`);
+  }
+  const refused = await client.upload(new Uint8Array(64).fill(255)).catch((error: unknown) => error);
+  if ((refused as Partial<ClientError>).code !== "INVALID_REQUEST") wrong.push(`noise: ${String(refused)}`);
 }
 
 /** What is shown never goes back: a message that grows is always a beginning of the whole of it. */
