@@ -1,12 +1,13 @@
 import type { Answer, Conversation } from "./conversation.ts";
 import { EXIT } from "./exit.ts";
 import type { Io } from "./io.ts";
+import { visible } from "./table.ts";
 
 /** Says what is wrong with an answer; the exit code of it. */
 export function judge({ run, verified }: Answer, io: Io): number {
   if (verified === false) io.err("agentbus: the answer is not what the gateway says it is (sha256 differs)");
   if (run.status !== "completed") {
-    const why = run.error === undefined ? "" : `: ${run.error.message}`;
+    const why = run.error === undefined ? "" : `: ${visible(run.error.message)}`;
     io.err(`agentbus: the run ${run.status === "failed" ? "failed" : `was ${run.status}`}${why}`);
   }
   return run.status === "completed" && verified !== false ? EXIT.ok : EXIT.failed;

@@ -31,6 +31,8 @@ export interface Talk {
   /** Sends a message, once what is being answered has ended. */
   say(message: string): void;
   leave(): void;
+  /** Tells what went wrong, if anything does. */
+  attempt(what: Promise<void>): void;
 }
 
 interface ChatCommand {
@@ -112,7 +114,7 @@ async function model(name: string, talk: Talk): Promise<void> {
   const { session_id } = conversation;
   if (name !== "") {
     const session = await client.request("session.update", { session_id, model: name });
-    return talk.tell([`the next answer comes from ${session.model ?? name}`]);
+    return talk.tell([`the next answer comes from ${visible(session.model ?? name)}`]);
   }
   const [known, session] = await Promise.all([
     client.request("model.list", {}),
@@ -143,7 +145,7 @@ async function sessions(query: string, talk: Talk): Promise<void> {
     introduce: () => undefined,
     take(line) {
       const picked = others[Number(line.trim()) - 1];
-      if (picked !== undefined) void talk.switchTo(picked.session_id);
+      if (picked !== undefined) talk.attempt(talk.switchTo(picked.session_id));
       return picked !== undefined || line.trim() === "";
     },
   });

@@ -1,5 +1,6 @@
 import { clearScreenDown, createInterface, cursorTo, moveCursor } from "node:readline";
 import type { Interface } from "node:readline";
+import { rowsOf } from "./rows.ts";
 
 /** A question that comes between the lines of a conversation. */
 export interface Question {
@@ -97,8 +98,7 @@ export class TypedInput {
 
   /** What was sent stands on the rows above: what is shown there may be redrawn, and must not be torn apart. */
   #takeBack(sent: string): void {
-    const rows = Math.ceil(Bun.stringWidth(sent) / (process.stdout.columns || COLUMNS));
-    moveCursor(process.stdout, 0, -Math.max(1, rows));
+    moveCursor(process.stdout, 0, -rowsOf(sent, process.stdout.columns || COLUMNS));
     clearScreenDown(process.stdout);
   }
 

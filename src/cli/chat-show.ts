@@ -47,7 +47,7 @@ export function terminalShow(io: Io, beside: (write: () => void) => void): Termi
     answer.end();
   };
   const above = (text: string): void => live.above(() => io.out(text));
-  const note = (text: string): void => above(dim(io, `[${text}]`));
+  const note = (text: string): void => above(dim(io, `[${visible(text)}]`));
   const notes = notesOf((text) => {
     end();
     note(text);
@@ -78,7 +78,7 @@ export function pipedShow(io: Io, json: boolean): LineShow {
   let noted = false;
   const note = (text: string): void => {
     noted = true;
-    io.err(text);
+    io.err(visible(text));
   };
   return {
     ...notesOf(note),

@@ -121,7 +121,7 @@ class Room implements Talk {
     try {
       const found = commandOf(line);
       if (found === null) return this.say(line);
-      found.command.run(found.rest, this).catch((error: unknown) => this.#fail(error));
+      this.attempt(found.command.run(found.rest, this));
     } catch (error) {
       this.#fail(error);
     }
@@ -142,6 +142,10 @@ class Room implements Talk {
     this.#leaving.abort();
     this.#deps.show.endLine();
     this.#deps.typed.terminal.close();
+  }
+
+  attempt(what: Promise<void>): void {
+    what.catch((error: unknown) => this.#fail(error));
   }
 
   readonly tell = (lines: readonly string[]): void => {

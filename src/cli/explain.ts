@@ -1,4 +1,5 @@
 import { ConfigError } from "../config/error.ts";
+import { harmless } from "./markdown.ts";
 import { CommandError, UsageError, errorCode } from "./exit.ts";
 
 /** The line that tells a person what went wrong; a bug tells its stack instead. */
@@ -6,7 +7,8 @@ export function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (error instanceof UsageError || error instanceof CommandError || error instanceof ConfigError)
     return error.message;
-  if (errorCode(error) !== null) return error.message;
+  // It may quote a model's server, or a name that a stranger chose.
+  if (errorCode(error) !== null) return harmless(error.message);
   return isSystemError(error)
     ? error.message
     : `something unexpected happened: ${error.stack ?? error.message}`;

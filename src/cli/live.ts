@@ -1,4 +1,5 @@
 import type { Io } from "./io.ts";
+import { rowsOf } from "./rows.ts";
 
 /** Rows of the terminal that are left alone, so that what is redrawn is never scrolled away: the prompt's. */
 const MARGIN_ROWS = 3;
@@ -28,7 +29,7 @@ export function createLive(
     const from = firstChanged(shown, lines, size());
     if (from === shown.length && from === lines.length) return;
     const stale = shown.slice(from);
-    const up = rowsOf(stale, size().columns);
+    const up = rowsOfAll(stale, size().columns);
     const fresh = lines.slice(from).map((line) => `${line}\n`);
     beside(() => io.write(`${BEGIN}${up > 0 ? `\u001b[${up}A\r\u001b[J` : ""}${fresh.join("")}${END}`));
     shown = lines;
@@ -41,7 +42,7 @@ export function createLive(
       const lines = shown;
       // Only what is still on the screen can be moved down.
       const from = firstReachable(lines, size());
-      const up = rowsOf(lines.slice(from), size().columns);
+      const up = rowsOfAll(lines.slice(from), size().columns);
       beside(() => {
         io.write(`${up > 0 ? `\u001b[${up}A\r\u001b[J` : ""}`);
         write();
@@ -69,14 +70,14 @@ function firstReachable(
 ): number {
   let room = Math.max(1, rows - MARGIN_ROWS);
   for (let index = lines.length; index > 0; index--) {
-    room -= rowsOf([lines[index - 1] ?? ""], columns);
+    room -= rowsOf(lines[index - 1] ?? "", columns);
     if (room < 0) return index;
   }
   return 0;
 }
 
-function rowsOf(lines: readonly string[], columns: number): number {
-  return lines.reduce((sum, line) => sum + Math.max(1, Math.ceil(Bun.stringWidth(line) / columns)), 0);
+function rowsOfAll(lines: readonly string[], columns: number): number {
+  return lines.reduce((sum, line) => sum + rowsOf(line, columns), 0);
 }
 
 function terminalSize(): { columns: number; rows: number } {

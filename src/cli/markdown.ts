@@ -5,6 +5,7 @@ const JOINERS = new Set(["\u200c", "\u200d"]);
 const FENCE = /^ {0,3}(`{3,}|~{3,})/;
 const ITEM = /^\s*(?:[-*+]|\d{1,9}[.)])\s/;
 const TAB = "    ";
+const ESCAPE = "\u001b";
 
 /** Text of a model as it is safe to show at a terminal. */
 export function harmless(text: string): string {
@@ -15,11 +16,19 @@ export function harmless(text: string): string {
 export function renderMarkdown(text: string, options: { columns: number; colors?: boolean }): string[] {
   const { columns, colors = false } = options;
   const source = withLineEnds(harmless(text).replaceAll("\t", TAB));
-  const lines = Bun.markdown.ansi(source, { columns, colors }).split("\n");
+  const lines = withoutDecoded(Bun.markdown.ansi(source, { columns, colors })).split("\n");
   // What ends the last style may stand on a line of its own.
   let rest = "";
   while (lines.length > 0 && Bun.stripANSI(lines.at(-1) ?? "") === "") rest = `${lines.pop() ?? ""}${rest}`;
   return lines.length === 0 ? [] : [...lines.slice(0, -1), `${lines.at(-1) ?? ""}${rest}`];
+}
+
+/** References such as &#8238; are characters by now. The escapes are the renderer's own, which decodes none. */
+function withoutDecoded(text: string): string {
+  const isMeant = (character: string): boolean => character === ESCAPE || JOINERS.has(character);
+  return text
+    .replaceAll("\t", " ")
+    .replaceAll(UNSAFE, (character) => (isMeant(character) ? character : "\ufffd"));
 }
 
 /** Line ends within a paragraph are meant: a model writes verses and lists of facts that way. */

@@ -3,6 +3,7 @@ import { day } from "../certificate.ts";
 import type { Command } from "./args.ts";
 import { EXIT } from "./exit.ts";
 import { outJson } from "./io.ts";
+import { visible } from "./table.ts";
 import { TARGET_OPTIONS, connectTo, findTarget } from "./target.ts";
 import type { Shown } from "./trust.ts";
 
@@ -21,7 +22,7 @@ export const status: Command = {
       const version = client.hello?.server_info.version;
       if (input.on("json"))
         outJson(io, { url: target.url, version, ...(certificate !== null && { certificate }), ...state });
-      else for (const line of describe(state, target.url, version, certificate)) io.out(line);
+      else for (const line of describe(state, target.url, version, certificate)) io.out(visible(line));
       return state.status === "healthy" ? EXIT.ok : EXIT.failed;
     } finally {
       client.disconnect();

@@ -38,6 +38,11 @@ export class Feed {
     this.#subscribe = subscribe;
   }
 
+  /** Whether anybody follows it. */
+  get used(): boolean {
+    return this.#users > 0;
+  }
+
   /** Follows the session until the answer is called, once. */
   use(): () => void {
     this.#users++;
@@ -74,7 +79,9 @@ export class Feed {
   join(reader: Reader): () => void {
     const release = this.use();
     this.#readers.add(reader);
-    if (reader.cursor !== null) this.rewind(reader);
+    const { error } = this.state.getSnapshot();
+    if (this.state.over && error !== null) reader.ended(error);
+    else if (reader.cursor !== null) this.rewind(reader);
     return () => {
       if (this.#readers.delete(reader)) release();
     };

@@ -50,6 +50,24 @@ export function ask(
   });
 }
 
+/** Waits for what comes before. @throws ClientError TIMEOUT, ABORTED */
+export function turn(before: Promise<void>, { signal, timeout_ms = 0 }: RequestOptions): Promise<void> {
+  if (signal?.aborted === true) return Promise.reject(new AbortedError());
+  return new Promise((resolve, reject) => {
+    const late = `what was sent before was not taken within ${timeout_ms / 1_000} s`;
+    const timer = timeout_ms === 0 ? undefined : setTimeout(() => settle(new TimeoutError(late)), timeout_ms);
+    const stop = (): void => settle(new AbortedError());
+    const settle = (error: ClientError | null): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", stop);
+      if (error === null) resolve();
+      else reject(error);
+    };
+    signal?.addEventListener("abort", stop);
+    void before.then(() => settle(null));
+  });
+}
+
 /** @throws ClientError ABORTED */
 export function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -8,7 +8,7 @@ import type { EventsOptions } from "./reader.ts";
 import { readEvents } from "./reader.ts";
 import { backoffMs } from "./reconnect.ts";
 import type { RequestOptions } from "./request.ts";
-import { pause } from "./request.ts";
+import { pause, turn } from "./request.ts";
 import type { FoldedState, SessionState } from "./state.ts";
 
 export interface SendOptions extends RequestOptions {
@@ -31,8 +31,8 @@ export interface ClientSession {
   /** What is known of it, to be shown. */
   readonly state: SessionState;
   /**
-   * Sends a message, once: it waits for a connection, and is sent again after one was lost until the gateway has it. Makes the
-   * session where there is none. Resolves when the message is on the gateway's disk; the answer comes as events.
+   * Sends a message, once, after those that were sent before: it waits for a connection, and is sent again after one was lost
+   * until the gateway has it. Makes the session where there is none. Resolves when the message is on the gateway's disk; the answer comes as events.
    * @throws ClientError the gateway's refusal, ABORTED, CLOSED once the client has given up
    */
   send(message: string, options?: SendOptions): Promise<Sent>;
@@ -90,6 +90,8 @@ export class FollowedSession implements ClientSession {
   readonly state: FoldedState;
   readonly #feed: Feed;
   readonly #deps: SessionDeps;
+  /** Ends with the last message that is on its way; null: none is. */
+  #line: Promise<void> | null = null;
 
   constructor(session_id: string, feed: Feed, deps: SessionDeps) {
     this.session_id = session_id;
@@ -104,8 +106,10 @@ export class FollowedSession implements ClientSession {
     const params = { session_id: this.session_id, message, idempotency_key, subscribe: false, ...more };
     state.queued(idempotency_key, message);
     try {
-      const sent = await this.#untilTaken("chat.send", params, waiting(signal, timeout_ms));
-      state.accepted(idempotency_key, sent.message_id);
+      const sent = await this.#inTurn(waiting(signal, timeout_ms), (options) =>
+        this.#untilTaken("chat.send", params, options),
+      );
+      state.accepted(idempotency_key, sent, this.#feed.used);
       // There may have been no such session before.
       this.#feed.open();
       return sent;
@@ -156,6 +160,17 @@ export class FollowedSession implements ClientSession {
     const { session_id } = this;
     const params = { session_id, approval_id, decision, idempotency_key: randomId(), ...more };
     return this.#untilTaken("tool.approve", params, waiting(signal, timeout_ms));
+  }
+
+  /** Messages are taken in the order they were sent in: one that is tried again, or goes by another line, is waited for. */
+  async #inTurn<T>(options: RequestOptions, task: (options: RequestOptions) => Promise<T>): Promise<T> {
+    const before = this.#line;
+    const done = before === null ? task(options) : turn(before, options).then(() => task(options));
+    const line = Promise.allSettled([before, done]).then(() => {
+      if (this.#line === line) this.#line = null;
+    });
+    this.#line = line;
+    return done;
   }
 
   /** A request with a key is safe to send until the gateway has taken it. */

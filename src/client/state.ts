@@ -54,6 +54,9 @@ export interface SessionState {
   dismiss(idempotency_key: string): void;
 }
 
+/** Where in the log a message is that was sent here. */
+type Taken = Cursor & { readonly message_id: string };
+
 type Part = "messages" | "runs" | "approvals" | "pending";
 const PARTS: readonly Part[] = ["messages", "runs", "approvals", "pending"];
 /** Failed messages that are kept for somebody to look at. */
@@ -65,7 +68,7 @@ export class FoldedState implements SessionState {
   readonly #follow: () => () => void;
   readonly #transcript = createTranscript();
   readonly #listeners = new Set<() => void>();
-  readonly #pending = new Map<string, PendingMessage & { message_id?: string }>();
+  readonly #pending = new Map<string, PendingMessage & { sent?: Taken }>();
   readonly #changed = new Set<Part>();
   #status: SessionSnapshot["status"] = "idle";
   #online = true;
@@ -239,12 +242,12 @@ export class FoldedState implements SessionState {
     this.#tell("pending");
   }
 
-  /** The gateway has it; it is shown as pending until it is read in the log. */
-  accepted(idempotency_key: string, message_id: string): void {
+  /** The gateway has it; where the session is followed it is shown as pending until it is read in the log. */
+  accepted(idempotency_key: string, sent: Taken, followed: boolean): void {
     const pending = this.#pending.get(idempotency_key);
     if (pending === undefined) return;
-    if (this.#status === "idle") this.#pending.delete(idempotency_key);
-    else this.#pending.set(idempotency_key, { ...pending, message_id });
+    if (followed) this.#pending.set(idempotency_key, { ...pending, sent });
+    else this.#pending.delete(idempotency_key);
     this.#settlePending();
     this.#tell("pending");
   }
@@ -258,15 +261,19 @@ export class FoldedState implements SessionState {
 
   /** What is in the log is not on its way any more. */
   #settlePending(): void {
-    for (const [key, { message_id }] of this.#pending) {
-      if (message_id === undefined || !this.#transcript.messages.has(message_id)) continue;
+    const { cursor } = this;
+    for (const [key, { sent }] of this.#pending) {
+      if (sent === undefined) continue;
+      // A snapshot may leave it out: it is in the log all the same.
+      const passed = cursor !== null && (cursor.epoch !== sent.epoch || cursor.seq >= sent.seq);
+      if (!passed && !this.#transcript.messages.has(sent.message_id)) continue;
       this.#pending.delete(key);
       this.#changed.add("pending");
     }
   }
 
   #waiting(): PendingMessage[] {
-    return [...this.#pending.values()].map(({ message_id: _, ...pending }) => pending);
+    return [...this.#pending.values()].map(({ sent: _, ...pending }) => pending);
   }
 
   #tell(...parts: Part[]): void {

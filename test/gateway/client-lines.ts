@@ -8,12 +8,19 @@ import { startGateway } from "../support/gateway-process.ts";
 export const TRANSPORTS = ["websocket", "sse"] as const;
 type Transport = (typeof TRANSPORTS)[number];
 
+interface Connected {
+  readonly client: Client;
+  cut(): void;
+  /** The next request with this text is answered with UNAVAILABLE, and never arrives. */
+  refuse(text: string): void;
+}
+
 /** A gateway behind a line that can be cut, and clients at the other end of it. */
 export interface Lines extends AsyncDisposable {
   /** While it is held, connections lead nowhere. */
   held: boolean;
   /** A client that is connected, and what cuts its connections off. */
-  connect(transport: Transport): Promise<{ client: Client; cut(): void }>;
+  connect(transport: Transport): Promise<Connected>;
   /** Ends the clients there were. */
   leave(): void;
 }
@@ -50,6 +57,8 @@ export async function openLines(): Promise<Lines> {
   return lines;
 }
 
+const REFUSAL = { code: "UNAVAILABLE", status: 5003, message: "not now", details: {}, retryable: true };
+
 /** Bun's own way to end a socket as a broken line does. */
 type Cuttable = WebSocket & { terminate(): void };
 
@@ -57,13 +66,25 @@ async function connectTo(
   url: string,
   auth_token: string | undefined,
   transport: Transport,
-): Promise<{ client: Client; cut(): void }> {
+): Promise<Connected> {
   const sockets = new Set<Cuttable>();
   let line = new AbortController();
+  let refused: string | null = null;
+  const isRefused = (sent: unknown): boolean => {
+    if (refused === null || typeof sent !== "string" || !sent.includes(refused)) return false;
+    refused = null;
+    return true;
+  };
   const Kept = class extends WebSocket {
     constructor(...args: ConstructorParameters<typeof WebSocket>) {
       super(...args);
       sockets.add(this as unknown as Cuttable);
+    }
+    override send(data: string): void {
+      if (!isRefused(data)) return super.send(data);
+      const { id } = JSON.parse(data) as { id: string };
+      const frame = { type: "res", id, ok: false, error: REFUSAL };
+      this.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(frame) }));
     }
   } as typeof WebSocket;
   const client = createClient({
@@ -73,11 +94,13 @@ async function connectTo(
     reconnect_delay: 0.5,
     transport,
     WebSocket: Kept,
-    fetch: (address, init) =>
-      fetch(address, {
+    fetch: async (address, init) => {
+      if (isRefused(init.body)) return Response.json({ error: REFUSAL }, { status: 503 });
+      return fetch(address, {
         ...init,
         signal: AbortSignal.any([line.signal, ...(init.signal ? [init.signal] : [])]),
-      }),
+      });
+    },
   });
   await client.connect();
   const cut = (): void => {
@@ -86,7 +109,7 @@ async function connectTo(
     line.abort();
     line = new AbortController();
   };
-  return { client, cut };
+  return { client, cut, refuse: (text) => void (refused = text) };
 }
 
 /** What the demo model answers to "/long" and this number. */

@@ -69,5 +69,10 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
     await expect(session.state.until(({ status }) => status === "live")).rejects.toMatchObject({
       code: "GONE",
     });
+    // Whoever comes later is told so, too.
+    const late = (async () => {
+      for await (const { event } of session.events()) expect(event).toBe("session.snapshot");
+    })();
+    await expect(late).rejects.toMatchObject({ code: "GONE" });
   });
 });

@@ -44,6 +44,14 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
     expect(client.session(session.session_id)).toBe(session);
   });
 
+  test("of a session that nobody follows nothing is kept as pending", async () => {
+    const { client } = await lines.connect(transport);
+    const session = client.session(fresh());
+    await expect(session.events().next()).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await session.send("/long 1");
+    expect(session.state.getSnapshot().pending).toEqual([]);
+  });
+
   test("what did not change is the same object in the next snapshot", async () => {
     const { client } = await lines.connect(transport);
     const session = client.session(fresh());
@@ -96,6 +104,18 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
     const { messages } = await session.messages({ limit: 100 });
     const asked = messages.filter(({ role }) => role === "user").map(({ content }) => content);
     expect(asked).toEqual(Array.from({ length: 5 }, (_, i) => `message ${i}`));
+  });
+
+  test("messages that are sent one after the other keep their order, whatever happens to the first", async () => {
+    const { client, refuse } = await lines.connect(transport);
+    const session = client.session(fresh());
+    await session.send("/long 1");
+    const messages = Array.from({ length: 6 }, (_, i) => `message ${i}`);
+    refuse("message 0");
+    await Promise.all(messages.map((message) => session.send(message)));
+    const history = await session.messages({ limit: 100 });
+    const asked = history.messages.filter(({ role }) => role === "user").map(({ content }) => content);
+    expect(asked).toEqual(["/long 1", ...messages]);
   });
 
   test("a message can be taken back while it waits; one that is refused says why", async () => {

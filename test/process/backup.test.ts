@@ -81,6 +81,23 @@ test("over what was there, which is kept; a gateway that runs is not touched", a
   expect(sessions).toHaveLength(1);
 });
 
+test("a database whose gateway was killed is restored with what its log holds", async () => {
+  using place = workplace();
+  const { path } = place;
+  const running = await serve(path, ["--port", "0", "--data-dir", "data"]);
+  await call(path, "data", "session.create", { session_id: "first" });
+  running.signal("SIGKILL");
+  await running.exited;
+  expect(statSync(join(path, "data/agentbus.db-wal")).size).toBeGreaterThan(0);
+  const restored = await agentbus(["restore", "data/agentbus.db", "--yes", "--data-dir", "other"], {
+    cwd: path,
+  });
+  expect(restored.code).toBe(0);
+  await using _other = await serve(path, ["--port", "0", "--data-dir", "other"]);
+  const { sessions } = await call<{ sessions: object[] }>(path, "other", "session.list");
+  expect(sessions).toHaveLength(1);
+});
+
 test("only the newest of a directory are kept, and nothing else in it is touched", async () => {
   using place = workplace();
   const { path } = place;

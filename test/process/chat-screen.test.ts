@@ -70,12 +70,12 @@ test.each([1, 7, ANSWER.length])(
 
 test("what a model says moves no cursor and colours nothing", async () => {
   await using place = await started();
-  place.model.reply().text("a\u001b[2Jb\u009b31mc\u202ed\rtail\u0007 👩‍👧");
+  place.model.reply().text("a\u001b[2Jb\u009b31mc\u202ed\rtail\u0007 👩‍👧 &#8238;x&#x9b;y&#9;z");
   await using chat = place.typedIn({ columns: 80, rows: 10 });
   await chat.untilScreen("a prompt", (screen) => screen.endsWith("\n>"));
   chat.type("hello\r");
   await chat.untilScreen("the answer", (screen) => screen.includes("tail"));
-  expect((await chat.screen()).join("\n")).toMatch(/> hello\na�\[2Jb�31mc�d�tail� 👩‍👧/u);
+  expect((await chat.screen()).join("\n")).toMatch(/> hello\na�\[2Jb�31mc�d�tail� 👩‍👧 �x�?y z\n/u);
 });
 
 test("while it answers: a line waits, a command is done at once, the prompt and what is typed stay", async () => {
@@ -157,4 +157,57 @@ test("lines that are pasted are one message", async () => {
   chat.type("first line\nsecond line\r");
   await chat.untilScreen("the answer", (screen) => screen.endsWith("Two lines.\n\n>"));
   expect(place.model.requests.at(-1)?.body.messages.at(-1)?.content).toBe("first line\nsecond line");
+});
+
+test("a session that is picked while an answer is written is not gone to, and the conversation goes on", async () => {
+  await using place = await started();
+  place.model.reply().text("Hello.");
+  await using chat = place.typedIn({ columns: 160, rows: 24 });
+  await chat.untilScreen("a prompt", (screen) => screen.endsWith("\n>"));
+  chat.type("hi\r");
+  await chat.untilScreen("the answer", (screen) => screen.endsWith("Hello.\n\n>"));
+  chat.type("/new\r");
+  await chat.untilScreen("another session", (screen) => /\nsession ses_\w+: .*\n>$/.test(screen));
+  place.model.reply().tokens(2_000, { everyMs: 5 });
+  chat.type("go\r");
+  await chat.untilScreen("the answer", (screen) => screen.includes("t20"));
+  chat.type("/sessions\r");
+  await chat.untilScreen("the question", (screen) => screen.endsWith("Enter: stay):"));
+  chat.type("1\r");
+  await chat.untilScreen("why not", (screen) => screen.includes("agentbus: an answer is being written"));
+  chat.type("/abort\r");
+  await chat.untilScreen("its end", (screen) => screen.endsWith("agentbus: the run was aborted\n>"));
+  chat.type("/quit\r");
+  expect(await chat.exited).toBe(0);
+});
+
+test.each([
+  ["fills a row", "x".repeat(39)],
+  ["is wide", `x${"界".repeat(60)}`],
+])("a line that %s is shown once when it was sent", async (_, line) => {
+  await using place = await started();
+  place.model.reply().text("Seen.");
+  await using chat = place.typedIn({ columns: 41, rows: 24 });
+  await chat.untilScreen("a prompt", (screen) => screen.endsWith("\n>"));
+  const before = (await chat.screen()).slice(0, -1);
+  chat.type(`${line}\r`);
+  await chat.untilScreen("the answer", (screen) => screen.endsWith("Seen.\n\n>"));
+  const screen = (await chat.screen()).join("\n");
+  expect(screen.slice(before.join("\n").length).replaceAll("\n", "")).toBe(`> ${line}Seen.>`);
+});
+
+test("wide code that is longer than a row stands once", async () => {
+  await using place = await started();
+  const wide = "界".repeat(40);
+  const reply = place.model.reply();
+  reply
+    .text(`\`\`\`\n${wide}`)
+    .wait(1_000)
+    .text(`${"界".repeat(20)}\n\`\`\`\n\nThe end.`);
+  await using chat = place.typedIn({ columns: 41, rows: 24 });
+  await chat.untilScreen("a prompt", (screen) => screen.endsWith("\n>"));
+  chat.type("go\r");
+  await chat.untilScreen("the answer", (screen) => screen.endsWith("The end.\n\n>"));
+  const screen = (await chat.screen()).join("");
+  expect(screen.match(/界/g)).toHaveLength(60);
 });

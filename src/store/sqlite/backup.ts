@@ -1,16 +1,5 @@
 import { Database } from "bun:sqlite";
-import {
-  chmodSync,
-  closeSync,
-  copyFileSync,
-  existsSync,
-  fsyncSync,
-  linkSync,
-  openSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from "node:fs";
+import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { GatewayError } from "../../protocol/errors.ts";
 import { prepareDataDir } from "./data-dir.ts";
@@ -41,13 +30,7 @@ export function backUp(data_dir: string, file: string): BackupFacts {
   }
   const draft = `${file}.${process.pid}.part`;
   try {
-    const db = openReadonly(source);
-    try {
-      db.query("VACUUM INTO ?").run(draft);
-    } finally {
-      db.close(true);
-    }
-    chmodSync(draft, 0o600);
+    copyInto(draft, openReadonly(source));
     const facts = readThrough(draft);
     sync(draft);
     renameSync(draft, file);
@@ -57,6 +40,16 @@ export function backUp(data_dir: string, file: string): BackupFacts {
     rmSync(draft, { force: true });
     if (error instanceof GatewayError) throw error;
     throw unavailable(`${source} cannot be backed up: ${describeError(error)}`, error);
+  }
+}
+
+/** All of it, with what its log holds, into a file that nobody else can read, from its first byte on. */
+function copyInto(draft: string, db: Database): void {
+  try {
+    closeSync(openSync(draft, "wx", 0o600));
+    db.query("VACUUM INTO ?").run(draft);
+  } finally {
+    db.close(true);
   }
 }
 
@@ -77,8 +70,8 @@ export function restore(data_dir: string, file: string, now: number): Restored {
   const target = join(data_dir, DATABASE_FILE);
   const draft = `${target}.restoring`;
   try {
-    copyFileSync(file, draft);
-    chmodSync(draft, 0o600);
+    rmSync(draft, { force: true });
+    copyInto(draft, new Database(file, { readonly: true, strict: true }));
     mark(draft);
     sync(draft);
     const kept = existsSync(target) ? putAside(target, now) : null;
