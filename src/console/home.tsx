@@ -70,7 +70,10 @@ export function Home({ client, hello, link }: HomeProps) {
               <GatewayView tab={route.tab} code={route.code} />
             </Suspense>
           ) : (
-            <ChatView session_id={route.view === "session" ? route.session_id : null} />
+            <ChatView
+              session_id={route.view === "session" ? route.session_id : null}
+              target={route.view === "session" ? route.target : null}
+            />
           )}
         </div>
       </div>

@@ -3,8 +3,13 @@ import { createStore } from "./store.ts";
 /** Where one is: behind the # of the address, which never reaches a server. Nothing secret is in it. */
 export type Route =
   | { readonly view: "new" }
-  | { readonly view: "session"; readonly session_id: string }
+  | { readonly view: "session"; readonly session_id: string; readonly target: Target | null }
   | { readonly view: "gateway"; readonly tab: string; readonly code: string | null };
+
+/** The message that was chosen: another object each time it is. */
+export interface Target {
+  readonly message_id: string;
+}
 
 const routes = createStore<Route>(parse(location.hash));
 window.addEventListener("hashchange", () => routes.set(parse(location.hash)));
@@ -15,14 +20,23 @@ export { routes };
 export function parse(hash: string): Route {
   const code = /^#pair=([A-Za-z0-9-]{1,32})$/.exec(hash)?.[1];
   if (code !== undefined) return { view: "gateway", tab: "devices", code };
-  const [, view, rest = ""] = /^#\/(session|gateway)\/([^/?]*)$/.exec(hash) ?? [];
-  if (view === "session" && rest !== "") return { view, session_id: decoded(rest) };
+  const [, session = "", message] = /^#\/session\/([^/?]+)(?:\/([^/?]+))?$/.exec(hash) ?? [];
+  if (session !== "") {
+    const target = message === undefined ? null : { message_id: decoded(message) };
+    return { view: "session", session_id: decoded(session), target };
+  }
+  const [, view, rest = ""] = /^#\/(gateway)\/([^/?]*)$/.exec(hash) ?? [];
   if (view === "gateway") return { view, tab: decoded(rest), code: null };
   return { view: "new" };
 }
 
 export function sessionPath(session_id: string): string {
   return `#/session/${encodeURIComponent(session_id)}`;
+}
+
+/** Leads to a message of it. */
+export function messagePath(session_id: string, message_id: string): string {
+  return `${sessionPath(session_id)}/${encodeURIComponent(message_id)}`;
 }
 
 export function go(hash: string): void {

@@ -1,7 +1,9 @@
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
+import { FoundMessages } from "./found-messages.tsx";
 import { useHome } from "./home-context.ts";
 import { Icon } from "./icon.tsx";
 import { Logo } from "./logo.tsx";
+import { MessageSearch } from "./message-search.ts";
 import type { Route } from "./route.ts";
 import { sessionPath } from "./route.ts";
 import type { ListedSession } from "./session-list.ts";
@@ -47,13 +49,14 @@ export function Sidebar({ route, onClose }: { readonly route: Route; readonly on
 }
 
 function SessionNav({ current }: { readonly current: string | null }) {
-  const { sessions } = useHome();
+  const { client, sessions } = useHome();
+  const messages = useMemo(() => new MessageSearch(client), [client]);
   const list = useStore(sessions.store);
   const [now] = useState(() => Date.now());
   const groups = Map.groupBy(list.sessions, ({ updated_at }) => ageOf(updated_at, now));
   return (
     <>
-      <SearchField />
+      <SearchField messages={messages} />
       <nav aria-label="Sessions">
         {[...groups].map(([age, members]) => (
           <section key={age} aria-label={age}>
@@ -77,21 +80,24 @@ function SessionNav({ current }: { readonly current: string | null }) {
             Show more
           </button>
         )}
+        <FoundMessages search={messages} />
       </nav>
     </>
   );
 }
 
-function SearchField() {
+function SearchField({ messages }: { readonly messages: MessageSearch }) {
   const { sessions } = useHome();
   const [query, setQuery] = useState("");
   const field = useRef<HTMLInputElement>(null);
   useEffect(() => {
     const timer = setTimeout(() => {
       if (query !== sessions.store.get().query) sessions.search(query);
+      messages.search(query);
     }, TYPING_MS);
     return () => clearTimeout(timer);
-  }, [query, sessions]);
+  }, [query, sessions, messages]);
+  useEffect(() => () => messages.stop(), [messages]);
   useEffect(() => {
     const toField = (event: KeyboardEvent): void => {
       if (event.key !== "k" || !(event.ctrlKey || event.metaKey)) return;
@@ -104,14 +110,17 @@ function SearchField() {
   return (
     <label className="search">
       <Icon name="search" />
-      <span className="unseen">Search sessions by title</span>
+      <span className="unseen">Search titles and messages</span>
       <input
         ref={field}
         type="search"
         placeholder="Search"
         title="Ctrl K"
         value={query}
-        onChange={({ target }) => setQuery(target.value)}
+        onChange={({ target }) => {
+          messages.stop(target.value);
+          setQuery(target.value);
+        }}
       />
     </label>
   );

@@ -5,6 +5,7 @@ import { startGateway } from "../support/gateway-process.ts";
 import type { ModelServer } from "../support/model-server.ts";
 import { startModelServer } from "../support/model-server.ts";
 import { script } from "../support/model-script.ts";
+import { findings } from "./axe.ts";
 import { HAS_CHROMIUM, LONG_MS, say, startChromium, visit, visitIn } from "./visitor.ts";
 
 /** The console without a mouse, and for those who do not see it. */
@@ -57,35 +58,6 @@ afterAll(async () => {
   await gateway[Symbol.asyncDispose]();
   model.stop();
 });
-
-interface Finding {
-  readonly impact: string;
-  readonly id: string;
-  readonly targets: string;
-}
-
-const AXE = await Bun.file(new URL(import.meta.resolve("axe-core/axe.min.js"))).text();
-
-/** What axe finds that is serious or worse. */
-async function findings(page: Page): Promise<Finding[]> {
-  await page.evaluate(AXE);
-  const found = await page.evaluate(async () => {
-    const { violations } = await (window as unknown as { axe: { run(): Promise<Axe> } }).axe.run();
-    return violations.map(({ impact, id, nodes }) => ({
-      impact,
-      id,
-      targets: nodes.map(({ html, failureSummary }) => `${html.slice(0, 120)} ${failureSummary}`).join(" | "),
-    }));
-  });
-  return found.filter(({ impact }) => impact === "serious" || impact === "critical");
-}
-interface Axe {
-  readonly violations: {
-    readonly impact: string;
-    readonly id: string;
-    readonly nodes: { readonly html: string; readonly failureSummary: string }[];
-  }[];
-}
 
 /** Presses Tab (or Shift Tab) until what has the keyboard is called that. */
 async function tabTo(page: Page, name: string, key = "Tab"): Promise<void> {

@@ -77,6 +77,28 @@ describe.skipIf(!HAS_CHROMIUM)("talking", () => {
   );
 
   test(
+    "a message steers the answer that is written: it has no turn of its own",
+    async () => {
+      await using visitor = await visitIn(browser, gateway);
+      const { page } = visitor;
+      await say(page, "/time");
+      await page.getByRole("button", { name: "Allow", exact: true }).waitFor();
+      await page.getByRole("radiogroup", { name: "A message meanwhile" }).getByText("Steer").click();
+      await say(page, "and in Tokyo?");
+      await page.locator(".message.user:not(.pending)", { hasText: "and in Tokyo?" }).waitFor();
+      await page.getByRole("button", { name: "Allow", exact: true }).click();
+      // The next step of the same answer was told of it.
+      await answerWith(page, "You said: “and in Tokyo?”");
+      await page.locator(".busy").waitFor({ state: "detached" });
+      const session_id = page.url().split("/").at(-1) ?? "";
+      const { runs } = await call(gateway, "run.list", { session_id });
+      expect(runs.map(({ status }: { status: string }) => status)).toEqual(["completed"]);
+      expect(visitor.complaints).toEqual([]);
+    },
+    LONG_MS,
+  );
+
+  test(
     "a tool asks, is allowed, and its result is shown",
     async () => {
       await using visitor = await visitIn(browser, gateway);
@@ -121,7 +143,7 @@ describe.skipIf(!HAS_CHROMIUM)("talking", () => {
       await choose("Fork");
       await page.waitForFunction((url) => location.href !== url, original);
       await answers(page, 1);
-      await page.getByLabel("Search sessions by title").fill("walrus");
+      await page.getByLabel("Search titles and messages").fill("walrus");
       const found = page.getByRole("navigation", { name: "Sessions" }).getByRole("link");
       await page.waitForFunction(() => document.querySelectorAll("nav a").length === 2);
       expect(await found.count()).toBe(2);

@@ -1,6 +1,7 @@
 import { useMemo, useState } from "react";
 import { useHome } from "../home-context.ts";
 import { useFramed } from "../framed.ts";
+import type { Target } from "../route.ts";
 import { go, sessionPath } from "../route.ts";
 import { Announcer } from "./announcer.tsx";
 import { ChatHeader } from "./chat-header.tsx";
@@ -8,8 +9,14 @@ import { Composer } from "./composer.tsx";
 import { Transcript } from "./transcript.tsx";
 import { Welcome } from "./welcome.tsx";
 
+interface ChatViewProps {
+  readonly session_id: string | null;
+  /** A message of it to be brought into view. */
+  readonly target: Target | null;
+}
+
 /** One session, or the place where a new one begins. */
-export function ChatView({ session_id }: { readonly session_id: string | null }) {
+export function ChatView({ session_id, target }: ChatViewProps) {
   const { client } = useHome();
   // A new session has its name before it exists: its first message makes it.
   const [fresh, setFresh] = useState(() => client.session());
@@ -33,12 +40,12 @@ export function ChatView({ session_id }: { readonly session_id: string | null })
       </main>
     );
   }
-  return <Conversation key={session_id} session={session} />;
+  return <Conversation key={session_id} session={session} target={target} />;
 }
 
 type Session = ReturnType<ReturnType<typeof useHome>["client"]["session"]>;
 
-function Conversation({ session }: { readonly session: Session }) {
+function Conversation({ session, target }: { readonly session: Session; readonly target: Target | null }) {
   const snapshot = useFramed(session.state);
   const { status, error } = snapshot;
   if (status === "absent" && snapshot.pending.length === 0) {
@@ -58,7 +65,7 @@ function Conversation({ session }: { readonly session: Session }) {
   return (
     <main className="chat" aria-busy={status === "loading"}>
       <ChatHeader session={session} snapshot={snapshot} />
-      <Transcript session={session} snapshot={snapshot} />
+      <Transcript session={session} snapshot={snapshot} target={target} />
       <Composer session={session} snapshot={snapshot} onSent={null} />
       <Announcer snapshot={snapshot} />
     </main>

@@ -37,6 +37,9 @@ export class FollowEnd {
     if (this.#follows && place !== null) place.scrollTop = place.scrollHeight;
   };
 
+  /** Something else was chosen to be looked at. */
+  readonly leave = (): void => void (this.#follows = false);
+
   readonly toEnd = (): void => {
     this.#follows = true;
     this.grown();

@@ -13,15 +13,17 @@ import { ToolCall } from "./tool-call.tsx";
 interface MessageRowProps {
   readonly row: Row;
   readonly session: ClientSession;
+  /** It was chosen just now. */
+  readonly marked: boolean;
 }
 
 const WHO = { user: "You", assistant: "Answer", system: "Summary", tool: "Tool" } as const;
 
-export const MessageRow = memo(function MessageRow({ row, session }: MessageRowProps) {
+export const MessageRow = memo(function MessageRow({ row, session, marked }: MessageRowProps) {
   const { message, ending } = row;
   const { role, status } = message;
   return (
-    <article className={`message ${role} ${status}`} aria-label={WHO[role]}>
+    <article className={`message ${role} ${status}${marked ? " marked" : ""}`} aria-label={WHO[role]}>
       <Boundary instead={<p className="as-written">{message.content}</p>}>
         {role === "user" ? <Said message={message} /> : <Answer row={row} session={session} />}
       </Boundary>
@@ -40,7 +42,7 @@ function Said({ message }: { readonly message: FoldedMessage }) {
   );
 }
 
-function Answer({ row, session }: MessageRowProps) {
+function Answer({ row, session }: Omit<MessageRowProps, "marked">) {
   const { message } = row;
   const { parts, role, status } = message;
   if (role === "system") {

@@ -1,12 +1,17 @@
 import { useLayoutEffect, useRef, useState } from "react";
+import type { VirtualizerHandle } from "virtua";
 import { Virtualizer } from "virtua";
 import type { ClientSession } from "../../client/session.ts";
 import type { SessionSnapshot } from "../../client/state.ts";
 import { Icon } from "../icon.tsx";
+import type { Target } from "../route.ts";
 import { useFollowEnd } from "./follow-end.ts";
 import { MessageRow } from "./message-row.tsx";
 import { PendingRows } from "./pending-rows.tsx";
+import { useReach } from "./reach.ts";
+import { ReachNotice } from "./reach-notice.tsx";
 import { Rows } from "./rows.ts";
+import { useShown } from "./show-message.ts";
 
 /** So near to the beginning the messages before it are fetched. */
 const AHEAD_PX = 1_500;
@@ -15,10 +20,12 @@ const OLDER = 200;
 interface TranscriptProps {
   readonly session: ClientSession;
   readonly snapshot: SessionSnapshot;
+  /** The message to be brought into view. */
+  readonly target: Target | null;
 }
 
 /** The messages; only those one can see are in the page, so that thousands of them cost nothing. */
-export function Transcript({ session, snapshot }: TranscriptProps) {
+export function Transcript({ session, snapshot, target }: TranscriptProps) {
   const [rows_of] = useState(() => new Rows());
   const { rows, prepended } = rows_of.of(snapshot);
   const { pending, has_more } = snapshot;
@@ -26,6 +33,13 @@ export function Transcript({ session, snapshot }: TranscriptProps) {
   const { end, away } = useFollowEnd(scroller);
   const older = useOlder(session, has_more);
   const last = rows.at(-1);
+  const list = useRef<VirtualizerHandle>(null);
+  const reach = useReach(session, target);
+  const index =
+    reach.reached === "there"
+      ? rows.findIndex(({ message }) => message.message_id === target?.message_id)
+      : -1;
+  const is_marked = useShown(target, index, { scroller, list, end });
 
   useLayoutEffect(() => end.grown(), [end, last, rows.length]);
   // Whoever sends something wants to see it.
@@ -44,6 +58,7 @@ export function Transcript({ session, snapshot }: TranscriptProps) {
         aria-label="Conversation"
       >
         <Virtualizer
+          ref={list}
           scrollRef={scroller}
           shift={prepended}
           bufferSize={600}
@@ -53,12 +68,18 @@ export function Transcript({ session, snapshot }: TranscriptProps) {
           }}
           onResize={end.grown}
         >
-          {rows.map((row) => (
-            <MessageRow key={row.message.message_id} row={row} session={session} />
+          {rows.map((row, at) => (
+            <MessageRow
+              key={row.message.message_id}
+              row={row}
+              session={session}
+              marked={is_marked && at === index}
+            />
           ))}
         </Virtualizer>
         <PendingRows session={session} pending={pending} />
       </div>
+      <ReachNotice reach={reach} />
       {away && (
         <button type="button" className="to-end" aria-label="To the newest message" onClick={end.toEnd}>
           <Icon name="down" />
