@@ -57,7 +57,7 @@ afterAll(async () => {
   await browser.close();
   await gateway[Symbol.asyncDispose]();
   model.stop();
-});
+}, LONG_MS);
 
 /** Presses Tab (or Shift Tab) until what has the keyboard is called that. */
 async function tabTo(page: Page, name: string, key = "Tab"): Promise<void> {

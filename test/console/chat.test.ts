@@ -15,7 +15,7 @@ afterAll(async () => {
   if (!HAS_CHROMIUM) return;
   await browser.close();
   await gateway[Symbol.asyncDispose]();
-});
+}, LONG_MS);
 
 /** What the demo model says to `/long N`. */
 function counted(upto: number): string {

@@ -20,7 +20,7 @@ afterAll(async () => {
   if (!HAS_CHROMIUM) return;
   await browser.close();
   await gateway[Symbol.asyncDispose]();
-});
+}, LONG_MS);
 
 describe.skipIf(!HAS_CHROMIUM)(`a session of ${MESSAGES} messages`, () => {
   test(

@@ -29,7 +29,7 @@ afterAll(async () => {
   if (!HAS_CHROMIUM) return;
   await browser.close();
   await gateway[Symbol.asyncDispose]();
-});
+}, LONG_MS);
 
 const search = (page: Page) => page.getByLabel("Search titles and messages");
 const found = (page: Page) => page.getByRole("region", { name: "In messages" });
