@@ -103,19 +103,25 @@ export function firstKeptDay(ttl_secs: number, now: number): string {
 
 /** Messages that are looked at for one search. */
 const LOOKED_AT = 2_000;
+/** And how much of their text: whoever reads next waits until it was looked through. */
+const LOOKED_AT_CHARS = 1024 * 1024;
 
 /** Of the messages that may be meant, the newest first, those that are; `look` answers some before a place. */
 export function takeFound(
   { terms, limit, before: start }: Pick<SearchQuery, "terms" | "limit" | "before">,
-  look: (before: number) => readonly FoundMessage[],
+  look: (before: number) => Iterable<FoundMessage>,
 ): FoundMessages {
   const found: FoundMessage[] = [];
   let before = start ?? Number.MAX_SAFE_INTEGER;
   let looked = 0;
-  for (let some = look(before); some.length > 0; some = look(before)) {
-    for (const each of some) {
-      if (found.length === limit || looked === LOOKED_AT) return { found, next: before };
+  let chars = 0;
+  for (let last = 0; last !== before; ) {
+    last = before;
+    for (const each of look(before)) {
+      const isEnough = found.length === limit || looked === LOOKED_AT || chars >= LOOKED_AT_CHARS;
+      if (isEnough) return { found, next: before };
       looked++;
+      chars += each.message.data.length;
       before = each.place;
       const { content = "" } = JSON.parse(each.message.data) as { content?: string };
       if (snippetOf(content.slice(0, SEARCHED_CHARS), terms) !== null) found.push(each);

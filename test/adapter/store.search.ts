@@ -95,6 +95,26 @@ export function searchConformance(make: MakeStore): void {
     expect(pages).toBeLessThan(6);
   });
 
+  test("who looks for what stands in much text keeps others who read waiting for a moment at a time", async () => {
+    await using fixture = await make();
+    const { store } = fixture;
+    await commitAll(store, create("ses_a"), say("ses_a", "m0", { content: "international" }));
+    const content = "interest ".repeat(5_000);
+    for (let at = 1; at <= 50; at++) await commitAll(store, say("ses_a", `m${at}`, { content }));
+    while ((await store.index(50)) > 0);
+    const query = { user: "ada", shared: [], terms: termsOf("internat")!, limit: 10 };
+    const first = await store.search(query);
+    expect(first.found).toEqual([]);
+    expect(first.next).toBeGreaterThan(20);
+    const ids: string[] = [];
+    for (let { next } = first; next !== null; ) {
+      const page = await store.search({ ...query, before: next });
+      ids.push(...page.found.map(({ message }) => message.message_id));
+      ({ next } = page);
+    }
+    expect(ids).toEqual(["m0"]);
+  });
+
   test("who is given a session finds what was said in it before and after, and who had it does not", async () => {
     await using fixture = await make();
     const { store } = fixture;

@@ -50,9 +50,10 @@ export function createSearchReads(db: Database) {
       if (scope === null) return { found: [], next: null };
       const text = `${scope} AND ${matchOf(query.terms)}`;
       const readable = JSON.stringify(query.shared);
-      return takeFound(query, (before) =>
-        find.all(text, before, query.user, readable, LOOK_AT).map(foundMessage),
-      );
+      // One by one: how many are looked at depends on how long they are.
+      return takeFound(query, function* (before) {
+        for (const row of find.iterate(text, before, query.user, readable, LOOK_AT)) yield foundMessage(row);
+      });
     },
   };
 }
