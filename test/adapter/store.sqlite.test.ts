@@ -125,6 +125,18 @@ test("a database of the first version is brought up to date, with what it holds"
   });
 });
 
+test("long messages are made findable a few at a time: who writes meanwhile waits for no more", async () => {
+  await using fixture = await openSqlite();
+  const { store } = fixture;
+  await commitAll(store, create("ses_a"));
+  const content = "word ".repeat(20_000);
+  for (let at = 0; at < 10; at++) await commitAll(store, say("ses_a", `m${at}`, { content }));
+  expect(await store.index(10)).toBe(4);
+  while ((await store.index(10)) > 0);
+  const query = { user: "ada", shared: [], terms: termsOf("word")!, limit: 1 };
+  expect((await store.search(query)).found).toMatchObject([{ message: { message_id: "m9" } }]);
+});
+
 test("more sessions than the writer remembers go on where they were", async () => {
   await using fixture = await openSqlite();
   const { store } = fixture;

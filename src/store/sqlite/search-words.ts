@@ -15,6 +15,8 @@ export interface SearchIndex {
   forgetSession(session_key: number): void;
 }
 
+/** Text that one step makes findable, and a message more at the most. */
+const STEP_CHARS = 4 * SEARCHED_CHARS;
 /** Pages that one step of tidying up writes. */
 const MERGE_PAGES = 64;
 /** Set while words of messages that are gone may still be in the file. */
@@ -77,13 +79,18 @@ export function createSearchIndex(db: Database): SearchIndex {
   return {
     index(max_messages) {
       const rows = waiting.all(max_messages);
+      let done = 0;
+      let chars = 0;
       for (const { place, session_key, message_id, owner, content: text } of rows) {
+        if (chars >= STEP_CHARS) break;
+        done++;
         unqueue.run(place);
         if (text === null || text === "") continue;
+        chars += Math.min(text.length, SEARCHED_CHARS);
         const { changes: added, lastInsertRowid } = add.run(session_key, message_id, owner);
         if (added > 0) put.run(lastInsertRowid, scopeOf(owner, session_key), textOf(text));
       }
-      return rows.length > 0 ? rows.length : tidy();
+      return done > 0 ? done : tidy();
     },
     forget(session_key, max_messages) {
       const rows = indexed.all(session_key, max_messages);
