@@ -52,7 +52,14 @@ export class Isolated {
     // Whoever waits for it is told by its deadline, too.
     this.#loaded.promise.catch(() => undefined);
     this.#worker = new Worker(workerUrl("isolate"), { type: "module", ref: false });
-    this.#worker.onmessage = (event: MessageEvent<FromIsolate>) => this.#receive(event.data);
+    this.#worker.onmessage = (event: MessageEvent<FromIsolate>) => {
+      try {
+        this.#receive(event.data);
+      } catch (cause) {
+        // Its own code may send whatever it likes: that is no error of the gateway's.
+        this.#lost("its worker", new Error("it sent what is no message of an isolated plug-in", { cause }));
+      }
+    };
     this.#worker.onerror = (event: ErrorEvent) => {
       event.preventDefault();
       // It may come with the code around it.

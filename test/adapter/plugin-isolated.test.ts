@@ -216,3 +216,18 @@ test("a comment that speaks of it isolates nobody", async () => {
   expect(world.plugins.list()[0]).toMatchObject({ isolated: false });
   expect(await world.call("iso.say")).toEqual({ said: "true" });
 });
+
+test.each([
+  ["nothing", "null"],
+  ["an answer without an outcome", `{ op: "answer", id: 2 }`],
+  ["a line of no level", `{ op: "log", level: "loud", fields: {}, message: "x" }`],
+])("what it sends past the gateway's own code ends it, and nothing else: %s", async (_what, message) => {
+  await using world = await openPlugins();
+  const sends = `(globalThis as unknown as { postMessage(m: unknown): void }).postMessage(${message})`;
+  await world.write("plugins/iso.ts", alone("iso", `(${sends}, "x")`));
+  await world.folders.start();
+  expect(world.states()).toEqual(["iso ready"]);
+  await errorOf(world, "iso.say");
+  await until(() => world.states().join() === "iso failed");
+  expect(world.reason("iso")).toContain("it sent what is no message of an isolated plug-in");
+});
