@@ -115,7 +115,7 @@ export function takeFound(
   let before = start ?? Number.MAX_SAFE_INTEGER;
   let looked = 0;
   let chars = 0;
-  for (let last = 0; last !== before; ) {
+  for (let last = 0; last !== before;) {
     last = before;
     for (const each of look(before)) {
       const isEnough = found.length === limit || looked === LOOKED_AT || chars >= LOOKED_AT_CHARS;

@@ -107,7 +107,7 @@ export function searchConformance(make: MakeStore): void {
     expect(first.found).toEqual([]);
     expect(first.next).toBeGreaterThan(20);
     const ids: string[] = [];
-    for (let { next } = first; next !== null; ) {
+    for (let { next } = first; next !== null;) {
       const page = await store.search({ ...query, before: next });
       ids.push(...page.found.map(({ message }) => message.message_id));
       ({ next } = page);

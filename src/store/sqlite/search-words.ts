@@ -78,19 +78,14 @@ export function createSearchIndex(db: Database): SearchIndex {
 
   return {
     index(max_messages) {
-      const rows = waiting.all(max_messages);
-      let done = 0;
-      let chars = 0;
+      const rows = withinStep(waiting.all(max_messages));
       for (const { place, session_key, message_id, owner, content: text } of rows) {
-        if (chars >= STEP_CHARS) break;
-        done++;
         unqueue.run(place);
         if (text === null || text === "") continue;
-        chars += Math.min(text.length, SEARCHED_CHARS);
         const { changes: added, lastInsertRowid } = add.run(session_key, message_id, owner);
         if (added > 0) put.run(lastInsertRowid, scopeOf(owner, session_key), textOf(text));
       }
-      return done > 0 ? done : tidy();
+      return rows.length > 0 ? rows.length : tidy();
     },
     forget(session_key, max_messages) {
       const rows = indexed.all(session_key, max_messages);
@@ -105,6 +100,16 @@ export function createSearchIndex(db: Database): SearchIndex {
       unmove.run(session_key);
     },
   };
+}
+
+/** The first of them, as many as one step takes. */
+function withinStep(rows: readonly Indexed[]): readonly Indexed[] {
+  let chars = 0;
+  return rows.filter(({ content }) => {
+    const before = chars;
+    chars += Math.min(content?.length ?? 0, SEARCHED_CHARS);
+    return before < STEP_CHARS;
+  });
 }
 
 function textOf(content: string): string {
