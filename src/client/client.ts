@@ -79,7 +79,12 @@ export function createClient(options: ClientOptions): Client {
         ? request("auth_session.create", {})
         : { session_token: options.session_token },
   });
+  let over = new AbortController();
   connection.on("state", ({ state }) => {
+    if (state === "closed") {
+      over.abort();
+      over = new AbortController();
+    }
     for (const session of sessions.values()) session.online(state === "connected");
   });
 
@@ -87,7 +92,12 @@ export function createClient(options: ClientOptions): Client {
     const state = new FoldedState(() => feed.use());
     const feed = new Feed(state, (from, handlers) => connection.subscribe(session_id, from, handlers));
     const isOver = (): boolean => connection.state === "closed";
-    const session = new FollowedSession(session_id, feed, { request, isOver, random });
+    const session = new FollowedSession(session_id, feed, {
+      request,
+      isOver,
+      over: () => over.signal,
+      random,
+    });
     session.online(connection.state === "connected");
     sessions.set(session_id, session);
     return session;

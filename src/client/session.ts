@@ -73,6 +73,8 @@ interface SessionDeps {
   ) => Promise<ResultFor<M>>;
   /** Whether the client has given up. */
   readonly isOver: () => boolean;
+  /** Aborted when it gives up, or is disconnected. */
+  readonly over: () => AbortSignal;
   readonly random: () => number;
 }
 
@@ -185,8 +187,17 @@ export class FollowedSession implements ClientSession {
       } catch (error) {
         const again = error instanceof ClientError && error.retryable && SEND_AGAIN.has(error.code);
         if (!again || this.#deps.isOver()) throw error;
-        await pause(error.retry_after_ms ?? backoffMs(attempt, AGAIN_MS, this.#deps.random), options.signal);
+        await this.#pause(error.retry_after_ms ?? backoffMs(attempt, AGAIN_MS, this.#deps.random), options);
       }
     }
+  }
+
+  /** Not longer than there is a client: what is asked next says why there is none. */
+  async #pause(ms: number, { signal }: RequestOptions): Promise<void> {
+    const over = this.#deps.over();
+    const stop = signal === undefined ? over : AbortSignal.any([over, signal]);
+    await pause(ms, stop).catch((error: unknown) => {
+      if (signal?.aborted === true) throw error;
+    });
   }
 }

@@ -11,8 +11,8 @@ type Transport = (typeof TRANSPORTS)[number];
 interface Connected {
   readonly client: Client;
   cut(): void;
-  /** The next request with this text is answered with UNAVAILABLE, and never arrives. */
-  refuse(text: string): void;
+  /** The next request with this text is answered with UNAVAILABLE, and never arrives. Resolves when it was. */
+  refuse(text: string, retry_after_ms?: number): Promise<void>;
 }
 
 /** A gateway behind a line that can be cut, and clients at the other end of it. */
@@ -69,21 +69,26 @@ async function connectTo(
 ): Promise<Connected> {
   const sockets = new Set<Cuttable>();
   let line = new AbortController();
-  let refused: string | null = null;
-  const isRefused = (sent: unknown): boolean => {
-    if (refused === null || typeof sent !== "string" || !sent.includes(refused)) return false;
-    refused = null;
-    return true;
+  let refusing: { text: string; error: object; done: () => void } | null = null;
+  const refusalOf = (sent: unknown): object | null => {
+    if (refusing === null || typeof sent !== "string" || !sent.includes(refusing.text)) return null;
+    const { error, done } = refusing;
+    refusing = null;
+    setTimeout(done);
+    return error;
   };
+  const refuse = (text: string, retry_after_ms?: number): Promise<void> =>
+    new Promise((done) => (refusing = { text, error: { ...REFUSAL, retry_after_ms }, done }));
   const Kept = class extends WebSocket {
     constructor(...args: ConstructorParameters<typeof WebSocket>) {
       super(...args);
       sockets.add(this as unknown as Cuttable);
     }
     override send(data: string): void {
-      if (!isRefused(data)) return super.send(data);
+      const error = refusalOf(data);
+      if (error === null) return super.send(data);
       const { id } = JSON.parse(data) as { id: string };
-      const frame = { type: "res", id, ok: false, error: REFUSAL };
+      const frame = { type: "res", id, ok: false, error };
       this.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(frame) }));
     }
   } as typeof WebSocket;
@@ -95,7 +100,8 @@ async function connectTo(
     transport,
     WebSocket: Kept,
     fetch: async (address, init) => {
-      if (isRefused(init.body)) return Response.json({ error: REFUSAL }, { status: 503 });
+      const error = refusalOf(init.body);
+      if (error !== null) return Response.json({ error }, { status: 503 });
       return fetch(address, {
         ...init,
         signal: AbortSignal.any([line.signal, ...(init.signal ? [init.signal] : [])]),
@@ -109,7 +115,7 @@ async function connectTo(
     line.abort();
     line = new AbortController();
   };
-  return { client, cut, refuse: (text) => void (refused = text) };
+  return { client, cut, refuse };
 }
 
 /** What the demo model answers to "/long" and this number. */

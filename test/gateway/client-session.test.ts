@@ -111,11 +111,21 @@ describe.each(TRANSPORTS)("over %s", (transport) => {
     const session = client.session(fresh());
     await session.send("/long 1");
     const messages = Array.from({ length: 6 }, (_, i) => `message ${i}`);
-    refuse("message 0");
+    void refuse("message 0");
     await Promise.all(messages.map((message) => session.send(message)));
     const history = await session.messages({ limit: 100 });
     const asked = history.messages.filter(({ role }) => role === "user").map(({ content }) => content);
     expect(asked).toEqual(["/long 1", ...messages]);
+  });
+
+  test("a message that waits to be sent again ends with its client", async () => {
+    const { client, refuse } = await lines.connect(transport);
+    const session = client.session(fresh());
+    const refused = refuse("too early", LONG_MS * 2);
+    const sending = session.send("too early").catch((error: unknown) => error);
+    await refused;
+    client.disconnect();
+    expect(await sending).toMatchObject({ code: "ABORTED" });
   });
 
   test("a message can be taken back while it waits; one that is refused says why", async () => {
