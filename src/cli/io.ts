@@ -1,5 +1,8 @@
 import type { Readable } from "node:stream";
 
+/** Line ends, and what joins the parts of an emoji, aside. */
+const UNSEEN = /(?![\n\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
 /** What a command may touch of the process around it. */
 export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -31,7 +34,23 @@ export function processIo(): Io {
 
 /** The value as JSON: readable for a person, one line for a program. */
 export function outJson(io: Io, value: unknown): void {
-  io.out(io.tty ? JSON.stringify(value, null, 2) : JSON.stringify(value));
+  io.out(io.tty ? escaped(JSON.stringify(value, null, 2)) : JSON.stringify(value));
+}
+
+/** The value as JSON in one line. */
+export function jsonLine(io: Io, value: unknown): string {
+  const text = JSON.stringify(value);
+  return io.tty ? escaped(text) : text;
+}
+
+/** The same JSON, without what JSON.stringify leaves in that would move or reorder a terminal. */
+function escaped(json: string): string {
+  return json.replaceAll(UNSEEN, (character) =>
+    Array.from({ length: character.length }, (_, at) => {
+      const unit = character.charCodeAt(at).toString(16).padStart(4, "0");
+      return `\\u${unit}`;
+    }).join(""),
+  );
 }
 
 /** Everything that is piped in. */

@@ -1,6 +1,7 @@
 import type { Command } from "./args.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
+import { jsonLine } from "./io.ts";
 import type { Client } from "../client/client.ts";
 import type { SubscribeOptions } from "../client/subscription.ts";
 import { TARGET_OPTIONS, connectTo, findTarget } from "./target.ts";
@@ -31,7 +32,7 @@ export const watch: Command = {
 
 /** Resolves when the person has seen enough; rejects when there is nothing more to see. */
 function follow(client: Client, session: string, start: SubscribeOptions, io: Io): Promise<void> {
-  const line = (value: unknown): void => io.out(JSON.stringify(value));
+  const line = (value: unknown): void => io.out(jsonLine(io, value));
   return new Promise((resolve, reject) => {
     process.once("SIGINT", () => resolve());
     process.once("SIGTERM", () => resolve());
