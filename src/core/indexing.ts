@@ -42,7 +42,8 @@ export class Indexing {
   async #round(): Promise<void> {
     const next = await this.#work();
     this.#working = null;
-    if (next !== null) this.#wait(next);
+    // Something may have been said since it answered.
+    if (next !== null || this.#isAsked) this.#wait(next ?? DELAY_MS);
   }
 
   /** Answers when to go on; null: there is nothing more. Never rejects. */
@@ -51,7 +52,7 @@ export class Indexing {
     this.#isAsked = false;
     try {
       while (!this.#closed && (await store.index(MESSAGES_A_STEP)) > 0);
-      return this.#isAsked ? DELAY_MS : null;
+      return null;
     } catch (error) {
       if (!this.#closed) log.warn({ err: error }, "what was said cannot be made findable; it is tried again");
       return AGAIN_MS;
