@@ -12,7 +12,10 @@ const SLOW_MS = 1_000;
 const WORD = /(?:\\.|"[^"]*"|'[^']*'|[^\s"'\\])+/g;
 const COMMAND = "/attach ";
 
-export async function attach(rest: string, talk: Talk): Promise<void> {
+/** What of a conversation it takes. */
+type Attaching = Pick<Talk, "attached" | "place" | "tell">;
+
+export async function attach(rest: string, talk: Attaching): Promise<void> {
   if (rest === "") return talk.tell(waiting(talk));
   if (rest === "none") {
     const dropped = talk.attached.drop();
@@ -23,7 +26,7 @@ export async function attach(rest: string, talk: Talk): Promise<void> {
   return undefined;
 }
 
-function waiting({ attached }: Talk): string[] {
+function waiting({ attached }: Attaching): string[] {
   if (attached.waiting.length === 0)
     return ["nothing is attached: /attach FILE sends it with the next message"];
   const lines = attached.waiting.map(({ name, bytes }) => `${visible(name)}, ${sizeText(bytes)}`);
@@ -31,7 +34,7 @@ function waiting({ attached }: Talk): string[] {
 }
 
 /** One that is not taken leaves the others alone. */
-async function add(file: LocalFile, { attached, tell }: Talk): Promise<void> {
+async function add(file: LocalFile, { attached, tell }: Attaching): Promise<void> {
   const slow = setTimeout(() => tell([`sending ${visible(file.name)}, ${sizeText(file.bytes)}`]), SLOW_MS);
   try {
     const attachment = await attached.add(file);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sizeText } from "../../src/cli/attach-file.ts";
 import { Attached } from "../../src/cli/attached.ts";
-import { pathCompletions, pathsOf } from "../../src/cli/chat-attach.ts";
+import { attach, pathCompletions, pathsOf } from "../../src/cli/chat-attach.ts";
 import type { Client } from "../../src/client/client.ts";
 import { AbortedError, GatewayError } from "../../src/client/error.ts";
 import type { Attachment } from "../../src/protocol/api/attachment.ts";
@@ -89,6 +89,27 @@ describe("files for the next message", () => {
     const taken = files.take().catch((error: unknown) => error);
     uploads[1]?.reject(refused);
     expect([await added, await taken]).toMatchObject([why, why]);
+  });
+
+  test("one that takes long is told of, and one that is refused leaves the others alone", async () => {
+    const { uploads, files } = attached();
+    const lines: string[] = [];
+    const slow = Promise.withResolvers<void>();
+    const tell = (told: readonly string[]): void => {
+      lines.push(...told);
+      if (told[0]?.startsWith("sending b.md") === true) slow.resolve();
+    };
+    const done = attach("a.md b.md", { attached: files, place, tell });
+    uploads[0]?.reject(new GatewayError("TOO_LARGE", "too large"));
+    await slow.promise;
+    uploads[1]?.resolve({ ...attachment, name: "b.md", media_type: "text/markdown" });
+    await done;
+    expect(lines).toEqual([
+      "agentbus: a.md was not attached: too large",
+      "sending b.md, 0 bytes",
+      "b.md, text/markdown, 0 bytes: goes with the next message",
+    ]);
+    expect(files.waiting).toMatchObject([{ name: "b.md" }]);
   });
 
   test("dropped, or left, none is sent any more", async () => {
