@@ -48,12 +48,11 @@ export class Rows {
   }
 
   #make({ messages, runs, approvals }: Folded): readonly Row[] {
-    const results = new Map<string, FoldedMessage>();
+    const results = answersOf(messages);
     const last = new Map<string, string>();
     for (const message of messages) {
-      const part = message.role === "tool" ? message.parts[0] : undefined;
-      if (part?.type === "tool_result") results.set(part.tool_call_id, message);
-      else if (message.run_id !== undefined) last.set(message.run_id, message.message_id);
+      if (message.role !== "tool" && message.run_id !== undefined)
+        last.set(message.run_id, message.message_id);
     }
     const states = new Map(runs.map((run) => [run.run_id, run]));
     const next = new Map<string, Row>();
@@ -64,7 +63,7 @@ export class Rows {
       const calls = message.parts.filter((part) => part.type === "tool_call");
       const row: Row = {
         message,
-        results: calls.length === 0 ? NO_RESULTS : pick(calls, results),
+        results: results.get(message.message_id) ?? NO_RESULTS,
         approvals:
           calls.length === 0
             ? NO_APPROVALS
@@ -80,16 +79,20 @@ export class Rows {
   }
 }
 
-function pick(
-  calls: readonly { readonly tool_call_id: string }[],
-  results: ReadonlyMap<string, FoldedMessage>,
-): Map<string, FoldedMessage> {
-  const found = new Map<string, FoldedMessage>();
-  for (const { tool_call_id } of calls) {
-    const result = results.get(tool_call_id);
-    if (result !== undefined) found.set(tool_call_id, result);
+/** What came of the calls of each message. Ids of calls are the model's, which may use them again: the last that asked is answered. */
+function answersOf(messages: readonly FoldedMessage[]): Map<string, Map<string, FoldedMessage>> {
+  const asked = new Map<string, string>();
+  const answers = new Map<string, Map<string, FoldedMessage>>();
+  for (const message of messages) {
+    for (const part of message.parts) {
+      if (part.type === "tool_call") asked.set(part.tool_call_id, message.message_id);
+      const asker = part.type === "tool_result" ? asked.get(part.tool_call_id) : undefined;
+      if (part.type !== "tool_result" || asker === undefined) continue;
+      const known = answers.get(asker) ?? new Map<string, FoldedMessage>();
+      answers.set(asker, known.set(part.tool_call_id, message));
+    }
   }
-  return found;
+  return answers;
 }
 
 function endedBadly({ status, finish_reason }: FoldedRun): boolean {
