@@ -111,11 +111,12 @@ export class RestAccess {
     const token = greeting["session_token"];
     if (typeof token === "string") {
       this.#login = { token, auth: { user: "", method: "auth_session", scopes: [] } };
-      const { user = "", scopes = [] } = await this.call(
-        "auth_session.validate",
-        { session_token: token },
-        signal,
-      );
+      const known = this.call("auth_session.validate", { session_token: token }, signal);
+      const { user = "", scopes = [] } = await known.catch((error: unknown) => {
+        // What it may do is not known: the next attempt looks again.
+        this.#login = null;
+        throw error;
+      });
       return { token, auth: { user, method: "auth_session", scopes } };
     }
     const said: Record<string, unknown> = {};

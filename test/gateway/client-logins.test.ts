@@ -105,6 +105,20 @@ describe.each(["websocket", "sse"] as const)("over %s, a client comes in with", 
   });
 });
 
+test("a login that could not be looked at is looked at again: what it may do is known", async () => {
+  const { session_token } = await admin.request("auth_session.create", {});
+  let lost = 0;
+  const client = make({
+    session_token,
+    fetch: async (url, init) => {
+      if (url.endsWith("/auth_session.validate") && lost++ === 0) throw new TypeError("the line is cut");
+      return fetch(url, init);
+    },
+  });
+  const { auth_info } = await client.connect({ retry: true });
+  expect(auth_info).toMatchObject({ user: "owner", scopes: expect.arrayContaining(["chat.write"]) });
+});
+
 test("a login over HTTP ends with its client", async () => {
   const before = await logins();
   const client = make({ password: PASSWORD });
