@@ -135,6 +135,15 @@ test("long messages are made findable a few at a time: who writes meanwhile wait
   while ((await store.index(10)) > 0);
   const query = { user: "ada", shared: [], terms: termsOf("word")!, limit: 1 };
   expect((await store.search(query)).found).toMatchObject([{ message: { message_id: "m9" } }]);
+  // And erased a few at a time.
+  await commitAll(store, close("ses_a"));
+  let groups = 0;
+  for (let done = false; !done; groups++) {
+    const [result] = await commit(store, { kind: "erase", session: "ses_a", max_rows: 1_000 });
+    done = result?.ok === true && "done" in result && result.done;
+  }
+  expect(groups).toBeGreaterThanOrEqual(3);
+  expect((await store.search(query)).found).toEqual([]);
 });
 
 test("more sessions than the writer remembers go on where they were", async () => {

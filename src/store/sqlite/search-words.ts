@@ -9,13 +9,13 @@ import { hold } from "./database.ts";
 export interface SearchIndex {
   /** Makes up to `max_messages` of those that wait findable; where none does, tidies up after deletions. 0: nothing is left to do. */
   index(max_messages: number): number;
-  /** Before up to so many messages of a session are erased, in the order of their rows. */
-  forget(session_key: number, max_messages: number): void;
+  /** Before messages of a session are erased, in the order of their rows: how many may be in this step, at most so many. */
+  forget(session_key: number, max_messages: number): { readonly count: number; readonly isLast: boolean };
   /** After its last message was. */
   forgetSession(session_key: number): void;
 }
 
-/** Text that one step makes findable, and a message more at the most. */
+/** Text that one step makes findable or takes out again, and a message more at the most. */
 const STEP_CHARS = 4 * SEARCHED_CHARS;
 /** Pages that one step of tidying up writes. */
 const MERGE_PAGES = 64;
@@ -23,7 +23,8 @@ const MERGE_PAGES = 64;
 const STALE = "search_stale";
 
 interface Indexed {
-  readonly place: number;
+  /** In the queue, or of what is found; null: it is not. */
+  readonly place: number | null;
   readonly session_key: number;
   readonly message_id: string;
   readonly owner: string;
@@ -40,9 +41,9 @@ export function createSearchIndex(db: Database): SearchIndex {
   );
   const indexed = hold<Indexed>(
     db,
-    `SELECT r.place, r.session_key, r.message_id, r.owner, ${content}
-     FROM (SELECT session_key, message_id, data FROM messages WHERE session_key = ? ORDER BY rowid LIMIT ?) AS m
-     JOIN search_rows AS r USING (session_key, message_id)`,
+    `SELECT r.place, m.session_key, m.message_id, r.owner, ${content}
+     FROM (SELECT rowid AS row, session_key, message_id, data FROM messages WHERE session_key = ? ORDER BY rowid LIMIT ?) AS m
+     LEFT JOIN search_rows AS r USING (session_key, message_id) ORDER BY m.row`,
   );
   const unqueue = hold(db, "DELETE FROM search_queue WHERE place = ?");
   const unqueueAll = hold(db, "DELETE FROM search_queue WHERE session_key = ?");
@@ -89,11 +90,14 @@ export function createSearchIndex(db: Database): SearchIndex {
     },
     forget(session_key, max_messages) {
       const rows = indexed.all(session_key, max_messages);
-      for (const { place, owner, content: text } of rows) {
+      const some = withinStep(rows);
+      for (const { place, owner, content: text } of some) {
+        if (place === null) continue;
         remove.run(place, scopeOf(owner, session_key), textOf(text ?? ""));
         drop.run(place);
       }
-      if (rows.length > 0) mark.run(STALE, "new");
+      if (some.length > 0) mark.run(STALE, "new");
+      return { count: some.length, isLast: some.length === rows.length && rows.length < max_messages };
     },
     forgetSession(session_key) {
       unqueueAll.run(session_key);

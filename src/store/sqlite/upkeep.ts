@@ -106,10 +106,9 @@ export function createErase(
     "DELETE FROM messages WHERE rowid IN (SELECT rowid FROM messages WHERE session_key = ? ORDER BY rowid LIMIT ?)",
   );
   const eraseMessages = (session_key: number, left: number): number => {
-    const max = Math.min(left, MESSAGES_A_GROUP);
-    search.forget(session_key, max);
-    const { changes } = messages.run(session_key, max);
-    return changes < max ? changes : left;
+    const { count, isLast } = search.forget(session_key, Math.min(left, MESSAGES_A_GROUP));
+    messages.run(session_key, count);
+    return isLast ? count : left;
   };
   const runs = hold(
     db,
