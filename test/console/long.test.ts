@@ -67,7 +67,7 @@ describe.skipIf(!HAS_CHROMIUM)(`a session of ${MESSAGES} messages`, () => {
     async () => {
       await using visitor = await visitIn(browser, gateway, { at: `${gateway.url}/#/session/long` });
       const { page } = visitor;
-      await page.getByText("49 50").waitFor();
+      await page.getByRole("log").getByText("49 50").waitFor();
       await say(page, "/long 400");
       await page.locator(".message.assistant.streaming").waitFor();
       await page.getByRole("log").hover();
