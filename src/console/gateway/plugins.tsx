@@ -1,7 +1,6 @@
-import { useState } from "react";
 import { useAsked } from "../asked.ts";
-import { told } from "../door.ts";
 import { useHome } from "../home-context.ts";
+import { LookAgain } from "./look-again.tsx";
 import { Problem } from "./problem.tsx";
 import { Table } from "./table.tsx";
 
@@ -10,25 +9,17 @@ const LOOK_MS = 10_000;
 export function Plugins() {
   const { client } = useHome();
   const { data, error, again } = useAsked("plugin.list", {}, LOOK_MS);
-  const [said, setSaid] = useState("");
   if (data === null) return <Problem error={error} />;
 
-  async function reload(): Promise<void> {
-    const { changed } = await client.request("plugin.reload", {});
-    setSaid(changed.length === 0 ? "Nothing has changed." : `Changed: ${changed.join(", ")}`);
+  async function reload() {
+    const answer = await client.request("plugin.reload", {});
     again();
+    return answer;
   }
   return (
     <>
       <Problem error={error} />
-      <div className="bar">
-        <p className="hint" role="status">
-          {said}
-        </p>
-        <button type="button" onClick={() => void reload().catch((cause: unknown) => setSaid(told(cause)))}>
-          Look again
-        </button>
-      </div>
+      <LookAgain reload={reload} isOffered />
       {data.plugins.length === 0 ? (
         <p className="hint">None. A plug-in is a TypeScript file in one of the directories below.</p>
       ) : (

@@ -1,8 +1,8 @@
-import { useEffect, useState } from "react";
+import { useEffect } from "react";
 import type { ResultFor } from "../../client/methods.ts";
 import { useAsked } from "../asked.ts";
-import { told } from "../door.ts";
 import { useHome } from "../home-context.ts";
+import { LookAgain } from "./look-again.tsx";
 import { Problem } from "./problem.tsx";
 import { Table } from "./table.tsx";
 
@@ -11,28 +11,18 @@ type Skill = ResultFor<"skill.list">["skills"][number];
 export function Skills() {
   const { client, may } = useHome();
   const { data, error, again } = useAsked("skill.list", {});
-  const [said, setSaid] = useState("");
   useEffect(() => client.on("skill.changed", again), [client, again]);
   if (data === null) return <Problem error={error} />;
 
-  async function reload(): Promise<void> {
-    const { changed } = await client.request("skill.reload", {});
-    setSaid(changed.length === 0 ? "Nothing has changed." : `Changed: ${changed.join(", ")}`);
+  async function reload() {
+    const answer = await client.request("skill.reload", {});
     again();
+    return answer;
   }
   return (
     <>
       <Problem error={error} />
-      <div className="bar">
-        <p className="hint" role="status">
-          {said}
-        </p>
-        {may("admin") && (
-          <button type="button" onClick={() => void reload().catch((cause: unknown) => setSaid(told(cause)))}>
-            Look again
-          </button>
-        )}
-      </div>
+      <LookAgain reload={reload} isOffered={may("admin")} />
       {data.skills.length === 0 ? (
         <p className="hint">None. A skill is a folder with a SKILL.md in one of the directories below.</p>
       ) : (
