@@ -18,9 +18,9 @@ import { createProviders } from "./provider/from-config.ts";
 import { createProviderList } from "./provider/list.ts";
 import type { Plugins } from "./plugin/plugins.ts";
 import { createPlugins, hasPlugins, showPlugins } from "./plugins.ts";
-import { createSqliteStore } from "./store/sqlite/store.ts";
 import { createSkills, showSkills, skillTools } from "./skills.ts";
 import { CAPABILITIES, NAME, surfaceOf } from "./surface.ts";
+import { createStore } from "./storage.ts";
 import type { Tls } from "./tls.ts";
 import { createTls } from "./tls.ts";
 import type { HttpTransport } from "./transport/http.ts";
@@ -53,6 +53,8 @@ export interface GatewayOptions {
   readonly onFatal: (error: unknown) => void;
   /** The last group is published, and the store is about to be closed. */
   readonly onDrained?: () => void;
+  /** A gateway that runs on the data directory is asked to stop, and waited for. Default: it is an error. */
+  readonly takeover?: boolean;
   /** The process is the gateway's alone: it is ended where a plug-in lets nothing else happen in it. Default: no. */
   readonly owns_process?: boolean;
 }
@@ -165,12 +167,11 @@ export function construct({
   overrides = {},
   onFatal,
   owns_process = false,
+  takeover = false,
 }: GatewayOptions) {
   const clock = overrides.clock ?? systemClock;
   const { limits } = config;
-  const { data_dir } = config.server;
-  const { durability, max_bytes } = config.storage;
-  const store = overrides.store ?? createSqliteStore({ data_dir, durability, max_bytes, clock, log, limits });
+  const store = overrides.store ?? createStore(config, takeover, clock, log);
   const fatal = (error: unknown): void => {
     log.error({ err: error }, "the outcome of a write is unknown: stopping so that nothing wrong is shown");
     onFatal(error);

@@ -18,9 +18,15 @@ export const serve: Command = {
   details: [
     "SIGTERM or Ctrl-C stops it: answers that are being written get server.shutdown_grace_secs; a second signal stops it at",
     "once. Everything that was acknowledged is on disk either way.",
+    "",
+    "--takeover puts this process in the place of the one that runs on the same data directory: that one is asked to stop as by",
+    "SIGTERM, and as soon as it has, this one listens. Clients come back by themselves.",
   ].join("\n"),
   args: [0, 0],
-  options: CONFIG_OPTIONS,
+  options: {
+    ...CONFIG_OPTIONS,
+    takeover: { summary: "take the place of the gateway that runs on this data directory" },
+  },
   run: async (input, io) => {
     const { config, warnings } = readConfig(input, io);
     raiseFetchLimit(config.agent.max_concurrent_runs);
@@ -34,6 +40,7 @@ export const serve: Command = {
     const gateway = createGateway(config, {
       log,
       ownsProcess: true,
+      takeover: input.on("takeover"),
       onFatal: () => process.exit(EXIT.failed),
     });
     const stop = waitForStop();

@@ -15,6 +15,8 @@ interface Entry {
   /** It carries an idempotency key, so it may be sent again. */
   readonly keyed: boolean;
   sent: boolean;
+  /** The gateway is about to stop and did nothing of it: it is for the next connection. */
+  held: boolean;
   /** Null once nobody waits; the entry stays while the gateway still works on it. */
   answered: Answered | null;
 }
@@ -35,7 +37,7 @@ export class Outbox {
     const id = String(++this.#last_id);
     const text = JSON.stringify({ type: "req", id, method, params });
     const keyed = typeof params["idempotency_key"] === "string";
-    const entry: Entry = { id, method, text, keyed, sent: false, answered };
+    const entry: Entry = { id, method, text, keyed, sent: false, held: false, answered };
     this.#entries.set(id, entry);
     this.#pump();
     return () => {
@@ -48,6 +50,7 @@ export class Outbox {
   attach(send: (text: string) => void, max_in_flight: number): void {
     this.#send = send;
     this.#max_in_flight = max_in_flight;
+    for (const entry of this.#entries.values()) entry.held = false;
     this.#pump();
   }
 
@@ -75,10 +78,16 @@ export class Outbox {
     return false;
   }
 
+  /** What a gateway that stops refuses is kept for the one after it, where it carries a key. */
   receive(frame: ResponseFrame): void {
     const entry = this.#entries.get(frame.id);
     if (entry === undefined) return;
     const { error } = frame;
+    if (entry.keyed && entry.answered !== null && isDraining(error)) {
+      entry.sent = false;
+      entry.held = true;
+      return this.#pump();
+    }
     this.#settle(entry, (answered) => {
       if (frame.ok || error === undefined) answered.ok(frame.payload);
       else answered.failed(toClientError(error));
@@ -98,7 +107,7 @@ export class Outbox {
     let waits = busy.filter((entry) => entry.method === "run.wait").length;
     let others = busy.filter((entry) => entry.method !== "run.wait" && !ALWAYS_PASS.has(entry.method)).length;
     for (const entry of entries) {
-      if (entry.sent) continue;
+      if (entry.sent || entry.held) continue;
       if (entry.method === "run.wait") {
         if (waits >= WAITS_IN_FLIGHT) continue;
         waits++;
@@ -110,4 +119,10 @@ export class Outbox {
       this.#send(entry.text);
     }
   }
+}
+
+function isDraining(error: ResponseFrame["error"]): boolean {
+  return (
+    error?.code === "UNAVAILABLE" && (error.details as { kind?: unknown } | undefined)?.kind === "draining"
+  );
 }

@@ -34,6 +34,7 @@ export function createGateway(config: GatewayConfig = {}, options: EmbedOptions 
     log,
     version: manifest.version,
     owns_process: options.ownsProcess === true,
+    takeover: options.takeover === true,
     onFatal: (error) => {
       life.fail();
       local.lose();

@@ -16,6 +16,8 @@ export interface EmbedOptions {
   readonly onFatal?: (error: unknown) => void;
   /** The process is the gateway's alone: it is ended where a plug-in lets nothing else happen in it. Default: no. */
   readonly ownsProcess?: boolean;
+  /** A gateway that runs on the data directory is asked to stop (SIGTERM), and waited for. Default: no, it is an error. */
+  readonly takeover?: boolean;
 }
 
 export interface Started {

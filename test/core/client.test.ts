@@ -152,6 +152,20 @@ describe("requests", () => {
     expect(again?.length).toBe(1);
   });
 
+  test("what a gateway that stops refuses is sent to the next one where it carries a key", async () => {
+    const client = make();
+    await client.connect();
+    const details = { kind: "draining" };
+    stub.answers["chat.send"] = ({ fail }) => fail({ code: "UNAVAILABLE", message: "stopping", details });
+    const keyed = client.request("chat.send", { message: "hi", idempotency_key: "k1" });
+    const bare = failure(client.request("chat.send", { message: "hi" }));
+    expect(await bare).toMatchObject({ code: "UNAVAILABLE", details });
+    stub.answers["chat.send"] = ({ ok, params }) => ok(params);
+    stub.peers[0]?.drop();
+    expect((await keyed) as unknown).toEqual({ message: "hi", idempotency_key: "k1" });
+    expect(stub.peers[0]?.requests.filter(({ method }) => method === "chat.send").length).toBe(2);
+  });
+
   test("what is asked while there is no connection waits for the next one", async () => {
     stub.answers["app.echo"] = ({ ok, params }) => ok(params);
     const client = make();

@@ -49,6 +49,11 @@ export interface RunningGateway extends AsyncDisposable {
    * Rejects when that one ends before it listens.
    */
   restart(): Promise<void>;
+  /**
+   * Starts the next on the same directory while this one runs, to take its place. Resolves when that one listens, with the exit
+   * code of the first and how long nobody listened, ms at most; needs a port of its own in `env`.
+   */
+  takeover(): Promise<{ readonly exit_code: number; readonly gap_ms: number }>;
 }
 
 const LISTEN_MS = 20_000;
@@ -73,8 +78,8 @@ export async function startGateway(options: GatewayProcessOptions = {}): Promise
     ...options.env,
   };
   const { heard = () => undefined } = options;
-  const launch = (): Launched =>
-    new Launched([...command, "serve", "--config", file], { cwd: home, env }, heard);
+  const launch = (...more: string[]): Launched =>
+    new Launched([...command, "serve", "--config", file, ...more], { cwd: home, env }, heard);
   let current = launch();
   try {
     await current.listens();
@@ -121,6 +126,14 @@ export async function startGateway(options: GatewayProcessOptions = {}): Promise
       await current.child.exited;
       current = launch();
       await current.listens();
+    },
+    async takeover() {
+      const { child } = current;
+      const ended = child.exited.then((exit_code) => ({ exit_code, at: performance.now() }));
+      current = launch("--takeover");
+      await current.listens();
+      const { exit_code, at } = await ended;
+      return { exit_code, gap_ms: performance.now() - at };
     },
     [Symbol.asyncDispose]: stop,
   };

@@ -43,6 +43,10 @@ export function releaseLock({ db, pid_file }: Lock): void {
   db.close(true);
 }
 
+export function isLocked(error: unknown): error is GatewayError {
+  return error instanceof GatewayError && (error.details as { kind?: string } | undefined)?.kind === "locked";
+}
+
 function locked(data_dir: string, pid: number | null, cause: unknown): GatewayError {
   const who = pid === null ? "" : ` (pid ${pid})`;
   return new GatewayError(

@@ -18,6 +18,7 @@ import { packGroup, unpackResult } from "./packing.ts";
 import type { ReadPage } from "./page.ts";
 import { createPageReader } from "./page.ts";
 import type { Reads } from "./reads.ts";
+import { takeLockOver } from "./takeover.ts";
 import type { ReaderRequest, WriterRequest } from "./threads.ts";
 import { workerUrl } from "./threads.ts";
 
@@ -33,6 +34,8 @@ export interface SqliteStoreOptions {
   readonly max_bytes?: number;
   /** Changes with every start of the machine; null: cannot be known, so that a crash counts as loss of power. */
   readonly boot_id?: () => string | null;
+  /** Where another process holds the directory, it is asked to stop and waited for so long; without it that is an error. */
+  readonly takeover_ms?: number;
 }
 
 /** One SQLite file in `data_dir`: a worker writes, a worker reads, and the main thread reads pages of logs. */
@@ -77,7 +80,7 @@ class SqliteStore implements Store {
   async #open(): Promise<OpenedStore> {
     const { data_dir, clock, limits, durability, max_bytes = 0, boot_id = readBootId } = this.#options;
     prepareDataDir(data_dir);
-    const lock = takeLock(data_dir, process.pid);
+    const lock = await this.#takeLock();
     const writer = new Channel<WriterRequest>({
       url: workerUrl("writer"),
       clock,
@@ -102,6 +105,12 @@ class SqliteStore implements Store {
         cause: error,
       });
     }
+  }
+
+  async #takeLock(): Promise<Lock> {
+    const { data_dir, takeover_ms: ms, clock, log } = this.#options;
+    if (ms === undefined) return takeLock(data_dir, process.pid);
+    return takeLockOver({ data_dir, ms, clock, log });
   }
 
   async commit(group: readonly StoreItem[]): Promise<GroupResult> {
