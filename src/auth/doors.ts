@@ -110,8 +110,12 @@ export function createDoors(options: DoorsOptions): Doors {
       const address = normalAddress(peer) ?? peer;
       if (options.trusted_proxies.length === 0 || !trusted(address)) return address;
       const forwarded = headers.get("x-forwarded-for");
-      if (forwarded !== null) return hopOf(forwarded, trusted) ?? address;
-      return normalAddress(headers.get("x-real-ip") ?? "") ?? address;
+      const real = normalAddress(headers.get("x-real-ip") ?? "");
+      if (forwarded === null) return real ?? address;
+      const hop = hopOf(forwarded, trusted);
+      // A proxy sets one of the two and may pass on the other as its client wrote it: where they disagree nobody is believed.
+      const isDisputed = hop !== null && real !== null && real !== hop && !trusted(real);
+      return isDisputed ? address : (hop ?? address);
     },
     tailnetOf(peer, headers) {
       const address = normalAddress(peer?.address ?? "");

@@ -238,7 +238,15 @@ describe("the client's address", () => {
     { peer: "127.0.0.1", headers: { "x-forwarded-for": "" }, is: "127.0.0.1" },
     { peer: "127.0.0.1", headers: { "x-real-ip": "1.1.1.1" }, is: "1.1.1.1" },
     { peer: "127.0.0.1", headers: { "x-real-ip": "<script>" }, is: "127.0.0.1" },
-    { peer: "127.0.0.1", headers: { "x-real-ip": "6.6.6.6", "x-forwarded-for": "1.1.1.1" }, is: "1.1.1.1" },
+    { peer: "127.0.0.1", headers: { "x-real-ip": "1.1.1.1", "x-forwarded-for": "1.1.1.1" }, is: "1.1.1.1" },
+    { peer: "127.0.0.1", headers: { "x-real-ip": "10.2.3.4", "x-forwarded-for": "1.1.1.1" }, is: "1.1.1.1" },
+    // One of them is the client's invention, whichever.
+    { peer: "127.0.0.1", headers: { "x-real-ip": "6.6.6.6", "x-forwarded-for": "1.1.1.1" }, is: "127.0.0.1" },
+    {
+      peer: "127.0.0.1",
+      headers: { "x-real-ip": "1.1.1.1", "x-forwarded-for": "10.2.3.4" },
+      is: "127.0.0.1",
+    },
   ];
   test.each(cases)("%j", ({ peer, headers = {}, is, options = proxies }) => {
     expect(doors(options).remoteOf(peer, new Headers(headers))).toBe(is);

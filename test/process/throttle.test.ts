@@ -107,13 +107,25 @@ describe("a guess", () => {
       `${"10.9.9.3, ".repeat(500)}10.1.2.1`,
       "10.9.9.4, 10.1.2.1, 127.0.0.1",
     ].entries()) {
-      const more = { ...from(forwarded), "x-real-ip": `10.9.8.${i}`, forwarded: `for=10.9.7.${i}` };
+      const more = { ...from(forwarded), "x-real-ip": "10.1.2.1", forwarded: `for=10.9.7.${i}` };
       expect([forwarded.slice(-40), await show(gateway, more)]).toMatchObject([
         forwarded.slice(-40),
         LIMITED,
       ]);
     }
     await letIn(gateway, from("10.1.2.1"));
+  });
+
+  test("is the proxy's own where the two headers disagree, whichever of them was forged", async () => {
+    await exhaust(gateway, "127.0.0.1");
+    for (let i = 0; i < 3; i++) {
+      const forged = [
+        { ...from("10.1.3.1"), "x-real-ip": `10.9.8.${i}` },
+        { ...from(`10.9.8.${i}`), "x-real-ip": "10.1.3.1" },
+      ];
+      for (const headers of forged) expect(await show(gateway, headers)).toMatchObject(LIMITED);
+    }
+    await letIn(gateway, from("10.1.3.1"));
   });
 });
 

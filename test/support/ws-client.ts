@@ -173,7 +173,11 @@ class Inbox {
 }
 
 /** An upgrade request whose answer is wanted: for those that are refused. */
-export function requestUpgrade(url: string, headers: Record<string, string> = {}): Promise<Response> {
+export function requestUpgrade(
+  url: string,
+  headers: Record<string, string> = {},
+  tls?: Bun.TLSOptions,
+): Promise<Response> {
   return fetch(url.replace(/^ws/, "http"), {
     headers: {
       connection: "Upgrade",
@@ -182,5 +186,6 @@ export function requestUpgrade(url: string, headers: Record<string, string> = {}
       "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
       ...headers,
     },
+    ...(tls !== undefined && { tls }),
   });
 }
