@@ -20,6 +20,7 @@ import { search } from "./search.ts";
 import { sessions } from "./sessions.ts";
 import { skills } from "./skills.ts";
 import { start } from "./start.ts";
+import { soak } from "./soak.ts";
 import { status } from "./status.ts";
 import { streams } from "./streams.ts";
 import type { Figure, NamedBench } from "./support/bench.ts";
@@ -55,6 +56,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "usage", run: usage },
   { name: "plugins", run: plugins },
   { name: "console", run: console_page },
+  { name: "soak", run: soak },
   { name: "logins", run: logins },
   { name: "handshakes", run: handshakes },
 ];
@@ -65,7 +67,7 @@ const USAGE = `bun bench/run.ts [name…] [--quick] [--json] [--minutes N] [--ex
   name               ${BENCHES.map(({ name }) => name).join(", ")}; without one, all
   --quick            fewer and shorter measurements
   --json             JSON instead of the table, with the numbers behind each line
-  --minutes N        how long console goes on streaming, to see what it keeps
+  --minutes N        how long console and soak go on, to see what is kept
   --executable FILE  measure this one instead of dist/agentbus
 `;
 

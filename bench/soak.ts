@@ -1,0 +1,52 @@
+import { churn } from "../test/support/churn.ts";
+import { startModelServer } from "../test/support/model-server.ts";
+import type { Bench, Figure } from "./support/bench.ts";
+import { round } from "./support/numbers.ts";
+
+const WORKERS = 12;
+const ROUND_MS = 12_000;
+/** Least squares over an hour; over less, what happens once weighs more than what goes on. */
+const AIM_MIB_HOUR = 10;
+
+/** Visitors of every kind come and go; what the gateway keeps of them while nobody is there. */
+export async function soak(bench: Bench): Promise<Figure[]> {
+  const minutes = bench.minutes ?? bench.pick(2, 0.5);
+  await using model = await startModelServer({ tokens: 20, pace_ms: 5, keep: false });
+  await using gateway = await bench.gateway({
+    model: model.url(),
+    env: { AGENTBUS_STORAGE_EVENT_GRACE_SECS: "30" },
+  });
+  const { url, token, pid } = gateway;
+  const { samples, visits, slope_mib_hour } = await churn(
+    { url, token, pid },
+    {
+      ms: minutes * 60_000,
+      seed: 1,
+      workers: WORKERS,
+      round_ms: ROUND_MS,
+      onRound: ({ at, resident_mib, descriptors }) =>
+        bench.say(`${at} s: ${round(resident_mib)} MiB, ${descriptors} descriptors`),
+    },
+  );
+  const warm = samples.slice(Math.floor(samples.length / 3));
+  const [first, last] = [warm[0], warm.at(-1)];
+  const [from, to] = [first?.resident_mib ?? Number.NaN, last?.resident_mib ?? Number.NaN];
+  const half = Math.ceil(warm.length / 2);
+  const [before, after] = [warm.slice(0, half), warm.slice(half)].map((part) =>
+    Math.max(...part.map(({ descriptors }) => descriptors)),
+  );
+  return [
+    {
+      what: `resident memory while ${visits.toLocaleString("en-US")} visitors come and go in ${round(minutes)} minutes`,
+      figure: `${round(slope_mib_hour)} MiB an hour; ${round(from)} MiB after a third, ${round(to)} at the end`,
+      ...(minutes >= 60 && { aim: "≈ 0", held: Math.abs(slope_mib_hour) <= AIM_MIB_HOUR }),
+      data: { samples },
+    },
+    {
+      what: "descriptors that are open while nobody is there",
+      figure: `at most ${before} in the middle third, ${after} in the last`,
+      held: (after ?? 0) <= (before ?? 0),
+      aim: "no more",
+    },
+  ];
+}
