@@ -7,6 +7,8 @@ const SECONDS = Number(Bun.env["AGENTBUS_TEST_SOAK_SECS"] ?? 120);
 const SEED = Number(Bun.env["AGENTBUS_TEST_SEED"] ?? Math.floor(Math.random() * 1_000_000_000));
 /** Of the later half over the one before it: what leaks a hundredth of what passes through it shows more. */
 const GROWTH = 1.25;
+/** Connections to the model that wait for another request, against thousands of visits. */
+const KEPT_ALIVE = 5;
 
 test(
   `visitors of every kind for ${SECONDS} s: no descriptor stays open, and memory does not go on growing`,
@@ -33,10 +35,10 @@ test(
 
     const warm = samples.slice(Math.floor(samples.length / 3));
     const [before, after] = [warm.slice(0, warm.length / 2), warm.slice(warm.length / 2)];
-    const most = (values: readonly number[]): number => Math.max(...values);
-    const descriptors = (of: typeof warm): number => most(of.map((each) => each.descriptors));
-    expect(descriptors(after)).toBeLessThanOrEqual(descriptors(before));
-    const resident = (of: typeof warm): number => most(of.map((each) => each.resident_mib));
+    // What is kept alive for a while comes and goes; what leaks is there every time.
+    const descriptors = (of: typeof warm): number => Math.min(...of.map((each) => each.descriptors));
+    expect(descriptors(after)).toBeLessThanOrEqual(descriptors(before) + KEPT_ALIVE);
+    const resident = (of: typeof warm): number => Math.max(...of.map((each) => each.resident_mib));
     expect(resident(after)).toBeLessThan(resident(before) * GROWTH);
     expect(visits).toBeGreaterThan(SECONDS);
   },
