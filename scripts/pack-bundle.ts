@@ -1,10 +1,11 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { buildClient } from "./pack-client.ts";
 
 interface Parts {
   /** Modules below src/ that share what is in them and run on Bun. */
   readonly gateway: readonly string[];
-  /** One that has everything in one file and runs anywhere. */
+  /** One that runs anywhere: with all it loads beside it. */
   readonly client: string;
   /** Packages that are installed beside ours. */
   readonly external: readonly string[];
@@ -27,11 +28,15 @@ export async function bundlePackage(root: string, outdir: string, parts: Parts):
       external: [...parts.external],
       define: { "process.env.NODE_ENV": '"production"', "Bun.env.NODE_ENV": '"production"' },
     }),
-    Bun.build({ ...common, entrypoints: [sourceOf(parts.client)], target: "browser" }),
+    buildClient(root),
     // Only for what is in it: the console is packed as the executable has it.
     Bun.build({ entrypoints: [join(root, "src/console/main.tsx")], target: "browser", metafile: true }),
   ]);
-  const inputs = [gateway, client, pages].flatMap(({ metafile }) => Object.keys(metafile?.inputs ?? {}));
+  const place = join(outdir, dirname(parts.client));
+  mkdirSync(place, { recursive: true });
+  for (const { name, text } of client) writeFileSync(join(place, name), text);
+  // The client is our own code alone.
+  const inputs = [gateway, pages].flatMap(({ metafile }) => Object.keys(metafile?.inputs ?? {}));
   if (inputs.length === 0) throw new Error("the bundler does not say what it read");
   return licensesOf(root, inputs);
 }

@@ -5,7 +5,7 @@ import { Connection } from "./connection.ts";
 import type { EventOf } from "./events.ts";
 import { Feed } from "./feed.ts";
 import type { FileContent, UploadOptions } from "./files.ts";
-import { Files } from "./files.ts";
+import type { Files } from "./files.ts";
 import type { Hello, MethodName, ParamsFor, ResultFor } from "./methods.ts";
 import type { ClientOptions } from "./options.ts";
 import { randomId } from "./options.ts";
@@ -70,15 +70,15 @@ export function createClient(options: ClientOptions): Client {
   const sessions = new Map<string, FollowedSession>();
   const { random = Math.random } = options;
   const request: Client["request"] = (method, params, more) => connection.request(method, params, more);
-  const files = new Files({
-    rest: connection.rest,
-    hello: () => connection.hello,
-    // One that was given is not given back: there must not be another beside it.
-    logIn: async () =>
-      options.session_token === undefined
-        ? request("auth_session.create", {})
-        : { session_token: options.session_token },
-  });
+  const files = async (): Promise<Files> =>
+    (await connection.http()).files({
+      hello: () => connection.hello,
+      // One that was given is not given back: there must not be another beside it.
+      logIn: async () =>
+        options.session_token === undefined
+          ? request("auth_session.create", {})
+          : { session_token: options.session_token },
+    });
   let over = new AbortController();
   connection.on("state", ({ state }) => {
     if (state === "closed") {
@@ -114,8 +114,9 @@ export function createClient(options: ClientOptions): Client {
     session: (session_id = `s-${randomId()}`) => sessions.get(session_id) ?? open(session_id),
     on: (event: string, listener: (value: never) => void) => connection.on(event, listener),
     subscribe: (session_id, from, handlers) => connection.subscribe(session_id, from, handlers),
-    upload: (content, more) => files.upload(content, more),
-    download: (session_id, attachment_id, more) => files.download(session_id, attachment_id, more?.signal),
+    upload: async (content, more) => (await files()).upload(content, more),
+    download: async (session_id, attachment_id, more) =>
+      (await files()).download(session_id, attachment_id, more?.signal),
     disconnect: () => connection.disconnect(),
   };
 }

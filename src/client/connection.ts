@@ -12,7 +12,7 @@ import { Pulse } from "./pulse.ts";
 import { comesBack, createReconnect } from "./reconnect.ts";
 import { whyLost } from "./why-lost.ts";
 import type { RequestOptions } from "./request.ts";
-import type { RestAccess } from "./rest-access.ts";
+import type { Http } from "./http.ts";
 import { ask } from "./request.ts";
 import type { SubscribeOptions, Subscription, SubscriptionHandlers } from "./subscription.ts";
 import { Follow } from "./subscription.ts";
@@ -83,8 +83,8 @@ export class Connection {
   }
 
   /** The way over HTTP, which is there beside a socket too. */
-  get rest(): RestAccess {
-    return this.#way.rest;
+  http(): Promise<Http> {
+    return this.#way.http();
   }
   get state(): ClientState["state"] {
     return this.#state.state;
@@ -118,8 +118,8 @@ export class Connection {
   ): Promise<ResultFor<M>> {
     if (this.state === "idle" || this.state === "closed")
       return Promise.reject(closedError(this.#state.error));
-    const { timeout_ms = this.#patience(method, params) } = options;
-    return ask(this.#outbox, method, params, { ...options, timeout_ms }) as Promise<ResultFor<M>>;
+    const { signal, timeout_ms = this.#patience(method, params) } = options;
+    return ask(this.#outbox, method, params, { signal, timeout_ms }) as Promise<ResultFor<M>>;
   }
 
   on(event: string, listener: (value: never) => void): () => void {
@@ -266,7 +266,7 @@ export class Connection {
       this.#pulse?.stop();
       this.#link?.close(1000);
       this.#link = null;
-      void this.#way.rest.close();
+      this.#way.close();
       this.#outbox.fail(error);
       for (const follow of this.#follows.values()) follow.end(error);
       this.#first?.reject(error);

@@ -10,7 +10,7 @@ export interface DeviceCredential extends DeviceChoices {
   sign(text: string): Promise<string>;
 }
 
-interface DeviceChoices {
+export interface DeviceChoices {
   /** Asks for less than what was granted; default: all of it. */
   readonly scopes?: readonly string[];
   /** The Origin header this runtime sends. Default: a page's own, elsewhere none. */
@@ -57,17 +57,7 @@ export async function deviceOf(
   keys: { readonly privateKey: CryptoKey; readonly publicKey: CryptoKey },
   choices: DeviceChoices = {},
 ): Promise<DeviceCredential> {
-  const subtle = globalThis.crypto?.subtle;
-  if (subtle === undefined) throw new TypeError("this runtime has no WebCrypto: sign some other way");
-  const raw = await subtle.exportKey("raw", keys.publicKey);
-  const hash = new Uint8Array(await subtle.digest("SHA-256", raw));
-  return {
-    ...choices,
-    device_id: Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join(""),
-    public_key: toBase64url(raw),
-    sign: async (text) =>
-      toBase64url(await subtle.sign("Ed25519", keys.privateKey, new TextEncoder().encode(text))),
-  };
+  return (await import("./admission.ts")).ofKeys(keys, choices);
 }
 
 /** What the challenge of a frame asks; null: it is not one that could be signed. */
@@ -76,36 +66,4 @@ export function readChallenge({ payload }: EventFrame): Challenge | null {
   if (typeof nonce !== "string" || typeof server_id !== "string" || !Number.isSafeInteger(ts)) return null;
   // The bar separates what is signed: with one inside a field the text could be read in two ways.
   return nonce.includes("|") || server_id.includes("|") ? null : { nonce, server_id, ts: ts as number };
-}
-
-/** The field `device` of `connect`. @throws whatever sign() does */
-export async function prove(
-  device: DeviceCredential,
-  client_id: string,
-  { nonce, server_id, ts }: Challenge,
-): Promise<Record<string, unknown>> {
-  const { device_id, public_key } = device;
-  const scopes = [...new Set(device.scopes)].sort();
-  // The gateway's own time: a device whose clock is wrong is not locked out.
-  const fields = [server_id, device_id, client_id, device.origin ?? ownOrigin(), scopes.join(","), nonce, ts];
-  const signature = await device.sign(`agentbus-device-v1|${fields.join("|")}`);
-  return {
-    device_id,
-    public_key,
-    signature,
-    nonce,
-    timestamp: ts,
-    ...(scopes.length > 0 && { scopes }),
-  };
-}
-
-/** What a browser sends as Origin; other runtimes have none and send none. */
-function ownOrigin(): string {
-  const { origin } = globalThis as { origin?: unknown };
-  return typeof origin === "string" ? origin : "";
-}
-
-function toBase64url(bytes: ArrayBuffer): string {
-  const text = btoa(String.fromCharCode(...new Uint8Array(bytes)));
-  return text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }

@@ -1,5 +1,5 @@
 import type { Attachment } from "../protocol/api/attachment.ts";
-import { ClientError } from "./error.ts";
+import type { ClientError } from "./error.ts";
 import type { Hello } from "./methods.ts";
 import type { RestAccess } from "./rest-access.ts";
 
@@ -11,8 +11,7 @@ export interface UploadOptions {
 
 export type FileContent = Blob | ArrayBuffer | Uint8Array | string;
 
-interface FilesDeps {
-  readonly rest: RestAccess;
+export interface FilesDeps {
   readonly hello: () => Hello | null;
   /** A login for HTTP, of whoever is connected. */
   readonly logIn: () => Promise<{ readonly session_token: string }>;
@@ -24,12 +23,14 @@ const NEVER = new AbortController().signal;
 
 /** Files go over HTTP, beside whatever link there is. */
 export class Files {
+  readonly #rest: RestAccess;
   readonly #deps: FilesDeps;
   /** A login that is being made: files that go at the same time share it. */
   #letting_in: Promise<void> | null = null;
   #logins = 0;
 
-  constructor(deps: FilesDeps) {
+  constructor(rest: RestAccess, deps: FilesDeps) {
+    this.#rest = rest;
     this.#deps = deps;
   }
 
@@ -53,13 +54,13 @@ export class Files {
 
   /** A login that has ended is made anew, once. */
   async #fetch(...request: Parameters<RestAccess["fetch"]>): Promise<Response> {
-    const { rest } = this.#deps;
+    const rest = this.#rest;
     await this.#letIn();
     const used = this.#logins;
     try {
       return await rest.fetch(...request);
     } catch (error) {
-      if (!(error instanceof ClientError) || error.code !== "UNAUTHORIZED") throw error;
+      if ((error as Partial<ClientError>).code !== "UNAUTHORIZED") throw error;
       if (used === this.#logins) rest.forget();
       await this.#letIn();
       return rest.fetch(...request);
@@ -67,15 +68,14 @@ export class Files {
   }
 
   async #letIn(): Promise<void> {
-    const { rest, hello } = this.#deps;
-    if (rest.hasLogin || WITHOUT_LOGIN.has(hello()?.auth_info.method ?? "")) return;
+    if (this.#rest.hasLogin || WITHOUT_LOGIN.has(this.#deps.hello()?.auth_info.method ?? "")) return;
     this.#letting_in ??= this.#logIn().finally(() => (this.#letting_in = null));
     await this.#letting_in;
   }
 
   async #logIn(): Promise<void> {
     const { session_token } = await this.#deps.logIn();
-    this.#deps.rest.adopt(session_token);
+    this.#rest.adopt(session_token);
     this.#logins++;
   }
 }

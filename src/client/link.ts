@@ -107,8 +107,11 @@ class SocketLink implements Link {
     try {
       this.#greet({ device: await prove(challenge) });
     } catch (error) {
-      this.#refusal = new ClientError("UNAUTHORIZED", `the device's key does not sign: ${String(error)}`);
-      this.#end(4001, this.#refusal.message);
+      const unloaded = error instanceof ClientError;
+      this.#refusal = unloaded
+        ? error
+        : new ClientError("UNAUTHORIZED", `the device's key does not sign: ${String(error)}`);
+      this.#end(unloaded ? 1006 : 4001, this.#refusal.message);
     }
     return undefined;
   }

@@ -1,10 +1,18 @@
 import type { ErrorBody } from "../protocol/errors.ts";
 import type { Challenge } from "./device.ts";
-import { AbortedError, ClientError, ConnectionError, toClientError } from "./error.ts";
+import type { ClientError } from "./error.ts";
+import type * as Errors from "./error.ts";
 import type { Hello, ResultFor } from "./methods.ts";
 import type { FetchLike } from "./options.ts";
 
+/** Handed in, so that the way over HTTP shares no code with what is loaded before it. */
+export type ErrorClasses = Pick<
+  typeof Errors,
+  "AbortedError" | "ConnectionError" | "GatewayError" | "toClientError"
+>;
+
 export interface RestOptions {
+  readonly errors: ErrorClasses;
   /** Where the paths begin, without a slash at the end. */
   readonly base: string;
   readonly fetch: FetchLike;
@@ -76,8 +84,12 @@ export class RestAccess {
     if (catch_up !== undefined) query.set("catch_up", catch_up as string);
     const path = `/api/v1/sessions/${encodeURIComponent(session_id as string)}/events?${query}`;
     const { body } = await this.fetch("GET", path, { signal });
-    if (body === null) throw unreachable(this.#options.base, "an answer without a body");
+    if (body === null) throw this.#unreachable("an answer without a body");
     return body;
+  }
+
+  get errors(): ErrorClasses {
+    return this.#options.errors;
   }
 
   get hasLogin(): boolean {
@@ -143,7 +155,7 @@ export class RestAccess {
       return { token: session_token, auth: { user, scopes, expires_at, method: "auth_session" } };
     } catch (error) {
       // A peer that is known by its address needs no login, and gets none.
-      if (!(error instanceof ClientError) || error.details["kind"] !== "tailscale") throw error;
+      if ((error as Partial<ClientError>).details?.["kind"] !== "tailscale") throw error;
       return { token: null, auth: { user: "", method: "tailscale", scopes: [] } };
     }
   }
@@ -171,21 +183,21 @@ export class RestAccess {
     try {
       response = await send(base + path, { ...init, method: verb, headers });
     } catch (error) {
-      if (init.signal.aborted) throw new AbortedError();
-      throw unreachable(base, String(error));
+      if (init.signal.aborted) throw new this.errors.AbortedError();
+      throw this.#unreachable(String(error));
     }
-    if (!response.ok) throw await refusalOf(response);
+    if (!response.ok) throw await this.#refusalOf(response);
     return response;
   }
-}
 
-function unreachable(base: string, why: string): ClientError {
-  return new ConnectionError("UNREACHABLE", `no gateway answers at ${base} (${why})`);
-}
+  /** The error of a gateway, or that there is none behind whoever answered. */
+  async #refusalOf(response: Response): Promise<ClientError> {
+    const body = (await response.json().catch(() => null)) as { error?: ErrorBody } | null;
+    if (typeof body?.error?.code === "string") return this.errors.toClientError(body.error);
+    return this.#unreachable(`status ${response.status}`, new URL(response.url).origin);
+  }
 
-/** The error of a gateway, or that there is none behind whoever answered. */
-async function refusalOf(response: Response): Promise<ClientError> {
-  const body = (await response.json().catch(() => null)) as { error?: ErrorBody } | null;
-  if (typeof body?.error?.code === "string") return toClientError(body.error);
-  return unreachable(new URL(response.url).origin, `status ${response.status}`);
+  #unreachable(why: string, at = this.#options.base): ClientError {
+    return new this.errors.ConnectionError("UNREACHABLE", `no gateway answers at ${at} (${why})`);
+  }
 }

@@ -1,5 +1,5 @@
 import type { EventFrame } from "../protocol/frames.ts";
-import { GatewayError } from "./error.ts";
+import type { GatewayError } from "./error.ts";
 import type { Link, LinkEvents } from "./link.ts";
 import type { Opening } from "./methods.ts";
 import type { RestAccess } from "./rest-access.ts";
@@ -52,7 +52,7 @@ class RestLink implements Link {
       this.#state = "ready";
       this.#events.ready(hello);
     } catch (error) {
-      if (isRefusal(error)) this.#access.forget();
+      if (this.#isRefusal(error)) this.#access.forget();
       this.#broken(error);
     } finally {
       clearTimeout(timer);
@@ -60,7 +60,7 @@ class RestLink implements Link {
   }
 
   #broken(error: unknown): void {
-    if (isRefusal(error)) this.#end(error.retryable ? 1013 : 4000, error.message, error);
+    if (this.#isRefusal(error)) this.#end(error.retryable ? 1013 : 4000, error.message, error);
     else this.#end(1006, error instanceof Error ? error.message : String(error), null);
   }
 
@@ -86,7 +86,7 @@ class RestLink implements Link {
 
   #failed(id: string, error: unknown): void {
     if (this.#state !== "ready") return;
-    if (!isRefusal(error)) return this.#broken(error);
+    if (!this.#isRefusal(error)) return this.#broken(error);
     const { code, message, details, retryable, retry_after_ms } = error;
     // The login has ended; where the credential is still good there will be another.
     if (code === "UNAUTHORIZED") return this.#expired();
@@ -97,6 +97,11 @@ class RestLink implements Link {
       ok: false,
       error: { ...body, ...(retry_after_ms !== undefined && { retry_after_ms }) },
     });
+  }
+
+  /** Whether it is a word of the gateway. */
+  #isRefusal(error: unknown): error is GatewayError {
+    return error instanceof this.#access.errors.GatewayError;
   }
 
   #expired(): void {
@@ -201,11 +206,6 @@ class SessionStream {
     clearTimeout(this.#timer);
     this.#over.abort();
   }
-}
-
-/** Whether it is a word of the gateway. */
-function isRefusal(error: unknown): error is GatewayError {
-  return error instanceof GatewayError;
 }
 
 /** What a subscription answers, from the first event of a stream; null: it is another event. */

@@ -83,10 +83,6 @@ const AGAIN_MS = 500;
 /** The gateway did nothing, or what it did it will not do again. */
 const SEND_AGAIN: ReadonlySet<string> = new Set(["UNAVAILABLE", "RATE_LIMITED", "CLOSED"]);
 
-function waiting(signal: AbortSignal | undefined, timeout_ms: number | undefined): RequestOptions {
-  return { ...(signal && { signal }), ...(timeout_ms !== undefined && { timeout_ms }) };
-}
-
 export class FollowedSession implements ClientSession {
   readonly session_id: string;
   readonly state: FoldedState;
@@ -108,7 +104,7 @@ export class FollowedSession implements ClientSession {
     const params = { session_id: this.session_id, message, idempotency_key, subscribe: false, ...more };
     state.queued(idempotency_key, message);
     try {
-      const sent = await this.#inTurn(waiting(signal, timeout_ms), (options) =>
+      const sent = await this.#inTurn({ signal, timeout_ms }, (options) =>
         this.#untilTaken("chat.send", params, options),
       );
       state.accepted(idempotency_key, sent, this.#feed.used);
@@ -136,7 +132,7 @@ export class FollowedSession implements ClientSession {
   messages(page: Parameters<ClientSession["messages"]>[0] = {}): Promise<ResultFor<"chat.history">> {
     const { signal, timeout_ms, ...params } = page;
     const asked = { session_id: this.session_id, ...params };
-    return this.#deps.request("chat.history", asked, waiting(signal, timeout_ms));
+    return this.#deps.request("chat.history", asked, { signal, timeout_ms });
   }
 
   async loadOlder(options: Parameters<ClientSession["loadOlder"]>[0] = {}): Promise<void> {
@@ -150,7 +146,7 @@ export class FollowedSession implements ClientSession {
   abort(options: Parameters<ClientSession["abort"]>[0] = {}): Promise<ResultFor<"chat.abort">> {
     const { signal, timeout_ms, ...params } = options;
     const which = params.run_id === undefined ? { session_id: this.session_id } : {};
-    return this.#deps.request("chat.abort", { ...which, ...params }, waiting(signal, timeout_ms));
+    return this.#deps.request("chat.abort", { ...which, ...params }, { signal, timeout_ms });
   }
 
   approve(
@@ -161,7 +157,7 @@ export class FollowedSession implements ClientSession {
     const { signal, timeout_ms = 0, ...more } = options;
     const { session_id } = this;
     const params = { session_id, approval_id, decision, idempotency_key: randomId(), ...more };
-    return this.#untilTaken("tool.approve", params, waiting(signal, timeout_ms));
+    return this.#untilTaken("tool.approve", params, { signal, timeout_ms });
   }
 
   /** Messages are taken in the order they were sent in: one that is tried again, or goes by another line, is waited for. */

@@ -1,10 +1,10 @@
 import type { Approval, Message, Session, Snapshot } from "../protocol/entities.ts";
 import type { EventFrame } from "../protocol/frames.ts";
 import type { ClientError } from "./error.ts";
-import { AbortedError } from "./error.ts";
 import type { FoldedMessage, FoldedRun } from "./change.ts";
 import { createTranscript } from "./fold.ts";
 import type { Opening } from "./methods.ts";
+import { wait } from "./request.ts";
 import type { Cursor } from "./subscription.ts";
 
 /** A message that was sent here and is not in the log yet. */
@@ -127,21 +127,15 @@ export class FoldedState implements SessionState {
     holds: (snapshot: SessionSnapshot) => boolean,
     { signal }: { readonly signal?: AbortSignal } = {},
   ): Promise<SessionSnapshot> {
-    return new Promise((resolve, reject) => {
-      const done = (settle: () => void): void => {
-        leave();
-        signal?.removeEventListener("abort", look);
-        settle();
-      };
+    return wait({ signal }, "", (resolve, reject) => {
       const look = (): void => {
         const snapshot = this.getSnapshot();
-        const error = signal?.aborted === true ? new AbortedError() : snapshot.error;
-        if (holds(snapshot)) done(() => resolve(snapshot));
-        else if (error !== null) done(() => reject(error));
+        if (holds(snapshot)) resolve(snapshot);
+        else if (snapshot.error !== null) reject(snapshot.error);
       };
       const leave = this.subscribe(look);
-      signal?.addEventListener("abort", look);
       look();
+      return leave;
     });
   }
 

@@ -190,12 +190,12 @@ export class Follow implements Subscription {
   }
 
   #subscribe(): void {
-    const after = this.cursor?.seq ?? this.#start;
+    // What is undefined is not sent.
     const params = {
       session_id: this.session_id,
-      ...(this.cursor !== null && { epoch: this.cursor.epoch }),
-      ...(after !== undefined && { after }),
-      ...(this.#catch_up !== undefined && { catch_up: this.#catch_up }),
+      epoch: this.cursor?.epoch,
+      after: this.cursor?.seq ?? this.#start,
+      catch_up: this.#catch_up,
     };
     this.#take_back = this.#deps.request("session.subscribe", params, {
       ok: (payload) => this.#opened(payload as Opening),
@@ -235,8 +235,7 @@ export class Follow implements Subscription {
   #again(wait_ms?: number): void {
     this.#halt();
     this.#state = "opening";
-    const wait =
-      wait_ms ?? (this.#fruitless === 0 ? 0 : backoffMs(this.#fruitless, AGAIN_MS, this.#deps.random));
+    const wait = wait_ms ?? (this.#fruitless && backoffMs(this.#fruitless, AGAIN_MS, this.#deps.random));
     this.#fruitless++;
     if (wait === 0) return this.open();
     this.#timer = setTimeout(() => this.open(), wait);

@@ -1,12 +1,12 @@
+import type { Admission, Verdict } from "./admission.ts";
+import type { Challenge } from "./device.ts";
 import type { ClientError } from "./error.ts";
+import { AbortedError, ConnectionError, GatewayError, toClientError } from "./error.ts";
+import type { Http } from "./http.ts";
 import type { Link, LinkEnd, LinkEvents } from "./link.ts";
 import { openLink } from "./link.ts";
 import type { ClientOptions } from "./options.ts";
 import { greetingOf, restBase, socketUrl } from "./options.ts";
-import type { Admission, Verdict } from "./pairing.ts";
-import { createAdmission } from "./pairing.ts";
-import { RestAccess } from "./rest-access.ts";
-import { openRestLink } from "./rest-link.ts";
 
 /** So often it was no accident. */
 const BLOCKED = 3;
@@ -17,9 +17,9 @@ export class Way {
   readonly url: string;
   readonly #options: ClientOptions;
   readonly #greeting;
-  /** Null: no device asks to be let in. */
-  readonly #admission: Admission | null;
-  readonly rest: RestAccess;
+  /** Null: no device asks to be let in, or has not been asked yet. */
+  #admission: Admission | null = null;
+  #http: Promise<Http> | null = null;
   #transport: "websocket" | "sse" | "unknown";
   /** How often no socket opened although the gateway answered over HTTP. */
   #blocked = 0;
@@ -35,15 +35,36 @@ export class Way {
     this.#options = options;
     this.url = socketUrl(options.url);
     this.#greeting = greetingOf(options);
-    this.#admission = options.device ? createAdmission(options.device, this.#greeting.client_id) : null;
     this.#transport = transport !== "auto" ? transport : has_socket ? "unknown" : "sse";
-    this.rest = new RestAccess({
+  }
+
+  /** The way over HTTP, loaded by whoever needs it first. @throws ClientError UNREACHABLE */
+  http(): Promise<Http> {
+    this.#http ??= this.#loadHttp().catch((cause: unknown) => {
+      this.#http = null;
+      throw unloaded("client-http.js", cause);
+    });
+    return this.#http;
+  }
+
+  async #loadHttp(): Promise<Http> {
+    const { createHttp } = await import("./http.ts");
+    return createHttp({
+      errors: { AbortedError, ConnectionError, GatewayError, toClientError },
       base: restBase(this.url),
       // A browser's own wants to be called on nothing.
-      fetch: options.fetch ?? ((url, init) => fetch(url, init)),
+      fetch: this.#options.fetch ?? ((url, init) => fetch(url, init)),
       greeting: this.#greeting,
       prove: this.#prove,
     });
+  }
+
+  /** Over: a login that was made is given back. */
+  close(): void {
+    void this.#http?.then(
+      (http) => http.close(),
+      () => undefined,
+    );
   }
 
   open(events: LinkEvents): Link {
@@ -66,11 +87,21 @@ export class Way {
   }
 
   get #prove() {
-    const admission = this.#admission;
-    return admission === null
-      ? null
-      : (challenge: Parameters<Admission["prove"]>[0]) => admission.prove(challenge);
+    const { device } = this.#options;
+    if (device === undefined) return null;
+    return async (challenge: Challenge) => {
+      const { createAdmission } = await import("./admission.ts").catch((cause: unknown) => {
+        throw unloaded("client-device.js", cause);
+      });
+      this.#admission ??= createAdmission(
+        device,
+        this.#greeting.client_id,
+        (late, details) => new GatewayError("UNAUTHORIZED", late, { details }),
+      );
+      return this.#admission.prove(challenge);
+    };
   }
+
   get #timeout_ms(): number {
     return this.#options.connect_timeout_ms ?? CONNECT_TIMEOUT_MS;
   }
@@ -85,7 +116,23 @@ export class Way {
   }
 
   #openRest(events: LinkEvents): Link {
-    return openRestLink(this.rest, this.#timeout_ms, this.#admitting(events));
+    let link: Link | null = null;
+    let closed = false;
+    const end = (code: number, reason: string): void => {
+      if (closed) return;
+      closed = true;
+      events.closed({ code, reason, refusal: null, was_ready: false });
+    };
+    this.http().then(
+      (http) => {
+        if (!closed) link = http.open(this.#timeout_ms, this.#admitting(events));
+      },
+      (error: ClientError) => end(1006, error.message),
+    );
+    return {
+      send: (text) => link?.send(text),
+      close: (code) => (link === null ? end(code, "") : link.close(code)),
+    };
   }
 
   #admitting(events: LinkEvents): LinkEvents {
@@ -133,4 +180,12 @@ export class Way {
       },
     };
   }
+}
+
+/** A part that belongs beside client.js, where it was not bundled into one with it. */
+function unloaded(part: string, cause: unknown): ClientError {
+  return new ConnectionError(
+    "UNREACHABLE",
+    `${part}, a part of the client, cannot be loaded (${String(cause)})`,
+  );
 }

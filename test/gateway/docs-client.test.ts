@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import type { ClientFile } from "../../scripts/pack-client.ts";
+import { buildClient } from "../../scripts/pack-client.ts";
 import { startBrowser } from "../support/browser.ts";
 import type { Runtime } from "../support/client-runtimes.ts";
 import { RUNTIMES } from "../support/client-runtimes.ts";
@@ -37,23 +39,25 @@ const AFTER = "\nclient.disconnect();\n";
 
 const place = workplace();
 let gateway: RunningGateway;
-let client_js = "";
+let files: readonly ClientFile[] = [];
 const pages = Bun.serve({
   hostname: "127.0.0.1",
   port: 0,
   fetch(request) {
     const { pathname } = new URL(request.url);
-    const script = pathname === "/client.js";
-    const text = script ? client_js : (PAGES[0]?.text ?? "").replaceAll(URL_SHOWN, gateway.url);
-    return new Response(text, { headers: { "content-type": script ? "text/javascript" : "text/html" } });
+    const script = files.find(({ name }) => pathname === `/${name}`);
+    const shown = (PAGES[0]?.text ?? "").replaceAll(URL_SHOWN, gateway.url);
+    const page =
+      pathname === "/blocked" ? shown.replace("auth_token }", 'auth_token, transport: "sse" }') : shown;
+    const type = script === undefined ? "text/html" : "text/javascript";
+    return new Response(script?.text ?? page, { headers: { "content-type": type } });
   },
 });
 const ORIGIN = `http://127.0.0.1:${pages.port}`;
 
 beforeAll(async () => {
   gateway = await startGateway({ config: { server: { allowed_origins: [ORIGIN] } } });
-  const built = await Bun.build({ entrypoints: [join(ROOT, "src/package/client.ts")], target: "browser" });
-  client_js = (await built.outputs[0]?.text()) ?? "";
+  files = await buildClient(ROOT);
   // As npm installs it.
   mkdirSync(join(place.path, "node_modules"), { recursive: true });
   const manifest = {
@@ -63,7 +67,7 @@ beforeAll(async () => {
     exports: { "./client": "./client.js" },
   };
   place.file("node_modules/agentbus/package.json", JSON.stringify(manifest));
-  place.file("node_modules/agentbus/client.js", client_js);
+  for (const { name, text } of files) place.file(`node_modules/agentbus/${name}`, text);
   place.file("package.json", JSON.stringify({ type: "module" }));
 }, LONG_MS);
 afterAll(async () => {
@@ -142,13 +146,16 @@ for (const [index, block] of MODULES.entries()) {
   }
 }
 
-test.skipIf(!HAS_CHROMIUM)(
-  "the page talks",
-  async () => {
+test.skipIf(!HAS_CHROMIUM).each([
+  ["over a socket", "/"],
+  ["over HTTP, which it loads then", "/blocked"],
+])(
+  "the page talks %s",
+  async (_, path) => {
     expect(PAGES.map(({ words }) => words)).toEqual([["html", "test"]]);
     await using browser = await startBrowser();
     const page = await browser.newPage();
-    await page.open(`${ORIGIN}/`);
+    await page.open(ORIGIN + path);
     const say = (message: string): string =>
       `((form) => (form.token.value = ${JSON.stringify(gateway.token)}, form.message.value = ${JSON.stringify(message)}, form.requestSubmit(), true))(document.forms[0])`;
     await page.until("document.forms[0]?.onsubmit != null");

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join, resolve } from "node:path";
+import { brotliCompressSync } from "node:zlib";
 import manifest from "../../package.json" with { type: "json" };
+import { buildClient } from "../../scripts/pack-client.ts";
 import { startGateway } from "../support/gateway-process.ts";
 import { needs } from "../support/needs.ts";
 import type { Project } from "../support/package.ts";
@@ -64,9 +66,61 @@ describe("agentbus/client", () => {
     expect(await project.check(["slip.ts"], options)).toContain("Property 'state' does not exist");
   });
 
-  test("is one file of JavaScript that imports nothing", async () => {
-    const file = Bun.file(`${project.directory}/node_modules/agentbus/lib/package/client.js`);
-    expect(new Bun.Transpiler({ loader: "js" }).scan(await file.text()).imports).toEqual([]);
+  test("is one file of JavaScript, and loads two more only where they are needed", async () => {
+    const imports = async (name: string) => {
+      const file = Bun.file(`${project.directory}/node_modules/agentbus/lib/package/${name}`);
+      const found = new Bun.Transpiler({ loader: "js" }).scan(await file.text()).imports;
+      return [...new Set(found.map(({ kind, path }) => `${kind} ${path}`))].sort();
+    };
+    expect(await imports("client.js")).toEqual([
+      "dynamic-import ./client-device.js",
+      "dynamic-import ./client-http.js",
+    ]);
+    expect([await imports("client-http.js"), await imports("client-device.js")]).toEqual([[], []]);
+  });
+
+  test("weighs at most 10 KiB, minified and compressed", async () => {
+    const [client] = await buildClient(resolve(import.meta.dir, "../.."), true);
+    expect(brotliCompressSync(client?.text ?? "").length).toBeWithin(5_000, 10_241);
+  });
+
+  const OVER_HTTP = `import { createClient, deviceOf } from "agentbus/client";
+const { URL_OF_GATEWAY: url, TOKEN: auth_token } = process.env;
+const client = createClient({ url, auth_token, transport: "sse" });
+await client.connect();
+const session = client.session("over-http");
+const { attachment_id } = await client.upload("some text", { name: "some.txt" });
+const sent = await session.send("/long 3", { attachments: [attachment_id] });
+await session.state.until(({ runs }) => runs.some(({ run_id, status }) => run_id === sent.run_id && status === "completed"));
+const back = await (await client.download(session.session_id, attachment_id)).text();
+const keys = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
+const { device_id } = await deviceOf(keys);
+console.log([back, session.state.getSnapshot().messages.at(-1).content, device_id.length].join());
+client.disconnect();
+`;
+  for (const [name, command, has] of [
+    ["Bun", process.execPath, true],
+    ["Node", "node", needs("node", "nodejs")],
+  ] as const) {
+    test.skipIf(!has)(`goes over HTTP, takes files and signs in ${name}`, async () => {
+      await using gateway = await startGateway({ binary: project.command });
+      const file = await project.write("over-http.mjs", OVER_HTTP);
+      const env = { URL_OF_GATEWAY: gateway.url, TOKEN: gateway.token };
+      const { out, err } = await project.run([command, file], env);
+      expect(`${out}${err}`).toBe("some text,1 2 3,64\n");
+    });
+  }
+
+  test.skipIf(!needs("node", "nodejs"))("says what is missing where only one file was taken", async () => {
+    const whole = Bun.file(`${project.directory}/node_modules/agentbus/lib/package/client.js`);
+    await project.write("alone/client.mjs", await whole.text());
+    const program = `import { createClient } from "./client.mjs";
+const client = createClient({ url: "http://127.0.0.1:1", auth_token: "t", transport: "sse" });
+await client.connect().catch((error) => console.log(error.code, error.message));
+`;
+    const { out } = await project.run(["node", await project.write("alone/alone.mjs", program)]);
+    expect(out).toContain("UNREACHABLE");
+    expect(out).toContain("client-http.js");
   });
 
   test("talks to the gateway that the package brings as a command", async () => {
