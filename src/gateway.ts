@@ -1,8 +1,8 @@
-import { renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { rmSync } from "node:fs";
 import type { Access } from "./access.ts";
 import { createAccess } from "./access.ts";
 import type { Certificate } from "./certificate.ts";
+import { createAutomations } from "./automations.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { noteConfiguration } from "./config-change.ts";
@@ -19,6 +19,7 @@ import { createProviderList } from "./provider/list.ts";
 import type { Plugins } from "./plugin/plugins.ts";
 import { createPlugins, hasPlugins, showPlugins } from "./plugins.ts";
 import { createSkills, showSkills, skillTools } from "./skills.ts";
+import { stateFile, writeState } from "./state-file.ts";
 import { CAPABILITIES, NAME, surfaceOf } from "./surface.ts";
 import { createStore } from "./storage.ts";
 import type { Tls } from "./tls.ts";
@@ -100,6 +101,7 @@ export function composeGateway(options: GatewayOptions): Composed {
       await engine.recover(opened);
       await noteConfiguration(engine, config, clock);
       const token = await credentials.start();
+      await parts.automations.load();
       parts.removals.resume();
       await parts.extensions.start();
       engine.hub.addListener(http.listener);
@@ -220,11 +222,13 @@ export function construct({
   showSkills(skills, engine, clock);
   showPlugins(folders, engine);
   const access = createAccess(engine, config, clock, log, overrides.isLocal);
-  const removals = createRemovals(engine, access.credentials.users, config, clock, log);
-  const context = surfaceOf({ engine, access, config, clock, log, version, router, plugins });
+  const automations = createAutomations(engine, access, config, clock, log);
+  const { users, receive } = automations;
+  const removals = createRemovals(engine, users, config, clock, log);
+  const context = surfaceOf({ engine, access, config, clock, log, version, router, plugins, receive });
   const { credentials, ports } = access;
   const extensions = extensionsOf(skills, made, clock);
-  const put = { engine, access, plugins, store, credentials };
+  const put = { engine, access, plugins, store, credentials, automations };
   return { ...put, removals, extensions, context, clock, ports, tool_servers };
 }
 
@@ -281,17 +285,4 @@ async function inTime(work: Promise<unknown>, ms: number, clock: Clock): Promise
   const over = new Promise<void>((resolve) => (cancel = clock.after(ms, resolve)));
   await Promise.race([work, over]);
   cancel();
-}
-
-/** Renamed into place, so that a command never reads half of it. The certificate is the one it may trust. */
-function writeState(config: Config, url: string, certificate: Certificate | null): void {
-  const draft = `${stateFile(config)}.${process.pid}`;
-  const state = { url, pid: process.pid, ...(certificate !== null && { certificate: certificate.cert }) };
-  writeFileSync(draft, JSON.stringify(state), { mode: 0o600 });
-  renameSync(draft, stateFile(config));
-}
-
-/** Where a running gateway says how it is reached, for the commands. */
-export function stateFile(config: Config): string {
-  return join(config.server.data_dir, "gateway.json");
 }

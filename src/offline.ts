@@ -12,7 +12,7 @@ export interface Offline {
 
 /** The store under its lock, without a listener: for commands while no gateway runs. */
 export async function openOffline(config: Config, log: Logger, version: string): Promise<Offline> {
-  const { engine, store, credentials, removals } = construct({
+  const { engine, store, credentials, automations, removals } = construct({
     config,
     log,
     version,
@@ -20,6 +20,7 @@ export async function openOffline(config: Config, log: Logger, version: string):
   });
   await engine.recover(await store.open());
   await credentials.start();
+  await automations.load();
   return {
     dispatch(method, params) {
       const principal = ownerPrincipal("token", null);

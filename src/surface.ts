@@ -4,6 +4,7 @@ import { accepts, revoked } from "./access.ts";
 import type { Config } from "./config.ts";
 import { consoleFiles } from "./console-files.ts";
 import { acceptsTailscale } from "./config/tailscale.ts";
+import type { Receive } from "./core/automation.ts";
 import { newId } from "./core/id.ts";
 import type { AddedRoute } from "./core/plugins.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
@@ -35,6 +36,7 @@ export interface SurfaceParts {
   readonly version: string;
   readonly router: ModelRouter;
   readonly plugins: { routes(): readonly AddedRoute[] };
+  readonly receive: Receive;
 }
 
 /** What the transports are handed. */
@@ -47,6 +49,7 @@ export function surfaceOf({
   version,
   router,
   plugins,
+  receive,
 }: SurfaceParts): TransportContext {
   const { changes, connections, followers, directory, hub, observers, registry, stats, presence } = engine;
   const { files, uptime, status } = engine;
@@ -60,6 +63,7 @@ export function surfaceOf({
     definitions: () => registry.definitions(),
     definition: (name) => registry.get(name),
     addedRoutes: () => plugins.routes(),
+    receive,
     refuseChange: (caller) => registry.refuseChange(caller),
     events: [...Object.keys(DURABLE), ...Object.keys(SIGNALS)],
     authenticator,

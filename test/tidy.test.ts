@@ -4,7 +4,17 @@ import { basename, dirname, join, normalize, resolve } from "node:path";
 
 /** The architecture, read from the source tree: what CONTRIBUTING.md says about it holds, or a test here fails. */
 const ROOT = resolve(import.meta.dir, "..");
-const ADAPTERS = ["transport", "method", "store", "provider", "tool", "skill", "plugin", "auth"];
+const ADAPTERS = [
+  "transport",
+  "method",
+  "store",
+  "provider",
+  "tool",
+  "skill",
+  "plugin",
+  "auth",
+  "automation",
+];
 const LINES_MAX = 300;
 
 /** The rings of the modules below src/: what each may import besides itself. Type-only imports count. */

@@ -9,6 +9,7 @@ import { deviceCommands } from "./device.ts";
 import { deviceKey, devicePair } from "./device-pair.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
+import { hookCommands } from "./hook.ts";
 import { init } from "./init.ts";
 import { password } from "./password.ts";
 import { search } from "./search.ts";
@@ -37,6 +38,7 @@ export const commands: readonly Command[] = [
   ...deviceCommands,
   password,
   ...userCommands,
+  ...hookCommands,
   audit,
   usage,
   backup,

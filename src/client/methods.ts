@@ -16,6 +16,7 @@ import type {
   deviceRevoke,
 } from "../protocol/api/device.ts";
 import type { eventBroadcast, eventSend } from "../protocol/api/event.ts";
+import type { hookCreate, hookDelete, hookList, hookRotate, hookUpdate } from "../protocol/api/hook.ts";
 import type { modelList, runCreate, runGet, runList, runWait } from "../protocol/api/run.ts";
 import type {
   presenceList,
@@ -78,6 +79,11 @@ export interface Methods {
   "client.disconnect": typeof clientDisconnect;
   "event.broadcast": typeof eventBroadcast;
   "event.send": typeof eventSend;
+  "hook.create": typeof hookCreate;
+  "hook.list": typeof hookList;
+  "hook.update": typeof hookUpdate;
+  "hook.rotate": typeof hookRotate;
+  "hook.delete": typeof hookDelete;
   "token.create": typeof tokenCreate;
   "token.list": typeof tokenList;
   "token.rotate": typeof tokenRotate;

@@ -80,6 +80,8 @@ const MEANING = {
   backpressure_bytes: "A socket with more than this waiting is closed at once.",
   hook_ms: "Time for a hook of a plug-in to settle; a plug-in that takes longer is unloaded.",
   hook_backlog: "Calls of its hooks that may wait for a plug-in; past it, it is unloaded.",
+  hooks_per_user: "Hooks (`hook.create`) of one user, by which others deliver messages.",
+  hook_calls_per_minute: "Deliveries one of them takes in a minute, and at once.",
   plugin_load_ms: "Time for a plug-in to be loaded, and again to be set up.",
   plugin_call_ms:
     "Time for a method, a route or a listener of a plug-in to settle; one that does not gets it unloaded.",

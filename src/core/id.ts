@@ -11,7 +11,8 @@ export type IdPrefix =
   | "upl"
   | "req"
   | "nod"
-  | "call";
+  | "call"
+  | "hok";
 
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 

@@ -114,6 +114,9 @@ export const DEFAULT_LIMITS = {
   // hooks
   hook_ms: 5_000,
   hook_backlog: 1_000,
+  // what comes in by itself
+  hooks_per_user: 100,
+  hook_calls_per_minute: 120,
   // plug-ins
   plugins: 100,
   plugin_files: 500,

@@ -1,5 +1,6 @@
 import type { Files } from "../core/attachment.ts";
 import type { Caller, Dispatch } from "../core/call.ts";
+import type { Receive } from "../core/automation.ts";
 import type { Challenger } from "../core/challenge.ts";
 import type { Connection, Connections } from "../core/connections.ts";
 import type { Followers } from "../core/follow.ts";
@@ -75,6 +76,8 @@ export interface TransportContext {
   readonly definition: (name: string) => MethodDefinition | undefined;
   /** Routes that plug-ins add; the same list until one comes or goes. */
   readonly addedRoutes: () => readonly AddedRoute[];
+  /** Takes in what others deliver for a hook. */
+  readonly receive: Receive;
   /** Why a route that is no method may not change anything for this caller now; null: it may. */
   readonly refuseChange: (caller: Caller) => GatewayError | null;
   /** Names of all events. */

@@ -4,6 +4,7 @@ import { docsRoutes } from "./docs.ts";
 import { oneshotRoutes } from "./oneshot.ts";
 import { restRoutes } from "./rest.ts";
 import { fileRoutes } from "./rest-files.ts";
+import { hookRoutes } from "./rest-hooks.ts";
 import { loginRoutes } from "./rest-login.ts";
 import { addedRoutes, describeAdded } from "./added-routes.ts";
 import { openRoutes } from "./rest-open.ts";
@@ -21,6 +22,7 @@ export function routesOf(context: TransportContext, streams: Streams): HttpRoute
     ...restRoutes(context),
     ...loginRoutes(context),
     ...fileRoutes(context),
+    ...hookRoutes(context),
     eventsRoute(context, streams),
     ...oneshotRoutes(context, streams),
     assetRoute(context),

@@ -171,6 +171,7 @@ function contextOf(
     dispatch: engine.registry.dispatch,
     definitions: () => engine.registry.definitions(),
     definition: (name) => engine.registry.get(name),
+    receive: async () => ({ ok: true, payload: {} }),
     addedRoutes: () => [],
     refuseChange: (caller) => engine.registry.refuseChange(caller),
     events: [],

@@ -49,6 +49,11 @@ const NAMED: Readonly<Record<string, readonly [file: string, test: string]>> = {
     "more than 64 KiB that does not shrink for 15 s",
   ],
   backpressure_bytes: ["test/process/slow.test.ts", "more at once than the fuse allows"],
+  hooks_per_user: ["test/gateway/inbound-hooks-kept.test.ts", "hooks_per_user: one more is refused"],
+  hook_calls_per_minute: [
+    "test/gateway/inbound-hooks-kept.test.ts",
+    "hook_calls_per_minute: one more is told",
+  ],
   hook_ms: ["test/core/hooks-failing.test.ts", "hook_ms: one that takes longer is out"],
   hook_backlog: [
     "test/core/hooks-failing.test.ts",

@@ -16,7 +16,7 @@ import { METHOD_CASES } from "./method-cases.ts";
 import type { World } from "./world.ts";
 import { createWorld } from "./world.ts";
 import type { RouteCase } from "./route-cases.ts";
-import { OPEN_ROUTES, ROUTE_CASES } from "./route-cases.ts";
+import { OPEN_ROUTES, OWN_SECRET_ROUTES, ROUTE_CASES } from "./route-cases.ts";
 import type { Stack } from "./stack.ts";
 import { ask } from "./stack.ts";
 
@@ -80,7 +80,7 @@ test("every method and every route is in the matrix, and needs what it is said t
     methods: Object.keys(METHOD_CASES),
     anybody: ANYBODY,
     routes: ROUTE_CASES,
-    open: OPEN_ROUTES,
+    open: [...OPEN_ROUTES, ...OWN_SECRET_ROUTES],
   };
   expect(gaps({ methods, routes: routes() }, covered)).toEqual([]);
 });
@@ -122,6 +122,13 @@ test("without a credential only what is open answers, in whatever state one is t
     );
     expect([route, status, json.error.code]).toEqual([route, 401, "UNAUTHORIZED"]);
     expect([route, Object.keys(json)]).toEqual([route, ["error"]]);
+  }
+  for (const route of OWN_SECRET_ROUTES) {
+    const [verb = "", path = ""] = route.split(" ");
+    for (const headers of [{}, stack.owner.bearer] as Record<string, string>[]) {
+      const { status } = await ask(`${stack.gateway.url}${path.replace(":name", "some")}`, verb, { headers });
+      expect([route, status]).toEqual([route, 401]);
+    }
   }
   const page = await (await fetch(stack.gateway.url)).text();
   const [, asset = ""] = /\/assets\/([^"]+)/.exec(page) ?? [];

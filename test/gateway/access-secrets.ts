@@ -26,6 +26,9 @@ const USERS = {
 /** All but the one that means all. */
 export const PARTS: readonly string[] = SCOPES.filter((scope) => scope !== "admin");
 
+/** Each of many calls makes one more. */
+export const MANY = { hooks_per_user: 100_000 };
+
 /** A plug-in whose routes need what system.status does: one at its prefix and one below it, for each verb. */
 const MATRIX = `const route = { scope: "system.read", doc: "Answers.", run: () => ({}) };
 const verbs = ["GET", "POST", "PATCH", "DELETE"];
@@ -46,7 +49,7 @@ export async function startOpenMinded(): Promise<Stack & { tailscaled: TestTails
         password: PASSWORD,
         tailscale: { socket: tailscaled.socket, users: USERS },
       },
-      limits: { pairing_requests_per_address: 64, max_unauthenticated_per_address: 256 },
+      limits: { pairing_requests_per_address: 64, max_unauthenticated_per_address: 256, ...MANY },
       tools: TOOLS_CONFIG,
     },
   });

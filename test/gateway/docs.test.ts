@@ -15,7 +15,7 @@ import { blocksOf, ROOT, showsAs } from "./docs.blocks.ts";
 
 const TIMEOUT_MS = 60_000;
 const hasCurl = needs("curl", "curl");
-const SHOWN = ["README.md", "SECURITY.md", "docs/deploy.md"].flatMap(blocksOf);
+const SHOWN = ["README.md", "SECURITY.md", "docs/deploy.md", "docs/automation.md"].flatMap(blocksOf);
 
 let home: string;
 let guarded: RunningGateway;

@@ -27,6 +27,8 @@ const NEEDS: Readonly<Record<string, "read" | "write" | "own">> = {
   "session.compact": "write",
   "session.title": "write",
   "chat.send": "write",
+  "hook.create": "write",
+  "hook.update": "write",
   "chat.inject": "write",
   "chat.abort": "write",
   "tool.approve": "write",
@@ -69,6 +71,7 @@ async function made(): Promise<{ name: string; session_id: string; run_id: strin
 async function paramsOf(
   method: string,
   about: { session_id: string; run_id: string },
+  asker = guest,
 ): Promise<Record<string, unknown>> {
   const world = {
     stack,
@@ -77,6 +80,11 @@ async function paramsOf(
     run_id: about.run_id,
     freshSession: async () => about.session_id,
     freshApproval: () => askForTool(stack, about.session_id),
+    freshName: () => `name-${crypto.randomUUID()}`,
+    async freshHook() {
+      const hook = { name: `name-${crypto.randomUUID()}`, session_id: "x", template: "x" };
+      return (await asker.call("hook.create", hook)).hook_id;
+    },
   };
   const params = (await METHOD_CASES[method]?.params(world as never)) ?? {};
   if (method === "event.broadcast") return { ...params, filter: { session_id: about.session_id } };
@@ -109,7 +117,7 @@ for (const role of ["viewer", "editor", "owner"] as const) {
           await owner.call("session.share", { session_id: about.name, user: "guest", role });
         }
         await using socket = await (role === "owner" ? owner : guest).connect();
-        const params = await paramsOf(method, about);
+        const params = await paramsOf(method, about, role === "owner" ? owner : guest);
         const expected = allowed ? "allowed" : ["FORBIDDEN", "share", role];
         expect(await outcome(socket, method, params)).toEqual(expected);
       });

@@ -34,6 +34,9 @@ export const OPEN_ROUTES = [
   "POST /api/v1/challenges",
 ];
 
+/** What has a secret of its own, and takes no credential of the gateway's: test/gateway/inbound-hooks.test.ts. */
+export const OWN_SECRET_ROUTES = ["POST /api/v1/hooks/:name"];
+
 /** What is a method by another name is asked for as that method is. */
 const PROJECTED: [string, RouteCase][] = METHOD_ROUTES.map(
   ({ verb, path, method, takes, fields, status }) => [

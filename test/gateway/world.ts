@@ -22,6 +22,10 @@ export interface World {
   freshPairing(): Promise<string>;
   /** A call of a tool that waits for an answer. */
   freshApproval(): Promise<{ session_id: string; approval_id: string }>;
+  /** The id of a hook of the owner's. */
+  freshHook(): Promise<string>;
+  /** One that nothing has. */
+  freshName(): string;
   /** Somebody with a token. */
   freshUser(): Promise<string>;
   freshSocket(): Promise<{ socket: TestSocket; connection_id: string }>;
@@ -52,6 +56,11 @@ export async function createWorld(stack: Stack): Promise<World> {
     },
     freshApproval: () => askForTool(stack, `asks-${++made}`),
     freshPairing: () => askToPair(stack.gateway.ws_url, newDevice()),
+    freshName: () => `fresh-${++made}`,
+    async freshHook() {
+      const hook = { name: `hook-${++made}`, session_id: "hooked", template: "{{$body}}" };
+      return (await owner.call("hook.create", hook)).hook_id;
+    },
     async freshUser() {
       const user = `user-${++made}`;
       await owner.call("token.create", { name: "fresh", user });

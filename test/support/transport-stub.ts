@@ -119,6 +119,7 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
     limits,
     clock: clock,
     log: silent,
+    receive: async () => ({ ok: true, payload: {} }),
     addedRoutes: () => [],
     refuseChange: () => null,
     dispatch(caller, { method, params }, answer) {

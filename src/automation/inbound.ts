@@ -1,0 +1,169 @@
+import type { Change, HookView, InboundHooks, IssuedHook, Receive } from "../core/automation.ts";
+import { newId } from "../core/id.ts";
+import type { Principal } from "../core/principal.ts";
+import type { Store } from "../core/store.ts";
+import { hasPlaces, templateFault } from "../core/template.ts";
+import type { UserChange } from "../core/users.ts";
+import type { hookCreate, hookRotate, hookUpdate } from "../protocol/api/hook.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { ParamsOf } from "../protocol/methods.ts";
+import type { InboundOptions } from "./inbound-receive.ts";
+import { createReceiver, HEADERS } from "./inbound-receive.ts";
+import { OwnedRecords, writing } from "./records.ts";
+import type { Sealer } from "./sealed.ts";
+import type { Verify } from "./signature.ts";
+import { newSigningSecret, secretFault } from "./signature.ts";
+import type { StoredHook } from "./stored-hook.ts";
+import { viewHook } from "./stored-hook.ts";
+
+const HOOKS = "hook";
+
+export interface InboundBook extends InboundHooks {
+  readonly receive: Receive;
+  load(store: Store): Promise<void>;
+  forget(user: string): UserChange;
+}
+
+/** The hooks of this gateway, and what comes in by them. */
+export function createInbound(options: InboundOptions): InboundBook {
+  const { clock, limits, sealer } = options;
+  const hooks = new OwnedRecords<StoredHook>({
+    collection: HOOKS,
+    noun: "hook",
+    per_user: limits.hooks_per_user,
+  });
+  /** Names that are taken, those of hooks that are being made among them. */
+  const names = new Map<string, string>();
+  const viewNow = (hook: StoredHook): HookView => viewHook(hook, clock.now());
+
+  function create({ user, scopes }: Principal, params: ParamsOf<typeof hookCreate>): Change<IssuedHook> {
+    hooks.requireRoom(user);
+    const { name, verify = "token" } = params;
+    const given = params.secret;
+    const secret = secretOf(verify, given);
+    check(params);
+    if (names.has(name)) throw taken(name);
+    const hook = made(user, params, { scopes, verify, secret, sealer, now: clock.now() });
+    const { id } = hook;
+    names.set(name, id);
+    const change = hooks.put(hook, () => ({ ...(given === undefined && { secret }), ...viewNow(hook) }));
+    return { ...change, undo: () => (change.undo(), void names.delete(name)) };
+  }
+
+  function update(by: Principal, params: ParamsOf<typeof hookUpdate>): Change<HookView> {
+    const { hook_id, model, ...said } = params;
+    const old = hooks.require(by, hook_id);
+    check(params);
+    const next = {
+      ...old,
+      ...said,
+      ...(model !== undefined && { model: model === "" ? null : model }),
+      updated_at: clock.now(),
+    };
+    return hooks.put(next, () => viewNow(next));
+  }
+
+  function rotate(by: Principal, params: ParamsOf<typeof hookRotate>): Change<IssuedHook> {
+    const { hook_id, secret: given, keep_secs = 0 } = params;
+    const old = hooks.require(by, hook_id);
+    const secret = secretOf(old.verify, given);
+    const now = clock.now();
+    const previous = keep_secs === 0 ? null : { secret: old.secret, until: now + keep_secs * 1_000 };
+    const next = { ...old, secret: sealer.seal(secret, old.id), previous, updated_at: now };
+    return hooks.put(next, () => ({ ...(given === undefined && { secret }), ...viewNow(next) }));
+  }
+
+  const drop = ({ id, name }: StoredHook): Change<void> => hooks.drop(id, [], () => void names.delete(name));
+  const find = (name: string): StoredHook | null => hooks.get(names.get(name) ?? "") ?? null;
+  return {
+    create,
+    update,
+    rotate,
+    list: (user) => hooks.list(user).map(viewNow),
+    remove(by, hook_id) {
+      const hook = hooks.find(by, hook_id);
+      return hook === null ? null : drop(hook);
+    },
+    receive: createReceiver(options, find),
+    async load(store) {
+      hooks.load(await store.records(HOOKS));
+      for (const { name, id } of hooks.list(null)) names.set(name, id);
+    },
+    forget: (user) => hooks.forget(user, drop),
+  };
+}
+
+interface Making {
+  readonly scopes: Principal["scopes"];
+  readonly verify: Verify;
+  readonly secret: string;
+  readonly sealer: Sealer;
+  readonly now: number;
+}
+
+function made(
+  owner: string,
+  params: ParamsOf<typeof hookCreate>,
+  { scopes, verify, secret, sealer, now }: Making,
+): StoredHook {
+  const { name, session_id, template, header, model, on_busy, dedupe, id_header } = params;
+  const id = newId("hok", now);
+  return {
+    id,
+    owner,
+    scopes: writing(scopes),
+    name,
+    verify,
+    header: (header ?? HEADERS[verify]).toLowerCase(),
+    session_id,
+    template,
+    model: model ?? null,
+    on_busy: on_busy ?? null,
+    dedupe: dedupe ?? "id",
+    id_header: id_header?.toLowerCase() ?? null,
+    enabled: true,
+    created_at: now,
+    updated_at: now,
+    secret: sealer.seal(secret, id),
+    previous: null,
+  };
+}
+
+/** @throws GatewayError INVALID_REQUEST */
+function check(params: { readonly session_id?: string; readonly template?: string }): void {
+  for (const path of ["template", "session_id"] as const) {
+    const fault = templateFault(params[path] ?? "");
+    if (fault !== null) throw invalid(path, fault);
+  }
+  const { session_id = "s" } = params;
+  if (!hasPlaces(session_id) && !/^[A-Za-z0-9._:-]{1,128}$/.test(session_id)) {
+    throw invalid(
+      "session_id",
+      "has letters, digits and . _ : - only, 128 at most, and places like {{number}}",
+    );
+  }
+}
+
+function secretOf(verify: Verify, given: string | undefined): string {
+  if (given === undefined) return newSigningSecret(verify);
+  const fault = secretFault(verify, given);
+  if (fault !== null) throw invalid("secret", fault);
+  return given;
+}
+
+function invalid(path: string, what: string): GatewayError {
+  return new GatewayError("INVALID_REQUEST", `${path}: ${what}`, {
+    details: { kind: "schema", path },
+    http: 422,
+  });
+}
+
+function taken(name: string): GatewayError {
+  return new GatewayError(
+    "CONFLICT",
+    `a hook of this gateway is called ${name} already: choose another name`,
+    {
+      details: { kind: "exists" },
+    },
+  );
+}

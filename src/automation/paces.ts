@@ -1,0 +1,27 @@
+import type { Clock } from "../core/ports.ts";
+
+const MINUTE_MS = 60_000;
+
+/** How often something may happen, by what it is: so many at once, earned back within a minute. */
+export class Paces {
+  readonly #clock: Clock;
+  readonly #per_minute: number;
+  /** What is left, and when that was. Those that are full are not kept. */
+  readonly #left = new Map<string, { readonly left: number; readonly at: number }>();
+
+  constructor(clock: Clock, per_minute: number) {
+    this.#clock = clock;
+    this.#per_minute = per_minute;
+  }
+
+  /** Milliseconds to wait; 0: one more was taken. */
+  take(key: string): number {
+    const now = this.#clock.monotonic();
+    const known = this.#left.get(key) ?? { left: this.#per_minute, at: now };
+    const earned = ((now - known.at) * this.#per_minute) / MINUTE_MS;
+    const left = Math.min(this.#per_minute, known.left + earned);
+    if (left < 1) return Math.ceil(((1 - left) * MINUTE_MS) / this.#per_minute);
+    this.#left.set(key, { left: left - 1, at: now });
+    return 0;
+  }
+}

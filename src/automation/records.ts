@@ -1,0 +1,136 @@
+import type { Change } from "../core/automation.ts";
+import type { RecordRow, RowChange } from "../core/operation.ts";
+import type { Principal } from "../core/principal.ts";
+import type { UserChange } from "../core/users.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { Scope } from "../protocol/schema.ts";
+
+/** What every record says of itself. */
+export interface Owned {
+  readonly id: string;
+  readonly owner: string;
+}
+
+/** What somebody may have done for them later: what they might do themselves, and no more than say something. */
+export function writing(scopes: ReadonlySet<Scope>): Scope[] {
+  return scopes.has("chat.write") ? ["chat.write"] : [];
+}
+
+/** Records of one collection that belong to users: all of them in memory, every change of them in the journal. */
+export class OwnedRecords<T extends Owned> {
+  readonly #collection: string;
+  /** What one is called in errors, e.g. "hook". */
+  readonly #noun: string;
+  readonly #per_user: number;
+  readonly #all = new Map<string, T>();
+  readonly #changing = new Set<string>();
+
+  constructor(options: { readonly collection: string; readonly noun: string; readonly per_user: number }) {
+    this.#collection = options.collection;
+    this.#noun = options.noun;
+    this.#per_user = options.per_user;
+  }
+
+  load(rows: readonly RecordRow[]): void {
+    for (const { id, owner, data } of rows) this.#all.set(id, { ...(JSON.parse(data) as T), id, owner });
+  }
+
+  get(id: string): T | undefined {
+    return this.#all.get(id);
+  }
+
+  /** Of a user, or everybody's (null), oldest first. */
+  list(user: string | null): T[] {
+    return [...this.#all.values()].filter(({ owner }) => user === null || owner === user);
+  }
+
+  /** What somebody may change: their own, an administrator everybody's. @throws GatewayError NOT_FOUND */
+  require(by: Principal, id: string): T {
+    const found = this.find(by, id);
+    if (found !== null) return found;
+    throw new GatewayError("NOT_FOUND", `no such ${this.#noun}: ${this.#noun}.list names them`, {
+      details: { kind: this.#noun },
+    });
+  }
+
+  find({ user, scopes }: Principal, id: string): T | null {
+    const found = this.#all.get(id);
+    return found !== undefined && (found.owner === user || scopes.has("admin")) ? found : null;
+  }
+
+  /** Before one is made. @throws GatewayError CONFLICT {kind:"full"} */
+  requireRoom(user: string): void {
+    if (this.list(user).length < this.#per_user) return;
+    const what = `${this.#noun}s_per_user`;
+    const limit = this.#per_user;
+    throw new GatewayError(
+      "CONFLICT",
+      `full: ${user} has ${limit} ${this.#noun}s; delete some (limits.${what})`,
+      {
+        details: { kind: "full" },
+        limit: { what, limit },
+      },
+    );
+  }
+
+  row(record: T): RowChange {
+    const { id, owner, ...data } = record;
+    return {
+      kind: "record.put",
+      record: { collection: this.#collection, id, owner, data: JSON.stringify(data), expires_at: null },
+    };
+  }
+
+  /** One that is made, or replaced. @throws GatewayError CONFLICT {kind:"busy"} while another change of it is on its way */
+  put<R>(record: T, answer: () => R): Change<R> {
+    return this.#change(record.id, [this.row(record)], () => {
+      this.#all.set(record.id, record);
+      return answer();
+    });
+  }
+
+  /** @throws GatewayError CONFLICT {kind:"busy"} */
+  drop(id: string, besides: readonly RowChange[] = [], done: () => void = () => undefined): Change<void> {
+    const rows = [{ kind: "record.drop", collection: this.#collection, id } as const, ...besides];
+    return this.#change(id, rows, () => {
+      this.#all.delete(id);
+      done();
+    });
+  }
+
+  /** All of a user's go. @throws GatewayError CONFLICT {kind:"busy"} */
+  forget(user: string, drop: (record: T) => Change<void> = ({ id }) => this.drop(id)): UserChange {
+    const drops: Change<void>[] = [];
+    try {
+      for (const record of this.list(user)) drops.push(drop(record));
+    } catch (error) {
+      for (const { undo } of drops) undo();
+      throw error;
+    }
+    return {
+      rows: drops.flatMap(({ rows }) => rows),
+      commit: () => drops.forEach(({ commit }) => commit()),
+      undo: () => drops.forEach(({ undo }) => undo()),
+    };
+  }
+
+  #change<R>(id: string, rows: readonly RowChange[], commit: () => R): Change<R> {
+    if (this.#changing.has(id)) {
+      throw new GatewayError("CONFLICT", `another change of this ${this.#noun} is on its way: try again`, {
+        details: { kind: "busy" },
+        retryable: true,
+        retry_after_ms: 100,
+      });
+    }
+    this.#changing.add(id);
+    return {
+      id,
+      rows,
+      commit: () => {
+        this.#changing.delete(id);
+        return commit();
+      },
+      undo: () => void this.#changing.delete(id),
+    };
+  }
+}
