@@ -46,7 +46,7 @@ import type { SystemDeps } from "./method/system.ts";
 import { systemMethods } from "./method/system.ts";
 import { toolMethods } from "./method/tool.ts";
 import { usageMethods } from "./method/usage.ts";
-import type { GatewayError } from "./protocol/errors.ts";
+import { GatewayError } from "./protocol/errors.ts";
 import type { StoredEvent } from "./protocol/frames.ts";
 import { encodeEvent } from "./protocol/frames.ts";
 
@@ -127,6 +127,21 @@ export function createEngine(options: EngineOptions) {
       for (const session of opened.deleting) void maintenance.erase(session);
       indexing.touch();
     },
+    /** What another node left that is gone: ends its runs and erases what it was to erase. */
+    adopt({ unended, deleting }: Pick<OpenedStore, "unended" | "deleting">): void {
+      runs.recover(unended).catch((error: unknown) => {
+        // Storage refuses, or the gateway stops: whoever has the sessions next finds the runs again.
+        log.error({ err: error }, "runs that another node left could not be ended");
+      });
+      for (const session of deleting) void maintenance.erase(session);
+    },
+    /** Others may take the sessions of this node (false), so that its runs have to stop, or not any more. */
+    leased(lasts: boolean): void {
+      if (lasts) return;
+      log.error({}, "out of touch with the database for too long: the runs of this node are stopped");
+      const error = new GatewayError("UNAVAILABLE", "the node that ran it lost touch with the database");
+      void runs.stop([...runs.all()], { status: "failed", error: error.toBody() });
+    },
     /** Refuses new work and ends the runs: those that run get `grace_ms`. */
     async drain(grace_ms: number): Promise<void> {
       state.draining = true;
@@ -189,6 +204,7 @@ function createCore(options: EngineOptions) {
     approvals,
     approval_timeout_ms,
     granted: (session: SessionRef) => grants.of(session),
+    mayStart: () => store.cluster?.leased() ?? true,
     mayWait: (session: SessionRef) => unattended === "wait" || attended(connections, directory, session),
   };
   const budget = { ...options.budget, clock };

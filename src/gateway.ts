@@ -173,11 +173,11 @@ export function construct({
 }: GatewayOptions) {
   const clock = overrides.clock ?? systemClock;
   const { limits } = config;
-  const store = overrides.store ?? createStore(config, takeover, clock, log);
   const fatal = (error: unknown): void => {
     log.error({ err: error }, "the outcome of a write is unknown: stopping so that nothing wrong is shown");
     onFatal(error);
   };
+  const store = overrides.store ?? createStore({ config, takeover, clock, log, engine: () => engine, fatal });
   const max_message_bytes = limits.assistant_bytes;
   const { router, providers } =
     overrides.router === undefined

@@ -1,21 +1,45 @@
 import type { Config } from "./config.ts";
 import type { Clock, Logger } from "./core/ports.ts";
 import type { Store } from "./core/store.ts";
+import type { Engine } from "./engine.ts";
+import { createPostgresStore } from "./store/postgres/store.ts";
 import { createSqliteStore } from "./store/sqlite/store.ts";
 
 /** How long another gateway's stop may take beyond the grace for its answers. */
 const STOP_MS = 30_000;
 
-/** What keeps everything, as the configuration chooses it; `takeover`: whoever holds the data directory is asked to stop. */
-export function createStore(config: Config, takeover: boolean, clock: Clock, log: Logger): Store {
-  const { server, storage, limits } = config;
-  return createSqliteStore({
+export interface StorageOptions {
+  readonly config: Config;
+  /** Whoever holds the data directory is asked to stop. */
+  readonly takeover: boolean;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Asked for once the store is open. */
+  readonly engine: () => Engine;
+  /** What is in memory cannot be trusted any more. */
+  readonly fatal: (error: unknown) => void;
+}
+
+/** What keeps everything, as the configuration chooses it. */
+export function createStore({ config, takeover, clock, log, engine, fatal }: StorageOptions): Store {
+  const { server, storage, limits, cluster } = config;
+  const common = {
     data_dir: server.data_dir,
-    durability: storage.durability,
-    max_bytes: storage.max_bytes,
     clock,
     log,
     limits,
     ...(takeover && { takeover_ms: server.shutdown_grace_secs * 1_000 + STOP_MS }),
+  };
+  const { url, connections, durability, max_bytes } = storage;
+  if (url === "") return createSqliteStore({ ...common, durability, max_bytes });
+  return createPostgresStore({
+    ...common,
+    url,
+    connections,
+    node_id: cluster.node_id,
+    lease_ms: cluster.lease_secs * 1_000,
+    onAdopted: (left) => engine().adopt(left),
+    onLease: (lasts) => engine().leased(lasts),
+    onFenced: (sessions) => fatal(new Error(`another node took over ${sessions.join(", ")}`)),
   });
 }

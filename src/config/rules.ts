@@ -6,6 +6,7 @@ import type { Where } from "./auth.ts";
 import { checkAuth } from "./auth.ts";
 import { checkCosts } from "./costs.ts";
 import { checkToolServers } from "./mcp.ts";
+import { checkStorage } from "./storage.ts";
 import { checkTls } from "./tls.ts";
 import { ConfigError } from "./error.ts";
 import type { Config } from "./schema.ts";
@@ -25,11 +26,6 @@ export function checkRules(config: Config, where: Where): string[] {
   if (/[/\s]/.test(server.host) || (server.host.includes(":") && isIP(server.host) !== 6)) {
     throw new ConfigError(
       `${where("server.host")}: "${server.host}" is no host: write a name or an address alone, the port is server.port`,
-    );
-  }
-  if (storage.url !== "") {
-    throw new ConfigError(
-      `${where("storage.url")}: other storage than SQLite in server.data_dir is not available in this version: leave it empty`,
     );
   }
   const bytes = Buffer.byteLength(agent.system_prompt);
@@ -52,6 +48,7 @@ export function checkRules(config: Config, where: Where): string[] {
   const warnings = [
     ...checkAuth(config, bind?.host ?? null, where),
     ...checkTls(server, hosts, where),
+    ...checkStorage(storage, where),
     ...costs,
   ];
   if (gateway.heartbeat_interval_secs >= gateway.connection_timeout_secs) {

@@ -187,7 +187,11 @@ export const ConfigSchema = Type.Object({
     ),
   }),
   storage: Type.Object({
-    url: text("", "Empty: SQLite in the data directory, the only storage of this version."),
+    url: secret(
+      "",
+      "Empty: SQLite in the data directory. `postgres://USER:PASSWORD@HOST/NAME`: that database, which several nodes may share.",
+    ),
+    connections: integer(10, "Connections to PostgreSQL, at the most.", [5, 1_000]),
     durability: choice(
       ["full", "normal"],
       "full",
@@ -196,6 +200,16 @@ export const ConfigSchema = Type.Object({
     event_grace_secs: integer(600, "How long events of ended runs can be replayed.", [0, MONTH_SECS]),
     storage_stall_secs: integer(30, "How long a run waits for storage that refuses writes.", [1, 3_600]),
     max_bytes: integer(0, "Largest database; 0: no bound.", [0, Number.MAX_SAFE_INTEGER]),
+  }),
+  cluster: Type.Object({
+    node_id: text("", "What this node is called among those that share a database.", {
+      shown: "the host's name and a random part",
+    }),
+    lease_secs: integer(
+      15,
+      "How long a node that is not heard of counts as alive; then others take over what it had.",
+      [6, 600],
+    ),
   }),
   log: Type.Object({
     level: choice(["debug", "info", "warn", "error", "silent"], "info", "What is logged."),

@@ -250,6 +250,8 @@ export type Refusal =
   | "full"
   /** A file that a message names is not there. */
   | "attachment"
+  /** Another node has the session, or has had it since its tail was loaded. */
+  | "elsewhere"
   /** An earlier operation of the same run failed in this group. */
   | "skipped";
 
@@ -285,8 +287,11 @@ export type ItemResult =
       readonly prior?: IdempotencyRow;
     };
 
-/** The storage refused the whole group and is known to have changed nothing. */
-export type StorageRefusal = "full" | "readonly" | "busy" | "nomem";
+/**
+ * The storage refused the whole group and is known to have changed nothing. unreachable: the database does not answer;
+ * lease: this node did not say in time that it lives, so that others may have taken its sessions.
+ */
+export type StorageRefusal = "full" | "readonly" | "busy" | "nomem" | "unreachable" | "lease";
 export type GroupResult =
   | { readonly ok: true; readonly results: readonly ItemResult[] }
   | { readonly ok: false; readonly refused: StorageRefusal };

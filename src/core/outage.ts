@@ -53,6 +53,18 @@ export function storageRefuses(): GatewayError {
   });
 }
 
+/** What a command is told whose session another node has: it alone appends to it. */
+export function servedElsewhere(): GatewayError {
+  return new GatewayError(
+    "UNAVAILABLE",
+    "another node serves this session; nothing was done: try again there",
+    {
+      details: { kind: "elsewhere" },
+      retry_after_ms: 2_000,
+    },
+  );
+}
+
 /** What a command is told once the journal takes nothing more. */
 export function gatewayStops(): GatewayError {
   return new GatewayError("UNAVAILABLE", "the gateway is stopping; nothing was done", {

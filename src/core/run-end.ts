@@ -131,7 +131,8 @@ export class RunEnd {
     const { done, refused, state } = this.#options;
     if (outcome.ok) return done(ended);
     const { reason } = outcome;
-    if (reason === "gone" || reason === "unknown" || reason === "stopped") return done(state().run);
+    // Elsewhere: the node that took the session ends its runs.
+    if (["gone", "unknown", "stopped", "elsewhere"].includes(reason)) return done(state().run);
     // Skipped: an earlier operation failed, and was told so. Otherwise it is the end itself that has too much.
     if (reason !== "skipped") refused(outcome);
     if (reason === "full") this.#isFull = true;

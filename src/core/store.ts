@@ -144,12 +144,20 @@ export interface StoreTotals {
   readonly events: number;
 }
 
+/** What a store that several nodes share knows of them. */
+export interface Cluster {
+  /** Whether this node may act for the sessions it has, at this moment: asked before a tool is started, too. */
+  leased(): boolean;
+}
+
 /**
  * Persistence. Asynchronous everywhere: nothing may assume that a read and a look at memory share a tick.
  * Conformance: test/adapter/store.conformance.ts, run against every implementation.
  */
 export interface Store {
   readonly kind: "sqlite" | "memory" | "postgres";
+  /** Undefined: no other node shares it. */
+  readonly cluster?: Cluster;
   /** Once, before anything else. Rejects with a GatewayError UNAVAILABLE whose message says what to do. */
   open(): Promise<OpenedStore>;
   /**

@@ -1,7 +1,7 @@
 import type { Settled } from "./journal-queue.ts";
 import type { Limits } from "./limits.ts";
-import type { RowChange } from "./operation.ts";
-import { gatewayStops, storageRefuses } from "./outage.ts";
+import type { ItemResult, RowChange } from "./operation.ts";
+import { gatewayStops, servedElsewhere, storageRefuses } from "./outage.ts";
 import type { SessionRef } from "./session.ts";
 import { Tail } from "./tail.ts";
 
@@ -206,7 +206,7 @@ export class Tails {
       settle: (result) => {
         if (typeof result === "string") this.#fail(slot, gatewayStops());
         else if (result.ok && "tail" in result) this.#fill(slot, new Tail(result.tail));
-        else this.#fail(slot, new NoSuchSession(session.id));
+        else this.#fail(slot, noTail(session, result));
       },
       refused: () => this.#refused(slot),
     });
@@ -252,6 +252,10 @@ export class Tails {
     slot.counted = 0;
     if (this.#slots.get(slot.session.id) === slot) this.#slots.delete(slot.session.id);
   }
+}
+
+function noTail({ id }: SessionRef, result: ItemResult): Error {
+  return !result.ok && result.reason === "elsewhere" ? servedElsewhere() : new NoSuchSession(id);
 }
 
 function isIdle(slot: Slot): boolean {

@@ -16,6 +16,8 @@ export interface ToolDeps {
   readonly approval_timeout_ms: number;
   /** Whether a call that asks may wait for somebody to come. */
   readonly mayWait: (session: SessionRef) => boolean;
+  /** Whether a tool may be started at this moment. */
+  readonly mayStart: () => boolean;
   /** Names of tools that were allowed for a session. */
   readonly granted: (session: SessionRef) => Promise<ReadonlySet<string>>;
 }
@@ -134,7 +136,7 @@ export class ToolRound {
 
   /** Makes a call that may be made, once whoever has to be asked has allowed it. */
   async #make(call: ToolCall, ruling: Exclude<Ruling, { kind: "refuse" }>): Promise<ToolOutcome> {
-    const { toolbox, hooks, mayWait } = this.#deps;
+    const { toolbox, hooks, mayStart, mayWait } = this.#deps;
     const { session, run_id, signal } = this.#options;
     // Meanwhile, too: after its end a run appends nothing, and so asks nobody.
     if (this.#isOver || signal.aborted) return no("the run ended before it was called");
@@ -145,6 +147,7 @@ export class ToolRound {
       if (decision === "deny") return no(`not allowed: ${by ?? "somebody"} said no`);
     }
     if (signal.aborted) return no("the run ended before it was called");
+    if (!mayStart()) return no("not called: this node is out of touch with the others");
     const outcome = await toolbox.call(call, ruling.args, { signal, session_id: session.id, run_id });
     if (!hooks.has.after_tool_call) return outcome;
     const told = await hooks.afterToolCall({ ...this.#shown(call, ruling.args), ...outcome }, signal);

@@ -3,7 +3,14 @@ import { noAttachment } from "../core/attachment.ts";
 import type { Journal } from "../core/journal.ts";
 import type { Limits } from "../core/limits.ts";
 import type { NewEvent, RowChange } from "../core/operation.ts";
-import { gatewayStops, noRoomForFiles, quotaReached, storageRefuses, tooMuchWaits } from "../core/outage.ts";
+import {
+  gatewayStops,
+  noRoomForFiles,
+  quotaReached,
+  servedElsewhere,
+  storageRefuses,
+  tooMuchWaits,
+} from "../core/outage.ts";
 import type { SessionRef } from "../core/session.ts";
 import { gone, noSession } from "../core/session.ts";
 import { GatewayError } from "../protocol/errors.ts";
@@ -118,6 +125,8 @@ export function appendError(
   switch (outcome.reason) {
     case "storage":
       return storageRefuses();
+    case "elsewhere":
+      return servedElsewhere();
     case "overloaded":
       return tooMuchWaits(limits);
     case "full":

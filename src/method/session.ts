@@ -1,7 +1,7 @@
 import type { Static } from "@sinclair/typebox";
 import { isGatewaySessionId, newEpoch } from "../core/id.ts";
 import type { ItemResult, SessionRow } from "../core/operation.ts";
-import { storageRefuses } from "../core/outage.ts";
+import { servedElsewhere, storageRefuses } from "../core/outage.ts";
 import { Serial } from "../core/serial.ts";
 import type { SessionRef } from "../core/session.ts";
 import { gone, nameFor, noSession, sessionPayload, sessionView } from "../core/session.ts";
@@ -254,6 +254,7 @@ function forkError(
 ): GatewayError {
   if (reason === "full") return quotaReached(what ?? "", limits);
   if (reason === "gone") return gone(from, user);
+  if (reason === "elsewhere") return servedElsewhere();
   return new GatewayError("NOT_FOUND", "no such message in this session", { details: { kind: "message" } });
 }
 

@@ -106,26 +106,46 @@ const LOOKED_AT = 2_000;
 /** And how much of their text: whoever reads next waits until it was looked through. */
 const LOOKED_AT_CHARS = 1024 * 1024;
 
-/** Of the messages that may be meant, the newest first, those that are; `look` answers some before a place. */
+/** Of the messages that may be meant, the newest first, those that are. */
+export class FoundCollector {
+  /** Messages before this place are looked at next. */
+  before: number;
+  readonly #query: Pick<SearchQuery, "terms" | "limit">;
+  readonly #found: FoundMessage[] = [];
+  #looked = 0;
+  #chars = 0;
+
+  constructor({ terms, limit, before }: Pick<SearchQuery, "terms" | "limit" | "before">) {
+    this.#query = { terms, limit };
+    this.before = before ?? Number.MAX_SAFE_INTEGER;
+  }
+
+  /** Looks at the next of them, some or none at all; null: there may be more before `before`. */
+  take(some: Iterable<FoundMessage>): FoundMessages | null {
+    const { terms, limit } = this.#query;
+    const last = this.before;
+    for (const each of some) {
+      const isEnough =
+        this.#found.length === limit || this.#looked === LOOKED_AT || this.#chars >= LOOKED_AT_CHARS;
+      if (isEnough) return { found: this.#found, next: this.before };
+      this.#looked++;
+      this.#chars += each.message.data.length;
+      this.before = each.place;
+      const { content = "" } = JSON.parse(each.message.data) as { content?: string };
+      if (snippetOf(content.slice(0, SEARCHED_CHARS), terms) !== null) this.#found.push(each);
+    }
+    return this.before === last ? { found: this.#found, next: null } : null;
+  }
+}
+
+/** As FoundCollector, where `look` answers some before a place at once. */
 export function takeFound(
-  { terms, limit, before: start }: Pick<SearchQuery, "terms" | "limit" | "before">,
+  query: Pick<SearchQuery, "terms" | "limit" | "before">,
   look: (before: number) => Iterable<FoundMessage>,
 ): FoundMessages {
-  const found: FoundMessage[] = [];
-  let before = start ?? Number.MAX_SAFE_INTEGER;
-  let looked = 0;
-  let chars = 0;
-  for (let last = 0; last !== before;) {
-    last = before;
-    for (const each of look(before)) {
-      const isEnough = found.length === limit || looked === LOOKED_AT || chars >= LOOKED_AT_CHARS;
-      if (isEnough) return { found, next: before };
-      looked++;
-      chars += each.message.data.length;
-      before = each.place;
-      const { content = "" } = JSON.parse(each.message.data) as { content?: string };
-      if (snippetOf(content.slice(0, SEARCHED_CHARS), terms) !== null) found.push(each);
-    }
+  const collector = new FoundCollector(query);
+  for (;;) {
+    const answer = collector.take(look(collector.before));
+    if (answer !== null) return answer;
   }
-  return { found, next: null };
 }

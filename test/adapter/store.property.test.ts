@@ -5,6 +5,9 @@ import type { Store } from "../../src/core/store.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
 import { copyOf, createRow, event, key, put, run, START, storeClock } from "./store.builders.ts";
+import { hasPostgres, testCluster } from "../support/postgres.ts";
+import type { StoreFixture } from "./store.builders.ts";
+import { openPostgres } from "./store.postgres.ts";
 import { openSqlite } from "./store.sqlite.ts";
 
 const LIMITS = {
@@ -186,25 +189,41 @@ const step = fc.record({
   expire: fc.option(fc.record({ now: time, max_rows }), { freq: 4 }),
 });
 
-test("both stores answer every group and every read alike", async () => {
-  await fc.assert(
+/** Whatever is done to both, `open`'s store answers as the one in memory does. */
+function likeMemory(open: () => Promise<StoreFixture>, runs: number): Promise<void> {
+  return fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 12 }), async (steps) => {
-      await using sqlite = await openSqlite({ limits: LIMITS });
+      await using fixture = await open();
       const clock = storeClock();
       const memory = createMemoryStore({ clock, limits: { ...DEFAULT_LIMITS, ...LIMITS } });
       await memory.open();
       for (const { group, now, expire } of steps) {
         clock.set(now);
-        sqlite.clock.set(now);
-        expect(await sqlite.store.commit(group)).toEqual(await memory.commit(group));
+        fixture.clock.set(now);
+        expect(await fixture.store.commit(group)).toEqual(await memory.commit(group));
         if (expire !== null) {
-          expect(await sqlite.store.expire(expire.now, expire.max_rows)).toBe(
+          expect(await fixture.store.expire(expire.now, expire.max_rows)).toBe(
             await memory.expire(expire.now, expire.max_rows),
           );
         }
-        expect(await everything(sqlite.store)).toEqual(await everything(memory));
+        expect(await everything(fixture.store)).toEqual(await everything(memory));
       }
     }),
-    { numRuns: Number(process.env["STORE_RUNS"] ?? 40) },
+    { numRuns: Number(process.env["STORE_RUNS"] ?? runs) },
   );
-}, 120_000);
+}
+
+test(
+  "SQLite and memory answer every group and every read alike",
+  () => likeMemory(() => openSqlite({ limits: LIMITS }), 40),
+  120_000,
+);
+
+test.skipIf(!hasPostgres)(
+  "PostgreSQL and memory answer every group and every read alike",
+  async () => {
+    await testCluster();
+    await likeMemory(() => openPostgres({ limits: LIMITS }), 10);
+  },
+  120_000,
+);

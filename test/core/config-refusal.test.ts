@@ -105,8 +105,16 @@ describe("refusals say where, what and what to do", () => {
       "agentbus.toml: auth.token: ${not a name} is no variable: write ${NAME} or ${NAME:-default}, and $${ for the characters themselves",
     ],
     [
-      '[storage]\nurl = "postgres://x"',
-      "agentbus.toml: storage.url: other storage than SQLite in server.data_dir is not available in this version: leave it empty",
+      '[storage]\nurl = "mysql://root:secret@db/x"',
+      "agentbus.toml: storage.url: it begins with mysql:: write postgres://USER:PASSWORD@HOST:PORT/NAME, or leave it empty for SQLite in server.data_dir",
+    ],
+    [
+      '[storage]\nurl = "postgres://root:secret@db"',
+      "agentbus.toml: storage.url: it names no database: write postgres://USER:PASSWORD@HOST:PORT/NAME, or leave it empty for SQLite in server.data_dir",
+    ],
+    [
+      '[storage]\nurl = "agentbus.db"',
+      "agentbus.toml: storage.url: it is no address: write postgres://USER:PASSWORD@HOST:PORT/NAME, or leave it empty for SQLite in server.data_dir",
     ],
     [
       "[llm.providers.local]\nmodels = []",

@@ -7,7 +7,7 @@ import { load, refusal } from "./config.fixture.ts";
 
 test("every option has a variable", () => {
   const provider = '[llm.providers.my-one]\nbase_url = "http://localhost:1"';
-  for (const option of OPTIONS.filter(({ path }) => path !== "storage.url")) {
+  for (const option of OPTIONS) {
     const path = option.path.replace("NAME", "my-one");
     const toml = path.startsWith("mcp.") ? "[mcp.servers.my-one]\nargs = []" : provider;
     const { sources } = load({ toml, env: { ...companions(path), [variableOf(path)]: sample(option) } });
@@ -27,6 +27,7 @@ function companions(path: string): Record<string, string> {
 
 function sample({ path, schema }: Option): string {
   if (schema.values !== undefined) return (schema.values.find((each) => each !== "") ?? "").toUpperCase();
+  if (path === "storage.url") return "postgres://root@db/agentbus";
   if (path === "mcp.servers.NAME.url") return "http://localhost:1";
   if (path === "gateway.bind") return "127.0.0.1:1";
   if (schema.entries !== undefined) return "ada@example.com=ada:user";

@@ -2,6 +2,8 @@ import type { Subprocess } from "bun";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import type { TestDatabase } from "./postgres.ts";
+import { testDatabase } from "./postgres.ts";
 
 /** Sections of the configuration file; a section in a section is a table of its own. */
 export interface ConfigTable {
@@ -61,6 +63,16 @@ const STOP_MS = 10_000;
 const LOG_LINES = 2_000;
 const SOURCES = resolve(import.meta.dir, "../../src/main.ts");
 
+const databases = new Map<string, TestDatabase>();
+
+/** With AGENTBUS_TEST_STORE=postgres: where a gateway of this data directory keeps everything. */
+async function databaseFor(data_dir: string): Promise<TestDatabase | null> {
+  if (Bun.env["AGENTBUS_TEST_STORE"] !== "postgres") return null;
+  const database = databases.get(data_dir) ?? (await testDatabase());
+  databases.set(data_dir, database);
+  return database;
+}
+
 /** Resolves when it listens. Rejects with what it said, when it ends before. */
 export async function startGateway(options: GatewayProcessOptions = {}): Promise<RunningGateway> {
   const home = await mkdtemp(join(tmpdir(), "agentbus-test-"));
@@ -70,7 +82,9 @@ export async function startGateway(options: GatewayProcessOptions = {}): Promise
   await writeFile(file, typeof config === "string" ? config : toToml(config));
   const binary = options.binary ?? Bun.env["AGENTBUS_BINARY"] ?? "";
   const command = binary === "" ? [process.execPath, SOURCES] : [resolve(binary)];
+  const database = await databaseFor(data_dir);
   const env = {
+    ...(database !== null && { AGENTBUS_STORAGE_URL: database.url, AGENTBUS_STORAGE_CONNECTIONS: "5" }),
     PATH: Bun.env["PATH"] ?? "",
     HOME: home,
     AGENTBUS_SERVER_PORT: "0",
@@ -95,6 +109,7 @@ export async function startGateway(options: GatewayProcessOptions = {}): Promise
     const timer = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
     await child.exited;
     clearTimeout(timer);
+    if (options.data_dir === undefined) await database?.[Symbol.asyncDispose]();
     await rm(home, { recursive: true, force: true });
   }
   return {

@@ -1,0 +1,156 @@
+import type { Limits } from "../../core/limits.ts";
+import type { Clock, Logger } from "../../core/ports.ts";
+import type { OpenedStore } from "../../core/store.ts";
+import { GatewayError } from "../../protocol/errors.ts";
+import { prepareDataDir } from "../sqlite/data-dir.ts";
+import type { Lock } from "../sqlite/lock.ts";
+import { releaseLock, takeLock } from "../sqlite/lock.ts";
+import { takeLockOver } from "../sqlite/takeover.ts";
+import { adoptAll } from "./adoption.ts";
+import type { Dial } from "./dial.ts";
+import { adviceFor, describeFailure } from "./failures.ts";
+import type { GroupWriter } from "./group-writer.ts";
+import { createGroupWriter } from "./group-writer.ts";
+import { Holdings } from "./holdings.ts";
+import { identify } from "./identity.ts";
+import { Lease } from "./lease.ts";
+import { nodeName } from "./node-name.ts";
+import { Pool } from "./pool.ts";
+import { migrate } from "./schema.ts";
+import { lastStop, settleIdentity } from "./start.ts";
+import { Writing } from "./writing.ts";
+
+export interface PostgresStoreOptions {
+  /** postgres://… */
+  readonly url: string;
+  /** Where this node has its name; held by one process at a time. */
+  readonly data_dir: string;
+  /** Another process that holds the directory is asked to stop, and has so long for it. Default: it is refused. */
+  readonly takeover_ms?: number;
+  /** What people call the node; "": by its host. */
+  readonly node_id: string;
+  /** Connections in all. */
+  readonly connections: number;
+  /** How long a node that is not heard of counts as alive. */
+  readonly lease_ms: number;
+  readonly clock: Clock;
+  /** What the lease goes by; default: `clock`. */
+  readonly lease_clock?: Clock;
+  readonly log: Logger;
+  readonly limits: Limits;
+  /** What another node left that is gone: the runs are to be ended, the sessions erased. */
+  readonly onAdopted?: (left: Pick<OpenedStore, "unended" | "deleting">) => void;
+  /** Sessions that this node had were taken by another: what is in memory of them is not to be shown any more. */
+  readonly onFenced?: (sessions: readonly string[]) => void;
+  /** The lease of this node is over (false), so that its runs have to stop, or lasts again. */
+  readonly onLease?: (lasts: boolean) => void;
+}
+
+/** Those that are not for reads: one writes groups, one keeps the lease, one makes room, one listens. */
+const OTHER_CONNECTIONS = 4;
+
+interface Pools {
+  /** For reads. */
+  readonly reading: Pool;
+  /** For what makes room. */
+  readonly upkeep: Pool;
+  /** For the lease: it waits for nobody. */
+  readonly keeper: Pool;
+}
+
+/** What an open store is made of. */
+export interface Opened extends Pools {
+  readonly writing: Writing;
+  readonly writer: GroupWriter;
+  readonly lease: Lease;
+  readonly found: OpenedStore;
+  /** Ends the lease, every connection and the hold of the data directory. */
+  close(): Promise<void>;
+}
+
+/**
+ * Connects, brings the schema up to date and begins the life of a node. `onRenewed` is called while it lives.
+ * @throws GatewayError UNAVAILABLE whose message says what to do
+ */
+export async function openDatabase(
+  options: PostgresStoreOptions,
+  boot: string,
+  onRenewed: () => void,
+): Promise<Opened> {
+  const { data_dir, connections } = options;
+  prepareDataDir(data_dir);
+  const { takeover_ms: ms, clock, log } = options;
+  const lock =
+    ms === undefined ? takeLock(data_dir, process.pid) : await takeLockOver({ data_dir, ms, clock, log });
+  const to = dialOf(options, boot);
+  const reading = new Pool(to, Math.max(1, connections - OTHER_CONNECTIONS));
+  const pools: Pools = { reading, upkeep: new Pool(to, 1), keeper: new Pool(to, 1) };
+  try {
+    return await begin(options, { boot, to, pools, lock, onRenewed });
+  } catch (error) {
+    await closeAll(pools);
+    releaseLock(lock);
+    if (error instanceof GatewayError) throw error;
+    const reason = describeFailure(error);
+    const message = `cannot use the database of storage.url: ${adviceFor(error)} (${reason})`;
+    throw new GatewayError("UNAVAILABLE", message, { details: { kind: "database" }, cause: error });
+  }
+}
+
+interface Beginning {
+  readonly boot: string;
+  readonly to: Dial;
+  readonly pools: Pools;
+  readonly lock: Lock;
+  readonly onRenewed: () => void;
+}
+
+async function begin(
+  options: PostgresStoreOptions,
+  { boot, to, pools, lock, onRenewed }: Beginning,
+): Promise<Opened> {
+  const { keeper } = pools;
+  const { clock, limits, log, lease_ms, lease_clock = clock } = options;
+  const { onLease = () => undefined, onFenced = () => undefined } = options;
+  const identity = await keeper.read(identify);
+  await keeper.change(migrate);
+  const { isSame, server_id } = await keeper.change((q) => settleIdentity(q, identity));
+  const node = nodeName(options.data_dir, options.node_id);
+  const stop = await keeper.read((q) => lastStop(q, node.key));
+  const names = { boot, node, lease_ms };
+  const lease = new Lease({ pool: keeper, ...names, clock: lease_clock, log, onChange: onLease, onRenewed });
+  await lease.begin();
+  const writing = new Writing({ dial: to, clock, boot, silence_ms: limits.writer_silence_ms, identity });
+  const mayWrite = (): boolean => lease.lasts();
+  const writer = createGroupWriter({ writing, limits, boot, holdings: new Holdings(), mayWrite, onFenced });
+  try {
+    const left = await adoptAll({ keeper, writer, boot, max_rows: limits.maintenance_rows });
+    const found: OpenedStore = { last_stop: isSame ? stop : "power", ...left, server_id };
+    return { ...pools, writing, writer, lease, found, close };
+  } catch (error) {
+    lease.abandon();
+    await writing.close();
+    throw error;
+  }
+
+  async function close(): Promise<void> {
+    try {
+      await writing.close();
+      await lease.end();
+    } catch (error) {
+      // What this node had is free when its lease is over.
+      lease.abandon();
+      log.error({ error: describeFailure(error) }, "the store did not close cleanly");
+    }
+    await closeAll(pools);
+    releaseLock(lock);
+  }
+}
+
+function dialOf({ url, limits }: PostgresStoreOptions, boot: string): Dial {
+  return { url, silence_ms: limits.writer_silence_ms, application_name: `agentbus ${boot}` };
+}
+
+async function closeAll({ reading, upkeep, keeper }: Pools): Promise<void> {
+  await Promise.all([reading, upkeep, keeper].map((pool) => pool.close()));
+}
