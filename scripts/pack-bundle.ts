@@ -1,5 +1,7 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import type { Bundled } from "./bundled.ts";
+import { bundledPackages } from "./bundled.ts";
 import { buildClient } from "./pack-client.ts";
 
 interface Parts {
@@ -14,8 +16,8 @@ interface Parts {
 /** The workers are loaded by their path below src/. */
 const WORKERS = ["store/sqlite/writer", "store/sqlite/reader", "plugin/watchdog", "plugin/isolate"];
 
-/** Bundles the modules into `outdir`; answers the licenses of what went in besides our own code. @throws where it fails */
-export async function bundlePackage(root: string, outdir: string, parts: Parts): Promise<string> {
+/** Bundles the modules into `outdir`; answers what went in besides our own code. @throws where it fails */
+export async function bundlePackage(root: string, outdir: string, parts: Parts): Promise<Bundled[]> {
   const sourceOf = (module: string): string => join(root, "src", `${module}.ts`);
   const common = { root: join(root, "src"), outdir, format: "esm", metafile: true } as const;
   const [gateway, client, pages] = await Promise.all([
@@ -36,28 +38,8 @@ export async function bundlePackage(root: string, outdir: string, parts: Parts):
   mkdirSync(place, { recursive: true });
   for (const { name, text } of client) writeFileSync(join(place, name), text);
   // The client is our own code alone.
-  const inputs = [gateway, pages].flatMap(({ metafile }) => Object.keys(metafile?.inputs ?? {}));
-  if (inputs.length === 0) throw new Error("the bundler does not say what it read");
-  return licensesOf(root, inputs);
-}
-
-/** The licenses of the packages that files of theirs were read from. */
-function licensesOf(root: string, inputs: readonly string[]): string {
-  const places = inputs.flatMap((path) => {
-    const [, place] =
-      /^.*?(node_modules\/.*(?:(?<=node_modules\/)@[^/]+\/[^/]+|(?<=node_modules\/)[^/@]+))\//.exec(path) ??
-      [];
-    return place === undefined ? [] : [place];
-  });
-  return [...new Set(places)]
-    .sort()
-    .map((place) => {
-      const { name, version, license } = JSON.parse(
-        readFileSync(join(root, place, "package.json"), "utf8"),
-      ) as Record<string, string>;
-      const file = readdirSync(join(root, place)).find((each) => /^licen[cs]e/i.test(each));
-      const text = file === undefined ? "" : readFileSync(join(root, place, file), "utf8").trim();
-      return `${name} ${version}: ${license}\n\n${text}\n`;
-    })
-    .join(`\n${"-".repeat(80)}\n\n`);
+  return bundledPackages(
+    root,
+    [gateway, pages].flatMap(({ metafile }) => Object.keys(metafile?.inputs ?? {})),
+  );
 }

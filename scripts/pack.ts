@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import manifest from "../package.json" with { type: "json" };
+import { licensesOf } from "./bundled.ts";
 import { packConsole } from "./pack-console.ts";
 import { bundlePackage } from "./pack-bundle.ts";
 import { copyDeclarations } from "./pack-declarations.ts";
@@ -56,7 +57,7 @@ function packageJson(): string {
 async function pack(): Promise<string> {
   const staging = mkdtempSync(join(tmpdir(), "agentbus-pack-"));
   try {
-    const licenses = await bundlePackage(root, join(staging, "lib"), {
+    const bundled = await bundlePackage(root, join(staging, "lib"), {
       gateway: ["main", ENTRIES["."], ENTRIES["./plugin"]],
       client: ENTRIES["./client"],
       external: [TYPEBOX],
@@ -65,7 +66,7 @@ async function pack(): Promise<string> {
     chmodSync(join(staging, "lib/main.js"), 0o755);
     copyDeclarations(root, join(staging, "types"), Object.values(ENTRIES), [TYPEBOX]);
     writeFileSync(join(staging, "package.json"), packageJson());
-    writeFileSync(join(staging, "THIRD-PARTY-LICENSES"), licenses);
+    writeFileSync(join(staging, "THIRD-PARTY-LICENSES"), licensesOf(bundled));
     for (const file of ["README.md", "CHANGELOG.md", "LICENSE"])
       copyFileSync(join(root, file), join(staging, file));
     mkdirSync(outdir, { recursive: true });

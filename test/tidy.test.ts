@@ -49,6 +49,7 @@ const PLACES: Record<string, readonly string[]> = {
   pino: ["log"],
   "pino-pretty": ["log"],
   "bun:sqlite": ["store"],
+  fflate: ["cli"],
   uqr: ["cli"],
   "js-yaml": ["skill"],
   react: ["console"],
@@ -71,6 +72,8 @@ const ENTRIES = [
   "console/main.tsx",
   "package/client.ts",
   "package/gateway.ts",
+  // What the scripts of a release share with who installs it.
+  "cli/release-file.ts",
   // What a gateway that keeps nothing is given.
   "store/memory.ts",
 ];

@@ -1,6 +1,6 @@
 import { ClientError } from "../client/error.ts";
 import type { MethodName, ParamsFor, ResultFor } from "../client/methods.ts";
-import { VERSION } from "./about.ts";
+import { VERSION } from "../build.ts";
 import type { Input } from "./args.ts";
 import type { Config } from "./configuration.ts";
 import type { Io } from "./io.ts";

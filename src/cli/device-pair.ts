@@ -5,7 +5,7 @@ import type { Pairing } from "../client/device.ts";
 import { ClientError } from "../client/error.ts";
 import type { Hello } from "../client/methods.ts";
 import { SCOPES } from "../protocol/schema.ts";
-import { VERSION } from "./about.ts";
+import { VERSION } from "../build.ts";
 import type { Command, Input } from "./args.ts";
 import { credentialOf, openDeviceKey } from "./device-key.ts";
 import { CommandError, EXIT } from "./exit.ts";

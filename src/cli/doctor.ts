@@ -1,5 +1,5 @@
 import type { Command, Input } from "./args.ts";
-import { VERSION } from "./about.ts";
+import { VERSION } from "../build.ts";
 import { checkPort, checkRunning } from "./doctor-gateway.ts";
 import { checkClock, checkProviders } from "./doctor-provider.ts";
 import { checkCertificate } from "./doctor-tls.ts";

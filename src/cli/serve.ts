@@ -3,7 +3,7 @@ import { day } from "../certificate.ts";
 import type { Started } from "../embed/gateway.ts";
 import { outsideAddresses } from "../listeners.ts";
 import type { Command } from "./args.ts";
-import { VERSION } from "./about.ts";
+import { VERSION } from "../build.ts";
 import type { Config } from "./configuration.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
 import { EXIT } from "./exit.ts";

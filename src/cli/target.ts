@@ -5,7 +5,7 @@ import { createClient } from "../client/client.ts";
 import { ClientError } from "../client/error.ts";
 import type { ClientOptions } from "../client/options.ts";
 import type { Input, OptionSpecs } from "./args.ts";
-import { VERSION } from "./about.ts";
+import { VERSION } from "../build.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
 import type { Config } from "./configuration.ts";
 import type { DeviceKey } from "./device-key.ts";

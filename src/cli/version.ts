@@ -1,17 +1,31 @@
+import { BUILD, VERSION } from "../build.ts";
 import type { Command } from "./args.ts";
-import { VERSION } from "./about.ts";
 import { outJson } from "./io.ts";
+
+/** Of a commit's name as many digits as are enough to find it. */
+const COMMIT_DIGITS = 12;
 
 export const version: Command = {
   name: "version",
   summary: "the version of this executable",
   usage: "",
   args: [0, 0],
-  options: { json: { summary: "as JSON, with the runtime and the platform" } },
+  options: { json: { summary: "as JSON, with the commit, the runtime and the platform" } },
   run: async (input, io) => {
-    const facts = { version: VERSION, bun: Bun.version, platform: `${process.platform}-${process.arch}` };
+    const facts = {
+      version: VERSION,
+      // Null: built from the sources, by whoever runs it.
+      commit: BUILD?.commit ?? null,
+      target: BUILD?.target ?? null,
+      bun: Bun.version,
+      platform: `${process.platform}-${process.arch}`,
+    };
     if (input.on("json")) outJson(io, facts);
-    else io.out(`agentbus ${VERSION}`);
+    else io.out(`agentbus ${VERSION}${BUILD === null ? "" : ` (${shorten(BUILD.commit)}, ${BUILD.target})`}`);
     return 0;
   },
 };
+
+function shorten(commit: string): string {
+  return commit.replace(/^[0-9a-f]+/, (digits) => digits.slice(0, COMMIT_DIGITS));
+}

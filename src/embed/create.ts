@@ -1,6 +1,6 @@
-import manifest from "../../package.json" with { type: "json" };
 import { configOf } from "../config.ts";
 import { acceptsTailscale } from "../config/tailscale.ts";
+import { VERSION } from "../build.ts";
 import { composeGateway } from "../gateway.ts";
 import type { Composed } from "../gateway.ts";
 import { createLogger } from "../log.ts";
@@ -32,7 +32,7 @@ export function createGateway(config: GatewayConfig = {}, options: EmbedOptions 
   const composed = composeGateway({
     config: whole,
     log,
-    version: manifest.version,
+    version: VERSION,
     owns_process: options.ownsProcess === true,
     takeover: options.takeover === true,
     onFatal: (error) => {
@@ -58,7 +58,7 @@ export function createGateway(config: GatewayConfig = {}, options: EmbedOptions 
       const { server, auth, gateway } = whole;
       return {
         name: NAME,
-        version: manifest.version,
+        version: VERSION,
         status: life.state === "running" ? engine.status() : life.state,
         uptime: engine.uptime(),
         connections: engine.connections.size,
