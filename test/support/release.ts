@@ -65,7 +65,9 @@ export async function builtRelease(
       [
         process.execPath,
         "scripts/release.ts",
-        ...["--outdir", directory, "--version", version, "--key", join(PLACE, "key.pem")],
+        `--outdir=${directory}`,
+        `--version=${version}`,
+        `--key=${join(PLACE, "key.pem")}`,
         ...targets.flatMap((target) => ["--target", target]),
       ],
       { cwd: root, stdout: "pipe", stderr: "pipe", env: { ...process.env, AGENTBUS_RELEASE_URL: "" } },
