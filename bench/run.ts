@@ -13,6 +13,7 @@ import { journal } from "./journal.ts";
 import { latency } from "./latency.ts";
 import { logins } from "./logins.ts";
 import { memory } from "./memory.ts";
+import { metrics } from "./metrics.ts";
 import { plugins } from "./plugins.ts";
 import { reconnect } from "./reconnect.ts";
 import { replay } from "./replay.ts";
@@ -41,6 +42,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "call", run: call },
   { name: "memory", run: memory },
   { name: "status", run: status },
+  { name: "metrics", run: metrics },
   { name: "fanout", run: fanout },
   { name: "latency", run: latency },
   { name: "failover", run: failover },

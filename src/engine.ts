@@ -1,10 +1,13 @@
 import { networkOf } from "./auth/address.ts";
 import type { Caller } from "./core/call.ts";
+import type { Published } from "./core/append.ts";
 import { Approvals } from "./core/approvals.ts";
 import { Audit } from "./core/audit.ts";
 import type { BudgetBounds } from "./core/budget.ts";
 import { Changes } from "./core/changes.ts";
 import { Connections } from "./core/connections.ts";
+import { countRun } from "./core/counted-runs.ts";
+import { countTools } from "./core/counted-tools.ts";
 import { Followers } from "./core/follow.ts";
 import { Grants } from "./core/grants.ts";
 import { Hooks } from "./core/hooks.ts";
@@ -14,7 +17,9 @@ import { Journal } from "./core/journal.ts";
 import type { LedgerOptions } from "./core/ledger.ts";
 import { Ledger } from "./core/ledger.ts";
 import type { Limits } from "./core/limits.ts";
+import { watchLoop } from "./core/loop-lag.ts";
 import { Maintenance } from "./core/maintenance.ts";
+import { Measures } from "./core/measures.ts";
 import type { PluginView } from "./core/plugins.ts";
 import type { Clock, Logger, ModelRouter, Toolbox } from "./core/ports.ts";
 import type { Principal } from "./core/principal.ts";
@@ -24,13 +29,13 @@ import { Presence } from "./core/presence.ts";
 import { Rates } from "./core/rates.ts";
 import { Runs } from "./core/runs.ts";
 import type { SessionRef } from "./core/session.ts";
-import { Directory, nameOf, namingsOf, topicOf } from "./core/session.ts";
+import { Directory } from "./core/session.ts";
 import { SampledLog } from "./core/sampled-log.ts";
 import { inTurns, Slots } from "./core/slots.ts";
 import type { SpendingOptions } from "./core/spending.ts";
 import { Spending } from "./core/spending.ts";
 import { Stats } from "./core/stats.ts";
-import type { Tail } from "./core/tail.ts";
+import { timeStore } from "./core/timed-store.ts";
 import { createFiles } from "./method/attachment.ts";
 import { auditMethods } from "./method/audit.ts";
 import { chatMethods } from "./method/chat.ts";
@@ -46,9 +51,9 @@ import type { SystemDeps } from "./method/system.ts";
 import { systemMethods } from "./method/system.ts";
 import { toolMethods } from "./method/tool.ts";
 import { usageMethods } from "./method/usage.ts";
+import type { EventRun } from "./protocol/entities.ts";
 import { GatewayError } from "./protocol/errors.ts";
-import type { StoredEvent } from "./protocol/frames.ts";
-import { encodeEvent } from "./protocol/frames.ts";
+import { publisher } from "./publisher.ts";
 
 /** Reads for readers that begin in one turn of the event loop, where others wait for them. */
 const READS_IN_TURN = 8;
@@ -57,6 +62,8 @@ export interface EngineOptions {
   readonly name: string;
   readonly version: string;
   readonly store: Store;
+  /** That of an acknowledgement, as it is measured; default: full. */
+  readonly durability?: "full" | "normal";
   readonly router: ModelRouter;
   readonly clock: Clock;
   readonly limits: Limits;
@@ -86,11 +93,15 @@ export interface EngineOptions {
 export type Engine = ReturnType<typeof createEngine>;
 
 /** Constructs the core around a store that is open, and every method that needs nothing else. */
-export function createEngine(options: EngineOptions) {
-  const { store, clock, log, router, isLive } = options;
+export function createEngine(given: EngineOptions) {
+  const measures = new Measures();
+  const { clock, log, router, isLive, durability = "full" } = given;
+  const store = timeStore(given.store, clock, measures, durability);
+  const options = { ...given, store };
   const started = clock.monotonic();
   const state = { draining: false, server_id: "" };
-  const core = createCore(options);
+  const core = createCore(options, measures);
+  const unwatchLoop = watchLoop(clock, measures.loop_lag);
   const { journal, runs, maintenance, indexing, directory, stats, audit } = core;
   const uptime = (): number => (clock.monotonic() - started) / 1_000;
   const status = (): "healthy" | "degraded" | "draining" => {
@@ -99,8 +110,8 @@ export function createEngine(options: EngineOptions) {
     const ready = router.states().some((each) => each.name === provider && each.ready);
     return journal.refused === null && ready ? "healthy" : "degraded";
   };
-  const count = (error: GatewayError | null, { principal, remote }: Caller): void =>
-    stats.request(error, { user: principal.user, remote });
+  const count = (error: GatewayError | null, { principal, remote, transport }: Caller): void =>
+    stats.request(error, { user: principal.user, remote }, transport);
   const rates = new Rates({ limits: options.limits, clock, networkOf });
   const draining = (): boolean => state.draining;
   const sessionOf = (user: string, id: string): string | null => directory.known(user, id)?.id ?? null;
@@ -154,13 +165,14 @@ export function createEngine(options: EngineOptions) {
       await maintenance.close();
       await indexing.close();
       audit.close();
+      unwatchLoop();
       await journal.drained();
     },
   };
 }
 
 /** The log, who follows it, and what writes it. */
-function createCore(options: EngineOptions) {
+function createCore(options: EngineOptions, measures: Measures) {
   const { store, clock, limits, log, router, event_grace_ms } = options;
   const sampled = new SampledLog(clock, log);
   const stats = new Stats(sampled);
@@ -176,9 +188,13 @@ function createCore(options: EngineOptions) {
     if (reason === null) log.info({}, "storage takes writes again");
   };
   const hooks = new Hooks({ clock, limits });
-  const committed = hooks.committed.bind(hooks);
+  const committed: Published["committed"] = (session, rows) => {
+    stats.rows(rows);
+    hooks.committed(session, rows);
+  };
   const { fatal } = options;
-  const journal = new Journal({ store, clock, limits, log, publish, committed, onStorage, fatal });
+  const lag = measures.event_lag;
+  const journal = new Journal({ store, clock, limits, log, publish, committed, onStorage, lag, fatal });
   const audit = new Audit({ journal, clock, log });
   const base = { journal, store, clock, limits, log };
   // Begun at once, the next read would be answered in this turn, and so on: nobody else would be heard in between.
@@ -194,7 +210,8 @@ function createCore(options: EngineOptions) {
   const limited = (option: string, user: string): void => stats.limit(option, { user });
   const { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt } = options;
   const bounds = { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt };
-  const { toolbox, approval_timeout_ms, unattended, context_tokens } = options;
+  const { approval_timeout_ms, unattended, context_tokens } = options;
+  const toolbox = countTools(options.toolbox, clock, stats, measures);
   const approvals = new Approvals();
   const grants = new Grants(store);
   const tools = {
@@ -205,50 +222,20 @@ function createCore(options: EngineOptions) {
     approval_timeout_ms,
     granted: (session: SessionRef) => grants.of(session),
     mayStart: () => store.cluster?.leased() ?? true,
+    onRefused: () => void stats.tools.refused++,
     mayWait: (session: SessionRef) => unattended === "wait" || attended(connections, directory, session),
   };
   const budget = { ...options.budget, clock };
   const { costs } = options;
   const ledger = new Ledger({ ...costs, clock, spending: new Spending({ ...costs, clock, store }) });
-  const runs = new Runs({ ...base, router, sha256, ...bounds, ...tools, budget, ledger, limited });
+  const { first_token } = measures;
+  const ended = (run: EventRun): void => countRun(run, stats, measures);
+  const models = { router, ledger, budget, first_token };
+  const runs = new Runs({ ...base, ...models, sha256, ...bounds, ...tools, limited, ended });
   const maintenance = new Maintenance({ ...base, event_grace_ms, erased: () => indexing.touch() });
   const readers = { followers, connections, changes, hub, presence, reads, toolbox, approvals, grants };
   const kept = { journal, audit, hooks, directory, maintenance, indexing, observers };
-  return { store, ...kept, runs, ledger, router, stats, sampled, ...readers };
-}
-
-interface Told {
-  readonly indexing: Indexing;
-  readonly stats: Stats;
-  readonly hub: Hub;
-  readonly changes: Changes;
-  readonly observers: Observers;
-}
-
-/** Shows an event that is committed to everybody who wants to see it. */
-function publisher({ stats, hub, changes, observers, indexing }: Told) {
-  return (session: SessionRef, tail: Tail, event: StoredEvent): void => {
-    stats.events++;
-    if (event.type === "message.created" || event.type === "message.completed") indexing.touch();
-    for (const naming of namingsOf(session)) {
-      hub.publish(topicOf(session, naming), () => {
-        const text = encodeEvent(nameOf(session, naming), tail.epoch, event);
-        return { text, type: event.type, epoch: tail.epoch, seq: event.seq };
-      });
-    }
-    changes.touch(session, tail);
-    const { type, ts, run_id, seq } = event;
-    observers.tell(type, () => ({
-      type,
-      ts,
-      session_id: session.id,
-      user: session.owner,
-      ...(run_id !== null && { run_id }),
-      epoch: tail.epoch,
-      seq,
-      payload: JSON.parse(event.payload) as Record<string, unknown>,
-    }));
-  };
+  return { store, ...kept, runs, ledger, router, stats, measures, sampled, ...readers };
 }
 
 /** Whether somebody is connected who could allow a call of the session. */

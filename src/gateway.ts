@@ -202,6 +202,7 @@ export function construct({
     name: NAME,
     version,
     store,
+    durability: config.storage.durability,
     router,
     clock,
     limits,

@@ -6,12 +6,14 @@ import { consoleFiles } from "./console-files.ts";
 import { acceptsTailscale } from "./config/tailscale.ts";
 import type { Receive } from "./core/automation.ts";
 import { newId } from "./core/id.ts";
-import type { AddedRoute } from "./core/plugins.ts";
+import type { AddedRoute, PluginView } from "./core/plugins.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
 import { credentialFromHeader } from "./core/principal.ts";
 import type { Engine } from "./engine.ts";
 import { DURABLE, SIGNALS } from "./protocol/events.ts";
+import { metricsOf } from "./metrics.ts";
 import { readiness } from "./readiness.ts";
+import { CONTENT_TYPES, expose } from "./telemetry/exposition.ts";
 import type { TransportContext } from "./transport/context.ts";
 
 export const NAME = "agentbus";
@@ -35,7 +37,7 @@ export interface SurfaceParts {
   readonly log: Logger;
   readonly version: string;
   readonly router: ModelRouter;
-  readonly plugins: { routes(): readonly AddedRoute[] };
+  readonly plugins: { routes(): readonly AddedRoute[]; list(): readonly PluginView[] };
   readonly receive: Receive;
 }
 
@@ -54,6 +56,7 @@ export function surfaceOf({
   const { changes, connections, followers, directory, hub, observers, registry, stats, presence } = engine;
   const { files, uptime, status } = engine;
   const { credentials, authenticator, challenger, doors } = access;
+  const families = metricsOf({ engine, config, version, plugins });
   return {
     options: optionsOf(config, version, clock),
     limits: config.limits,
@@ -83,6 +86,9 @@ export function surfaceOf({
     uptime,
     status,
     ready: readiness(engine, router, config.server.data_dir, clock),
+    metrics: config.metrics.enabled
+      ? (format) => ({ type: CONTENT_TYPES[format], text: expose(families(), format) })
+      : null,
     count: {
       limit: (option, asker) => stats.limit(option, asker),
       error: (error, asker) => stats.error(error, asker),

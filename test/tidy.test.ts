@@ -4,6 +4,7 @@ import { basename, dirname, join, normalize, resolve } from "node:path";
 
 /** The architecture, read from the source tree: what CONTRIBUTING.md says about it holds, or a test here fails. */
 const ROOT = resolve(import.meta.dir, "..");
+/** `telemetry` is what is measured and traced, on its way out: it knows the domain and no other adapter. */
 const ADAPTERS = [
   "transport",
   "method",
@@ -14,6 +15,7 @@ const ADAPTERS = [
   "plugin",
   "auth",
   "automation",
+  "telemetry",
 ];
 const LINES_MAX = 300;
 

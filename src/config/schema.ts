@@ -211,6 +211,9 @@ export const ConfigSchema = Type.Object({
       [6, 600],
     ),
   }),
+  metrics: Type.Object({
+    enabled: toggle(true, "`GET /metrics` for Prometheus, to credentials with the scope `system.read`."),
+  }),
   log: Type.Object({
     level: choice(["debug", "info", "warn", "error", "silent"], "info", "What is logged."),
     format: choice(

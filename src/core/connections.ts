@@ -62,6 +62,8 @@ const RETRY_MS = 2_000;
  */
 export class Connections {
   readonly #options: ConnectionsOptions;
+  /** Since start, by transport. */
+  readonly opened: Record<Connection["transport"], number> = { ws: 0, sse: 0, local: 0 };
   readonly #all = new Map<string, Connection>();
   readonly #seats = new Map<Connection, Seat>();
   readonly #byUser = new Map<string, Set<Connection>>();
@@ -78,6 +80,7 @@ export class Connections {
   /** It is open, as whoever it is by now. */
   add(connection: Connection): void {
     this.#all.set(connection.id, connection);
+    this.opened[connection.transport]++;
     this.#sit(connection, this.#seatOf(connection, connection.principal));
   }
 

@@ -2,6 +2,7 @@ import type { Append, Published } from "./append.ts";
 import { settleAppend } from "./append.ts";
 import type { Queued } from "./journal-queue.ts";
 import { isLoad, JournalQueue, weigh } from "./journal-queue.ts";
+import type { Histogram } from "./histogram.ts";
 import type { Limits } from "./limits.ts";
 import type { AppendItem, GroupResult, ItemResult, StorageRefusal, StoreItem } from "./operation.ts";
 import { gatewayStops, Outage } from "./outage.ts";
@@ -18,6 +19,8 @@ export interface JournalOptions extends Published {
   readonly log: Logger;
   /** Storage began (a reason) or stopped (null) to refuse. */
   readonly onStorage: (reason: string | null) => void;
+  /** Takes the seconds from an append to the moment its events were published, for each event. */
+  readonly lag?: Histogram;
   /** The outcome of a group is unknown, or an invariant broke: nothing may be published any more. */
   readonly fatal: (error: unknown) => void;
 }
@@ -70,6 +73,7 @@ export class Journal {
       this.#broken.delete(run);
     }
     if (session !== null) this.tails.expect(session, append.rows);
+    const began = this.#options.clock.monotonic();
     const item: AppendItem = {
       kind: "append",
       session: session?.id ?? null,
@@ -83,7 +87,12 @@ export class Journal {
       run,
       bytes: weigh(item),
       keep: run !== null,
-      settle: (result) => settleAppend(append, result, this.tails, this.#options),
+      settle: (result) => {
+        settleAppend(append, result, this.tails, this.#options);
+        const { lag, clock } = this.#options;
+        if (append.events.length > 0 && typeof result !== "string" && result.ok)
+          lag?.observe((clock.monotonic() - began) / 1_000, append.events.length);
+      },
       leave: session === null ? () => undefined : this.tails.enter(session),
     });
     return undefined;

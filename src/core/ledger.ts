@@ -27,13 +27,19 @@ export interface UsageTotals {
   readonly cost?: number;
 }
 
+type Totals = { -readonly [K in keyof UsageTotals]: UsageTotals[K] };
+
+/** Models that are counted one by one; calls of further ones are counted as one model. */
+const MODELS_MAX = 64;
+const OTHER_MODEL = "other";
+
 /** Prices the calls of models, counts them since start and for the budgets of users, and makes the rows that keep them. */
 export class Ledger {
   readonly currency: string;
   readonly spending: Spending;
   readonly #options: LedgerOptions;
-  readonly #totals = { calls: 0, unknown_calls: 0, input: 0, output: 0, cached: 0, reasoning: 0 };
-  #cost: number | undefined;
+  readonly #totals = noTotals();
+  readonly #models = new Map<string, Totals>();
 
   constructor(options: LedgerOptions) {
     this.#options = options;
@@ -43,7 +49,12 @@ export class Ledger {
 
   /** Since start; no cost: no call had a price. */
   totals(): UsageTotals {
-    return { ...this.#totals, ...(this.#cost !== undefined && { cost: this.#cost }) };
+    return { ...this.#totals };
+  }
+
+  /** Since start, by "provider/model"; past the first 64 of them under "other". */
+  models(): IterableIterator<[string, UsageTotals]> {
+    return this.#models.entries();
   }
 
   /** A usage with its cost, which is absent where the model has no price. */
@@ -54,7 +65,6 @@ export class Ledger {
 
   /** Counts a call for a user, at once; the row is for the operation that tells of it. */
   book(user: string, { model, usage }: ModelCall): RowChange {
-    const totals = this.#totals;
     const {
       input_tokens = 0,
       output_tokens = 0,
@@ -63,13 +73,8 @@ export class Ledger {
       cost,
     } = usage ?? {};
     const unknown_calls = usage === undefined ? 1 : 0;
-    totals.calls++;
-    totals.unknown_calls += unknown_calls;
-    totals.input = addCapped(totals.input, input_tokens);
-    totals.output = addCapped(totals.output, output_tokens);
-    totals.cached = addCapped(totals.cached, cached_tokens);
-    totals.reasoning = addCapped(totals.reasoning, reasoning_tokens);
-    if (cost !== undefined) this.#cost = addCapped(this.#cost ?? 0, cost);
+    add(this.#totals, usage);
+    add(this.#modelTotals(model), usage);
     const entry = {
       day: dayOf(this.#options.clock.now()),
       user,
@@ -86,4 +91,26 @@ export class Ledger {
     this.spending.add(entry);
     return { kind: "usage.add", entry };
   }
+
+  #modelTotals(model: string): Totals {
+    const name = this.#models.has(model) || this.#models.size < MODELS_MAX ? model : OTHER_MODEL;
+    const known = this.#models.get(name) ?? noTotals();
+    this.#models.set(name, known);
+    return known;
+  }
+}
+
+function noTotals(): Totals {
+  return { calls: 0, unknown_calls: 0, input: 0, output: 0, cached: 0, reasoning: 0 };
+}
+
+/** Counts a call; undefined: nothing is known of it. */
+function add(totals: Totals, usage: Usage | undefined): void {
+  totals.calls++;
+  if (usage === undefined) totals.unknown_calls++;
+  totals.input = addCapped(totals.input, usage?.input_tokens ?? 0);
+  totals.output = addCapped(totals.output, usage?.output_tokens ?? 0);
+  totals.cached = addCapped(totals.cached, usage?.cached_tokens ?? 0);
+  totals.reasoning = addCapped(totals.reasoning, usage?.reasoning_tokens ?? 0);
+  if (usage?.cost !== undefined) totals.cost = addCapped(totals.cost ?? 0, usage.cost);
 }

@@ -1,6 +1,7 @@
 import type { EventRun } from "../protocol/entities.ts";
 import type { AskingDeps } from "./asking.ts";
 import type { BudgetBounds } from "./budget.ts";
+import type { Histogram } from "./histogram.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Logger, ModelRouter } from "./ports.ts";
 import type { EndDeps } from "./run-end.ts";
@@ -15,6 +16,8 @@ export interface RunnerDeps extends EndDeps, AskingDeps, ToolDeps {
   readonly context_tokens: number;
   readonly budget: Omit<BudgetBounds, "spending" | "user">;
   readonly ledger: Ledger;
+  /** Takes the seconds from asking a model to the first of its answer. */
+  readonly first_token: Histogram;
   /** Tokens a run used, once it ended. */
   readonly onEnded: (run: EventRun) => void;
   /** A run of that user fails because it reached the bound of an option. */

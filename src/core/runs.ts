@@ -16,6 +16,8 @@ import { lengthUtf8 } from "./text.ts";
 export interface RunsOptions extends Omit<RunnerDeps, "waiting" | "onEnded"> {
   readonly max_concurrent_runs: number;
   readonly storage_stall_ms: number;
+  /** A run is over, and its end in the log unless its session is gone. */
+  readonly ended: (run: EventRun) => void;
 }
 
 /** A run that is in the log. */
@@ -185,6 +187,7 @@ export class Runs {
 
   #onEnded(run: EventRun): void {
     this.#active.delete(run.run_id);
+    this.#options.ended(run);
   }
 
   /** A run is not kept for ever behind storage that does not come back; the end it is owed stays queued. */

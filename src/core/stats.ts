@@ -1,4 +1,7 @@
+import type { TerminalStatus } from "../protocol/entities.ts";
 import type { GatewayError } from "../protocol/errors.ts";
+import { DURABLE } from "../protocol/events.ts";
+import type { RowChange } from "./operation.ts";
 import type { SampledLog } from "./sampled-log.ts";
 
 /** Whose request it was, as far as it is known. */
@@ -7,24 +10,64 @@ export interface Asker {
   readonly remote?: string | undefined;
 }
 
+interface Count {
+  n: number;
+}
+
 /** What is counted since start. Codes, options and reasons are closed sets, so the maps stay small. */
 export class Stats {
-  requests = 0;
   events = 0;
   slow_consumers = 0;
   throttled = 0;
   plugin_faults = 0;
   readonly errors: Record<string, number> = {};
   readonly limits: Record<string, number> = {};
+  /** By the transport they came on. */
+  readonly requests: Record<"ws" | "rest" | "sse" | "local", number> = { ws: 0, rest: 0, sse: 0, local: 0 };
+  /** By the role of who says them; those that are begun count. */
+  readonly messages = { user: 0, assistant: 0, system: 0, tool: 0 };
+  /** How runs ended. */
+  readonly runs: Record<TerminalStatus, number> = { completed: 0, failed: 0, aborted: 0, interrupted: 0 };
+  /** Why runs failed, by the code of the error. */
+  readonly run_failures: Record<string, number> = {};
+  /** What became of the calls models made; refused: not made at all. */
+  readonly tools = { ok: 0, failed: 0, refused: 0 };
+  /** By type; those with names that somebody chose under "app". */
+  readonly #types = new Map<string, Count>(Object.keys(DURABLE).map((type) => [type, { n: 0 }]));
+  readonly #others: Count = { n: 0 };
   readonly #log: SampledLog;
 
   constructor(log: SampledLog) {
     this.#log = log;
   }
 
+  get requests_total(): number {
+    const { ws, rest, sse, local } = this.requests;
+    return ws + rest + sse + local;
+  }
+
+  /** Events that were committed, by type. */
+  event_types(): [type: string, count: number][] {
+    return [...this.#types, ["app", this.#others] as const].map(([type, { n }]) => [type, n]);
+  }
+
+  /** An event was committed. */
+  event(type: string): void {
+    this.events++;
+    (this.#types.get(type) ?? this.#others).n++;
+  }
+  /** Rows were written. */
+  rows(rows: readonly RowChange[]): void {
+    for (const row of rows) if (row.kind === "message.put") this.messages[row.role]++;
+  }
+  /** A run ended. */
+  run(status: TerminalStatus, code: string | undefined): void {
+    this.runs[status]++;
+    if (code !== undefined) this.run_failures[code] = (this.run_failures[code] ?? 0) + 1;
+  }
   /** A request was answered: with an error, or null. */
-  request(error: GatewayError | null, asker: Asker): void {
-    this.requests++;
+  request(error: GatewayError | null, asker: Asker, transport: keyof Stats["requests"]): void {
+    this.requests[transport]++;
     if (error !== null) this.error(error, asker);
   }
   /** Somebody was refused. */

@@ -20,6 +20,8 @@ export interface ToolDeps {
   readonly mayStart: () => boolean;
   /** Names of tools that were allowed for a session. */
   readonly granted: (session: SessionRef) => Promise<ReadonlySet<string>>;
+  /** A call is answered without being made. */
+  readonly onRefused: () => void;
 }
 
 export interface RoundOptions {
@@ -120,17 +122,18 @@ export class ToolRound {
     const { toolbox, hooks, granted } = this.#deps;
     const { session, refused } = this.#options;
     const why = refused(call);
-    if (why !== null) return no(why);
+    if (why !== null) return this.#no(why);
     const allowed = await granted(session);
     const ruling = toolbox.rule(call, allowed);
-    if (ruling.kind === "refuse") return no(ruling.content);
+    if (ruling.kind === "refuse") return this.#no(ruling.content);
     if (!hooks.has.before_tool_call) return this.#make(call, ruling);
     const answer = await hooks.beforeToolCall(this.#shown(call, ruling.args), this.#options.signal);
     if (answer === null) return this.#make(call, ruling);
-    if ("refuse" in answer) return no(answer.refuse);
+    if ("refuse" in answer) return this.#no(answer.refuse);
     const changed = { ...call, arguments: JSON.stringify(answer.arguments) };
     const again = toolbox.rule(changed, allowed);
-    if (again.kind === "refuse") return no(`${answer.by} changed what it is called with: ${again.content}`);
+    if (again.kind === "refuse")
+      return this.#no(`${answer.by} changed what it is called with: ${again.content}`);
     return this.#make(changed, again);
   }
 
@@ -139,19 +142,24 @@ export class ToolRound {
     const { toolbox, hooks, mayStart, mayWait } = this.#deps;
     const { session, run_id, signal } = this.#options;
     // Meanwhile, too: after its end a run appends nothing, and so asks nobody.
-    if (this.#isOver || signal.aborted) return no("the run ended before it was called");
+    if (this.#isOver || signal.aborted) return this.#no("the run ended before it was called");
     if (ruling.kind === "ask") {
-      if (!mayWait(session)) return no("not allowed: nobody is there who could allow it");
+      if (!mayWait(session)) return this.#no("not allowed: nobody is there who could allow it");
       const { decision, by } = await this.#ask(call);
-      if (decision === "expired") return no("not allowed: nobody answered in time");
-      if (decision === "deny") return no(`not allowed: ${by ?? "somebody"} said no`);
+      if (decision === "expired") return this.#no("not allowed: nobody answered in time");
+      if (decision === "deny") return this.#no(`not allowed: ${by ?? "somebody"} said no`);
     }
-    if (signal.aborted) return no("the run ended before it was called");
-    if (!mayStart()) return no("not called: this node is out of touch with the others");
+    if (signal.aborted) return this.#no("the run ended before it was called");
+    if (!mayStart()) return this.#no("not called: this node is out of touch with the others");
     const outcome = await toolbox.call(call, ruling.args, { signal, session_id: session.id, run_id });
     if (!hooks.has.after_tool_call) return outcome;
     const told = await hooks.afterToolCall({ ...this.#shown(call, ruling.args), ...outcome }, signal);
     return told.content === outcome.content ? outcome : { ok: outcome.ok, ...told };
+  }
+
+  #no(content: string): ToolOutcome {
+    this.#deps.onRefused();
+    return { ok: false, content };
   }
 
   #shown({ tool_call_id, name }: ToolCall, args: Readonly<Record<string, unknown>>) {
@@ -240,8 +248,4 @@ export class ToolRound {
     this.#asked.delete(approval.approval_id);
     this.#deps.approvals.remove(approval.approval_id);
   }
-}
-
-function no(content: string): ToolOutcome {
-  return { ok: false, content };
 }

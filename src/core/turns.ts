@@ -2,6 +2,7 @@ import type { EventRun } from "../protocol/entities.ts";
 import type { Asking } from "./asking.ts";
 import { completed } from "./ending.ts";
 import { newId } from "./id.ts";
+import type { Histogram } from "./histogram.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Limits } from "./limits.ts";
 import type { RowChange } from "./operation.ts";
@@ -19,6 +20,7 @@ export interface TurnsOptions {
   /** Lowercase hex of the SHA-256 of the text's UTF-8. */
   readonly sha256: (text: string) => string;
   readonly ledger: Ledger;
+  readonly first_token: Histogram;
   readonly session: SessionRef;
   readonly log: RunLog;
   readonly signal: AbortSignal;
@@ -38,10 +40,15 @@ export class Turns {
   }
 
   make({ messages, tools }: Asking, role: "assistant" | "system"): Turn {
-    const { clock, limits, router, log, signal, run, session } = this.#options;
+    const { clock, limits, router, log, signal, run, session, first_token } = this.#options;
     const { model, run_id } = run();
     const request = { model, messages, tools, session_id: session.id, run_id };
-    const message = (answering = model): MessageWriter => this.#writer(role, answering);
+    let asked: number | null = clock.monotonic();
+    const message = (answering = model): MessageWriter => {
+      if (asked !== null) first_token.observe((clock.monotonic() - asked) / 1_000);
+      asked = null;
+      return this.#writer(role, answering);
+    };
     const discard = (writer: MessageWriter, reason: string): void => this.#drop(writer, reason);
     const { priced } = this.#options.ledger;
     return new Turn({ clock, limits, router, log, request, signal, message, discard, priced });

@@ -105,7 +105,7 @@ async function stats(deps: SystemDeps) {
   return {
     uptime: deps.uptime(),
     connections: connections.size,
-    requests_total: counted.requests,
+    requests_total: counted.requests_total,
     memory_usage: memoryUsage(clock.monotonic()),
     total_sessions: totals.sessions,
     active_runs: runs.lanes.running,

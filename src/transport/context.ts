@@ -99,6 +99,10 @@ export interface TransportContext {
   readonly ready: () => Readonly<
     Record<"store" | "disk" | "draining" | "provider", { ok: boolean; reason?: string }>
   >;
+  /** What is measured, as text, and its content type; null: metrics.enabled is false. */
+  readonly metrics:
+    | ((format: "prometheus" | "openmetrics") => { readonly type: string; readonly text: string })
+    | null;
   /** Counted in stats: an error with the limit it tells of, a limit that no error tells of, a reader that was too slow. */
   readonly count: {
     limit(option: string, asker: Asker): void;

@@ -6,6 +6,7 @@ import { restRoutes } from "./rest.ts";
 import { fileRoutes } from "./rest-files.ts";
 import { hookRoutes } from "./rest-hooks.ts";
 import { loginRoutes } from "./rest-login.ts";
+import { metricsRoute } from "./rest-metrics.ts";
 import { addedRoutes, describeAdded } from "./added-routes.ts";
 import { openRoutes } from "./rest-open.ts";
 import type { HttpRoute } from "./rest-reply.ts";
@@ -19,6 +20,7 @@ export const SOCKET_PATHS = ["/ws", "/"] as const;
 export function routesOf(context: TransportContext, streams: Streams): HttpRoute[] {
   const routes: HttpRoute[] = [
     ...openRoutes(context),
+    metricsRoute(context),
     ...restRoutes(context),
     ...loginRoutes(context),
     ...fileRoutes(context),

@@ -11,17 +11,18 @@ test("a limit is counted every time and logged once in a while, each by itself, 
   const stats = new Stats(new SampledLog(clock, log));
   const limit = { what: "in_flight", limit: 16 };
   const error = new GatewayError("RATE_LIMITED", "too many", { limit });
-  for (let i = 0; i < 1_000; i++) stats.request(error, { user: "bea", remote: "10.0.0.1" });
+  for (let i = 0; i < 1_000; i++) stats.request(error, { user: "bea", remote: "10.0.0.1" }, "ws");
   stats.limit("body_bytes", {});
   clock.advance(9_999);
   stats.error(error, {});
   clock.advance(1);
   stats.error(error, { user: undefined, remote: "10.0.0.2" });
-  stats.request(new GatewayError("NOT_FOUND", "no"), {});
-  stats.request(null, {});
+  stats.request(new GatewayError("NOT_FOUND", "no"), {}, "rest");
+  stats.request(null, {}, "rest");
   expect(stats.limits).toEqual({ in_flight: 1_002, body_bytes: 1 });
   expect(stats.errors).toEqual({ RATE_LIMITED: 1_002, NOT_FOUND: 1 });
-  expect(stats.requests).toBe(1_002);
+  expect(stats.requests_total).toBe(1_002);
+  expect(stats.requests).toEqual({ ws: 1_000, rest: 2, sse: 0, local: 0 });
   expect(log.lines.map(({ fields, message }) => ({ ...fields, message }))).toMatchObject([
     { limit: "in_flight", user: "bea", remote: "10.0.0.1", message: "a limit was reached" },
     { limit: "body_bytes" },

@@ -11,7 +11,13 @@ import { blocksOf, ROOT } from "./docs.blocks.ts";
 
 const TIMEOUT_MS = 60_000;
 const REFERENCE = read("docs/protocol.md");
-const DOCUMENTS = ["README.md", "SECURITY.md", "docs/protocol.md", "docs/golden/README.md"];
+const DOCUMENTS = [
+  "README.md",
+  "SECURITY.md",
+  "docs/protocol.md",
+  "docs/observability.md",
+  "docs/golden/README.md",
+];
 
 function read(file: string): string {
   return readFileSync(resolve(ROOT, file), "utf8");

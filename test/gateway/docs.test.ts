@@ -15,7 +15,13 @@ import { blocksOf, ROOT, showsAs } from "./docs.blocks.ts";
 
 const TIMEOUT_MS = 60_000;
 const hasCurl = needs("curl", "curl");
-const SHOWN = ["README.md", "SECURITY.md", "docs/deploy.md", "docs/automation.md"].flatMap(blocksOf);
+const SHOWN = [
+  "README.md",
+  "SECURITY.md",
+  "docs/deploy.md",
+  "docs/automation.md",
+  "docs/observability.md",
+].flatMap(blocksOf);
 
 let home: string;
 let guarded: RunningGateway;
@@ -105,7 +111,7 @@ async function talk(block: Block): Promise<void> {
 }
 
 test("nothing that can be run is left out", () => {
-  const runnable = SHOWN.filter(({ words: [language = ""] }) => !["text"].includes(language));
+  const runnable = SHOWN.filter(({ words: [language = ""] }) => !["text", "yaml"].includes(language));
   const unmarked = runnable.filter(({ words: [, mark] }) => mark !== "test");
   // Those two begin with a clean clone: they run what this test is a part of.
   expect(unmarked.map(({ text }) => text)).toEqual(["npx -y bun@1.4.5 start", "npx -y bun@1.4.5 run test"]);

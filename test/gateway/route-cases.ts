@@ -74,6 +74,7 @@ const ADDED: [string, RouteCase][] = ["GET", "POST", "PATCH", "DELETE"].flatMap(
 /** A request that succeeds, for every route that needs a credential. */
 export const ROUTE_CASES: Readonly<Record<string, RouteCase>> = {
   ...Object.fromEntries([...PROJECTED, ...ADDED]),
+  "GET /metrics": { method: "system.stats", request: () => ({ path: "/metrics" }), status: 200 },
   // It logs out who came with a session_token; others have to say which one.
   "DELETE /api/v1/auth_sessions/current": {
     method: "auth_session.revoke",

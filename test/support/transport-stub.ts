@@ -174,6 +174,7 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
       draining: { ok: true },
       provider: { ok: true },
     }),
+    metrics: (format) => ({ type: "text/plain", text: `${format}\n` }),
     count: {
       limit: (option) => void stub.counted.limits.push(option),
       error: (error) => {

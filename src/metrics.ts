@@ -1,0 +1,40 @@
+import type { Config } from "./config.ts";
+import type { PluginView } from "./core/plugins.ts";
+import type { Engine } from "./engine.ts";
+import { diskFamilies } from "./telemetry/disk-families.ts";
+import { gatewayFamilies, refusalFamilies, runFamilies, storeFamilies } from "./telemetry/engine-families.ts";
+import type { Source } from "./telemetry/family.ts";
+import { modelFamilies, outsideFamilies } from "./telemetry/model-families.ts";
+import { processFamilies } from "./telemetry/process-families.ts";
+
+export interface MetricsParts {
+  readonly engine: Engine;
+  readonly config: Config;
+  readonly version: string;
+  readonly plugins: { list(): readonly PluginView[] };
+}
+
+/** The files of a database of SQLite, by what they are. */
+const FILES = { database: "agentbus.db", log: "agentbus.db-wal" };
+
+/** Everything that is measured of this gateway. Nothing is done for it until it is asked for. */
+export function metricsOf({ engine, config, version, plugins }: MetricsParts): Source {
+  const { connections, stats, measures, journal, limits, reads, runs, status } = engine;
+  const { ledger, router, toolbox } = engine;
+  const { max_concurrent_runs } = config.agent;
+  const { max_bytes } = config.storage;
+  const parts = { connections, stats, measures, journal, limits, reads, runs, status };
+  const inside = { ...parts, max_concurrent_runs, version };
+  const outside = { ledger, router, toolbox, plugins: () => plugins.list() };
+  const disk = { data_dir: config.server.data_dir, files: FILES, max_bytes };
+  return () => [
+    ...gatewayFamilies(inside),
+    ...refusalFamilies(inside),
+    ...runFamilies(inside),
+    ...modelFamilies(outside),
+    ...outsideFamilies(outside),
+    ...storeFamilies(inside),
+    ...diskFamilies(disk),
+    ...processFamilies(),
+  ];
+}
