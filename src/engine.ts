@@ -27,6 +27,7 @@ import { Observers } from "./core/observers.ts";
 import type { OpenedStore, Store } from "./core/store.ts";
 import { Presence } from "./core/presence.ts";
 import { Rates } from "./core/rates.ts";
+import { RunTimes } from "./core/run-times.ts";
 import { Runs } from "./core/runs.ts";
 import type { SessionRef } from "./core/session.ts";
 import { Directory } from "./core/session.ts";
@@ -36,6 +37,8 @@ import type { SpendingOptions } from "./core/spending.ts";
 import { Spending } from "./core/spending.ts";
 import { Stats } from "./core/stats.ts";
 import { timeStore } from "./core/timed-store.ts";
+import type { Tracing } from "./core/tracing.ts";
+import { PassedTraces } from "./core/tracing.ts";
 import { createFiles } from "./method/attachment.ts";
 import { auditMethods } from "./method/audit.ts";
 import { chatMethods } from "./method/chat.ts";
@@ -83,6 +86,8 @@ export interface EngineOptions {
   readonly storage_stall_ms: number;
   readonly capabilities: readonly string[];
   readonly plugins: () => readonly PluginView[];
+  /** Where spans are made; without it what came in is passed on. */
+  readonly tracing?: Tracing;
   /** Whether what somebody came in with still counts. */
   readonly isLive: (principal: Principal) => boolean;
   /** The outcome of a write is unknown: nothing may go on. */
@@ -115,7 +120,8 @@ export function createEngine(given: EngineOptions) {
   const rates = new Rates({ limits: options.limits, clock, networkOf });
   const draining = (): boolean => state.draining;
   const sessionOf = (user: string, id: string): string | null => directory.known(user, id)?.id ?? null;
-  const deps = { store, clock, log, audit, isLive, count, rates, draining, sessionOf };
+  const { tracing } = core;
+  const deps = { store, clock, log, audit, isLive, count, rates, draining, sessionOf, tracing };
   const registry = new Registry(deps, []);
   for (const method of methodsOf(options, core, registry, { uptime, status })) registry.add(method);
 
@@ -230,12 +236,14 @@ function createCore(options: EngineOptions, measures: Measures) {
   const ledger = new Ledger({ ...costs, clock, spending: new Spending({ ...costs, clock, store }) });
   const { first_token } = measures;
   const ended = (run: EventRun): void => countRun(run, stats, measures);
-  const models = { router, ledger, budget, first_token };
+  const { tracing = new PassedTraces() } = options;
+  const times = new RunTimes();
+  const models = { router, ledger, budget, first_token, times, tracing };
   const runs = new Runs({ ...base, ...models, sha256, ...bounds, ...tools, limited, ended });
   const maintenance = new Maintenance({ ...base, event_grace_ms, erased: () => indexing.touch() });
   const readers = { followers, connections, changes, hub, presence, reads, toolbox, approvals, grants };
   const kept = { journal, audit, hooks, directory, maintenance, indexing, observers };
-  return { store, ...kept, runs, ledger, router, stats, measures, sampled, ...readers };
+  return { store, ...kept, runs, times, tracing, ledger, router, stats, measures, sampled, ...readers };
 }
 
 /** Whether somebody is connected who could allow a call of the session. */

@@ -54,7 +54,7 @@ export function surfaceOf({
   receive,
 }: SurfaceParts): TransportContext {
   const { changes, connections, followers, directory, hub, observers, registry, stats, presence } = engine;
-  const { files, uptime, status } = engine;
+  const { files, uptime, status, times } = engine;
   const { credentials, authenticator, challenger, doors } = access;
   const families = metricsOf({ engine, config, version, plugins });
   return {
@@ -85,6 +85,7 @@ export function surfaceOf({
     console: consoleFiles(),
     uptime,
     status,
+    times,
     ready: readiness(engine, router, config.server.data_dir, clock),
     metrics: config.metrics.enabled
       ? (format) => ({ type: CONTENT_TYPES[format], text: expose(families(), format) })

@@ -6,6 +6,7 @@ import { systemClock } from "../../src/clock.ts";
 import { loadConfig } from "../../src/config.ts";
 import type { Principal } from "../../src/core/principal.ts";
 import { construct } from "../../src/gateway.ts";
+import { Exchange } from "../../src/transport/http-exchange.ts";
 import { authenticate, guardRequest, guardRoute } from "../../src/transport/rest-guard.ts";
 import type { HttpRoute } from "../../src/transport/rest-reply.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
@@ -57,7 +58,9 @@ async function run(rounds: number): Promise<GuardResult> {
   const route = { path: "/api/v1/rpc/:method" } as HttpRoute;
   const ask = async (): Promise<Principal> => {
     const remote = context.doors.remoteOf("127.0.0.1", request.headers);
-    const visit = { request, url: new URL(request.url), params: {}, server: null as never, remote };
+    const exchange = new Exchange(context, request, null as never);
+    const url = new URL(request.url);
+    const visit = { request, url, params: {}, server: null as never, remote, exchange };
     guardRequest(context, request);
     guardRoute(context, route, visit);
     return authenticate(context, visit, "rest");

@@ -1,6 +1,23 @@
 import type { GatewayError } from "../protocol/errors.ts";
 import type { Connection } from "./connections.ts";
 import type { Principal } from "./principal.ts";
+import type { TraceContext } from "./trace.ts";
+
+/** What a request is called in logs and traces. */
+export interface RequestMark {
+  readonly request_id: string;
+  /** What it came with. */
+  readonly trace: TraceContext | null;
+}
+
+/** What is asked. */
+export interface Asked {
+  readonly method: string;
+  readonly params: unknown;
+  /** Where the caller makes several. */
+  readonly id?: string;
+  readonly traceparent?: string;
+}
 
 /** One request, as the method layer sees it: no transport, only who asks and where an answer goes. */
 export interface Caller {
@@ -12,6 +29,8 @@ export interface Caller {
   readonly connection: Connection | null;
   /** Aborted when the caller is gone; only reads and waits may stop for it, never an accepted effect. */
   readonly signal: AbortSignal;
+  /** Of the one request it makes; absent: it makes several, and each of them says it. */
+  readonly mark?: RequestMark;
 }
 
 export type Outcome =
@@ -24,8 +43,4 @@ export type Outcome =
  * Runs a method. `answer` is called exactly once, for journaled methods inside the block that publishes their events,
  * so the answer is the first thing a reader learns of its own request. Never throws.
  */
-export type Dispatch = (
-  caller: Caller,
-  request: { readonly method: string; readonly params: unknown },
-  answer: (outcome: Outcome) => void,
-) => void;
+export type Dispatch = (caller: Caller, request: Asked, answer: (outcome: Outcome) => void) => void;

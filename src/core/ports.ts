@@ -70,6 +70,8 @@ export interface ModelRequest {
   readonly tools?: readonly ToolSpec[];
   readonly session_id: string;
   readonly run_id: string;
+  /** W3C trace context to send along. */
+  readonly traceparent?: string;
 }
 
 /**
@@ -121,6 +123,8 @@ export interface ToolContext {
   readonly signal: AbortSignal;
   readonly session_id: string;
   readonly run_id: string;
+  /** W3C trace context to send along. */
+  readonly traceparent?: string;
 }
 
 /** What became of a call: what the model is told of it, at most `limits.tool_result_bytes`. */

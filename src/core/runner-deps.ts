@@ -5,6 +5,7 @@ import type { Histogram } from "./histogram.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Logger, ModelRouter } from "./ports.ts";
 import type { EndDeps } from "./run-end.ts";
+import type { RunTimes } from "./run-times.ts";
 import type { ToolDeps } from "./tool-round.ts";
 
 /** What every run of this process works with. */
@@ -16,6 +17,7 @@ export interface RunnerDeps extends EndDeps, AskingDeps, ToolDeps {
   readonly context_tokens: number;
   readonly budget: Omit<BudgetBounds, "spending" | "user">;
   readonly ledger: Ledger;
+  readonly times: RunTimes;
   /** Takes the seconds from asking a model to the first of its answer. */
   readonly first_token: Histogram;
   /** Tokens a run used, once it ended. */

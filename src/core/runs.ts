@@ -1,6 +1,7 @@
 import type { EventRun } from "../protocol/entities.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { RunKind } from "./asking.ts";
+import type { RequestMark } from "./call.ts";
 import { endOf } from "./ending.ts";
 import type { Ending } from "./ending.ts";
 import type { Appended } from "./append.ts";
@@ -12,12 +13,14 @@ import { Runner } from "./runner.ts";
 import type { SessionRef } from "./session.ts";
 import { leftOf } from "./left-over.ts";
 import { lengthUtf8 } from "./text.ts";
+import type { Tracing } from "./tracing.ts";
 
 export interface RunsOptions extends Omit<RunnerDeps, "waiting" | "onEnded"> {
   readonly max_concurrent_runs: number;
   readonly storage_stall_ms: number;
   /** A run is over, and its end in the log unless its session is gone. */
   readonly ended: (run: EventRun) => void;
+  readonly tracing: Tracing;
 }
 
 /** A run that is in the log. */
@@ -27,6 +30,8 @@ export interface AcceptedRun {
   /** Who asked for it. */
   readonly user: string;
   readonly kind?: RunKind;
+  /** The request that asked for it. */
+  readonly mark: RequestMark;
 }
 
 /** Ends written at start share groups of this many. */
@@ -83,7 +88,15 @@ export class Runs {
   }
 
   /** A run that is committed, with the message it answers where there is one: goes when its turn comes. */
-  accept(reservation: Reservation, { session, run, user, kind = "answer" }: AcceptedRun): Runner {
+  accept(reservation: Reservation, { session, run, user, kind = "answer", mark }: AcceptedRun): Runner {
+    const { tracing, log } = this.#options;
+    const { run_id } = run;
+    const { request_id, trace } = mark;
+    log.debug(
+      { run_id, session_id: session.id, request_id, trace_id: trace?.trace_id },
+      "a run was accepted",
+    );
+    tracing.run(run_id, session.id, trace);
     const runner = new Runner(this.#deps, session, run, kind, user);
     this.#active.set(run.run_id, runner);
     reservation.commit(runner);
@@ -188,6 +201,7 @@ export class Runs {
   #onEnded(run: EventRun): void {
     this.#active.delete(run.run_id);
     this.#options.ended(run);
+    this.#options.tracing.ended(run.run_id);
   }
 
   /** A run is not kept for ever behind storage that does not come back; the end it is owed stays queued. */

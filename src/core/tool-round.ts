@@ -4,9 +4,11 @@ import type { Hooks } from "./hooks.ts";
 import { newId } from "./id.ts";
 import type { Clock, Ruling, ToolCall, Toolbox, ToolOutcome } from "./ports.ts";
 import type { RunLog } from "./run-log.ts";
+import type { RunTimes } from "./run-times.ts";
 import type { SessionRef } from "./session.ts";
 import type { Written } from "./tool-events.ts";
 import { addApproval, addDecision, addToolResult } from "./tool-events.ts";
+import type { Tracing } from "./tracing.ts";
 
 export interface ToolDeps {
   readonly clock: Clock;
@@ -20,6 +22,8 @@ export interface ToolDeps {
   readonly mayStart: () => boolean;
   /** Names of tools that were allowed for a session. */
   readonly granted: (session: SessionRef) => Promise<ReadonlySet<string>>;
+  readonly times: RunTimes;
+  readonly tracing: Pick<Tracing, "outgoing">;
   /** A call is answered without being made. */
   readonly onRefused: () => void;
 }
@@ -72,7 +76,9 @@ export class ToolRound {
 
   /** Resolves when every call has its result in the log, or the run is to end and no answer is on its way any more. */
   async run(): Promise<void> {
-    const { calls, signal } = this.#options;
+    const { calls, signal, run_id } = this.#options;
+    const { clock, times } = this.#deps;
+    const began = clock.monotonic();
     const stopped = Promise.withResolvers<void>();
     const stop = (): void => stopped.resolve();
     if (signal.aborted) stop();
@@ -83,6 +89,7 @@ export class ToolRound {
       // Whatever went wrong, nothing waits for an answer any more: the end of the run says so.
       signal.removeEventListener("abort", stop);
       this.#isOver = true;
+      times.add(run_id, "tools_ms", clock.monotonic() - began);
       for (const { approval, cancel } of this.#asked.values()) {
         cancel();
         this.#deps.approvals.remove(approval.approval_id);
@@ -139,7 +146,7 @@ export class ToolRound {
 
   /** Makes a call that may be made, once whoever has to be asked has allowed it. */
   async #make(call: ToolCall, ruling: Exclude<Ruling, { kind: "refuse" }>): Promise<ToolOutcome> {
-    const { toolbox, hooks, mayStart, mayWait } = this.#deps;
+    const { toolbox, hooks, mayStart, mayWait, tracing } = this.#deps;
     const { session, run_id, signal } = this.#options;
     // Meanwhile, too: after its end a run appends nothing, and so asks nobody.
     if (this.#isOver || signal.aborted) return this.#no("the run ended before it was called");
@@ -151,7 +158,15 @@ export class ToolRound {
     }
     if (signal.aborted) return this.#no("the run ended before it was called");
     if (!mayStart()) return this.#no("not called: this node is out of touch with the others");
-    const outcome = await toolbox.call(call, ruling.args, { signal, session_id: session.id, run_id });
+    const { tool_call_id } = call;
+    const traceparent = tracing.outgoing(run_id, { kind: "tool", tool_call_id }) ?? undefined;
+    const context = {
+      signal,
+      session_id: session.id,
+      run_id,
+      ...(traceparent !== undefined && { traceparent }),
+    };
+    const outcome = await toolbox.call(call, ruling.args, context);
     if (!hooks.has.after_tool_call) return outcome;
     const told = await hooks.afterToolCall({ ...this.#shown(call, ruling.args), ...outcome }, signal);
     return told.content === outcome.content ? outcome : { ok: outcome.ok, ...told };

@@ -22,6 +22,8 @@ export interface TurnOptions {
   readonly discard: (writer: MessageWriter, reason: string) => void;
   /** A usage with its cost. */
   readonly priced: (model: string, usage: Usage) => Usage;
+  /** The model has said all it says, or nobody listens any more. */
+  readonly over: () => void;
 }
 
 /** How a call of the model ended. */
@@ -85,6 +87,7 @@ export class Turn {
       }
     } finally {
       this.#meter.ended();
+      this.#options.over();
       void iterator.return?.()?.catch(() => undefined);
     }
   }

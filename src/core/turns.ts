@@ -8,8 +8,10 @@ import type { Limits } from "./limits.ts";
 import type { RowChange } from "./operation.ts";
 import type { Clock, ModelRouter, ToolCall } from "./ports.ts";
 import type { RunLog } from "./run-log.ts";
+import type { RunTimes } from "./run-times.ts";
 import type { SessionRef } from "./session.ts";
 import { lengthUtf8 } from "./text.ts";
+import type { Tracing } from "./tracing.ts";
 import { Turn } from "./turn.ts";
 import { MessageWriter } from "./writer.ts";
 
@@ -21,6 +23,8 @@ export interface TurnsOptions {
   readonly sha256: (text: string) => string;
   readonly ledger: Ledger;
   readonly first_token: Histogram;
+  readonly times: RunTimes;
+  readonly tracing: Pick<Tracing, "outgoing">;
   readonly session: SessionRef;
   readonly log: RunLog;
   readonly signal: AbortSignal;
@@ -40,10 +44,14 @@ export class Turns {
   }
 
   make({ messages, tools }: Asking, role: "assistant" | "system"): Turn {
-    const { clock, limits, router, log, signal, run, session, first_token } = this.#options;
+    const { clock, limits, router, log, signal, run, session, first_token, times, tracing } = this.#options;
     const { model, run_id } = run();
-    const request = { model, messages, tools, session_id: session.id, run_id };
-    let asked: number | null = clock.monotonic();
+    const traceparent = tracing.outgoing(run_id, { kind: "model" }) ?? undefined;
+    const trace = traceparent !== undefined && { traceparent };
+    const request = { model, messages, tools, session_id: session.id, run_id, ...trace };
+    const began = clock.monotonic();
+    const over = (): void => times.add(run_id, "model_ms", clock.monotonic() - began);
+    let asked: number | null = began;
     const message = (answering = model): MessageWriter => {
       if (asked !== null) first_token.observe((clock.monotonic() - asked) / 1_000);
       asked = null;
@@ -51,7 +59,7 @@ export class Turns {
     };
     const discard = (writer: MessageWriter, reason: string): void => this.#drop(writer, reason);
     const { priced } = this.#options.ledger;
-    return new Turn({ clock, limits, router, log, request, signal, message, discard, priced });
+    return new Turn({ clock, limits, router, log, request, signal, message, discard, priced, over });
   }
 
   /** Completes the turn's message, with its calls, before anything is done that it asks for. False: it is not in the log. */

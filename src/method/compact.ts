@@ -68,7 +68,7 @@ function commitCompact(deps: MethodDeps, call: Call, session: SessionRef, tail: 
       try {
         call.ok({ session_id, run_id, status: reservation.status, epoch, seq: first_seq });
       } finally {
-        runs.accept(reservation, { session, run, user: call.user, kind: "summary" });
+        runs.accept(reservation, { session, run, user: call.user, kind: "summary", mark: call.mark });
       }
     },
     undo: () => reservation.release(),

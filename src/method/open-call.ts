@@ -1,4 +1,4 @@
-import type { Caller, Outcome } from "../core/call.ts";
+import type { Caller, Outcome, RequestMark } from "../core/call.ts";
 import type { IdempotencyRow } from "../core/operation.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { Audited } from "./audited.ts";
@@ -12,6 +12,7 @@ export interface OpenCallDeps {
   readonly publicError: (error: unknown) => GatewayError;
   readonly count: (error: GatewayError | null) => void;
   readonly isLive: (principal: Principal) => boolean;
+  readonly mark: RequestMark;
 }
 
 /** A call until it is answered; its callbacks run once. */
@@ -31,6 +32,9 @@ export class OpenCall implements Call {
     this.#deps = deps;
   }
 
+  get mark(): RequestMark {
+    return this.#deps.mark;
+  }
   get user(): string {
     return this.caller.principal.user;
   }

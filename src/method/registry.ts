@@ -1,21 +1,23 @@
 import type { Static, TObject, TSchema } from "@sinclair/typebox";
 import type { Audit } from "../core/audit.ts";
-import type { Caller, Dispatch, Outcome } from "../core/call.ts";
-import { newId } from "../core/id.ts";
+import type { Asked, Caller, Dispatch, Outcome, RequestMark } from "../core/call.ts";
 import type { IdempotencyRow } from "../core/operation.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Principal } from "../core/principal.ts";
 import type { Rates } from "../core/rates.ts";
 import type { Store } from "../core/store.ts";
 import { wellFormed } from "../core/text.ts";
+import type { Tracing } from "../core/tracing.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
 import { validate } from "../protocol/schema.ts";
 import { Audited } from "./audited.ts";
+import { stopping } from "./draining.ts";
 import { fingerprint } from "./idempotency.ts";
 import type { KeyedRequest } from "./idempotency.ts";
 import { InFlight } from "./idempotency.ts";
 import { OpenCall } from "./open-call.ts";
+import { markOf, publicError } from "./request-mark.ts";
 import { Turns } from "./turns.ts";
 
 /** One request on its way through a handler. */
@@ -23,6 +25,8 @@ export interface Call {
   readonly caller: Caller;
   /** The user whose data it is about. */
   readonly user: string;
+  /** What it is called, and what it causes hangs below. */
+  readonly mark: RequestMark;
   /** Set when the request carries an idempotency key: the handler writes it with its effect (see append.ts). */
   readonly keyed: KeyedRequest | null;
   /** Set when the request goes into the audit trail. */
@@ -67,6 +71,7 @@ export interface RegistryDeps {
   readonly isLive: (principal: Principal) => boolean;
   /** Counts every request, with the error it was answered with. */
   readonly count: (error: GatewayError | null, caller: Caller) => void;
+  readonly tracing?: Pick<Tracing, "request">;
   /** Bounds how fast a caller changes things. */
   readonly rates: Pick<Rates, "count">;
   /** The gateway stops: nothing new is begun, chat.abort still works. */
@@ -120,7 +125,7 @@ export class Registry {
   }
 
   readonly dispatch: Dispatch = (caller, request, answer) => {
-    const call = this.#call(caller, request.method, answer);
+    const call = this.#call(caller, request, answer);
     try {
       const handler = this.#byName.get(request.method);
       if (handler === undefined) {
@@ -268,28 +273,23 @@ export class Registry {
     return turn.before;
   }
 
-  #call(caller: Caller, method: string, answer: (outcome: Outcome) => void): OpenCall {
-    const count = (error: GatewayError | null): void => this.#deps.count(error, caller);
-    const publicError = (error: unknown): GatewayError => this.#publicError(method, error);
-    return new OpenCall(caller, { answer, publicError, count, isLive: this.#deps.isLive });
-  }
-
-  /** What the caller may know of an error: everything of ours, of anything else only an id that is in the log. */
-  #publicError(method: string, error: unknown): GatewayError {
-    if (error instanceof GatewayError) return error;
-    const id = newId("req", this.#deps.clock.now());
-    this.#deps.log.error({ method, error_id: id, err: error }, "a method failed unexpectedly");
-    return new GatewayError("INTERNAL_ERROR", `something went wrong; the log has it under ${id}`, {
-      details: { id },
+  #call(caller: Caller, request: Asked, answer: (outcome: Outcome) => void): OpenCall {
+    const { tracing, isLive, clock, count } = this.#deps;
+    const came = markOf(caller, request, clock);
+    const name = this.get(request.method)?.name ?? "unknown";
+    const traced = tracing?.request(name, caller, came) ?? null;
+    const mark = traced === null ? came : { ...came, trace: traced.context };
+    return new OpenCall(caller, {
+      answer,
+      isLive,
+      mark,
+      count: (error) => {
+        count(error, caller);
+        traced?.end(error);
+      },
+      publicError: (error) => publicError(this.#deps, { caller, mark, method: request.method }, error),
     });
   }
-}
-
-function stopping(): GatewayError {
-  return new GatewayError("UNAVAILABLE", "the gateway is stopping; nothing was done", {
-    details: { kind: "draining" },
-    retry_after_ms: 1_000,
-  });
 }
 
 /** The store found the key taken by a request that was not seen before: answers from its row. */

@@ -71,7 +71,7 @@ function commitRun(deps: MethodDeps, params: Create, call: Call, session: Sessio
       try {
         call.ok({ session_id: nameFor(session, call.user), run_id, status, epoch, seq: first_seq });
       } finally {
-        runs.accept(reservation, { session, run, user: call.user });
+        runs.accept(reservation, { session, run, user: call.user, mark: call.mark });
       }
     },
     undo: () => reservation.release(),

@@ -90,7 +90,7 @@ function commitSend(
       try {
         answerSend(deps, params, call, session, { message_id, run_id, status, epoch, seq }, from);
       } finally {
-        runs.accept(reservation, { session, run, user: call.user });
+        runs.accept(reservation, { session, run, user: call.user, mark: call.mark });
       }
     },
     undo: () => {

@@ -6,6 +6,8 @@ export interface RequestFrame {
   readonly id: string;
   readonly method: string;
   readonly params: unknown;
+  /** W3C trace context that the request belongs to. */
+  readonly traceparent?: string;
 }
 export interface ResponseFrame {
   type: "res";
@@ -49,7 +51,7 @@ export function decode(raw: string | Uint8Array, json_depth: number): Decoded {
   if (value === null || typeof value !== "object" || Array.isArray(value)) {
     return refuse(null, true, "a frame is a JSON object", "frame");
   }
-  const { type, id, method, params } = value as Record<string, unknown>;
+  const { type, id, method, params, traceparent } = value as Record<string, unknown>;
   const known = typeof id === "string" && id.length >= 1 && id.length <= MAX_ID ? id : null;
   if (type !== "req") return refuse(known, true, 'type must be "req"', "type");
   if (known === null) return refuse(null, true, `id must be a string of 1 to ${MAX_ID} characters`, "id");
@@ -58,7 +60,8 @@ export function decode(raw: string | Uint8Array, json_depth: number): Decoded {
   if (params !== undefined && (params === null || typeof params !== "object" || Array.isArray(params))) {
     return refuse(known, true, "params must be an object, or absent", "params");
   }
-  return { ok: true, frame: { id: known, method, params: params ?? {} } };
+  const frame = { id: known, method, params: params ?? {} };
+  return { ok: true, frame: typeof traceparent === "string" ? { ...frame, traceparent } : frame };
 }
 
 function refuse(id: string | null, json: boolean, message: string, kind: string): Decoded {

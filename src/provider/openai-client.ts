@@ -19,7 +19,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 export function createAsk(endpoint: Endpoint & { readonly images?: boolean }): Ask {
   const { images = true } = endpoint;
   const client = createClient(endpoint.base_url);
-  return ({ model, messages, tools = [] }, key, signal) => {
+  return ({ model, messages, tools = [], traceparent }, key, signal) => {
     const names = toolNames(tools);
     const body = {
       model,
@@ -33,6 +33,7 @@ export function createAsk(endpoint: Endpoint & { readonly images?: boolean }): A
       authorization: null,
       // A compressed stream comes late, and may unpack to more than any bound on what was read.
       "accept-encoding": "identity",
+      ...(traceparent !== undefined && { traceparent }),
       ...headersOf(endpoint, key),
     };
     // Not `chat.completions.create`, whose path is fixed.

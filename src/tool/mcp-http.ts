@@ -142,11 +142,13 @@ export class HttpTransport implements ToolTransport {
 
   async #fetch(address: string | URL, init: RequestInit): Promise<Response> {
     const headers = new Headers(init.headers);
+    const traceparent = traceparentIn(init.body);
+    if (traceparent !== null) headers.set("traceparent", traceparent);
     let response: Response;
     try {
       // A connection of its own: one that was kept may be closed by the server while the request is under way, and
       // then nobody knows whether the tool was called. Silence is bounded by the call, not by fetch.
-      response = await fetch(address, { ...init, keepalive: false, timeout: false } as RequestInit);
+      response = await fetch(address, { ...init, headers, keepalive: false, timeout: false } as RequestInit);
     } catch (error) {
       const { code = "" } = error as NodeJS.ErrnoException;
       if (!UNREACHED.test(code)) throw error;
@@ -194,4 +196,12 @@ export class HttpTransport implements ToolTransport {
     this.#trouble = trouble;
     this.#clock.after(0, () => void this.close());
   }
+}
+
+/** What stands in a call for the server itself is for whatever is before it, too. */
+function traceparentIn(body: unknown): string | null {
+  if (typeof body !== "string" || !body.includes('"traceparent"')) return null;
+  const { params } = JSON.parse(body) as { params?: { _meta?: { traceparent?: unknown } } };
+  const traceparent = params?._meta?.traceparent;
+  return typeof traceparent === "string" ? traceparent : null;
 }

@@ -231,10 +231,11 @@ export class McpServer {
   async #call(
     original: string,
     args: Readonly<Record<string, unknown>>,
-    { signal }: ToolContext,
+    { signal, traceparent }: ToolContext,
   ): Promise<string> {
     const session = await this.#usable(signal);
-    const ask = (by: Session): Promise<unknown> => this.#slots.use(() => by.call(original, args, signal));
+    const ask = (by: Session): Promise<unknown> =>
+      this.#slots.use(() => by.call(original, args, signal, traceparent));
     let result: unknown;
     try {
       result = await ask(session).catch((error: unknown) => this.#again(error, session, ask, signal));

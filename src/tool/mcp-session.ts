@@ -76,10 +76,16 @@ export class ServerSession {
   }
 
   /** Its answer as it came. An abort is told to the server. */
-  async call(name: string, args: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<unknown> {
+  async call(
+    name: string,
+    args: Readonly<Record<string, unknown>>,
+    signal: AbortSignal,
+    traceparent?: string,
+  ): Promise<unknown> {
     this.#calls++;
     try {
-      return await this.#ask("tools/call", { name, arguments: args }, signal, UNBOUNDED_MS);
+      const meta = traceparent !== undefined && { _meta: { traceparent } };
+      return await this.#ask("tools/call", { name, arguments: args, ...meta }, signal, UNBOUNDED_MS);
     } finally {
       this.#calls--;
       if (this.#isRetired && this.#calls === 0) void this.close();

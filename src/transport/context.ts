@@ -7,6 +7,7 @@ import type { Followers } from "../core/follow.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Limits } from "../core/limits.ts";
 import type { AddedRoute } from "../core/plugins.ts";
+import type { RunTimes } from "../core/run-times.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Authenticator, Credential, TailnetPeer } from "../core/principal.ts";
 import type { Directory } from "../core/session.ts";
@@ -99,6 +100,8 @@ export interface TransportContext {
   readonly ready: () => Readonly<
     Record<"store" | "disk" | "draining" | "provider", { ok: boolean; reason?: string }>
   >;
+  /** How long runs waited for others. */
+  readonly times: RunTimes;
   /** What is measured, as text, and its content type; null: metrics.enabled is false. */
   readonly metrics:
     | ((format: "prometheus" | "openmetrics") => { readonly type: string; readonly text: string })

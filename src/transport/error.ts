@@ -1,4 +1,5 @@
 import { NotFoundError, ParseError, ValidationError } from "elysia";
+import type { RequestMark } from "../core/call.ts";
 import { newId } from "../core/id.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Asker } from "../core/stats.ts";
@@ -21,9 +22,9 @@ export class MethodRefusal extends Error {
 }
 
 /** What a caller may know of anything that was thrown: never a foreign message, never the input. Counted here. */
-export function publicError(deps: ErrorDeps, error: unknown): GatewayError {
+export function publicError(deps: ErrorDeps, error: unknown, mark?: RequestMark): GatewayError {
   if (error instanceof MethodRefusal) return error.error;
-  const known = knownError(error) ?? bug(deps, error);
+  const known = knownError(error) ?? bug(deps, error, mark);
   deps.count.error(known, {});
   return known;
 }
@@ -41,9 +42,12 @@ function knownError(error: unknown): GatewayError | null {
   return null;
 }
 
-function bug(deps: ErrorDeps, error: unknown): GatewayError {
+function bug(deps: ErrorDeps, error: unknown, mark: RequestMark | undefined): GatewayError {
   const id = newId("req", deps.clock.now());
-  deps.log.error({ error_id: id, err: error }, "a request failed unexpectedly");
+  deps.log.error(
+    { error_id: id, request_id: mark?.request_id, trace_id: mark?.trace?.trace_id, err: error },
+    "a request failed unexpectedly",
+  );
   return new GatewayError("INTERNAL_ERROR", `something went wrong; the log has it under ${id}`, {
     details: { id },
   });

@@ -3,6 +3,7 @@ import { Elysia } from "elysia";
 import type { Listener } from "../core/hub.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { TransportContext } from "./context.ts";
+import { Exchange } from "./http-exchange.ts";
 import { errorResponse, publicError } from "./error.ts";
 import type { TlsFiles } from "./listener.ts";
 import { Ports, urlOf } from "./listener.ts";
@@ -51,18 +52,20 @@ export interface HttpTransport {
 export function createHttp<D>(context: TransportContext, sockets: SocketUpgrades<D>): HttpTransport {
   const turns = new Turns(() => context.clock.monotonic());
   const streams = new Streams(context, turns);
-  /** Which listener a request came in on; Elysia knows of one at the most. */
-  const cameBy = new WeakMap<Request, Server<D>>();
+  /** Which listener a request came in on, and when; Elysia knows of one listener at the most. */
+  const cameBy: CameBy<D> = new WeakMap();
   const apps: { http?: App; https?: App } = {};
   const appFor = (scheme: "http" | "https"): App =>
     (apps[scheme] ??= createApp(context, streams, sockets, cameBy, scheme));
 
   async function answer(request: Request, server: Server<D>): Promise<Response> {
-    cameBy.set(request, server);
+    const exchange = new Exchange(context, request, server);
+    cameBy.set(request, exchange);
     // HTTP lets a peer send thousands without waiting for an answer. Bun ends a connection on which a second request
     // comes while one waits, so what waits here is at most one of each.
     if (turns.over || turns.crowded) await turns.another();
     const response = await appFor(schemeOf(request.url)).fetch(request);
+    exchange.finish(request, response);
     if (leavesBody(request, response, context.limits)) response.headers.set("connection", "close");
     return seal(response, context.doors.corsOrigin(request.headers.get("origin")));
   }
@@ -93,6 +96,7 @@ export function createHttp<D>(context: TransportContext, sockets: SocketUpgrades
   };
 }
 
+type CameBy<D> = WeakMap<Request, Exchange<D>>;
 type App = ReturnType<typeof createApp>;
 
 function schemeOf(url: string): "http" | "https" {
@@ -108,13 +112,14 @@ function createApp<D>(
   context: TransportContext,
   streams: Streams,
   sockets: SocketUpgrades<D>,
-  cameBy: WeakMap<Request, Server<D>>,
+  cameBy: CameBy<D>,
   scheme: "http" | "https",
 ) {
   function visitOf(request: Request, params: Record<string, string | null>): Visit {
-    const server = cameBy.get(request) as Server<unknown>;
+    const exchange = cameBy.get(request) as Exchange<D>;
+    const server = exchange.server as Server<unknown>;
     const remote = context.doors.remoteOf(server.requestIP(request)?.address ?? "", request.headers);
-    return { request, url: new URL(request.url), params, server, remote };
+    return { request, url: new URL(request.url), params, server, remote, exchange };
   }
 
   const app = new Elysia({ name: "agentbus", handler: { standardHostname: scheme === "https" } })
@@ -124,7 +129,7 @@ function createApp<D>(
       if (request.method === "OPTIONS") return preflight();
       return undefined;
     })
-    .onError(({ error }) => errorResponse(publicError(context, error)));
+    .onError(({ error, request }) => errorResponse(publicError(context, error, cameBy.get(request)?.mark)));
 
   const front = frontPage(context);
   for (const path of SOCKET_PATHS) {
@@ -145,7 +150,8 @@ function createApp<D>(
   }
 
   function upgrade(request: Request): Promise<Response | undefined> | Response | undefined {
-    if (context.options.sockets) return sockets.upgrade(request, cameBy.get(request) as Server<D>);
+    const { server } = cameBy.get(request) as Exchange<D>;
+    if (context.options.sockets) return sockets.upgrade(request, server);
     throw new GatewayError("NOT_FOUND", "WebSockets are off (gateway.enabled = false): use REST and SSE", {
       details: { kind: "path" },
     });

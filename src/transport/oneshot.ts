@@ -157,6 +157,7 @@ async function whole(
   do {
     run = await call<Run>(context, visit, principal, "run.wait", { run_id, timeout_ms: WAIT_MS });
   } while (!hasEnded(run) && !visit.request.signal.aborted);
+  visit.exchange.waitedFor(run, context.times);
   if (run.status !== "completed") return errorResponse(endError(run));
   const { messages } = await messagesOf(context, visit, principal, run);
   const message = messages.find((each) => each.message_id === run.message_id);

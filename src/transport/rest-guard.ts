@@ -94,7 +94,7 @@ export function nobody(context: TransportContext, { request, server }: Visit): C
 
 /** The caller of a method over HTTP: nothing can be subscribed for it. */
 export function callerOf(visit: Visit, principal: Principal): Caller {
-  const { request, remote } = visit;
+  const { request, remote, exchange } = visit;
   return {
     principal,
     transport: "rest",
@@ -102,6 +102,7 @@ export function callerOf(visit: Visit, principal: Principal): Caller {
     remote,
     connection: null,
     signal: request.signal,
+    mark: exchange.mark,
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Server } from "bun";
+import type { Exchange } from "./http-exchange.ts";
 
 /** One HTTP request: what was asked, where it came in, and from whom. */
 export interface Visit {
@@ -9,6 +10,7 @@ export interface Visit {
   readonly server: Server<unknown>;
   /** The client's address. */
   readonly remote: string;
+  readonly exchange: Pick<Exchange<unknown>, "mark" | "waited" | "waitedFor">;
 }
 
 export type Verb = "GET" | "POST" | "PATCH" | "DELETE";
@@ -49,7 +51,8 @@ const BASE_HEADERS = {
   "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 } as const;
 
-const EXPOSED = "Location, Retry-After, WWW-Authenticate";
+const EXPOSED =
+  "Location, Retry-After, WWW-Authenticate, X-Request-Id, Server-Timing, X-Agentbus-Overhead-Ms";
 
 /** Puts on what every answer carries; a header that the handler set stays. `cors`: the Origin to echo. */
 export function seal(response: Response, cors: string | null): Response {
@@ -65,7 +68,8 @@ export function seal(response: Response, cors: string | null): Response {
 
 const PREFLIGHT_HEADERS = {
   "access-control-allow-methods": "GET, POST, PATCH, DELETE",
-  "access-control-allow-headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Client-Id",
+  "access-control-allow-headers":
+    "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Client-Id, X-Request-Id, traceparent",
   "access-control-max-age": "600",
 } as const;
 

@@ -146,9 +146,12 @@ async function askSeated(
     context.definition(method)?.name === runWait.name
       ? context.connections.takeForRequest(principal)
       : undefined;
+  const began = context.clock.monotonic();
   try {
     return await ask(context.dispatch, callerOf(visit, principal), method, params);
   } finally {
     leave?.();
+    // To wait is all that it is asked for.
+    if (leave !== undefined) visit.exchange.waited.run = context.clock.monotonic() - began;
   }
 }

@@ -214,6 +214,7 @@ function contextOf(
       draining: { ok: state.status !== "draining" },
       provider: { ok: false, reason: "no API key" },
     }),
+    times: engine.times,
     metrics: null,
     count: {
       limit: (option) => void state.counted.limits.push(option),

@@ -46,6 +46,23 @@ interface Seen {
 }
 
 describe("a tool server reached by streamable HTTP", () => {
+  test("is told the trace that a call belongs to, and not what its arguments call one", async () => {
+    const { url } = await serve();
+    const scene = open(reached(url));
+    await scene.ready("shop");
+    const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const context = { signal: new AbortController().signal, session_id: "s", run_id: "r" };
+    const seen = async (): Promise<unknown> => {
+      const { headers } = JSON.parse(await scene.call("shop.seen")) as Seen;
+      // The last one is that of the question itself.
+      return headers.at(-2)?.["traceparent"];
+    };
+    await scene.tool("shop.echo").run({ text: "x" }, { ...context, traceparent });
+    expect(await seen()).toBe(traceparent);
+    await scene.tool("shop.echo").run({ text: "traceparent" }, context);
+    expect(await seen()).toBeUndefined();
+  });
+
   test("is given its headers, and answers as one that is a process does", async () => {
     const { url } = await serve();
     const scene = open(reached(url));
@@ -54,6 +71,7 @@ describe("a tool server reached by streamable HTTP", () => {
     expect(await scene.call("shop.add", { a: 1, b: 2 })).toBe('{"total":3}');
     await expect(scene.call("shop.refuse")).rejects.toThrow("not on a Sunday");
     const seen = JSON.parse(await scene.call("shop.seen")) as Seen;
+    expect(seen.headers.at(-1)).not.toHaveProperty("traceparent");
     expect(seen.headers.at(-1)).toMatchObject({
       authorization: "Bearer right",
       "mcp-session-id": expect.any(String),

@@ -6,6 +6,7 @@ import { Hub } from "../../src/core/hub.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Limits } from "../../src/core/limits.ts";
 import type { Logger } from "../../src/core/ports.ts";
+import { RunTimes } from "../../src/core/run-times.ts";
 import type { Authenticated, Credential, From, Principal } from "../../src/core/principal.ts";
 import { GatewayError } from "../../src/protocol/errors.ts";
 import type { TransportContext, TransportOptions } from "../../src/transport/context.ts";
@@ -174,6 +175,7 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
       draining: { ok: true },
       provider: { ok: true },
     }),
+    times: new RunTimes(),
     metrics: (format) => ({ type: "text/plain", text: `${format}\n` }),
     count: {
       limit: (option) => void stub.counted.limits.push(option),
