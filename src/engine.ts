@@ -107,7 +107,7 @@ export function createEngine(given: EngineOptions) {
   const state = { draining: false, server_id: "" };
   const core = createCore(options, measures);
   const unwatchLoop = watchLoop(clock, measures.loop_lag);
-  const { journal, runs, maintenance, indexing, directory, stats, audit } = core;
+  const { journal, runs, maintenance, indexing, directory, stats, audit, tracing } = core;
   const uptime = (): number => (clock.monotonic() - started) / 1_000;
   const status = (): "healthy" | "degraded" | "draining" => {
     if (state.draining) return "draining";
@@ -120,7 +120,6 @@ export function createEngine(given: EngineOptions) {
   const rates = new Rates({ limits: options.limits, clock, networkOf });
   const draining = (): boolean => state.draining;
   const sessionOf = (user: string, id: string): string | null => directory.known(user, id)?.id ?? null;
-  const { tracing } = core;
   const deps = { store, clock, log, audit, isLive, count, rates, draining, sessionOf, tracing };
   const registry = new Registry(deps, []);
   for (const method of methodsOf(options, core, registry, { uptime, status })) registry.add(method);

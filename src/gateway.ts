@@ -12,6 +12,7 @@ import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
 import type { OpenedStore, Store } from "./core/store.ts";
 import type { Engine } from "./engine.ts";
 import { createEngine } from "./engine.ts";
+import { keepLog } from "./kept-log.ts";
 import { listenersOf } from "./listeners.ts";
 import { encodeSignal } from "./protocol/frames.ts";
 import { createProviders } from "./provider/from-config.ts";
@@ -220,6 +221,7 @@ export function construct({
     isLive: (principal) => access.credentials.isLive(principal),
     fatal,
   });
+  keepLog(log, engine, clock);
   showSkills(skills, engine, clock);
   showPlugins(folders, engine);
   const access = createAccess(engine, config, clock, log, overrides.isLocal);
@@ -227,10 +229,9 @@ export function construct({
   const { users, receive } = automations;
   const removals = createRemovals(engine, users, config, clock, log);
   const context = surfaceOf({ engine, access, config, clock, log, version, router, plugins, receive });
-  const { credentials, ports } = access;
   const extensions = extensionsOf(skills, made, clock);
-  const put = { engine, access, plugins, store, credentials, automations };
-  return { ...put, removals, extensions, context, clock, ports, tool_servers };
+  const put = { engine, access, plugins, store, ...access, automations };
+  return { ...put, removals, extensions, context, clock, tool_servers };
 }
 
 /** What reads directories and runs what is in them. */

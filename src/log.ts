@@ -15,6 +15,16 @@ export interface LogStream {
   write(line: string): unknown;
 }
 
+type Heard = (line: string) => void;
+
+/** Who hears the lines of a log, besides those it is written for. */
+const TAPS = new WeakMap<Logger, Set<Heard>>();
+
+/** Hears every line that a log of ours writes from here on, a JSON object with a line feed; nothing of somebody else's. */
+export function tapLog(log: Logger, heard: Heard): void {
+  TAPS.get(log)?.add(heard);
+}
+
 /** Fields that are never written. */
 const SECRETS = [
   "token",
@@ -53,7 +63,16 @@ export function createLogger(config: LogConfig, stream?: LogStream): Logger {
     serializers: { err: describeError, error: describeError },
     redact: { paths: DEPTHS.flatMap((depth) => hidden.map((field) => `${depth}${field}`)), censor: MASK },
   };
-  return pino(options, destination(config.format, stream));
+  const taps = new Set<Heard>();
+  const out = destination(config.format, stream);
+  const log = pino(options, { write: (line) => tell(line, taps, out) });
+  TAPS.set(log, taps);
+  return log;
+}
+
+function tell(line: string, taps: ReadonlySet<Heard>, out: pino.DestinationStream): void {
+  for (const heard of taps) heard(line);
+  out.write(line);
 }
 
 function destination(format: LogConfig["format"], stream: LogStream | undefined): pino.DestinationStream {

@@ -71,11 +71,7 @@ export function surfaceOf({
     events: [...Object.keys(DURABLE), ...Object.keys(SIGNALS)],
     authenticator,
     challenger,
-    credential: (header) => {
-      if (header === null) return null;
-      const read = credentialFromHeader(header);
-      return read.ok ? read.credential : read.error;
-    },
+    credential: readCredential,
     doors,
     connections,
     followers,
@@ -114,6 +110,13 @@ export function surfaceOf({
     },
   };
 }
+
+/** Null: there is none. */
+const readCredential: TransportContext["credential"] = (header) => {
+  if (header === null) return null;
+  const read = credentialFromHeader(header);
+  return read.ok ? read.credential : read.error;
+};
 
 function optionsOf(config: Config, version: string, clock: Clock): TransportContext["options"] {
   return {

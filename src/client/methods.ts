@@ -17,6 +17,7 @@ import type {
 } from "../protocol/api/device.ts";
 import type { eventBroadcast, eventSend } from "../protocol/api/event.ts";
 import type { hookCreate, hookDelete, hookList, hookRotate, hookUpdate } from "../protocol/api/hook.ts";
+import type { logTail } from "../protocol/api/log.ts";
 import type { modelList, runCreate, runGet, runList, runWait } from "../protocol/api/run.ts";
 import type {
   presenceList,
@@ -100,6 +101,7 @@ export interface Methods {
   "auth_session.revoke": typeof authSessionRevoke;
   "ticket.create": typeof ticketCreate;
   "audit.list": typeof auditList;
+  "log.tail": typeof logTail;
   "usage.get": typeof usageGet;
   "user.list": typeof userList;
   "user.disable": typeof userDisable;

@@ -51,6 +51,23 @@ describe.skipIf(!HAS_CHROMIUM)("what an operator sees", () => {
   );
 
   test(
+    "the log as it is written, of the levels that are asked for",
+    async () => {
+      await using visitor = await visitIn(browser, gateway, { at: `${gateway.url}/#/gateway/log` });
+      const { page } = visitor;
+      const log = page.getByRole("region", { name: "Log" });
+      await log.getByText("listening").waitFor();
+      await call(gateway, "chat.send", { session_id: "x", message: "y".repeat(200_000) });
+      await log.getByText("a limit was reached").waitFor();
+      await page.getByLabel("At least").selectOption("warn");
+      await log.getByText("listening").waitFor({ state: "detached" });
+      await log.getByText("message_bytes").waitFor();
+      expect(visitor.complaints).toEqual([]);
+    },
+    LONG_MS,
+  );
+
+  test(
     "tokens: made, shown once, revoked; and the trail of it",
     async () => {
       await using visitor = await visitIn(browser, gateway, { at: `${gateway.url}/#/gateway/tokens` });

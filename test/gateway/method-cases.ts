@@ -243,6 +243,10 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
     params: () => ({ by: "model", since: "2020-01-01", until: "2999-12-31", limit: 1 }),
     answer: () => ({ currency: "USD", groups: [{ model: expect.stringContaining("fake-1") }] }),
   },
+  "log.tail": {
+    params: () => ({ after: 0, limit: 2, level: "info", component: "store" }),
+    answer: () => ({ lines: [], gap: true }),
+  },
   "audit.list": { params: () => ({ limit: 3, user: "owner", action: "login", outcome: "ok", since: 0 }) },
   "device.register": {
     params: () => ({ public_key: newDevice().public_key, name: "case", user: "owner", scopes: [] }),

@@ -4,6 +4,7 @@ import { useHome } from "../home-context.ts";
 import { Audit } from "./audit.tsx";
 import { Connections } from "./connections.tsx";
 import { Devices } from "./devices.tsx";
+import { Log } from "./log.tsx";
 import { Overview } from "./overview.tsx";
 import { watchStats } from "./samples.ts";
 import { Plugins } from "./plugins.tsx";
@@ -38,6 +39,7 @@ const TABS: readonly Tab[] = [
   { name: "skills", title: "Skills", scope: "chat.read", view: () => <Skills /> },
   { name: "plugins", title: "Plug-ins", scope: "admin", view: () => <Plugins /> },
   { name: "usage", title: "Usage", scope: "chat.read", view: () => <Usage /> },
+  { name: "log", title: "Log", scope: "admin", view: () => <Log /> },
   { name: "audit", title: "Audit", scope: "admin", view: () => <Audit /> },
 ];
 
