@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 export interface ClientFile {
   readonly name: string;
@@ -7,41 +7,48 @@ export interface ClientFile {
 
 /** Modules of the client that are loaded where they are needed, and what they are called beside client.js. */
 const PARTS: Readonly<Record<string, string>> = {
-  "src/client/http.ts": "client-http.js",
-  "src/client/admission.ts": "client-device.js",
+  "client/http.ts": "client-http.js",
+  "client/admission.ts": "client-device.js",
+  "client/kept.ts": "client-outbox.js",
 };
 
-/**
- * The client as pages and packages are given it: client.js first, then the parts that it loads. @throws where the bundler makes
- * other files of it, as it does once a part shares code with what is loaded before
- */
+/** The client as pages and packages are given it: client.js first, then what it loads. @throws where a part shares code with another file */
 export async function buildClient(root: string, minify = false): Promise<ClientFile[]> {
-  const { outputs, metafile } = await Bun.build({
-    root: join(root, "src"),
-    entrypoints: [join(root, "src/package/client.ts")],
-    target: "browser",
-    format: "esm",
-    splitting: true,
-    metafile: true,
-    minify,
-    naming: { entry: "client.js", chunk: "chunk-[hash].js" },
-  });
-  const names = new Map<string, string>();
-  for (const [path, { entryPoint = "" }] of Object.entries(metafile?.outputs ?? {})) {
-    const part = Object.keys(PARTS).find((each) => entryPoint.endsWith(each));
-    const file = path.replace(/^.*\//, "");
-    if (part !== undefined) names.set(file, PARTS[part] ?? "");
-    else if (file !== "client.js")
-      throw new Error(`${file}: a part of the client shares code with client.js`);
+  const source = join(root, "src");
+  const files = [["package/client.ts", "client.js"], ...Object.entries(PARTS)] as const;
+  const seen = new Set<string>();
+  const built: ClientFile[] = [];
+  for (const [module = "", name = ""] of files) {
+    const { outputs, metafile } = await Bun.build({
+      entrypoints: [join(source, module)],
+      target: "browser",
+      format: "esm",
+      metafile: true,
+      minify,
+      // Not by the bundler's own splitting, which brings code along that loads styles.
+      plugins: [
+        {
+          name: "parts of the client",
+          setup: (build) =>
+            void build.onResolve({ filter: /^\.\/.*\.ts$/ }, ({ path, importer, kind }) => {
+              const part =
+                PARTS[
+                  resolve(importer, "..", path)
+                    .slice(source.length + 1)
+                    .replaceAll("\\", "/")
+                ];
+              return kind === "dynamic-import" && part !== undefined
+                ? { path: `./${part}`, external: true }
+                : undefined;
+            }),
+        },
+      ],
+    });
+    for (const input of Object.keys(metafile?.inputs ?? {})) {
+      if (seen.has(input)) throw new Error(`${name} shares ${input} with another file of the client`);
+      seen.add(input);
+    }
+    built.push({ name, text: (await outputs[0]?.text()) ?? "" });
   }
-  if (names.size !== Object.keys(PARTS).length) throw new Error("a part of the client is not by itself");
-  const files = await Promise.all(
-    outputs.map(async (output) => {
-      const file = output.path.replace(/^.*\//, "");
-      let text = await output.text();
-      for (const [chunk, name] of names) text = text.replaceAll(chunk, name);
-      return { name: names.get(file) ?? file, text };
-    }),
-  );
-  return files.sort((a, b) => Number(b.name === "client.js") - Number(a.name === "client.js"));
+  return built;
 }

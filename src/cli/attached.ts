@@ -1,7 +1,11 @@
 import type { Client } from "../client/client.ts";
+import { ClientError } from "../client/error.ts";
 import type { Attachment } from "../protocol/api/attachment.ts";
 import type { LocalFile } from "./attach-file.ts";
 import { uploadFile } from "./attach-file.ts";
+
+/** What is told of files whose message was refused. */
+export const KEPT = "the files wait for the next message (/attach none: without)";
 
 interface Upload {
   readonly name: string;
@@ -20,12 +24,7 @@ export class Attached {
   constructor(client: Client, taken: readonly Attachment[], leaving: AbortSignal) {
     this.#client = client;
     this.#leaving = leaving;
-    this.#uploads = taken.map((attachment) => ({
-      name: attachment.name,
-      bytes: attachment.bytes,
-      attachment: Promise.resolve(attachment),
-      dropped: new AbortController(),
-    }));
+    this.#uploads = taken.map(uploadOf);
   }
 
   get waiting(): readonly Pick<Upload, "name" | "bytes">[] {
@@ -55,10 +54,34 @@ export class Attached {
     return uploads.length;
   }
 
-  /** Hands them to a message: resolves once the gateway has them all. @throws ClientError the first that it did not take */
-  take(): Promise<readonly Attachment[]> {
+  /** Hands them to a message: resolves once the gateway has them all. @throws ClientError the first that it did not take: the others wait on */
+  async take(): Promise<readonly Attachment[]> {
     const uploads = this.#uploads;
     this.#uploads = [];
-    return Promise.all(uploads.map(({ attachment }) => attachment));
+    const taken = await Promise.allSettled(uploads.map(({ attachment }) => attachment));
+    const refused = taken.find(({ status }) => status === "rejected");
+    if (refused?.status === "rejected") {
+      const left = uploads.filter((_, index) => taken[index]?.status === "fulfilled");
+      this.#uploads = [...left, ...this.#uploads];
+      throw refused.reason;
+    }
+    return taken.flatMap((each) => (each.status === "fulfilled" ? each.value : []));
   }
+
+  /** Those of a message that was refused wait for the next one; false: there are none, or it is they that are gone. */
+  putBack(taken: readonly Attachment[], why: unknown): boolean {
+    if (taken.length === 0 || hasExpired(why) || this.#leaving.aborted) return false;
+    this.#uploads = [...taken.map(uploadOf), ...this.#uploads];
+    return true;
+  }
+}
+
+/** Whether a file waited so long for its message that the gateway has erased it. */
+export function hasExpired(error: unknown): boolean {
+  return error instanceof ClientError && error.code === "NOT_FOUND" && error.details["kind"] === "attachment";
+}
+
+function uploadOf(attachment: Attachment): Upload {
+  const { name, bytes } = attachment;
+  return { name, bytes, attachment: Promise.resolve(attachment), dropped: new AbortController() };
 }

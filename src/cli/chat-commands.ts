@@ -6,6 +6,7 @@ import type { Conversation } from "./conversation.ts";
 import type { Decision } from "./chat-approval.ts";
 import type { Place } from "./attach-file.ts";
 import type { Attached } from "./attached.ts";
+import { KEPT } from "./attached.ts";
 import { since } from "./ago.ts";
 import { attach, pathCompletions } from "./chat-attach.ts";
 import { UsageError } from "./exit.ts";
@@ -55,7 +56,12 @@ export const CHAT_COMMANDS: readonly ChatCommand[] = [
     summary: "stop what is being written",
     run: (_, { conversation }) => conversation.abort(),
   },
-  { name: "steer", usage: "TEXT", summary: "tell it something while it answers", run: steer },
+  {
+    name: "steer",
+    usage: "TEXT",
+    summary: "tell it something while it answers, with what is attached",
+    run: steer,
+  },
   {
     name: "attach",
     usage: "[FILE…|none]",
@@ -128,8 +134,14 @@ async function model(name: string, talk: Talk): Promise<void> {
 async function steer(text: string, talk: Talk): Promise<void> {
   if (text === "") throw new UsageError("/steer needs what it is to be told: /steer shorter, please");
   if (!talk.isAnswering) return talk.say(text);
-  const isSteered = await talk.conversation.steer(text);
-  talk.tell([isSteered ? "told" : "that came too late for this answer, so it gets one of its own"]);
+  const attachments = await talk.attached.take();
+  try {
+    const isSteered = await talk.conversation.steer({ message: text, attachments });
+    talk.tell([isSteered ? "told" : "that came too late for this answer, so it gets one of its own"]);
+  } catch (error) {
+    if (talk.attached.putBack(attachments, error)) talk.tell([KEPT]);
+    throw error;
+  }
 }
 
 async function sessions(query: string, talk: Talk): Promise<void> {

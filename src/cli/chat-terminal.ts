@@ -3,8 +3,9 @@ import type { Attachment } from "../protocol/api/attachment.ts";
 import type { Part } from "../protocol/entities.ts";
 import type { Place } from "./attach-file.ts";
 import { attachmentText } from "./attach-file.ts";
-import { Attached } from "./attached.ts";
-import { ClientError } from "../client/error.ts";
+import { Attached, hasExpired, KEPT } from "./attached.ts";
+import type { ClientError } from "../client/error.ts";
+import { GatewayError } from "../client/error.ts";
 import { judge } from "./chat-answer.ts";
 import type { Decision } from "./chat-approval.ts";
 import { askTyped, attend } from "./chat-approval.ts";
@@ -195,14 +196,19 @@ class Room implements Talk {
   async #showAnswer({ message, attached }: Waiting, asked: { readonly stopped: boolean }): Promise<void> {
     const { show, io } = this.#deps;
     const { signal } = this.#leaving;
+    let attachments: readonly Attachment[] | null = [];
     try {
       show.wait();
-      const attachments = await attached.catch(() => null);
+      attachments = await attached.catch(() => null);
       if (attachments === null)
         throw new CommandError(
           "the message was not sent, because a file that belongs to it was not attached",
         );
-      if (asked.stopped) return show.endLine();
+      if (asked.stopped) {
+        show.endLine();
+        if (this.attached.putBack(attachments, null)) this.tell([KEPT]);
+        return;
+      }
       for (const attachment of attachments) show.note(attachmentText(attachment));
       const answer = await this.#conversation.ask({ message, attachments }, show, signal);
       show.endLine();
@@ -210,7 +216,9 @@ class Room implements Talk {
       judge(answer, { ...io, err: (line) => show.line(line) });
     } catch (error) {
       show.endLine();
-      if (!signal.aborted) this.#fail(hasExpired(error) ? new CommandError(EXPIRED) : error);
+      if (signal.aborted) return;
+      this.#fail(hasExpired(error) ? new CommandError(EXPIRED) : error);
+      if (isRefused(error) && this.attached.putBack(attachments ?? [], error)) this.tell([KEPT]);
     }
   }
 
@@ -236,9 +244,9 @@ function recall({ session_id, transcript }: Conversation, out: (line: string) =>
   }
 }
 
-/** Whether a file waited so long for its message that the gateway has erased it. */
-function hasExpired(error: unknown): boolean {
-  return error instanceof ClientError && error.code === "NOT_FOUND" && error.details["kind"] === "attachment";
+/** Whether the gateway took nothing of it. */
+function isRefused(error: unknown): boolean {
+  return error instanceof GatewayError && error.code !== "TIMEOUT";
 }
 
 function isAttachment(part: Part): part is Extract<Part, { readonly attachment_id: string }> {

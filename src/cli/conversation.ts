@@ -3,6 +3,7 @@ import { ClientError } from "../client/error.ts";
 import type { Change, FoldedMessage, FoldedRun } from "../client/change.ts";
 import type { Transcript } from "../client/fold.ts";
 import { createTranscript } from "../client/fold.ts";
+import { backoffMs } from "../client/reconnect.ts";
 import type { Opening } from "../client/methods.ts";
 import type { Attachment } from "../protocol/api/attachment.ts";
 import type { Approval } from "../protocol/entities.ts";
@@ -35,7 +36,7 @@ export interface Conversation {
   /** Sends a message and shows its answer; resolves when the run has ended. @throws ClientError */
   ask(said: Said, show: Show, signal: AbortSignal): Promise<Answer>;
   /** Tells the run that goes on something. False: there was none, so that it became a message of its own. @throws ClientError */
-  steer(message: string): Promise<boolean>;
+  steer(said: Said): Promise<boolean>;
   /** Stops every run of the session. */
   abort(): Promise<void>;
   /** Follows it no more. */
@@ -144,7 +145,7 @@ class FollowedConversation implements Conversation {
         const known = this.transcript.runs.get(run_id);
         if (known !== undefined && TERMINAL.has(known.status)) return resolve(known);
         // A snapshot names runs that go on and those of its messages; one that is in neither has ended long ago.
-        if (known === undefined && change === null) this.#lookUp(run_id).then(resolve, reject);
+        if (known === undefined && change === null) this.#lookUp(run_id, signal).then(resolve, reject);
         return undefined;
       };
       signal.addEventListener("abort", () => reject(new ClientError("ABORTED", "stopped by Ctrl-C")), {
@@ -163,10 +164,8 @@ class FollowedConversation implements Conversation {
     return { run, messages, tools, verified: proofs.length === 0 ? null : proofs.every(Boolean) };
   }
 
-  async steer(message: string): Promise<boolean> {
-    const { session_id } = this;
-    const params = { session_id, message, on_busy: "steer" as const, subscribe: false };
-    const request = { ...params, idempotency_key: crypto.randomUUID() };
+  async steer(said: Said): Promise<boolean> {
+    const request = { ...this.#messageOf(said), on_busy: "steer" as const };
     const { status } = await this.#untilTaken(() => this.#client.request("chat.send", request));
     return status === "steered";
   }
@@ -208,14 +207,18 @@ class FollowedConversation implements Conversation {
     }
   }
 
-  async #send({ message, attachments }: Said, show: Show, signal: AbortSignal): Promise<string> {
-    const params = {
+  #messageOf({ message, attachments }: Said) {
+    return {
       session_id: this.session_id,
       message,
       ...(attachments.length > 0 && { attachments: attachments.map(({ attachment_id }) => attachment_id) }),
       idempotency_key: crypto.randomUUID(),
       subscribe: false,
     };
+  }
+
+  async #send(said: Said, show: Show, signal: AbortSignal): Promise<string> {
+    const params = this.#messageOf(said);
     const { run_id } = await this.#untilTaken(
       () => this.#client.request("chat.send", params, { signal, timeout_ms: 0 }),
       (error) => show.note(`not taken yet (${error.message}): sending it again`),
@@ -242,11 +245,15 @@ class FollowedConversation implements Conversation {
     }
   }
 
-  /** A run that has ended. */
-  async #lookUp(run_id: string): Promise<FoldedRun> {
-    for (;;) {
+  /** A run that has ended. To ask again changes nothing, so what may be answered later is asked later. */
+  async #lookUp(run_id: string, signal: AbortSignal): Promise<FoldedRun> {
+    for (let failures = 0; ;) {
       try {
-        const { status, error, finish_reason } = await this.#client.request("run.wait", { run_id });
+        const { status, error, finish_reason } = await this.#client.request(
+          "run.wait",
+          { run_id },
+          { signal },
+        );
         if (!TERMINAL.has(status)) continue;
         return {
           run_id,
@@ -255,9 +262,9 @@ class FollowedConversation implements Conversation {
           ...(finish_reason !== undefined && { finish_reason }),
         };
       } catch (error) {
-        const lost =
-          error instanceof ClientError && error.code === "CLOSED" && this.#client.state !== "closed";
-        if (!lost) throw error;
+        if (!(error instanceof ClientError) || !error.retryable || this.#client.state === "closed")
+          throw error;
+        await pause(error.retry_after_ms ?? backoffMs(++failures, SEND_AGAIN_MS, Math.random), signal);
       }
     }
   }

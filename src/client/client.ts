@@ -12,6 +12,8 @@ import { randomId } from "./options.ts";
 import type { RequestOptions } from "./request.ts";
 import type { ClientSession } from "./session.ts";
 import { FollowedSession } from "./session.ts";
+import { GatewayError } from "./error.ts";
+import type { Kept } from "./kept.ts";
 import { FoldedState } from "./state.ts";
 import type { SubscribeOptions, Subscription, SubscriptionHandlers } from "./subscription.ts";
 
@@ -67,41 +69,55 @@ export interface Client {
 /** A client of one gateway. Needs a WebSocket or fetch and nothing else: browsers, Bun, Deno and Node. */
 export function createClient(options: ClientOptions): Client {
   const connection = new Connection(options);
-  const sessions = new Map<string, FollowedSession>();
+  // Nobody has to say that a session is not needed any more: what uses it holds it.
+  const sessions = new Map<string, WeakRef<FollowedSession>>();
+  const forgotten = new FinalizationRegistry<string>((session_id) => {
+    if (sessions.get(session_id)?.deref() === undefined) sessions.delete(session_id);
+  });
+  /** Those with messages on their way. */
+  const busy = new Set<FollowedSession>();
+  const { outbox } = options;
+  const kept = outbox && loadKept({ open: outbox, sessionOf: (id) => session(id), GatewayError });
+  const keep = (use: (kept: Kept) => void): void => void kept?.then(use, () => undefined);
   const { random = Math.random } = options;
   const request: Client["request"] = (method, params, more) => connection.request(method, params, more);
-  const files = async (): Promise<Files> =>
-    (await connection.http()).files({
-      hello: () => connection.hello,
-      // One that was given is not given back: there must not be another beside it.
-      logIn: async () =>
-        options.session_token === undefined
-          ? request("auth_session.create", {})
-          : { session_token: options.session_token },
-    });
+  const files = (): Promise<Files> => filesOf(connection, options);
   let over = new AbortController();
   connection.on("state", ({ state }) => {
     if (state === "closed") {
       over.abort();
       over = new AbortController();
     }
-    for (const session of sessions.values()) session.online(state === "connected");
+    for (const session of sessions.values()) session.deref()?.online(state === "connected");
+    if (state === "connected") keep((kept) => void kept.of(connection.hello?.auth_info.user ?? ""));
   });
 
   function open(session_id: string): FollowedSession {
-    const state = new FoldedState(() => feed.use());
+    // The state holds the session, and the feed the state.
+    const state: FoldedState = new FoldedState(
+      () => session && feed.use(),
+      (dismissed) => {
+        if (dismissed !== undefined) keep((kept) => kept.remove(dismissed));
+        if (state.isPending) busy.add(session);
+        else busy.delete(session);
+      },
+    );
     const feed = new Feed(state, (from, handlers) => connection.subscribe(session_id, from, handlers));
     const isOver = (): boolean => connection.state === "closed";
-    const session = new FollowedSession(session_id, feed, {
+    const session: FollowedSession = new FollowedSession(session_id, feed, {
       request,
       isOver,
       over: () => over.signal,
       random,
+      keep,
     });
     session.online(connection.state === "connected");
-    sessions.set(session_id, session);
+    sessions.set(session_id, new WeakRef(session));
+    forgotten.register(session, session_id);
     return session;
   }
+  const session = (session_id: string): FollowedSession =>
+    sessions.get(session_id)?.deref() ?? open(session_id);
   return {
     get state() {
       return connection.state;
@@ -111,7 +127,7 @@ export function createClient(options: ClientOptions): Client {
     },
     connect: (how) => connection.connect(how),
     request,
-    session: (session_id = `s-${randomId()}`) => sessions.get(session_id) ?? open(session_id),
+    session: (session_id = `s-${randomId()}`) => session(session_id),
     on: (event: string, listener: (value: never) => void) => connection.on(event, listener),
     subscribe: (session_id, from, handlers) => connection.subscribe(session_id, from, handlers),
     upload: async (content, more) => (await files()).upload(content, more),
@@ -119,4 +135,17 @@ export function createClient(options: ClientOptions): Client {
       (await files()).download(session_id, attachment_id, more?.signal),
     disconnect: () => connection.disconnect(),
   };
+}
+
+async function loadKept(deps: ConstructorParameters<typeof Kept>[0]): Promise<Kept> {
+  return new (await import("./kept.ts")).Kept(deps);
+}
+
+async function filesOf(connection: Connection, { session_token }: ClientOptions): Promise<Files> {
+  return (await connection.http()).files({
+    hello: () => connection.hello,
+    // One that was given is not given back: there must not be another beside it.
+    logIn: async () =>
+      session_token === undefined ? connection.request("auth_session.create", {}) : { session_token },
+  });
 }

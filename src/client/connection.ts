@@ -16,6 +16,7 @@ import type { Http } from "./http.ts";
 import { ask } from "./request.ts";
 import type { SubscribeOptions, Subscription, SubscriptionHandlers } from "./subscription.ts";
 import { Follow } from "./subscription.ts";
+import { tell } from "./tell.ts";
 import { Way } from "./way.ts";
 
 /** `retry_in_ms` is there while the next attempt is waited for: of a lost connection, or of a device that asks to be let in. */
@@ -282,7 +283,7 @@ export class Connection {
   }
 
   #emit(event: string, value: unknown): void {
-    for (const listener of this.#listeners.get(event) ?? []) listener(value as never);
+    tell(this.#listeners.get(event) ?? [], value as never);
   }
 }
 

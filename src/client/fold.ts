@@ -208,14 +208,12 @@ function messageFolds(state: State): Folds {
 function toolFolds(state: State): Folds {
   const { approvals } = state;
   return {
-    "tool.call": ({ message_id, tool_call_id, name, arguments: args, extra }) => {
+    "tool.call": ({ message_id, ...call }) => {
       const message = state.messages.get(message_id);
       if (message === undefined) return GAP;
       if (message.status !== "streaming") return NOTHING;
-      const more = extra === undefined ? {} : { extra };
-      const call = { type: "tool_call", tool_call_id, name, arguments: args, ...more } as const;
-      put(state, { ...message, parts: [...message.parts, call] });
-      return { kind: "tool_call", message_id, name, arguments: args };
+      put(state, { ...message, parts: [...message.parts, { type: "tool_call", ...call }] });
+      return { kind: "tool_call", message_id, name: call.name, arguments: call.arguments };
     },
     "tool.approval_requested": ({ approval }) => {
       approvals.set(approval.approval_id, approval);
@@ -225,13 +223,8 @@ function toolFolds(state: State): Folds {
       approvals.delete(approval_id);
       return { kind: "resolved", approval_id, decision, by, at: ts };
     },
-    "tool.result": ({ message_id, tool_call_id, ok, content, truncated }, frame) => {
-      const part = {
-        type: "tool_result",
-        tool_call_id,
-        ok,
-        ...(truncated !== undefined && { truncated }),
-      } as const;
+    "tool.result": ({ message_id, content, ...more }, frame) => {
+      const part = { type: "tool_result", ...more } as const;
       const result = { message_id, content, parts: [part], timestamp: frame.ts };
       return {
         kind: "message",

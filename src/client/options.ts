@@ -1,4 +1,5 @@
 import type { DeviceCredential } from "./device.ts";
+import type { OutboxStorage } from "./kept.ts";
 
 /** What a client needs of a WebSocket: the global one does, and so do those of packages for runtimes without. */
 export interface SocketLike {
@@ -50,6 +51,11 @@ export interface ClientOptions {
   readonly transport?: "auto" | "websocket" | "sse";
   /** For runtimes without a global WebSocket, or to say how the gateway's certificate is known. */
   readonly WebSocket?: new (url: string, protocols?: string | string[]) => SocketLike;
+  /**
+   * Keeps messages that the gateway has not taken yet, so that they outlive a page: asked for once it is known who is in, for they are
+   * theirs. What was left is sent then, once, by its key.
+   */
+  readonly outbox?: (user: string) => OutboxStorage;
   /** Instead of the global one. */
   readonly fetch?: FetchLike;
   /** In [0, 1). Default Math.random. */

@@ -14,6 +14,8 @@ interface Entry {
   readonly text: string;
   /** It carries an idempotency key, so it may be sent again. */
   readonly keyed: boolean;
+  /** What it is counted with. */
+  readonly lane: "waits" | "others" | "always";
   sent: boolean;
   /** The gateway is about to stop and did nothing of it: it is for the next connection. */
   held: boolean;
@@ -37,7 +39,8 @@ export class Outbox {
     const id = String(++this.#last_id);
     const text = JSON.stringify({ type: "req", id, method, params });
     const keyed = typeof params["idempotency_key"] === "string";
-    const entry: Entry = { id, method, text, keyed, sent: false, held: false, answered };
+    const lane = method === "run.wait" ? "waits" : ALWAYS_PASS.has(method) ? "always" : "others";
+    const entry: Entry = { id, text, keyed, method, lane, sent: false, held: false, answered };
     this.#entries.set(id, entry);
     this.#pump();
     return () => {
@@ -102,19 +105,12 @@ export class Outbox {
 
   #pump(): void {
     if (this.#send === null) return;
+    const room = { waits: WAITS_IN_FLIGHT, others: this.#max_in_flight, always: Number.POSITIVE_INFINITY };
     const entries = [...this.#entries.values()];
-    const busy = entries.filter((entry) => entry.sent);
-    let waits = busy.filter((entry) => entry.method === "run.wait").length;
-    let others = busy.filter((entry) => entry.method !== "run.wait" && !ALWAYS_PASS.has(entry.method)).length;
+    for (const { sent, lane } of entries) if (sent) room[lane]--;
     for (const entry of entries) {
-      if (entry.sent || entry.held) continue;
-      if (entry.method === "run.wait") {
-        if (waits >= WAITS_IN_FLIGHT) continue;
-        waits++;
-      } else if (!ALWAYS_PASS.has(entry.method)) {
-        if (others >= this.#max_in_flight) continue;
-        others++;
-      }
+      if (entry.sent || entry.held || room[entry.lane] <= 0) continue;
+      room[entry.lane]--;
       entry.sent = true;
       this.#send(entry.text);
     }

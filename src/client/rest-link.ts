@@ -15,6 +15,8 @@ interface Request {
 const QUIET_MS = 25_000;
 /** For the beginning of a stream, and for what can be asked again. */
 const PATIENCE_MS = 8_000;
+/** A page has six connections to one host, and its streams take some. */
+const ASKED_AT_ONCE = 4;
 
 /** A link without a socket: requests over HTTP, and an event stream for every session that is followed. */
 export function openRestLink(access: RestAccess, timeout_ms: number, events: LinkEvents): Link {
@@ -147,10 +149,12 @@ class RestLink implements Link {
   /** What a gateway says by itself on a socket: how far the sessions are. A stream that stands still is found out by it. */
   async #beat(): Promise<void> {
     const heads: Record<string, [string, number]> = {};
-    for (const [session_id, { name }] of this.#streams) {
+    const ask = async ([session_id, { name }]: [string, SessionStream]): Promise<void> => {
       const { epoch, head } = await this.#access.call("session.get", { session_id }, this.#over.signal);
       heads[name] = [epoch, head];
-    }
+    };
+    const streams = [...this.#streams];
+    while (streams.length > 0) await Promise.all(streams.splice(0, ASKED_AT_ONCE).map(ask));
     if (this.#state !== "ready") return;
     this.#events.event({
       type: "event",

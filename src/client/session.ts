@@ -9,15 +9,10 @@ import { readEvents } from "./reader.ts";
 import { backoffMs } from "./reconnect.ts";
 import type { RequestOptions } from "./request.ts";
 import { pause, turn } from "./request.ts";
-import type { FoldedState, SessionState } from "./state.ts";
+import type { FoldedState, SendChoices, SessionState } from "./state.ts";
+import type { Kept } from "./kept.ts";
 
-export interface SendOptions extends RequestOptions {
-  readonly model?: string;
-  /** attachment_ids of uploads; the message may be empty with them. */
-  readonly attachments?: string[];
-  /** What happens when the session has a run already. */
-  readonly on_busy?: NonNullable<ParamsFor<"chat.send">["on_busy"]>;
-  readonly metadata?: Record<string, unknown>;
+export interface SendOptions extends RequestOptions, SendChoices {
   /** Default: a random one. With the same key a message is taken once, however often it is sent. */
   readonly idempotency_key?: string;
 }
@@ -76,6 +71,8 @@ interface SessionDeps {
   /** Aborted when it gives up, or is disconnected. */
   readonly over: () => AbortSignal;
   readonly random: () => number;
+  /** For what keeps messages from one life to the next, where something does. */
+  readonly keep: (use: (kept: Kept) => void) => void;
 }
 
 const OLDER = 50;
@@ -98,15 +95,22 @@ export class FollowedSession implements ClientSession {
     this.#deps = deps;
   }
 
-  async send(message: string, options: SendOptions = {}): Promise<Sent> {
-    const { signal, timeout_ms = 0, idempotency_key = randomId(), ...more } = options;
-    const { state } = this;
-    const params = { session_id: this.session_id, message, idempotency_key, subscribe: false, ...more };
-    state.queued(idempotency_key, message);
+  async send(
+    message: string,
+    { signal, timeout_ms = 0, idempotency_key = randomId(), ...options }: SendOptions = {},
+    created_at = Date.now(),
+  ): Promise<Sent> {
+    const { state, session_id } = this;
+    const { keep } = this.#deps;
+    const keeping = { session_id, message, idempotency_key, created_at, options };
+    const params = { session_id, message, idempotency_key, subscribe: false, ...options };
+    keep((kept) => kept.put(keeping));
+    state.queued(idempotency_key, message, options, created_at);
     try {
       const sent = await this.#inTurn({ signal, timeout_ms }, (options) =>
         this.#untilTaken("chat.send", params, options),
       );
+      keep((kept) => kept.remove(idempotency_key));
       state.accepted(idempotency_key, sent, this.#feed.used);
       // There may have been no such session before.
       this.#feed.open();
@@ -114,7 +118,10 @@ export class FollowedSession implements ClientSession {
     } catch (error) {
       const withdrawn = error instanceof ClientError && error.code === "ABORTED" && signal?.aborted === true;
       if (withdrawn) state.dismiss(idempotency_key);
-      else if (error instanceof ClientError) state.failed(idempotency_key, error);
+      else if (error instanceof ClientError) {
+        keep((kept) => kept.failed(keeping, error));
+        state.failed(idempotency_key, error);
+      }
       throw error;
     }
   }

@@ -3,14 +3,27 @@ import type { EventFrame } from "../protocol/frames.ts";
 import type { ClientError } from "./error.ts";
 import type { FoldedMessage, FoldedRun } from "./change.ts";
 import { createTranscript } from "./fold.ts";
-import type { Opening } from "./methods.ts";
+import type { Opening, ParamsFor } from "./methods.ts";
 import { wait } from "./request.ts";
+import { tell } from "./tell.ts";
 import type { Cursor } from "./subscription.ts";
+
+/** How a message is sent. */
+export interface SendChoices {
+  readonly model?: string;
+  /** attachment_ids of uploads; the message may be empty with them. */
+  readonly attachments?: string[];
+  /** What happens when the session has a run already. */
+  readonly on_busy?: NonNullable<ParamsFor<"chat.send">["on_busy"]>;
+  readonly metadata?: Record<string, unknown>;
+}
 
 /** A message that was sent here and is not in the log yet. */
 export interface PendingMessage {
   readonly idempotency_key: string;
   readonly message: string;
+  /** How it was sent: to send it again it is sent as it was. */
+  readonly options: SendChoices;
   /** "waiting": for a connection, or for the gateway's answer. "failed": send it again with the same key, or dismiss it. */
   readonly status: "waiting" | "failed";
   readonly error?: ClientError;
@@ -66,30 +79,22 @@ const PENDING_MAX = 100;
 export class FoldedState implements SessionState {
   cursor: Cursor | null = null;
   readonly #follow: () => () => void;
+  readonly #onPending: (dismissed?: string) => void;
   readonly #transcript = createTranscript();
   readonly #listeners = new Set<() => void>();
   readonly #pending = new Map<string, PendingMessage & { sent?: Taken }>();
-  readonly #changed = new Set<Part>();
+  readonly #changed = new Set(PARTS);
   #status: SessionSnapshot["status"] = "idle";
   #online = true;
   #has_more = false;
   #error: ClientError | null = null;
-  #snapshot: SessionSnapshot = {
-    status: "idle",
-    session: null,
-    messages: [],
-    runs: [],
-    approvals: [],
-    pending: [],
-    has_more: false,
-    cursor: null,
-    error: null,
-  };
-  #stale = false;
+  #snapshot!: SessionSnapshot;
+  #stale = true;
 
-  /** `follow` is called for every listener, its answer when the listener leaves. */
-  constructor(follow: () => () => void) {
+  /** `follow` is called for every listener, its answer when the listener leaves; `onDismiss` when a message is taken off the list. */
+  constructor(follow: () => () => void, onPending: (dismissed?: string) => void) {
     this.#follow = follow;
+    this.#onPending = onPending;
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -140,7 +145,9 @@ export class FoldedState implements SessionState {
   }
 
   dismiss(idempotency_key: string): void {
-    if (this.#pending.delete(idempotency_key)) this.#tell("pending");
+    if (!this.#pending.delete(idempotency_key)) return;
+    this.#onPending(idempotency_key);
+    this.#tell("pending");
   }
 
   /** Whether there is a connection. */
@@ -150,6 +157,11 @@ export class FoldedState implements SessionState {
     // What was live will have to catch up.
     if (!online && this.#status === "live") this.#status = "catching_up";
     this.#tell();
+  }
+
+  /** Whether a message is on its way, or waits for somebody to look at it. */
+  get isPending(): boolean {
+    return this.#pending.size > 0;
   }
 
   get over(): boolean {
@@ -221,14 +233,9 @@ export class FoldedState implements SessionState {
     this.#tell("messages");
   }
 
-  queued(idempotency_key: string, message: string): void {
+  queued(idempotency_key: string, message: string, options: SendChoices, created_at: number): void {
     this.#pending.delete(idempotency_key);
-    this.#pending.set(idempotency_key, {
-      idempotency_key,
-      message,
-      status: "waiting",
-      created_at: Date.now(),
-    });
+    this.#pending.set(idempotency_key, { idempotency_key, message, options, status: "waiting", created_at });
     for (const [key, { status }] of this.#pending) {
       if (this.#pending.size <= PENDING_MAX) break;
       if (status === "failed") this.#pending.delete(key);
@@ -273,6 +280,7 @@ export class FoldedState implements SessionState {
   #tell(...parts: Part[]): void {
     for (const part of parts) this.#changed.add(part);
     this.#stale = true;
-    for (const listener of this.#listeners) listener();
+    if (this.#changed.has("pending")) this.#onPending();
+    tell(this.#listeners, undefined);
   }
 }

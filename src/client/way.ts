@@ -20,22 +20,27 @@ export class Way {
   /** Null: no device asks to be let in, or has not been asked yet. */
   #admission: Admission | null = null;
   #http: Promise<Http> | null = null;
+  #loaded: Http | null = null;
   #transport: "websocket" | "sse" | "unknown";
   /** How often no socket opened although the gateway answered over HTTP. */
   #blocked = 0;
 
   constructor(options: ClientOptions) {
-    const { transport = "auto" } = options;
-    const has_socket = (options.WebSocket ?? globalThis.WebSocket) !== undefined;
-    if (transport === "websocket" && !has_socket) {
+    this.#options = options;
+    const { transport } = options;
+    if (transport === "websocket" && this.#Socket === undefined) {
       throw new TypeError(
         "this runtime has no WebSocket: pass one as options.WebSocket, or leave transport out",
       );
     }
-    this.#options = options;
     this.url = socketUrl(options.url);
     this.#greeting = greetingOf(options);
-    this.#transport = transport !== "auto" ? transport : has_socket ? "unknown" : "sse";
+    this.#transport =
+      this.#Socket === undefined
+        ? "sse"
+        : transport === undefined || transport === "auto"
+          ? "unknown"
+          : transport;
   }
 
   /** The way over HTTP, loaded by whoever needs it first. @throws ClientError UNREACHABLE */
@@ -49,7 +54,7 @@ export class Way {
 
   async #loadHttp(): Promise<Http> {
     const { createHttp } = await import("./http.ts");
-    return createHttp({
+    this.#loaded = createHttp({
       errors: { AbortedError, ConnectionError, GatewayError, toClientError },
       base: restBase(this.url),
       // A browser's own wants to be called on nothing.
@@ -57,14 +62,12 @@ export class Way {
       greeting: this.#greeting,
       prove: this.#prove,
     });
+    return this.#loaded;
   }
 
-  /** Over: a login that was made is given back. */
+  /** Over: a login that was made is given back, at once, for a process may end with it. */
   close(): void {
-    void this.#http?.then(
-      (http) => http.close(),
-      () => undefined,
-    );
+    void this.#loaded?.close();
   }
 
   open(events: LinkEvents): Link {
@@ -75,10 +78,9 @@ export class Way {
 
   /** What was in the way of a socket may be gone. */
   renew(): void {
-    const { transport = "auto" } = this.#options;
-    const has_socket = (this.#options.WebSocket ?? globalThis.WebSocket) !== undefined;
     this.#blocked = 0;
-    if (transport === "auto" && has_socket && this.#transport === "sse") this.#transport = "unknown";
+    if (this.#options.transport !== "sse" && this.#Socket !== undefined && this.#transport === "sse")
+      this.#transport = "unknown";
   }
 
   /** What a lost link means for a device that is not in; null: nothing. */
@@ -102,15 +104,18 @@ export class Way {
     };
   }
 
+  get #Socket(): ClientOptions["WebSocket"] {
+    return this.#options.WebSocket ?? globalThis.WebSocket;
+  }
   get #timeout_ms(): number {
     return this.#options.connect_timeout_ms ?? CONNECT_TIMEOUT_MS;
   }
 
   #openSocket(events: LinkEvents): Link {
-    const { WebSocket: Socket = globalThis.WebSocket } = this.#options;
-    const greeting = this.#greeting;
+    const { url } = this;
+    const [greeting, timeout_ms] = [this.#greeting, this.#timeout_ms];
     return openLink(
-      { url: this.url, WebSocket: Socket, greeting, prove: this.#prove, timeout_ms: this.#timeout_ms },
+      { url, WebSocket: this.#Socket ?? WebSocket, greeting, prove: this.#prove, timeout_ms },
       this.#admitting(events),
     );
   }

@@ -7,13 +7,15 @@ import { ClientError } from "../client/error.ts";
 import type { Hello } from "../client/methods.ts";
 import { canKeepKey, findKey, forgetKey, takeKey } from "./device-key.ts";
 import type { KeptLogin } from "./kept.ts";
-import { keepLogin, keptLogin, onLoginElsewhere } from "./kept.ts";
+import { clearOutbox, keepLogin, keepUser, keptLogin, keptUser, onLoginElsewhere, outboxOf } from "./kept.ts";
 import { createStore } from "./store.ts";
 
 /** How far in this page is. */
 export type Door =
   | { readonly at: "trying"; readonly error: string | null }
   | { readonly at: "closed"; readonly error: string | null; readonly busy: boolean }
+  /** Another tab of this browser has signed in as somebody else: nothing more is sent from here. */
+  | { readonly at: "elsewhere"; readonly was: string; readonly user: string }
   /** A device that waits to be approved. */
   | { readonly at: "pairing"; readonly code: string; readonly until: number }
   | { readonly at: "in"; readonly client: Client; readonly hello: Hello; readonly link: ClientState };
@@ -34,6 +36,8 @@ export const door = createStore<Door>({ at: "trying", error: null });
 /** The attempt that counts; a later one takes the place of an earlier one. */
 let attempt = 0;
 let current: Client | null = null;
+/** Who was in here last, and has not signed out here. */
+let was: string | null = null;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
 /** Comes in with what is kept, if anything is. */
@@ -61,10 +65,11 @@ export async function signIn(way: "token" | "password", secret: string): Promise
   door.set({ at: "closed", error: null, busy: true });
   try {
     const client = clientWith(way === "token" ? { auth_token: secret } : { password: secret });
-    await client.connect();
+    const { auth_info } = await client.connect();
     const { session_token } = await client.request("auth_session.create", {});
     client.disconnect();
     if (mine !== attempt) return;
+    keepUser(auth_info.user);
     keepLogin({ by: "session", session_token });
     await enter(mine, { session_token });
   } catch (error) {
@@ -96,10 +101,10 @@ export function stopPairing(): void {
 
 /** Ends the login at the gateway, too. A device's key is thrown away. */
 export async function signOut(): Promise<void> {
-  const { at } = door.get();
+  const state = door.get();
   const login = keptLogin();
   const client = current;
-  if (at === "in" && client !== null) {
+  if (state.at === "in" && client !== null) {
     const ending =
       login?.by === "device" ? forgetKey() : client.request("auth_session.revoke", {}, { timeout_ms: 5_000 });
     // Whether it is reached or not, this browser is out.
@@ -107,13 +112,22 @@ export async function signOut(): Promise<void> {
   }
   keepLogin(null);
   begin();
+  was = null;
+  // What was not sent goes with whoever wrote it.
+  if (state.at === "in") clearOutbox(state.hello.auth_info.user);
   door.set({ at: "closed", error: null, busy: false });
 }
 
 onLoginElsewhere(() => {
   const kept = keptLogin() !== null;
+  const user = keptUser();
   const { at } = door.get();
-  if (kept !== (at === "in" || at === "trying")) void open();
+  if (kept && was !== null && user !== null && user !== was) {
+    begin();
+    return door.set({ at: "elsewhere", was, user });
+  }
+  if (at === "elsewhere" || kept !== (at === "in" || at === "trying")) void open();
+  return undefined;
 });
 
 function begin(): number {
@@ -129,6 +143,8 @@ async function enter(mine: number, credential: Partial<ClientOptions>): Promise<
   current = client;
   const hello = await client.connect();
   if (mine !== attempt) return client.disconnect();
+  was = hello.auth_info.user;
+  keepUser(was);
   door.set({ at: "in", client, hello, link: { state: "connected" } });
   client.on("state", (link) => {
     if (mine !== attempt) return;
@@ -160,6 +176,7 @@ function clientWith(credential: Partial<ClientOptions>): Client {
     capabilities: ["chat", "sessions"],
     // Somebody sits before it: it tries until they leave.
     max_reconnect_attempts: 0,
+    outbox: outboxOf,
     ...credential,
   });
 }

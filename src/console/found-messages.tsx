@@ -6,7 +6,7 @@ import { longTime, shortTime } from "./time.ts";
 
 /** Messages with the words that are looked for, below the sessions with such a title. */
 export function FoundMessages({ search }: { readonly search: MessageSearch }) {
-  const { state, results, more } = useStore(search.store);
+  const { state, results, more, stale } = useStore(search.store);
   if (state === "none") return null;
   return (
     <section aria-label="In messages" aria-busy={state === "loading"}>
@@ -24,6 +24,11 @@ export function FoundMessages({ search }: { readonly search: MessageSearch }) {
       {state === "failed" && (
         <button type="button" className="quiet wide" onClick={() => search.again()}>
           Try again
+        </button>
+      )}
+      {state === "ready" && stale && (
+        <button type="button" className="quiet wide" onClick={() => search.again()}>
+          There is more by now: search again
         </button>
       )}
       {state === "ready" && more && (

@@ -1,10 +1,16 @@
+import type { KeptMessage, OutboxStorage } from "../client/kept.ts";
+
 /** What this browser keeps from one visit to the next: how it comes in, and what its owner prefers. */
 export type KeptLogin =
   /** An auth session of the gateway's: it ends by itself, and signing out ends it at once. Never the token itself. */
   { readonly by: "session"; readonly session_token: string } | { readonly by: "device" };
 
 const LOGIN = "agentbus.login";
+const USER = "agentbus.user";
 const THEME = "agentbus.theme";
+const OUTBOX = "agentbus.outbox";
+/** Messages of one user that wait for a gateway; a browser has room for some MB. */
+const OUTBOX_MOST = 200;
 
 export type Theme = "system" | "light" | "dark";
 
@@ -16,8 +22,57 @@ export function keptLogin(): KeptLogin | null {
 }
 
 export function keepLogin(login: KeptLogin | null): void {
-  if (login === null) write(LOGIN, null);
-  else write(LOGIN, login.by === "device" ? "device" : login.session_token);
+  if (login === null) {
+    write(LOGIN, null);
+    write(USER, null);
+  } else write(LOGIN, login.by === "device" ? "device" : login.session_token);
+}
+
+/** Who the login is of: kept before the login, so that whoever is told of that one knows. */
+export function keepUser(user: string): void {
+  write(USER, user);
+}
+
+export function keptUser(): string | null {
+  return read(USER);
+}
+
+/** What one has typed and the gateway has not taken: of a user each, an entry each, so that tabs do not write over one another. */
+export function outboxOf(user: string): OutboxStorage {
+  const prefix = outboxPrefix(user);
+  return {
+    load: () => keysOf(prefix).flatMap((key) => messageOf(read(key))),
+    put(message) {
+      if (keysOf(prefix).length < OUTBOX_MOST)
+        write(prefix + message.idempotency_key, JSON.stringify(message));
+    },
+    remove: (idempotency_key) => write(prefix + idempotency_key, null),
+  };
+}
+
+export function clearOutbox(user: string): void {
+  for (const key of keysOf(outboxPrefix(user))) write(key, null);
+}
+
+function outboxPrefix(user: string): string {
+  return `${OUTBOX}/${encodeURIComponent(user)}/`;
+}
+
+function keysOf(prefix: string): string[] {
+  try {
+    return Object.keys(localStorage).filter((key) => key.startsWith(prefix));
+  } catch {
+    return [];
+  }
+}
+
+function messageOf(text: string | null): KeptMessage[] {
+  try {
+    const message = JSON.parse(text ?? "null") as KeptMessage | null;
+    return typeof message?.idempotency_key === "string" ? [message] : [];
+  } catch {
+    return [];
+  }
 }
 
 /** Calls back when another tab signs in or out. */

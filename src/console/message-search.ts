@@ -10,9 +10,11 @@ export interface MessageSearchState {
   readonly state: "none" | "loading" | "ready" | "failed";
   readonly results: readonly FoundMessage[];
   readonly more: boolean;
+  /** Something was said since, which may have the words. */
+  readonly stale: boolean;
 }
 
-const NOTHING: MessageSearchState = { state: "none", results: [], more: false };
+const NOTHING: MessageSearchState = { state: "none", results: [], more: false, stale: false };
 const PAGE = 20;
 /** A page may be empty although there is more: so many are looked through before somebody is asked to go on. */
 const MOST_PAGES = 5;
@@ -28,6 +30,17 @@ export class MessageSearch {
 
   constructor(client: Client) {
     this.#client = client;
+  }
+
+  /** Hears of what is said meanwhile; the answer stops it. */
+  follow(): () => void {
+    return this.#client.on("session.changed", ({ payload }) => {
+      const { session_id, deleted } = payload as unknown as { session_id: string; deleted?: boolean };
+      const before = this.store.get();
+      if (before.state !== "ready") return;
+      const results = before.results.filter((found) => deleted !== true || found.session_id !== session_id);
+      this.store.set({ ...before, results, stale: before.stale || deleted !== true });
+    });
   }
 
   /** What was asked counts no more; empty: there is nothing to look for. */
@@ -61,11 +74,18 @@ export class MessageSearch {
     try {
       const found = await this.#pages(signal);
       if (signal.aborted) return;
-      this.store.set({ state: "ready", results: [...before, ...found], more: this.#next !== undefined });
+      const { stale } = this.store.get();
+      const results = [...before, ...found];
+      this.store.set({
+        state: "ready",
+        results,
+        more: this.#next !== undefined,
+        stale: before.length > 0 && stale,
+      });
     } catch (error) {
       if (signal.aborted) return;
       const wordless = error instanceof ClientError && error.details["kind"] === "query";
-      this.store.set({ state: wordless ? "ready" : "failed", results: before, more: false });
+      this.store.set({ state: wordless ? "ready" : "failed", results: before, more: false, stale: false });
     }
   }
 

@@ -97,7 +97,13 @@ function SearchField({ messages }: { readonly messages: MessageSearch }) {
     }, TYPING_MS);
     return () => clearTimeout(timer);
   }, [query, sessions, messages]);
-  useEffect(() => () => messages.stop(), [messages]);
+  useEffect(() => {
+    const unheard = messages.follow();
+    return () => {
+      unheard();
+      messages.stop();
+    };
+  }, [messages]);
   useEffect(() => {
     const toField = (event: KeyboardEvent): void => {
       if (event.key !== "k" || !(event.ctrlKey || event.metaKey)) return;

@@ -16,10 +16,11 @@ export type { Transcript } from "../client/fold.ts";
 export type { FileContent, UploadOptions } from "../client/files.ts";
 export type { Hello, MethodName, Methods, Opening, ParamsFor, ResultFor } from "../client/methods.ts";
 export type { ClientOptions, SocketLike } from "../client/options.ts";
+export type { KeptMessage, OutboxStorage } from "../client/kept.ts";
 export type { EventsOptions } from "../client/reader.ts";
 export type { RequestOptions } from "../client/request.ts";
 export type { ClientSession, SendOptions, Sent } from "../client/session.ts";
-export type { PendingMessage, SessionSnapshot, SessionState } from "../client/state.ts";
+export type { PendingMessage, SendChoices, SessionSnapshot, SessionState } from "../client/state.ts";
 export type { Cursor, SubscribeOptions, Subscription, SubscriptionHandlers } from "../client/subscription.ts";
 export type {
   Approval,

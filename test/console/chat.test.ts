@@ -41,6 +41,32 @@ describe.skipIf(!HAS_CHROMIUM)("talking", () => {
   );
 
   test(
+    "an answer that ended while one was elsewhere is not announced as if it had just been finished",
+    async () => {
+      await using visitor = await visitIn(browser, gateway);
+      const { page } = visitor;
+      await say(page, "/long 400");
+      await page.locator(".message.assistant.streaming").waitFor();
+      const { hash } = new URL(page.url());
+      await page.getByRole("link", { name: "New session" }).click();
+      await page.locator(".chat.new").waitFor();
+      const session_id = decodeURIComponent(hash.split("/").at(-1) ?? "");
+      for (;;) {
+        const { runs } = await call(gateway, "run.list", { session_id });
+        if (runs[0]?.status === "completed") break;
+      }
+      await page.goto(`${gateway.url}/${hash}`);
+      expect(await answers(page, 1)).toEqual([counted(400)]);
+      expect(await page.locator("[data-said]").textContent()).toBe("");
+      await say(page, "/long 5");
+      await page
+        .locator("[data-said]", { hasText: "Answer finished. 1 2 3 4 5" })
+        .waitFor({ state: "attached" });
+    },
+    LONG_MS,
+  );
+
+  test(
     "two tabs are in step, and a reload in mid-answer misses nothing",
     async () => {
       await using visitor = await visitIn(browser, gateway);

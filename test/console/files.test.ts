@@ -74,6 +74,31 @@ describe.skipIf(!HAS_CHROMIUM)("files", () => {
   );
 
   test(
+    "that were not taken stay with the message until they are tried again or taken off",
+    async () => {
+      await using visitor = await visitIn(browser, gateway);
+      const { page } = visitor;
+      let refusing = true;
+      await page.route("**/api/v1/attachments*", (route) => (refusing ? route.abort() : route.continue()));
+      const buffer = Buffer.from("walrus");
+      await page
+        .getByLabel("Files", { exact: true })
+        .setInputFiles({ name: "notes.txt", mimeType: "text/plain", buffer });
+      await page.locator(".uploads .failed").waitFor();
+      await say(page, "with the notes");
+      await page.getByText("Not sent: a file was not taken.").waitFor();
+      expect(await page.locator("#message").inputValue()).toBe("with the notes");
+      refusing = false;
+      await page.getByRole("button", { name: "Try notes.txt again" }).click();
+      await page.locator(".uploads .ready").waitFor();
+      await page.locator("#message").press("Enter");
+      await answers(page, 1);
+      await page.locator(".message.user").getByRole("button", { name: "notes.txt" }).waitFor();
+    },
+    LONG_MS,
+  );
+
+  test(
     "come from a device, too, which has nothing but its key",
     async () => {
       await using visitor = await visit(browser);
@@ -88,7 +113,10 @@ describe.skipIf(!HAS_CHROMIUM)("files", () => {
       await attach(page);
       await say(page, "look");
       await page.waitForFunction(() => document.querySelector("img")?.naturalWidth === 192);
-      expect(await page.evaluate(() => Object.values({ ...localStorage }))).toEqual(["device"]);
+      expect(await page.evaluate(() => Object.values({ ...localStorage }).sort())).toEqual([
+        "device",
+        "owner",
+      ]);
       expect(visitor.complaints).toEqual([]);
     },
     LONG_MS,

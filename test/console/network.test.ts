@@ -86,6 +86,51 @@ describe.skipIf(!HAS_CHROMIUM)("a network that fails in mid-answer", () => {
     },
     LONG_MS,
   );
+
+  test(
+    "what is written meanwhile outlives the page: after a reload it is sent once, and forgotten when one signs out",
+    async () => {
+      next = null;
+      await using visitor = await visitIn(browser, gateway, { at: `http://${proxy.address}` });
+      const { page } = visitor;
+      const field = page.getByLabel("Message", { exact: true });
+      await field.waitFor();
+      const waiting = () =>
+        page.evaluate(
+          () => Object.keys(localStorage).filter((key) => key.startsWith("agentbus.outbox")).length,
+        );
+      gateway.kill("SIGKILL");
+      await gateway.exited;
+      await page.getByText("No connection.").waitFor();
+      // The first one makes the session.
+      await say(page, "one");
+      await page.getByText("Sending…").waitFor();
+      await say(page, "two");
+      await page.getByText("Sending…").nth(1).waitFor();
+      expect(await waiting()).toBe(2);
+      const { hash } = new URL(page.url());
+      await page.reload().catch(() => undefined);
+      await gateway.restart();
+      await page.goto(`http://${proxy.address}/${hash}`);
+      await page.locator(".message.assistant.complete").nth(1).waitFor();
+      await page.getByText("Sending…").waitFor({ state: "detached" });
+      const said = page.locator(".message.user .bubble");
+      expect(await said.allInnerTexts()).toEqual(["one", "two"]);
+      expect(await waiting()).toBe(0);
+
+      gateway.kill("SIGKILL");
+      await gateway.exited;
+      await page.getByText("No connection.").waitFor();
+      await say(page, "never");
+      await page.getByText("Sending…").waitFor();
+      await page.getByRole("button", { name: "owner" }).click();
+      await page.getByRole("menuitem", { name: "Sign out" }).click();
+      await page.getByLabel("Access token").waitFor();
+      expect(await page.evaluate(() => localStorage.length)).toBe(0);
+      await gateway.restart();
+    },
+    LONG_MS,
+  );
 });
 
 async function waitFor(holds: () => boolean, patience_ms = 20_000): Promise<void> {

@@ -111,6 +111,28 @@ describe.skipIf(!HAS_CHROMIUM)("what was said", () => {
   );
 
   test(
+    "since is told of, and found when it is looked for again",
+    async () => {
+      await using visitor = await visitIn(browser, gateway);
+      const { page } = visitor;
+      await search(page).fill("ostrich");
+      await found(page).getByText("No message has all these words.").waitFor();
+      await call(gateway, "session.create", { session_id: "land", title: "Dry" });
+      await call(gateway, "chat.inject", { session_id: "land", role: "user", content: "An ostrich runs." });
+      for (;;) {
+        const { results } = await call(gateway, "session.search", { query: "ostrich" });
+        if (results.length > 0) break;
+      }
+      await found(page).getByRole("button", { name: "search again" }).click();
+      await found(page).getByRole("link").waitFor();
+      expect(await found(page).getByRole("button", { name: "search again" }).count()).toBe(0);
+      await call(gateway, "session.delete", { session_id: "land" });
+      await found(page).getByRole("link").waitFor({ state: "detached" });
+    },
+    LONG_MS,
+  );
+
+  test(
     "is asked for anew when the query changes, and a failure can be tried again",
     async () => {
       await using visitor = await visitIn(browser, gateway);

@@ -49,6 +49,30 @@ describe.skipIf(!HAS_CHROMIUM)("signing in", () => {
   );
 
   test(
+    "as somebody else in another tab: this one says so, sends nothing as them, and goes on as them when told",
+    async () => {
+      const { token } = await call(gateway, "token.create", { user: "ada", role: "user", name: "of ada" });
+      await using visitor = await visitIn(browser, gateway);
+      const { page } = visitor;
+      await page.getByLabel("Message", { exact: true }).waitFor();
+      const other = await visitor.newTab();
+      await other.goto(gateway.url);
+      await other.getByRole("button", { name: "owner" }).click();
+      await other.getByRole("menuitem", { name: "Sign out" }).click();
+      await page.getByLabel("Access token").waitFor();
+      await other.getByLabel("Access token").fill(token);
+      await other.keyboard.press("Enter");
+      await other.getByRole("button", { name: "ada" }).waitFor();
+      await page.getByRole("alert").getByText("nothing is sent from here").waitFor();
+      expect(await page.locator("#message").count()).toBe(0);
+      await page.getByRole("button", { name: "Go on as ada" }).click();
+      await page.getByRole("button", { name: "ada", exact: true }).waitFor();
+      expect(visitor.complaints).toEqual([]);
+    },
+    LONG_MS,
+  );
+
+  test(
     "with a wrong token says so, and with the password comes in",
     async () => {
       await using visitor = await visit(browser);

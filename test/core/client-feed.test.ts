@@ -112,6 +112,30 @@ describe("a state", () => {
     expect(stub.peers[0]?.requests.filter(({ method }) => method === "session.subscribe").length).toBe(2);
   });
 
+  test("of a view that fails keeps nothing from who reads the events", async () => {
+    const later: (() => void)[] = [];
+    const real = globalThis.setTimeout;
+    globalThis.setTimeout = ((run: () => void, ms?: number) =>
+      ms === undefined ? void later.push(run) : real(run, ms)) as typeof setTimeout;
+    try {
+      const seen: string[] = [];
+      const leave = session.state.subscribe(() => {
+        throw new Error("the view fails");
+      });
+      session.state.subscribe(() => void seen.push(session.state.getSnapshot().status));
+      const events = session.events();
+      expect((await events.next()).value?.event).toBe("session.snapshot");
+      say("one");
+      expect((await events.next()).value?.event).toBe("message.created");
+      expect(seen).toContain("live");
+      leave();
+    } finally {
+      globalThis.setTimeout = real;
+    }
+    expect(later.length).toBeGreaterThan(0);
+    expect(later[0]).toThrow("the view fails");
+  });
+
   test("is not told step by step how it catches up", async () => {
     session.state.subscribe(() => undefined);
     await live();

@@ -141,6 +141,34 @@ test("in a conversation: named, listed, dropped, sent with the next message, and
   expect(told(place.model)).toBe(`fourth\n\n${NOTES}`);
 });
 
+test("files go with what is told while it answers, and wait on where a message is refused", async () => {
+  await using place = await started('policy = { "*" = "allow" }\n[limits]\nmessage_bytes = 2000\n');
+  withFiles(place);
+  await using typed = place.typedIn({ columns: 160, rows: 30 });
+  const attach = async (): Promise<void> => {
+    typed.type("/attach notes.md\r");
+    await typed.untilScreen("that it waits", (screen) => screen.endsWith("goes with the next message\n>"));
+  };
+  await typed.untilScreen("a prompt", (screen) => screen.endsWith("\n>"));
+  await attach();
+  typed.type(`${"too long ".repeat(300)}\r`);
+  await typed.untilScreen("that it is kept", (screen) =>
+    screen.endsWith("wait for the next message (/attach none: without)\n>"),
+  );
+  place.model.reply().tool("time", {}).wait(3_000);
+  place.model.reply().text("Told.");
+  typed.type("go\r");
+  await typed.untilScreen("that it waits", (screen) => /\n. \d s\n>$/.test(screen));
+  await place.model.waitForRequests(1);
+  expect(told(place.model)).toBe(`go\n\n${NOTES}`);
+  typed.type("/attach notes.md\r");
+  await typed.until("that it waits", (shown) => shown.split("goes with the next message").length === 3);
+  typed.type("/steer and this\r");
+  await typed.untilScreen("the answer", (screen) => screen.endsWith("Told.\n\n>"));
+  const heard = place.model.requests.at(-1)?.body.messages as { role: string; content: string }[];
+  expect(heard.findLast(({ role }) => role === "user")?.content).toBe(`and this\n\n${NOTES}`);
+});
+
 test("a machine with a key, and a gateway that is known by its fingerprint", async () => {
   await using model = await startModelServer();
   const llm = `[llm]\ndefault_provider = "test"\ndefault_model = "test/m"\n[llm.providers.test]\nbase_url = "${model.url()}"\n`;

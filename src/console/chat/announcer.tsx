@@ -10,14 +10,18 @@ const ENDED = new Set<FoldedRun["status"]>(["completed", "failed", "aborted", "i
 /** Tells whoever cannot see the page that an answer is finished, and what it says; and that a tool asks. */
 export function Announcer({ snapshot }: { readonly snapshot: SessionSnapshot }) {
   const [said, setSaid] = useState("");
-  const open = useRef<ReadonlySet<string>>(new Set());
+  /** Runs that have ended and are no news any more; null: what had ended before the session was opened is not known yet. */
+  const known = useRef<ReadonlySet<string> | null>(null);
   const asked = useRef<ReadonlySet<string>>(new Set());
-  const { runs, messages, approvals } = snapshot;
+  const { runs, messages, approvals, status } = snapshot;
   useEffect(() => {
-    const ended = runs.find(({ run_id, status }) => open.current.has(run_id) && ENDED.has(status));
-    if (ended !== undefined) setSaid(announce(ended, messages));
-    open.current = new Set(runs.filter(({ status }) => !ENDED.has(status)).map(({ run_id }) => run_id));
-  }, [runs, messages]);
+    if (known.current === null && status !== "live") return;
+    const before = known.current;
+    const ended = runs.filter((run) => ENDED.has(run.status));
+    const news = before === null ? undefined : ended.findLast(({ run_id }) => !before.has(run_id));
+    if (news !== undefined) setSaid(announce(news, messages));
+    known.current = new Set(ended.map(({ run_id }) => run_id));
+  }, [runs, messages, status]);
   useEffect(() => {
     const fresh = approvals.find(({ approval_id }) => !asked.current.has(approval_id));
     if (fresh !== undefined) setSaid(`The tool ${fresh.name} asks whether it may be called.`);

@@ -32,11 +32,14 @@ export function Composer({ session, snapshot, onSent }: ComposerProps) {
   const queued = active.filter(({ status }) => status === "queued").length;
   const attachments = uploads.list.flatMap(({ attachment }) => attachment?.attachment_id ?? []);
   const uploading = uploads.list.some(({ state }) => state === "uploading");
-  const empty = text.trim() === "" && attachments.length === 0;
+  const failed = uploads.list.some(({ state }) => state === "failed");
+  const empty = text.trim() === "" && uploads.list.length === 0;
+  const [wanted, setWanted] = useState(false);
 
   function send(event?: FormEvent): void {
     event?.preventDefault();
     if (empty || uploading) return;
+    if (failed) return setWanted(true);
     sendMessage(session, text.trim(), {
       ...(active.length > 0 && { on_busy }),
       ...(model !== "" && { model }),
@@ -63,6 +66,7 @@ export function Composer({ session, snapshot, onSent }: ComposerProps) {
       {active.length > 0 && <Busy session={session} queued={queued} on_busy={on_busy} onChange={setOnBusy} />}
       <div className="box">
         <UploadList uploads={uploads} />
+        <Refused shown={wanted && failed} />
         <label className="unseen" htmlFor="message">
           Message
         </label>
@@ -85,6 +89,15 @@ export function Composer({ session, snapshot, onSent }: ComposerProps) {
         </div>
       </div>
     </form>
+  );
+}
+
+/** A file that was chosen and not taken holds its message back, and that is said. */
+function Refused({ shown }: { readonly shown: boolean }) {
+  return (
+    <p className="note problem" role="alert" hidden={!shown}>
+      {shown && "Not sent: a file was not taken. Try it again, or remove it."}
+    </p>
   );
 }
 

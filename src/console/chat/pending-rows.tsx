@@ -9,19 +9,28 @@ interface PendingRowsProps {
 
 /** Messages on their way: shown at once, and told apart until the gateway has them. */
 export function PendingRows({ session, pending }: PendingRowsProps) {
-  return pending.map(({ idempotency_key, message, status, error }) => (
-    <article key={idempotency_key} className="message user pending" aria-label="Your message, on its way">
+  return pending.map((each) => <PendingRow key={each.idempotency_key} session={session} pending={each} />);
+}
+
+function PendingRow({
+  session,
+  pending,
+}: {
+  readonly session: ClientSession;
+  readonly pending: PendingMessage;
+}) {
+  const { idempotency_key, message, options, status, error } = pending;
+  const files = options.attachments?.length ?? 0;
+  return (
+    <article className="message user pending" aria-label="Your message, on its way">
       {message !== "" && <div className="bubble">{message}</div>}
+      {files > 0 && <p className="note">{files === 1 ? "with a file" : `with ${files} files`}</p>}
       {status === "waiting" ? (
         <p className="note">Sending…</p>
       ) : (
         <p className="note problem">
           Not sent: {error?.message ?? "it was refused"}
-          <button
-            type="button"
-            className="quiet"
-            onClick={() => sendAgain(session, message, idempotency_key)}
-          >
+          <button type="button" className="quiet" onClick={() => sendAgain(session, pending)}>
             Try again
           </button>
           <button type="button" className="quiet" onClick={() => session.state.dismiss(idempotency_key)}>
@@ -30,5 +39,5 @@ export function PendingRows({ session, pending }: PendingRowsProps) {
         </p>
       )}
     </article>
-  ));
+  );
 }

@@ -1,26 +1,13 @@
 import { randomId } from "../../client/options.ts";
 import type { ClientSession, SendOptions } from "../../client/session.ts";
-
-/** How messages were sent that are not in the log yet, by their key: to send one again it is sent as it was. */
-const sent = new Map<string, SendOptions>();
-const KEPT = 100;
+import type { PendingMessage } from "../../client/state.ts";
 
 /** A refusal is shown at the message. */
 export function sendMessage(session: ClientSession, message: string, options: SendOptions): void {
-  const idempotency_key = randomId();
-  sent.set(idempotency_key, options);
-  const [oldest] = sent.keys();
-  if (sent.size > KEPT && oldest !== undefined) sent.delete(oldest);
-  send(session, message, idempotency_key);
+  session.send(message, { idempotency_key: randomId(), ...options }).catch(() => undefined);
 }
 
-export function sendAgain(session: ClientSession, message: string, idempotency_key: string): void {
-  send(session, message, idempotency_key);
-}
-
-function send(session: ClientSession, message: string, idempotency_key: string): void {
-  session.send(message, { ...sent.get(idempotency_key), idempotency_key }).then(
-    () => sent.delete(idempotency_key),
-    () => undefined,
-  );
+/** As it was sent, and with the same key: once is enough. */
+export function sendAgain(session: ClientSession, pending: PendingMessage): void {
+  sendMessage(session, pending.message, { ...pending.options, idempotency_key: pending.idempotency_key });
 }

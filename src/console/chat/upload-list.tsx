@@ -13,6 +13,16 @@ export function UploadList({ uploads }: { readonly uploads: Uploads }) {
           <span className="note" role={state === "failed" ? "alert" : undefined}>
             {state === "failed" ? problem : state === "uploading" ? "uploading…" : sizeOf(bytes)}
           </span>
+          {state === "failed" && (
+            <button
+              type="button"
+              className="quiet"
+              aria-label={`Try ${name} again`}
+              onClick={() => uploads.retry(key)}
+            >
+              Try again
+            </button>
+          )}
           <button
             type="button"
             className="quiet icon-only"
