@@ -52,6 +52,7 @@ const PLACES: Record<string, readonly string[]> = {
   "pino-pretty": ["log"],
   "bun:sqlite": ["store"],
   fflate: ["cli"],
+  "bun:ffi": ["gateway"],
   uqr: ["cli"],
   "js-yaml": ["skill"],
   react: ["console"],

@@ -14,6 +14,7 @@ import { init } from "./init.ts";
 import { password } from "./password.ts";
 import { search } from "./search.ts";
 import { serve } from "./serve.ts";
+import { serviceCommands } from "./service-commands.ts";
 import { status } from "./status.ts";
 import { tokenCommands } from "./token.ts";
 import { usage } from "./usage.ts";
@@ -44,6 +45,7 @@ export const commands: readonly Command[] = [
   backup,
   restore,
   doctor,
+  ...serviceCommands,
   completionsCommand(() => commands),
   version,
 ];

@@ -216,6 +216,8 @@ export interface Store {
   totals(): Promise<StoreTotals>;
   /** Resolves when a trivial durable write works; rejects with the reason otherwise. Never called with a group in flight. */
   probe(): Promise<void>;
+  /** Resolves once what writes in this process has answered, whatever it does besides; nothing is written. Rejects where it is gone. */
+  answers(): Promise<void>;
   /** Checkpoints, takes the running marker away, releases the lock. Idempotent. */
   close(): Promise<void>;
 }

@@ -3,8 +3,11 @@ import { acceptsTailscale } from "../config/tailscale.ts";
 import { VERSION } from "../build.ts";
 import { composeGateway } from "../gateway.ts";
 import type { Composed } from "../gateway.ts";
+import type { Logger } from "../core/ports.ts";
 import { createLogger } from "../log.ts";
 import { ownCode } from "../plugin/code.ts";
+import type { Supervisor } from "../supervisor.ts";
+import { findSupervisor } from "../supervisor.ts";
 import { NAME } from "../surface.ts";
 import { createAuth } from "./auth-calls.ts";
 import { createChat } from "./chat-calls.ts";
@@ -28,7 +31,7 @@ export function createGateway(config: GatewayConfig = {}, options: EmbedOptions 
   const { config: whole, warnings } = configOf(config, { env: process.env, cwd: process.cwd() });
   const log = options.log ?? createLogger(whole.log);
   for (const warning of warnings) log.warn({}, warning);
-  const life = new Life();
+  const life = new Life(options.ownsProcess === true ? () => supervisorOf(composed, log) : null);
   const composed = composeGateway({
     config: whole,
     log,
@@ -53,7 +56,7 @@ export function createGateway(config: GatewayConfig = {}, options: EmbedOptions 
   let used = 0;
   return {
     start: () => life.start(composed),
-    stop: ({ graceMs } = {}) => life.stop(composed, graceMs),
+    stop: ({ graceMs = whole.server.shutdown_grace_secs * 1_000 } = {}) => life.stop(composed, graceMs),
     status() {
       const { server, auth, gateway } = whole;
       return {
@@ -86,13 +89,28 @@ export function createGateway(config: GatewayConfig = {}, options: EmbedOptions 
   };
 }
 
+/** Whoever started this process and waits for signs of life from it. */
+function supervisorOf({ engine: { clock, store } }: Composed, log: Logger): Promise<Supervisor> {
+  return findSupervisor({ env: process.env, pid: process.pid, clock, log, answers: () => store.answers() });
+}
+
+/** How long a stop may take beside the grace of the running answers before whoever watches the process ends it. */
+const STOP_MS = 60_000;
+
 /** From start to stop, each of which happens once. */
 class Life {
   #state: "stopped" | "running" | "failed" = "stopped";
   #starting: Promise<Started> | null = null;
   #stopping: Promise<void> | null = null;
+  readonly #findSupervisor: (() => Promise<Supervisor>) | null;
+  /** Who is told of it; null: not started, or nobody. */
+  #supervisor: Supervisor | null = null;
   /** The port that was taken; null: none was. */
   port: number | null = null;
+
+  constructor(findOne: (() => Promise<Supervisor>) | null) {
+    this.#findSupervisor = findOne;
+  }
 
   get state(): "stopped" | "running" | "failed" {
     return this.#state;
@@ -119,12 +137,14 @@ class Life {
   }
 
   /** One that is starting is waited for. */
-  async stop(composed: Composed, grace_ms: number | undefined): Promise<void> {
-    const how = grace_ms === undefined ? {} : { grace_ms };
-    if (this.#stopping !== null && this.isRunning) void composed.stop(how);
+  async stop(composed: Composed, grace_ms: number): Promise<void> {
+    if (this.#stopping !== null && this.isRunning) void composed.stop({ grace_ms });
     this.#stopping ??= (async () => {
       const started = await this.#starting?.catch(() => null);
-      if (started) await composed.stop(how);
+      if (!started) return;
+      this.#supervisor?.stopping(grace_ms + STOP_MS);
+      await composed.stop({ grace_ms });
+      this.#supervisor?.close();
     })();
     await this.#stopping;
   }
@@ -132,6 +152,8 @@ class Life {
   async #start(composed: Composed): Promise<Started> {
     const { certificate, ...started } = await composed.start();
     this.port = Number(new URL(started.url).port);
+    this.#supervisor = (await this.#findSupervisor?.()) ?? null;
+    this.#supervisor?.ready(`listening on ${started.url}`);
     if (this.#state === "stopped") this.#state = "running";
     if (certificate === null) return { ...started, certificate };
     const { cert, fingerprint, expires_at, self_signed } = certificate;

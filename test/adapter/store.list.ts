@@ -258,4 +258,15 @@ export function listConformance(make: MakeStore): void {
     expect(await fixture.store.totals()).toEqual({ sessions: 2, messages: 0, events: 4 });
     await fixture.store.probe();
   });
+
+  test("answers, also while it has something to write, and writes nothing for it", async () => {
+    await using fixture = await make();
+    const { store } = fixture;
+    const committed = commitAll(store, create("ses_a"));
+    await store.answers();
+    await committed;
+    expect(await store.totals()).toEqual({ sessions: 1, messages: 0, events: 1 });
+    await store.close();
+    expect(await store.answers().catch((error: unknown) => error)).toBeInstanceOf(Error);
+  });
 }

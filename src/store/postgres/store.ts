@@ -125,6 +125,11 @@ class PostgresStore implements Store {
     );
   }
 
+  /** It writes from this thread; a server that is away is no failure of this process. */
+  async answers(): Promise<void> {
+    this.#live();
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

@@ -164,6 +164,10 @@ class SqliteStore implements Store {
     await this.#live().writer.ask({ op: "probe" });
   }
 
+  async answers(): Promise<void> {
+    await this.#live().writer.ask({ op: "answer" });
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

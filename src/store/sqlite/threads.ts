@@ -21,6 +21,7 @@ export type WriterRequest =
   | { readonly op: "expire"; readonly now: number; readonly max_rows: number }
   | { readonly op: "index"; readonly max_messages: number }
   | { readonly op: "probe" }
+  | { readonly op: "answer" }
   | { readonly op: "close" };
 
 /** What the main thread asks of the reader. */

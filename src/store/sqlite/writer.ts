@@ -60,6 +60,8 @@ function answer(request: WriterRequest): void {
       return attempt(() => writer.expire(request.now, request.max_rows));
     case "index":
       return attempt(() => writer.index(request.max_messages));
+    case "answer":
+      return post({ ok: true, value: null });
     case "probe":
       return attempt(() => writer.transaction("FULL", () => probe(db)));
     case "close":

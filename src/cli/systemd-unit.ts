@@ -1,0 +1,121 @@
+/** Where the service of a machine has its things. */
+export const SYSTEM = {
+  user: "agentbus",
+  config: "/etc/agentbus/agentbus.toml",
+  environment: "/etc/agentbus/environment",
+  data_dir: "/var/lib/agentbus",
+} as const;
+
+/** The first line of what is written here: no other unit is replaced or removed. */
+export const MARK =
+  "# Written by `agentbus service install`; changes belong into a drop-in (systemctl edit agentbus).";
+
+export interface UnitOptions {
+  /** The executable. */
+  readonly program: string;
+  readonly config: string;
+  /** system: of the machine, as a user of its own. user: of whoever is logged in. */
+  readonly scope: "system" | "user";
+}
+
+/**
+ * A unit that is told when the gateway is ready and sees whether it lives. The store gives up a writer that says nothing for
+ * 30 s (limits.writer_silence_ms) by itself, which is why a minute may pass here; a core dump would hold keys and talks.
+ */
+const SUPERVISION = [
+  "Type=notify",
+  "NotifyAccess=main",
+  "TimeoutStartSec=10min",
+  "TimeoutStopSec=90s",
+  "WatchdogSec=60s",
+  "WatchdogSignal=SIGKILL",
+  "Restart=on-failure",
+  "RestartSec=3s",
+  "RestartPreventExitStatus=2",
+  "KillMode=mixed",
+  "OOMPolicy=continue",
+  "LimitNOFILE=65536",
+  "LimitCORE=0",
+  "UMask=0077",
+];
+
+/** What needs no rights of its own, so that the service of a user can have it too. */
+const MODEST = ["NoNewPrivileges=yes", "LockPersonality=yes", "SystemCallArchitectures=native"];
+
+/**
+ * Nothing of the machine but its own directory can be written, and little is seen. MemoryDenyWriteExecute is missing, for the
+ * JavaScript engine compiles as it runs; ProcSubset=pid is, for it would hide the boot id, by which the store tells a crash
+ * from a loss of power.
+ */
+const SANDBOX = [
+  "CapabilityBoundingSet=",
+  "AmbientCapabilities=",
+  "ProtectSystem=strict",
+  "ProtectHome=yes",
+  "PrivateTmp=yes",
+  "PrivateDevices=yes",
+  "PrivateUsers=yes",
+  "DevicePolicy=closed",
+  "ProtectProc=invisible",
+  "ProtectClock=yes",
+  "ProtectHostname=yes",
+  "ProtectKernelLogs=yes",
+  "ProtectKernelModules=yes",
+  "ProtectKernelTunables=yes",
+  "ProtectControlGroups=yes",
+  "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+  "RestrictNamespaces=yes",
+  "RestrictRealtime=yes",
+  "RestrictSUIDSGID=yes",
+  "RemoveIPC=yes",
+  "KeyringMode=private",
+  "SystemCallFilter=@system-service",
+  "SystemCallFilter=~@privileged @resources",
+  "SystemCallErrorNumber=EPERM",
+];
+
+/** The text of agentbus.service. @throws Error where a path cannot be said in a unit */
+export function systemdUnit({ program, config, scope }: UnitOptions): string {
+  const isSystem = scope === "system";
+  const own = [
+    `User=${SYSTEM.user}`,
+    `Group=${SYSTEM.user}`,
+    "StateDirectory=agentbus",
+    "StateDirectoryMode=0700",
+    `WorkingDirectory=${SYSTEM.data_dir}`,
+    `Environment=AGENTBUS_SERVER_DATA_DIR=${SYSTEM.data_dir}`,
+    "# Keys, as NAME=value lines; the file may be missing, and only root has to be able to read it.",
+    `EnvironmentFile=-${SYSTEM.environment}`,
+  ];
+  const lines = [
+    MARK,
+    "[Unit]",
+    "Description=agentbus, the gateway between clients and language models",
+    ...(isSystem ? ["Wants=network-online.target", "After=network-online.target"] : []),
+    "# What keeps it from starting may pass, such as a disk that is full.",
+    "StartLimitIntervalSec=0",
+    "",
+    "[Service]",
+    `ExecStart=${quoted(program)} serve --config ${quoted(config)}`,
+    ...(isSystem ? own : []),
+    // What would have another program run than the one that is named.
+    "UnsetEnvironment=BUN_OPTIONS BUN_BE_BUN",
+    "",
+    ...SUPERVISION,
+    "",
+    ...MODEST,
+    ...(isSystem ? SANDBOX : []),
+    "",
+    "[Install]",
+    `WantedBy=${isSystem ? "multi-user.target" : "default.target"}`,
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** A word of a command line in a unit. */
+function quoted(path: string): string {
+  if (/[\n\r"\\]/.test(path)) throw new Error(`${JSON.stringify(path)} cannot be said in a unit: rename it`);
+  // Specifiers and variables are read within quotes, too.
+  const plain = path.replaceAll("%", "%%").replaceAll("$", "$$$$");
+  return /^[A-Za-z0-9/._@%$+=:-]+$/.test(path) ? plain : `"${plain}"`;
+}

@@ -1,0 +1,200 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { eventually } from "../gateway/stack.ts";
+import { boot, canBoot } from "../support/booted.ts";
+import type { BootedMachine } from "../support/booted.ts";
+import { debianRoot } from "../support/debian-root.ts";
+import { AGENTBUS } from "../support/executable.ts";
+
+const CAN_BOOT = canBoot();
+/** A Debian may have to be made first. */
+const MAKE_MS = 400_000;
+const LONG_MS = 60_000;
+
+// Not skipped where it cannot be: what is skipped fails in CI, and canBoot() has said whether that is known.
+if (CAN_BOOT) {
+  describe("in a Debian with a systemd of its own", () => {
+    const DATA = "/var/lib/agentbus";
+    let machine: BootedMachine;
+    beforeAll(async () => {
+      const [program = ""] = AGENTBUS;
+      machine = await boot(await debianRoot(), { [program]: "/usr/local/bin/agentbus" });
+    }, MAKE_MS);
+    afterAll(() => machine?.[Symbol.asyncDispose](), LONG_MS);
+
+    const show = async (...names: readonly string[]): Promise<Record<string, string>> => {
+      const text = await machine.must("systemctl", "show", "agentbus", `--property=${names.join(",")}`);
+      return Object.fromEntries(
+        text
+          .trim()
+          .split("\n")
+          .map((line) => line.split(/=(.*)/s).slice(0, 2)),
+      );
+    };
+    const pid = async (): Promise<string> => (await show("MainPID"))["MainPID"] ?? "";
+    const read = (path: string): Promise<string> => machine.must("cat", path);
+
+    test(
+      "installing it has it ready, as a user of its own, with next to no rights",
+      async () => {
+        const out = await machine.must("agentbus", "service", "install");
+        expect(out).toContain("it runs, and is ready");
+        expect(await show("Type", "ActiveState", "UnitFileState", "StatusText")).toEqual({
+          Type: "notify",
+          ActiveState: "active",
+          UnitFileState: "enabled",
+          StatusText: "listening on http://127.0.0.1:18789",
+        });
+        const status = await read(`/proc/${await pid()}/status`);
+        const uid = (await machine.must("id", "-u", "agentbus")).trim();
+        expect(status).toMatch(new RegExp(`^Uid:\\s+${uid}\\s`, "m"));
+        for (const line of [/^NoNewPrivs:\s+1$/m, /^Seccomp:\s+2$/m, /^CapEff:\s+0+$/m, /^CapBnd:\s+0+$/m])
+          expect(status).toMatch(line);
+        expect(await machine.must("stat", "-c", "%U %a", DATA, `${DATA}/token`)).toBe(
+          "agentbus 700\nagentbus 600\n",
+        );
+        expect(await machine.must("stat", "-c", "%U:%G %a", "/etc/agentbus/agentbus.toml")).toBe(
+          "root:agentbus 640\n",
+        );
+        expect((await machine.run("systemd-analyze", "security", "--threshold=25", "agentbus")).code).toBe(0);
+      },
+      LONG_MS,
+    );
+
+    test(
+      "it keeps every promise of the protocol within its sandbox, and says how it is",
+      async () => {
+        const demo = "agentbus demo --url http://127.0.0.1:18789 --token-file".split(" ");
+        const { out, code } = await machine.run(...demo, `${DATA}/token`);
+        expect([code, out.trim().split("\n").at(-1)]).toEqual([0, expect.stringContaining(" 0 failed")]);
+        const { restarts, ...state } = JSON.parse(
+          await machine.must("agentbus", "service", "status", "--json"),
+        );
+        expect([state, restarts]).toMatchObject([{ kind: "systemd", installed: true, running: true }, 0]);
+      },
+      LONG_MS,
+    );
+
+    test(
+      "it lives while it gives signs of life, and is started again when it gives none",
+      async () => {
+        const call = (params: object): Promise<string> =>
+          machine.must("agentbus", "call", "session.create", JSON.stringify(params), "--data-dir", DATA);
+        await call({ session_id: "kept" });
+        const folder = "/run/systemd/system/agentbus.service.d";
+        const drop_in = `mkdir ${folder} && printf '[Service]\\nWatchdogSec=2s\\nRestartSec=100ms\\n' > ${folder}/soon.conf`;
+        await machine.must("sh", "-c", `${drop_in} && systemctl daemon-reload && systemctl restart agentbus`);
+        const first = await pid();
+        await Bun.sleep(5_000);
+        expect(await pid()).toBe(first);
+        await machine.must("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "agentbus");
+        const state = () => show("ActiveState", "NRestarts");
+        await eventually(
+          state,
+          (each) => each["ActiveState"] === "active" && each["NRestarts"] === "1",
+          30_000,
+        );
+        expect(await pid()).not.toBe(first);
+        expect(await machine.must("journalctl", "-u", "agentbus", "-o", "cat")).toContain("Watchdog timeout");
+        const listed = await machine.must("agentbus", "call", "session.list", "--data-dir", DATA);
+        expect(listed).toContain('"kept"');
+      },
+      LONG_MS,
+    );
+
+    test(
+      "it stops in order",
+      async () => {
+        await machine.must("systemctl", "stop", "agentbus");
+        expect(await show("ActiveState", "Result", "ExecMainStatus")).toEqual({
+          ActiveState: "inactive",
+          Result: "success",
+          ExecMainStatus: "0",
+        });
+        expect((await machine.run("agentbus", "service", "status")).code).toBe(1);
+        await machine.must("systemctl", "start", "agentbus");
+        const { InvocationID: start } = await show("InvocationID");
+        const told = () => machine.must("journalctl", `_SYSTEMD_INVOCATION_ID=${start}`, "-o", "cat");
+        const log = await eventually(told, (text) => text.includes('"msg":"listening"'));
+        expect(log).not.toContain("did not stop cleanly");
+      },
+      LONG_MS,
+    );
+
+    test(
+      "what keeps it from starting is told with the last of its log",
+      async () => {
+        await machine.must("sh", "-c", "printf '[server]\\nprot = 1\\n' > /etc/agentbus/agentbus.toml");
+        const { code, err } = await machine.run("agentbus", "service", "install");
+        expect(code).toBe(1);
+        expect(err).toContain("did you mean");
+        await machine.must("sh", "-c", "printf '[server]\\nport = 18790\\n' > /etc/agentbus/agentbus.toml");
+        await machine.must("agentbus", "service", "install");
+        expect((await show("StatusText"))["StatusText"]).toBe("listening on http://127.0.0.1:18790");
+      },
+      LONG_MS,
+    );
+
+    test(
+      "taking it away leaves its data, and says so; installed again it goes on",
+      async () => {
+        const token = await read(join(DATA, "token"));
+        const out = await machine.must("agentbus", "service", "uninstall");
+        expect(out).toContain(`the data stays in ${DATA}`);
+        expect(await show("LoadState", "ActiveState")).toEqual({
+          LoadState: "not-found",
+          ActiveState: "inactive",
+        });
+        expect(await read(join(DATA, "token"))).toBe(token);
+        expect(await machine.must("agentbus", "service", "uninstall")).toContain("no service is installed");
+        await machine.must("agentbus", "service", "install");
+        expect(await machine.must("agentbus", "call", "session.list", "--data-dir", DATA)).toContain(
+          '"kept"',
+        );
+        expect(await read(join(DATA, "token"))).toBe(token);
+        await machine.must("agentbus", "service", "uninstall");
+        // What somebody else wrote is theirs.
+        await machine.must(
+          "sh",
+          "-c",
+          "printf '[Service]\\nExecStart=true\\n' > /etc/systemd/system/agentbus.service",
+        );
+        for (const verb of ["install", "uninstall"]) {
+          const { code, err } = await machine.run("agentbus", "service", verb);
+          expect([code, err]).toEqual([1, expect.stringContaining("move it away first")]);
+        }
+      },
+      LONG_MS,
+    );
+
+    test(
+      "whoever is not root has a service of their own",
+      async () => {
+        // Nobody logs in here, which is what else would say this.
+        const drop_in = "/run/systemd/system/user@.service.d";
+        const environment = "[Service]\\nEnvironment=XDG_RUNTIME_DIR=/run/user/%%i\\n";
+        const steps = ["useradd -m ada", `mkdir ${drop_in}`, `printf '${environment}' > ${drop_in}/run.conf`];
+        await machine.must("sh", "-c", steps.join(" && "));
+        const uid = (await machine.must("id", "-u", "ada")).trim();
+        const ada = "setpriv --reuid=ada --regid=ada --init-groups env -i -C /home/ada HOME=/home/ada";
+        const place = ["PATH=/usr/local/bin:/usr/bin:/bin", `XDG_RUNTIME_DIR=/run/user/${uid}`];
+        const as = (...argv: readonly string[]) => machine.run(...ada.split(" "), ...place, ...argv);
+        const early = await as("agentbus", "service", "install");
+        expect([early.code, early.err]).toEqual([1, expect.stringContaining("log in")]);
+        await machine.must("systemctl", "daemon-reload");
+        await machine.must("systemctl", "start", `user@${uid}`);
+        expect(await as("agentbus", "service", "install")).toMatchObject({ code: 0, err: "" });
+        const { out } = await as("agentbus", "service", "status", "--json");
+        expect(JSON.parse(out)).toMatchObject({ kind: "systemd-user", running: true });
+        expect((await as("agentbus", "call", "session.list")).code).toBe(0);
+        const gone = await as("agentbus", "service", "uninstall");
+        expect([gone.code, gone.out]).toEqual([
+          0,
+          expect.stringContaining("/home/ada/.local/share/agentbus"),
+        ]);
+        expect((await as("cat", ".local/share/agentbus/token")).out).toStartWith("agb_");
+      },
+      LONG_MS,
+    );
+  });
+}
