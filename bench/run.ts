@@ -29,6 +29,7 @@ import { openBench } from "./support/context.ts";
 import { machineLine } from "./support/machine.ts";
 import { table } from "./support/table.ts";
 import { tools } from "./tools.ts";
+import { tracing } from "./tracing.ts";
 import { usage } from "./usage.ts";
 
 const ROOT = join(import.meta.dir, "..");
@@ -43,6 +44,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "memory", run: memory },
   { name: "status", run: status },
   { name: "metrics", run: metrics },
+  { name: "tracing", run: tracing },
   { name: "fanout", run: fanout },
   { name: "latency", run: latency },
   { name: "failover", run: failover },

@@ -87,7 +87,7 @@ export interface EngineOptions {
   readonly capabilities: readonly string[];
   readonly plugins: () => readonly PluginView[];
   /** Where spans are made; without it what came in is passed on. */
-  readonly tracing?: Tracing;
+  readonly tracing?: Tracing | undefined;
   /** Whether what somebody came in with still counts. */
   readonly isLive: (principal: Principal) => boolean;
   /** The outcome of a write is unknown: nothing may go on. */

@@ -7,7 +7,6 @@ import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { noteConfiguration } from "./config-change.ts";
 import { costsOf } from "./costs.ts";
-import { configured } from "./config/error.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
 import type { OpenedStore, Store } from "./core/store.ts";
 import type { Engine } from "./engine.ts";
@@ -15,10 +14,11 @@ import { createEngine } from "./engine.ts";
 import { keepLog } from "./kept-log.ts";
 import { listenersOf } from "./listeners.ts";
 import { encodeSignal } from "./protocol/frames.ts";
-import { createProviders } from "./provider/from-config.ts";
-import { createProviderList } from "./provider/list.ts";
+import { metricsOf } from "./metrics.ts";
+import { modelsOf } from "./models.ts";
+import { createOtlp } from "./otlp.ts";
 import type { Plugins } from "./plugin/plugins.ts";
-import { createPlugins, hasPlugins, showPlugins } from "./plugins.ts";
+import { createPlugins, showPlugins } from "./plugins.ts";
 import { createSkills, showSkills, skillTools } from "./skills.ts";
 import { stateFile, writeState } from "./state-file.ts";
 import { CAPABILITIES, NAME, surfaceOf } from "./surface.ts";
@@ -37,6 +37,8 @@ const DRAIN_MS = 5_000;
 /** How long the last bytes may take to leave at a stop. */
 const FLUSH_MS = 2_000;
 const RETRY_AFTER_MS = 500;
+/** How long the last of telemetry may take to be sent: what nobody takes is lost. */
+const TELEMETRY_MS = 2_000;
 /** How long a start waits for the skills: a directory on a network drive may not answer. */
 const SKILLS_MS = 5_000;
 
@@ -109,6 +111,7 @@ export function composeGateway(options: GatewayOptions): Composed {
       const at = await listen(http, tls, parts.ports, options);
       sockets.start();
       parts.tool_servers.start();
+      parts.telemetry.start();
       listening = true;
       const shown = config.auth.mode === "none" ? null : { value: token.token, created: token.created };
       return { ...at, token: shown };
@@ -139,6 +142,7 @@ export function composeGateway(options: GatewayOptions): Composed {
     sockets.closeAll(1012);
     sockets.stop();
     await http.stop();
+    await inTime(parts.telemetry.close(), TELEMETRY_MS, clock);
     engine.journal.stop();
     rmSync(stateFile(config), { force: true });
     await store.close();
@@ -173,19 +177,14 @@ export function construct({
   takeover = false,
 }: GatewayOptions) {
   const clock = overrides.clock ?? systemClock;
+  const common = { config, clock, log, version };
   const { limits } = config;
   const fatal = (error: unknown): void => {
     log.error({ err: error }, "the outcome of a write is unknown: stopping so that nothing wrong is shown");
     onFatal(error);
   };
   const store = overrides.store ?? createStore({ config, takeover, clock, log, engine: () => engine, fatal });
-  const max_message_bytes = limits.assistant_bytes;
-  const { router, providers } =
-    overrides.router === undefined
-      ? configured(() =>
-          createProviders(config.llm, { clock, log, max_message_bytes, mayCome: hasPlugins(config) }),
-        )
-      : { router: overrides.router, providers: createProviderList([]) };
+  const { router, providers } = modelsOf(config, clock, log, overrides.router);
   const skills = createSkills(config, clock, log);
   const tool_servers = createToolServers(config, version, clock, log);
   const made = createPlugins({
@@ -199,11 +198,13 @@ export function construct({
     engine: () => engine,
   });
   const { plugins, folders } = made;
+  const otlp = createOtlp(config, version, clock, log);
   const engine: Engine = createEngine({
     name: NAME,
     version,
     store,
     durability: config.storage.durability,
+    tracing: otlp.tracing,
     router,
     clock,
     limits,
@@ -228,10 +229,12 @@ export function construct({
   const automations = createAutomations(engine, access, config, clock, log);
   const { users, receive } = automations;
   const removals = createRemovals(engine, users, config, clock, log);
-  const context = surfaceOf({ engine, access, config, clock, log, version, router, plugins, receive });
+  const families = metricsOf({ engine, config, version, plugins, otlp });
+  const context = surfaceOf({ ...common, engine, access, router, plugins, receive, families });
   const extensions = extensionsOf(skills, made, clock);
+  const telemetry = otlp.over(engine, families);
   const put = { engine, access, plugins, store, ...access, automations };
-  return { ...put, removals, extensions, context, clock, tool_servers };
+  return { ...put, removals, extensions, telemetry, context, clock, tool_servers };
 }
 
 /** What reads directories and runs what is in them. */

@@ -1,6 +1,7 @@
 import type { Config } from "./config.ts";
 import type { PluginView } from "./core/plugins.ts";
 import type { Engine } from "./engine.ts";
+import type { Otlp } from "./otlp.ts";
 import { diskFamilies } from "./telemetry/disk-families.ts";
 import { gatewayFamilies, refusalFamilies, runFamilies, storeFamilies } from "./telemetry/engine-families.ts";
 import type { Source } from "./telemetry/family.ts";
@@ -12,13 +13,14 @@ export interface MetricsParts {
   readonly config: Config;
   readonly version: string;
   readonly plugins: { list(): readonly PluginView[] };
+  readonly otlp: Pick<Otlp, "families">;
 }
 
 /** The files of a database of SQLite, by what they are. */
 const FILES = { database: "agentbus.db", log: "agentbus.db-wal" };
 
 /** Everything that is measured of this gateway. Nothing is done for it until it is asked for. */
-export function metricsOf({ engine, config, version, plugins }: MetricsParts): Source {
+export function metricsOf({ engine, config, version, plugins, otlp }: MetricsParts): Source {
   const { connections, stats, measures, journal, limits, reads, runs, status } = engine;
   const { ledger, router, toolbox } = engine;
   const { max_concurrent_runs } = config.agent;
@@ -35,6 +37,7 @@ export function metricsOf({ engine, config, version, plugins }: MetricsParts): S
     ...outsideFamilies(outside),
     ...storeFamilies(inside),
     ...diskFamilies(disk),
+    ...otlp.families(),
     ...processFamilies(),
   ];
 }

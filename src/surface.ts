@@ -6,14 +6,14 @@ import { consoleFiles } from "./console-files.ts";
 import { acceptsTailscale } from "./config/tailscale.ts";
 import type { Receive } from "./core/automation.ts";
 import { newId } from "./core/id.ts";
-import type { AddedRoute, PluginView } from "./core/plugins.ts";
+import type { AddedRoute } from "./core/plugins.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
 import { credentialFromHeader } from "./core/principal.ts";
 import type { Engine } from "./engine.ts";
 import { DURABLE, SIGNALS } from "./protocol/events.ts";
-import { metricsOf } from "./metrics.ts";
 import { readiness } from "./readiness.ts";
 import { CONTENT_TYPES, expose } from "./telemetry/exposition.ts";
+import type { Source } from "./telemetry/family.ts";
 import type { TransportContext } from "./transport/context.ts";
 
 export const NAME = "agentbus";
@@ -37,7 +37,9 @@ export interface SurfaceParts {
   readonly log: Logger;
   readonly version: string;
   readonly router: ModelRouter;
-  readonly plugins: { routes(): readonly AddedRoute[]; list(): readonly PluginView[] };
+  readonly plugins: { routes(): readonly AddedRoute[] };
+  /** What is measured. */
+  readonly families: Source;
   readonly receive: Receive;
 }
 
@@ -52,11 +54,11 @@ export function surfaceOf({
   router,
   plugins,
   receive,
+  families,
 }: SurfaceParts): TransportContext {
   const { changes, connections, followers, directory, hub, observers, registry, stats, presence } = engine;
   const { files, uptime, status, times } = engine;
   const { credentials, authenticator, challenger, doors } = access;
-  const families = metricsOf({ engine, config, version, plugins });
   return {
     options: optionsOf(config, version, clock),
     limits: config.limits,

@@ -214,6 +214,19 @@ export const ConfigSchema = Type.Object({
   metrics: Type.Object({
     enabled: toggle(true, "`GET /metrics` for Prometheus, to credentials with the scope `system.read`."),
   }),
+  telemetry: Type.Object({
+    otlp_endpoint: text(
+      "",
+      "An OpenTelemetry collector that traces and metrics are sent to by HTTP, as `http://127.0.0.1:4318`; empty: none.",
+    ),
+    otlp_headers: secret("", "Headers it is sent, as `name=value,name=value`."),
+    sample_percent: integer(
+      100,
+      "How many of the traces that begin here are sent; one that comes with `traceparent` says it itself.",
+      [0, 100],
+    ),
+    metrics_interval_secs: integer(60, "How often metrics are sent there; 0: never.", [0, 86_400]),
+  }),
   log: Type.Object({
     level: choice(["debug", "info", "warn", "error", "silent"], "info", "What is logged."),
     format: choice(
