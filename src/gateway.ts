@@ -222,14 +222,14 @@ export function construct({
     isLive: (principal) => access.credentials.isLive(principal),
     fatal,
   });
-  keepLog(log, engine, clock);
+  const log_tail = keepLog(log, engine, clock);
   showSkills(skills, engine, clock);
   showPlugins(folders, engine);
   const access = createAccess(engine, config, clock, log, overrides.isLocal);
   const automations = createAutomations(engine, access, config, clock, log);
   const { users, receive } = automations;
   const removals = createRemovals(engine, users, config, clock, log);
-  const families = metricsOf({ engine, config, version, plugins, otlp });
+  const families = metricsOf({ engine, config, version, plugins, otlp, log_tail });
   const context = surfaceOf({ ...common, engine, access, router, plugins, receive, families });
   const extensions = extensionsOf(skills, made, clock);
   const telemetry = otlp.over(engine, families);

@@ -1,10 +1,12 @@
 import type { Config } from "./config.ts";
+import type { LogTail } from "./core/log-tail.ts";
 import type { PluginView } from "./core/plugins.ts";
 import type { Engine } from "./engine.ts";
 import type { Otlp } from "./otlp.ts";
 import { diskFamilies } from "./telemetry/disk-families.ts";
 import { gatewayFamilies, refusalFamilies, runFamilies, storeFamilies } from "./telemetry/engine-families.ts";
 import type { Source } from "./telemetry/family.ts";
+import { by } from "./telemetry/family.ts";
 import { modelFamilies, outsideFamilies } from "./telemetry/model-families.ts";
 import { processFamilies } from "./telemetry/process-families.ts";
 
@@ -14,13 +16,14 @@ export interface MetricsParts {
   readonly version: string;
   readonly plugins: { list(): readonly PluginView[] };
   readonly otlp: Pick<Otlp, "families">;
+  readonly log_tail: Pick<LogTail, "counts">;
 }
 
 /** The files of a database of SQLite, by what they are. */
 const FILES = { database: "agentbus.db", log: "agentbus.db-wal" };
 
 /** Everything that is measured of this gateway. Nothing is done for it until it is asked for. */
-export function metricsOf({ engine, config, version, plugins, otlp }: MetricsParts): Source {
+export function metricsOf({ engine, config, version, plugins, otlp, log_tail }: MetricsParts): Source {
   const { connections, stats, measures, journal, limits, reads, runs, status } = engine;
   const { ledger, router, toolbox } = engine;
   const { max_concurrent_runs } = config.agent;
@@ -32,6 +35,7 @@ export function metricsOf({ engine, config, version, plugins, otlp }: MetricsPar
   return () => [
     ...gatewayFamilies(inside),
     ...refusalFamilies(inside),
+    by("counter", "agentbus_log_lines", "Lines of the log.", "level", Object.entries(log_tail.counts)),
     ...runFamilies(inside),
     ...modelFamilies(outside),
     ...outsideFamilies(outside),

@@ -11,6 +11,7 @@ import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { hookCommands } from "./hook.ts";
 import { init } from "./init.ts";
+import { logs } from "./logs.ts";
 import { password } from "./password.ts";
 import { search } from "./search.ts";
 import { serve } from "./serve.ts";
@@ -41,6 +42,7 @@ export const commands: readonly Command[] = [
   ...userCommands,
   ...hookCommands,
   audit,
+  logs,
   usage,
   backup,
   restore,

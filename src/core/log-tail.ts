@@ -48,6 +48,8 @@ export class LogTail {
   #lines: Kept[] = [];
   #chars = 0;
   #seq: number;
+  /** How many were written of each level. */
+  readonly counts: Record<LogLevel, number> = { debug: 0, info: 0, warn: 0, error: 0 };
 
   /** `first`: the number before that of the first line, larger than every one of an earlier process. */
   constructor(first: number) {
@@ -56,6 +58,9 @@ export class LogTail {
 
   /** A line was written: JSON, with or without its line feed. */
   take(line: string): void {
+    // It is what every line begins with.
+    const [, level] = /^\{"level":"(debug|info|warn|error)"/.exec(line) ?? [];
+    if (level !== undefined) this.counts[level as LogLevel]++;
     const text = line.length > LINE_CHARS ? shortened(line) : line;
     this.#lines.push({ seq: ++this.#seq, text });
     this.#chars += text.length;

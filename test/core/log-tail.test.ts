@@ -96,6 +96,7 @@ test("what is heard is what is written: hidden is hidden, and what the level lea
     },
   ]);
   expect(written).toHaveLength(1);
+  expect(tail.counts).toEqual({ debug: 0, info: 0, warn: 1, error: 0 });
   // One that a program brought along is nobody's to listen to.
   tapLog(silentLog, () => expect.unreachable());
   silentLog.info({}, "x");
