@@ -7,6 +7,7 @@ import { createDeviceLogin } from "./auth/device-login.ts";
 import type { Doors } from "./auth/doors.ts";
 import { createDoors } from "./auth/doors.ts";
 import { Pairing } from "./auth/pairing.ts";
+import type { Passwords } from "./auth/passwords.ts";
 import { createPasswords, hashPassword } from "./auth/passwords.ts";
 import { expandScopes, listScopes } from "./auth/scopes.ts";
 import { Tailnet } from "./auth/tailnet.ts";
@@ -19,6 +20,7 @@ import type { Config } from "./config.ts";
 import { acceptsTailscale } from "./config/tailscale.ts";
 import { configured } from "./config/error.ts";
 import type { Audit } from "./core/audit.ts";
+import type { Live } from "./core/live.ts";
 import type { Clock, Logger } from "./core/ports.ts";
 import type { Authenticator, Principal, TokenGrant } from "./core/principal.ts";
 import type { Engine } from "./engine.ts";
@@ -27,6 +29,7 @@ import { authSessionMethods } from "./method/auth-session.ts";
 import { deviceMethods } from "./method/device.ts";
 import { tokenMethods } from "./method/token.ts";
 import { GatewayError } from "./protocol/errors.ts";
+import type { LiveConfig } from "./settings.ts";
 import type { Scope } from "./protocol/schema.ts";
 
 /**
@@ -35,14 +38,14 @@ import type { Scope } from "./protocol/schema.ts";
  */
 export function createAccess(
   engine: Engine,
-  config: Config,
+  { live, config }: LiveConfig,
   clock: Clock,
   log: Logger,
   isLocal: (address: string) => boolean = isLocalAddress,
 ) {
   const { journal, store, audit, server_id } = engine;
   const { limits } = config;
-  const { mode, token, session_ttl_secs } = config.auth;
+  const { mode, token } = config.auth;
   const { data_dir } = config.server;
   const isLive = (principal: Principal): boolean => credentials.isLive(principal);
   const pairing = new Pairing({ clock, log, limits });
@@ -53,11 +56,19 @@ export function createAccess(
     log,
     audit,
     pairing,
-    config: { mode, token, session_ttl_secs, data_dir },
+    config: {
+      mode,
+      token,
+      data_dir,
+      get session_ttl_secs() {
+        return config.auth.session_ttl_secs;
+      },
+    },
     onRevoked: (id) => closeRevoked(engine, id, isLive),
   });
+  live.onReplaced((next) => credentials.setToken(next.auth.token));
   const tickets = createTickets({ clock, limits, isLive });
-  const login = createLogin({ engine, config, clock, credentials, tickets, pairing, isLocal });
+  const login = createLogin({ engine, live, clock, log, credentials, tickets, pairing, isLocal });
   const methods = { journal, clock, credentials, devices: credentials.devices, tickets };
   for (const method of [
     ...tokenMethods(methods),
@@ -68,7 +79,7 @@ export function createAccess(
   }
   /** Filled once the listeners have theirs. */
   const ports: number[] = [];
-  const doors = doorsOf(config, ports);
+  const doors = createLiveDoors(live, ports);
   return {
     /** With everything that is opened and closed along with them. */
     credentials: {
@@ -91,8 +102,9 @@ export function createAccess(
 
 interface LoginParts {
   readonly engine: Engine;
-  readonly config: Config;
+  readonly live: Live<Config>;
   readonly clock: Clock;
+  readonly log: Logger;
   readonly credentials: CredentialBook;
   readonly tickets: Tickets;
   readonly pairing: Pairing;
@@ -100,19 +112,19 @@ interface LoginParts {
 }
 
 /** The authenticator, with what the mode accepts besides the credentials the gateway issues. */
-function createLogin({ engine, config, clock, credentials, tickets, pairing, isLocal }: LoginParts) {
+function createLogin(parts: LoginParts) {
+  const { engine, live, clock, credentials, tickets, pairing, isLocal } = parts;
   const { journal, store, stats, sampled, server_id } = engine;
-  const { mode, password, password_hash } = config.auth;
+  const { auth } = live.now;
   const throttle = new Throttle({ store, journal, clock });
-  const passwords = accepts(config.auth, "password")
-    ? createPasswords({ store, journal, throttle, clock, config: { password, password_hash } })
-    : null;
-  const devices = accepts(config.auth, "device")
+  const passwords = accepts(auth, "password") ? createLivePasswords(parts, throttle) : null;
+  const devices = accepts(auth, "device")
     ? createDeviceLogin({ devices: credentials.devices, pairing, throttle, clock, server_id })
     : null;
-  const tailnet = acceptsTailscale(config.auth)
-    ? new Tailnet({ ...config.auth.tailscale, isLocal, clock, log: sampled })
+  const tailnet = acceptsTailscale(auth)
+    ? new Tailnet({ ...auth.tailscale, isLocal, clock, log: sampled })
     : null;
+  live.onReplaced((next) => tailnet?.setUsers(next.auth.tailscale.users));
   let unwatch = (): void => undefined;
   return {
     authenticator: createAuthenticator({
@@ -122,7 +134,7 @@ function createLogin({ engine, config, clock, credentials, tickets, pairing, isL
       passwords,
       devices,
       tailnet,
-      mode,
+      mode: auth.mode,
       log: sampled,
       onThrottled: () => void stats.throttled++,
     }),
@@ -142,6 +154,44 @@ function createLogin({ engine, config, clock, credentials, tickets, pairing, isL
 }
 
 export type Access = ReturnType<typeof createAccess>;
+
+/** The password of the configuration that counts. Another one counts once it is hashed, which takes a moment. */
+function createLivePasswords({ engine, live, clock, log, credentials }: LoginParts, throttle: Throttle) {
+  const { store, journal } = engine;
+  const make = ({ password, password_hash }: Config["auth"]): Passwords =>
+    createPasswords({ store, journal, throttle, clock, config: { password, password_hash } });
+  let now = make(live.now.auth);
+  live.onReplaced(({ auth }, before) => {
+    if (auth.password === before.auth.password && auth.password_hash === before.auth.password_hash) return;
+    const next = make(auth);
+    next.start().then(
+      (digest) => {
+        now = next;
+        credentials.stand({ digest, principal: next.principal });
+      },
+      (error: unknown) => log.error({ err: error }, "the new password cannot be used: the last one stays"),
+    );
+  });
+  return {
+    get principal() {
+      return now.principal;
+    },
+    refusal: (password, address) => now.refusal(password, address),
+    start: () => now.start(),
+  } satisfies Passwords;
+}
+
+/** Those of the configuration that counts. */
+function createLiveDoors(live: Live<Config>, ports: readonly number[]): Doors {
+  const doors = live.derive((config) => doorsOf(config, ports));
+  return {
+    checkHost: (host) => doors.now.checkHost(host),
+    checkOrigin: (request) => doors.now.checkOrigin(request),
+    corsOrigin: (origin) => doors.now.corsOrigin(origin),
+    remoteOf: (peer, headers) => doors.now.remoteOf(peer, headers),
+    tailnetOf: (peer, headers) => doors.now.tailnetOf(peer, headers),
+  };
+}
 
 /** `ports` is read at every request. */
 function doorsOf(config: Config, ports: readonly number[]): Doors {

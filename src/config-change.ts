@@ -15,21 +15,37 @@ const DIGEST_CHARS = 16;
  * names of the options that are not. Secrets are masked before they are looked at: one that only changed does not show.
  */
 export async function noteConfiguration(engine: Engine, config: Config, clock: Clock): Promise<void> {
-  const { store, journal } = engine;
   const now = digests(config);
-  const [kept] = await store.records(COLLECTION);
+  const [kept] = await engine.store.records(COLLECTION);
   const before = kept === undefined ? null : (JSON.parse(kept.data) as Record<string, string>);
   const changed = before === null ? [] : changedOptions(before, now);
-  if (before !== null && changed.length === 0) return;
+  if (before === null || changed.length > 0) note({ engine, clock, now, changed, isFirst: before === null });
+}
+
+/** After a reload: the options that have another value now, secrets among them, go into the audit trail by name. */
+export function noteReload(engine: Engine, config: Config, clock: Clock, changed: readonly string[]): void {
+  note({ engine, clock, now: digests(config), changed, isFirst: false });
+}
+
+interface Note {
+  readonly engine: Engine;
+  readonly clock: Clock;
+  readonly now: Record<string, string>;
+  readonly changed: readonly string[];
+  /** There was none to compare with. */
+  readonly isFirst: boolean;
+}
+
+function note({ engine, clock, now, changed, isFirst }: Note): void {
   const record = { collection: COLLECTION, id: ID, owner: "", data: JSON.stringify(now), expires_at: null };
   const details = JSON.stringify({ options: changed.slice(0, NAMED), count: changed.length });
   const entry = entryOf({ action: "config.change", transport: "local", details }, clock.now());
-  journal.append({
+  engine.journal.append({
     session: null,
     run: null,
     ack: false,
     events: [],
-    rows: [{ kind: "record.put", record }, ...(before === null ? [] : [{ kind: "audit", entry } as const])],
+    rows: [{ kind: "record.put", record }, ...(isFirst ? [] : [{ kind: "audit", entry } as const])],
     // Where storage refuses it, the next start notices.
     settle: () => undefined,
   });

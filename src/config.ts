@@ -33,6 +33,8 @@ export interface LoadedConfig {
   readonly warnings: readonly string[];
   /** The file that was read; null: none. */
   readonly file: string | null;
+  /** Every file that has a part in it; where no file was named, the one that would be read if it were there. */
+  readonly files: readonly string[];
 }
 
 const FILE = "agentbus.toml";
@@ -52,7 +54,9 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
   });
   const settings = new Map([...fromFile, ...layer, ...readFlags(options.flags ?? {})]);
   const loaded = complete(settings, file === null ? cwd : dirname(file), options);
-  return { ...loaded, warnings: [...warnings, ...loaded.warnings], file };
+  const secrets = [...settings.values()].flatMap((setting) => setting.file ?? []);
+  const files = [...new Set([file ?? join(cwd, FILE), ...secrets])];
+  return { ...loaded, warnings: [...warnings, ...loaded.warnings], file, files };
 }
 
 /** What loadConfig and configOf made: it need not be checked again. */
@@ -72,7 +76,7 @@ export function configOf(
 }
 
 /** Fills up what nobody said, and checks what one option alone cannot say. `base`: where places of the file begin. */
-function complete(settings: Layer, base: string, options: LoadOptions): Omit<LoadedConfig, "file"> {
+function complete(settings: Layer, base: string, options: LoadOptions): Omit<LoadedConfig, "file" | "files"> {
   for (const [path, setting] of defaults(settings, options)) settings.set(path, setting);
   shareToken(settings);
   resolvePlaces(settings, base, options);

@@ -1,12 +1,23 @@
 import type { Config } from "./config.ts";
+import type { Live } from "./core/live.ts";
 import { createPrices, microsOf } from "./core/prices.ts";
 import type { UserBounds } from "./core/spending.ts";
 import type { EngineOptions } from "./engine.ts";
 
 const NANOS_PER_MICRO = 1_000;
 
-/** What models cost, and what users may use. */
-export function costsOf({ llm, budgets }: Config): EngineOptions["costs"] {
+/** What models cost, and what users may use: by the configuration that counts when they are asked. */
+export function costsOf(live: Live<Config>): EngineOptions["costs"] {
+  const costs = live.derive(readCosts);
+  return {
+    costOf: (model, usage) => costs.now.costOf(model, usage),
+    // One for all that was ever counted: it stays that of the start.
+    currency: costs.now.currency,
+    boundsOf: (user) => costs.now.boundsOf(user),
+  };
+}
+
+function readCosts({ llm, budgets }: Config): EngineOptions["costs"] {
   const prices = Object.entries(llm.providers).map(([name, provider]) => [name, provider.prices] as const);
   const { users, ...everybody } = budgets;
   const standard = boundsOf(everybody, everybody);

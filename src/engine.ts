@@ -3,8 +3,8 @@ import type { Caller } from "./core/call.ts";
 import type { Published } from "./core/append.ts";
 import { Approvals } from "./core/approvals.ts";
 import { Audit } from "./core/audit.ts";
-import type { BudgetBounds } from "./core/budget.ts";
 import { Changes } from "./core/changes.ts";
+import type { Configuration } from "./core/configuration.ts";
 import { Connections } from "./core/connections.ts";
 import { countRun } from "./core/counted-runs.ts";
 import { countTools } from "./core/counted-tools.ts";
@@ -17,6 +17,7 @@ import { Journal } from "./core/journal.ts";
 import type { LedgerOptions } from "./core/ledger.ts";
 import { Ledger } from "./core/ledger.ts";
 import type { Limits } from "./core/limits.ts";
+import type { LogComponent } from "./core/log-components.ts";
 import { watchLoop } from "./core/loop-lag.ts";
 import { Maintenance } from "./core/maintenance.ts";
 import { Measures } from "./core/measures.ts";
@@ -28,6 +29,7 @@ import type { OpenedStore, Store } from "./core/store.ts";
 import { Presence } from "./core/presence.ts";
 import { Rates } from "./core/rates.ts";
 import { RunTimes } from "./core/run-times.ts";
+import type { RunsSettings } from "./core/runs.ts";
 import { Runs } from "./core/runs.ts";
 import type { SessionRef } from "./core/session.ts";
 import { Directory } from "./core/session.ts";
@@ -61,6 +63,14 @@ import { publisher } from "./publisher.ts";
 /** Reads for readers that begin in one turn of the event loop, where others wait for them. */
 const READS_IN_TURN = 8;
 
+/** What the configuration says of the domain. Read where it is used: it may be replaced. */
+export interface EngineSettings extends RunsSettings {
+  readonly on_busy: SendPolicy;
+  /** What becomes of a call that asks while nobody is connected who could allow it. */
+  readonly unattended: "wait" | "deny";
+  readonly event_grace_ms: number;
+}
+
 export interface EngineOptions {
   readonly name: string;
   readonly version: string;
@@ -71,21 +81,12 @@ export interface EngineOptions {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly log: Logger;
-  readonly on_busy: SendPolicy;
-  readonly system_prompt: string;
-  readonly run_timeout_ms: number;
+  readonly settings: EngineSettings;
   readonly toolbox: Toolbox;
-  readonly budget: Omit<BudgetBounds, "clock" | "spending" | "user">;
   readonly costs: Pick<LedgerOptions, "costOf" | "currency"> & Pick<SpendingOptions, "boundsOf">;
-  readonly context_tokens: number;
-  readonly approval_timeout_ms: number;
-  /** What becomes of a call that asks while nobody is connected who could allow it. */
-  readonly unattended: "wait" | "deny";
-  readonly max_concurrent_runs: number;
-  readonly event_grace_ms: number;
-  readonly storage_stall_ms: number;
   readonly capabilities: readonly string[];
   readonly plugins: () => readonly PluginView[];
+  readonly configuration: Configuration;
   /** Where spans are made; without it what came in is passed on. */
   readonly tracing?: Tracing | undefined;
   /** Whether what somebody came in with still counts. */
@@ -178,11 +179,13 @@ export function createEngine(given: EngineOptions) {
 
 /** The log, who follows it, and what writes it. */
 function createCore(options: EngineOptions, measures: Measures) {
-  const { store, clock, limits, log, router, event_grace_ms } = options;
-  const sampled = new SampledLog(clock, log);
+  const { store, clock, limits, router, settings } = options;
+  const log = options.log.child({ component: "store" satisfies LogComponent });
+  const run_log = options.log.child({ component: "run" satisfies LogComponent });
+  const sampled = new SampledLog(clock, options.log);
   const stats = new Stats(sampled);
   const hub = new Hub();
-  const observers = new Observers(log);
+  const observers = new Observers(options.log);
   const connections = new Connections({ limits, networkOf });
   const directory = new Directory(store, clock);
   const changes = new Changes(clock, connections, directory, hub);
@@ -213,33 +216,28 @@ function createCore(options: EngineOptions, measures: Measures) {
   });
   const sha256 = (text: string): string => new Bun.CryptoHasher("sha256").update(text).digest("hex");
   const limited = (option: string, user: string): void => stats.limit(option, { user });
-  const { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt } = options;
-  const bounds = { max_concurrent_runs, storage_stall_ms, run_timeout_ms, system_prompt };
-  const { approval_timeout_ms, unattended, context_tokens } = options;
   const toolbox = countTools(options.toolbox, clock, stats, measures);
   const approvals = new Approvals();
   const grants = new Grants(store);
   const tools = {
     toolbox,
     hooks,
-    context_tokens,
     approvals,
-    approval_timeout_ms,
     granted: (session: SessionRef) => grants.of(session),
     mayStart: () => store.cluster?.leased() ?? true,
     onRefused: () => void stats.tools.refused++,
-    mayWait: (session: SessionRef) => unattended === "wait" || attended(connections, directory, session),
+    mayWait: (session: SessionRef) =>
+      settings.unattended === "wait" || attended(connections, directory, session),
   };
-  const budget = { ...options.budget, clock };
   const { costs } = options;
   const ledger = new Ledger({ ...costs, clock, spending: new Spending({ ...costs, clock, store }) });
   const { first_token } = measures;
   const ended = (run: EventRun): void => countRun(run, stats, measures);
   const { tracing = new PassedTraces() } = options;
   const times = new RunTimes();
-  const models = { router, ledger, budget, first_token, times, tracing };
-  const runs = new Runs({ ...base, ...models, sha256, ...bounds, ...tools, limited, ended });
-  const maintenance = new Maintenance({ ...base, event_grace_ms, erased: () => indexing.touch() });
+  const models = { router, ledger, first_token, times, tracing, log: run_log };
+  const runs = new Runs({ ...base, ...models, sha256, settings, ...tools, limited, ended });
+  const maintenance = new Maintenance({ ...base, settings, erased: () => indexing.touch() });
   const readers = { followers, connections, changes, hub, presence, reads, toolbox, approvals, grants };
   const kept = { journal, audit, hooks, directory, maintenance, indexing, observers };
   return { store, ...kept, runs, times, tracing, ledger, router, stats, measures, sampled, ...readers };
@@ -261,11 +259,11 @@ function methodsOf(
   registry: Registry,
   state: Pick<SystemDeps, "uptime" | "status">,
 ): MethodHandler[] {
-  const { clock, limits, on_busy, name, version, capabilities, plugins } = options;
-  const deps = { ...core, clock, limits, on_busy };
+  const { clock, limits, settings, name, version, capabilities, plugins, configuration } = options;
+  const deps = { ...core, clock, limits, settings };
   const definitions = (): ReturnType<Registry["definitions"]> => registry.definitions();
   return [
-    ...systemMethods({ ...deps, name, version, capabilities, plugins, definitions, ...state }),
+    ...systemMethods({ ...deps, name, version, capabilities, plugins, configuration, definitions, ...state }),
     ...chatMethods(deps),
     ...sessionMethods(deps),
     ...searchMethods(deps),

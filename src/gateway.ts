@@ -1,34 +1,39 @@
 import { rmSync } from "node:fs";
 import type { Access } from "./access.ts";
 import { createAccess } from "./access.ts";
-import type { Certificate } from "./certificate.ts";
 import { createAutomations } from "./automations.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
-import { noteConfiguration } from "./config-change.ts";
+import { noteConfiguration, noteReload } from "./config-change.ts";
 import { costsOf } from "./costs.ts";
+import type { Configuration, ConfigurationSource } from "./core/configuration.ts";
+import { viewOf } from "./core/live.ts";
+import type { LogComponent } from "./core/log-components.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
 import type { OpenedStore, Store } from "./core/store.ts";
 import type { Engine } from "./engine.ts";
 import { createEngine } from "./engine.ts";
 import { keepLog } from "./kept-log.ts";
-import { listenersOf } from "./listeners.ts";
+import type { Listening } from "./listening.ts";
+import { listen } from "./listening.ts";
 import { encodeSignal } from "./protocol/frames.ts";
 import { metricsOf } from "./metrics.ts";
 import { modelsOf } from "./models.ts";
 import { createOtlp } from "./otlp.ts";
 import type { Plugins } from "./plugin/plugins.ts";
 import { createPlugins, showPlugins } from "./plugins.ts";
+import { reconfigure } from "./log.ts";
+import { Reloading } from "./reload.ts";
+import { liveConfig, settingsOf } from "./settings.ts";
 import { createSkills, showSkills, skillTools } from "./skills.ts";
-import { stateFile, writeState } from "./state-file.ts";
-import { CAPABILITIES, NAME, surfaceOf } from "./surface.ts";
+import { stateFile } from "./state-file.ts";
 import { createStore } from "./storage.ts";
-import type { Tls } from "./tls.ts";
+import type { SurfaceParts } from "./surface.ts";
+import { CAPABILITIES, NAME, surfaceOf } from "./surface.ts";
 import { createTls } from "./tls.ts";
-import type { HttpTransport } from "./transport/http.ts";
 import { createHttp } from "./transport/http.ts";
 import { createToolServers } from "./tool-servers.ts";
-import { toolsOf } from "./tools.ts";
+import { createTools } from "./tools.ts";
 import { createSockets } from "./transport/ws.ts";
 import { createRemovals } from "./users.ts";
 
@@ -44,6 +49,8 @@ const SKILLS_MS = 5_000;
 
 export interface GatewayOptions {
   readonly config: Config;
+  /** Where it is read again. Default: it stays as it is. */
+  readonly source?: ConfigurationSource | undefined;
   readonly log: Logger;
   readonly version: string;
   readonly overrides?: {
@@ -63,20 +70,18 @@ export interface GatewayOptions {
   readonly owns_process?: boolean;
 }
 
-export interface Started {
-  /** Where the first listener is, e.g. http://127.0.0.1:18789 */
-  readonly url: string;
-  readonly urls: readonly string[];
+export interface Started extends Listening {
   /** The administrator's local token; `created`: it was just made. Null in mode none. */
   readonly token: { readonly value: string; readonly created: boolean } | null;
-  /** What it proves itself with; null: no TLS. */
-  readonly certificate: Certificate | null;
 }
 
 export interface Composed {
   readonly engine: Engine;
   readonly access: Access;
   readonly plugins: Plugins;
+  readonly reloading: Configuration;
+  /** That counts now; its sections are read where they are used. */
+  readonly config: Config;
   /** Once. @throws GatewayError UNAVAILABLE with the one line to show */
   start(): Promise<Started>;
   /**
@@ -89,9 +94,9 @@ export interface Composed {
 /** The composition root: constructs everything and hands it in. Nothing listens before start(). */
 export function composeGateway(options: GatewayOptions): Composed {
   const parts = construct(options);
-  const { config, log } = options;
-  const { engine, store, credentials, context, clock } = parts;
-  const tls = createTls(config, clock, log);
+  const { engine, access, plugins, reloading, store, credentials, context, clock, settings } = parts;
+  const { config } = settings;
+  const tls = createTls(settings, clock, context.log);
   const sockets = createSockets(context);
   const http = createHttp(context, sockets);
   let stopping: Promise<void> | null = null;
@@ -100,7 +105,7 @@ export function composeGateway(options: GatewayOptions): Composed {
   async function start(): Promise<Started> {
     const opened = await store.open();
     try {
-      tellLastStop(opened, log);
+      tellLastStop(opened, options.log);
       await engine.recover(opened);
       await noteConfiguration(engine, config, clock);
       const token = await credentials.start();
@@ -108,24 +113,22 @@ export function composeGateway(options: GatewayOptions): Composed {
       parts.removals.resume();
       await parts.extensions.start();
       engine.hub.addListener(http.listener);
-      const at = await listen(http, tls, parts.ports, options);
+      const at = await listen(http, tls, parts.ports, config, context.log);
       sockets.start();
-      parts.tool_servers.start();
-      parts.telemetry.start();
+      follow(parts);
       listening = true;
       const shown = config.auth.mode === "none" ? null : { value: token.token, created: token.created };
       return { ...at, token: shown };
     } catch (error) {
-      await parts.extensions.close();
       await http.stop();
-      await engine.drain(0);
-      await store.close();
+      await giveUp(parts);
       throw error;
     }
   }
 
   async function stop(grace_ms: number): Promise<void> {
     if (!listening) return;
+    reloading.close();
     tls?.close();
     const shutdown = { grace_ms, retry_after_ms: RETRY_AFTER_MS };
     engine.connections.signal(encodeSignal("shutdown", clock.now(), shutdown), "shutdown", null);
@@ -148,17 +151,30 @@ export function composeGateway(options: GatewayOptions): Composed {
     await store.close();
   }
 
+  const composed = { engine, access, plugins, reloading, config, start };
   return {
-    engine,
-    access: parts.access,
-    plugins: parts.plugins,
-    start,
+    ...composed,
     stop: ({ grace_ms = config.server.shutdown_grace_secs * 1_000 } = {}) => {
       if (stopping !== null) void engine.drain(grace_ms);
       stopping ??= stop(grace_ms);
       return stopping;
     },
   };
+}
+
+/** Nothing is served any more, or ever was. */
+async function giveUp({ extensions, engine, store }: ReturnType<typeof construct>): Promise<void> {
+  await extensions.close();
+  await engine.drain(0);
+  await store.close();
+}
+
+/** What goes by the configuration from here on, whichever it is. */
+function follow({ tool_servers, telemetry, settings, reloading }: ReturnType<typeof construct>): void {
+  tool_servers.start();
+  telemetry.start();
+  settings.live.onReplaced(() => tool_servers.start());
+  reloading.watch();
 }
 
 function tellLastStop({ last_stop, unended }: OpenedStore, log: Logger): void {
@@ -168,37 +184,36 @@ function tellLastStop({ last_stop, unended }: OpenedStore, log: Logger): void {
 
 /** Everything a gateway is made of, put together and still: nothing is opened and nothing listens. */
 export function construct({
-  config,
+  config: first,
   log,
   version,
   overrides = {},
   onFatal,
   owns_process = false,
   takeover = false,
+  source,
 }: GatewayOptions) {
   const clock = overrides.clock ?? systemClock;
-  const common = { config, clock, log, version };
+  const settings = liveConfig(first);
+  const { live, config } = settings;
   const { limits } = config;
+  const logOf = (component: LogComponent): Logger => log.child({ component });
   const fatal = (error: unknown): void => {
     log.error({ err: error }, "the outcome of a write is unknown: stopping so that nothing wrong is shown");
     onFatal(error);
   };
-  const store = overrides.store ?? createStore({ config, takeover, clock, log, engine: () => engine, fatal });
-  const { router, providers } = modelsOf(config, clock, log, overrides.router);
-  const skills = createSkills(config, clock, log);
-  const tool_servers = createToolServers(config, version, clock, log);
-  const made = createPlugins({
-    config,
-    name: NAME,
-    version,
-    owns_process,
-    clock,
-    log,
-    providers,
-    engine: () => engine,
-  });
+  const storing = { settings, takeover, clock, log: logOf("store"), engine: () => engine, fatal };
+  const store = overrides.store ?? createStore(storing);
+  const onChanged = (now: Config, changed: readonly string[]): void =>
+    noteReload(engine, now, clock, changed);
+  const reloading = new Reloading({ live, source: source ?? null, clock, log: logOf("config"), onChanged });
+  const { router, providers } = modelsOf(settings, clock, logOf("provider"), overrides.router);
+  const skills = createSkills(config, clock, logOf("skill"));
+  const tool_servers = createToolServers(config, version, clock, logOf("tool"));
+  const whose = { name: NAME, version, owns_process, engine: () => engine };
+  const made = createPlugins({ ...whose, config, clock, log: logOf("plugin"), providers });
   const { plugins, folders } = made;
-  const otlp = createOtlp(config, version, clock, log);
+  const otlp = createOtlp(config, version, clock, logOf("telemetry"));
   const engine: Engine = createEngine({
     name: NAME,
     version,
@@ -209,32 +224,49 @@ export function construct({
     clock,
     limits,
     log,
-    on_busy: config.agent.on_busy,
-    costs: costsOf(config),
-    ...toolsOf(config, clock, log, [skillTools(skills, config), tool_servers, plugins]),
-    system_prompt: config.agent.system_prompt,
-    run_timeout_ms: config.agent.run_timeout_secs * 1_000,
-    max_concurrent_runs: config.agent.max_concurrent_runs,
-    event_grace_ms: config.storage.event_grace_secs * 1_000,
-    storage_stall_ms: config.storage.storage_stall_secs * 1_000,
+    settings: viewOf(live.derive(settingsOf)),
+    costs: costsOf(live),
+    toolbox: createTools(settings, clock, logOf("tool"), [
+      skillTools(skills, settings),
+      tool_servers,
+      plugins,
+    ]),
     capabilities: CAPABILITIES,
     plugins: () => plugins.list(),
+    configuration: reloading,
     isLive: (principal) => access.credentials.isLive(principal),
     fatal,
   });
   const log_tail = keepLog(log, engine, clock);
   showSkills(skills, engine, clock);
   showPlugins(folders, engine);
-  const access = createAccess(engine, config, clock, log, overrides.isLocal);
-  const automations = createAutomations(engine, access, config, clock, log);
-  const { users, receive } = automations;
-  const removals = createRemovals(engine, users, config, clock, log);
   const families = metricsOf({ engine, config, version, plugins, otlp, log_tail });
-  const context = surfaceOf({ ...common, engine, access, router, plugins, receive, families });
+  const surface = { engine, settings, clock, logOf, version, router, plugins, families };
+  const { access, automations, removals, context } = surfaced(surface, overrides.isLocal);
   const extensions = extensionsOf(skills, made, clock);
   const telemetry = otlp.over(engine, families);
-  const put = { engine, access, plugins, store, ...access, automations };
+  live.onReplaced((next) => {
+    reconfigure(log, next.log);
+    engine.runs.lanes.startWaiting();
+  });
+  const put = { engine, access, plugins, store, ...access, automations, settings, reloading };
   return { ...put, removals, extensions, telemetry, context, clock, tool_servers };
+}
+
+interface Surfaced extends Omit<SurfaceParts, "access" | "log" | "receive"> {
+  readonly logOf: (component: LogComponent) => Logger;
+}
+
+/** Who may come in, what comes in without anybody connected, and what the transports are handed. */
+function surfaced({ logOf, ...parts }: Surfaced, isLocal?: (address: string) => boolean) {
+  const { engine, settings, clock } = parts;
+  const { live, config } = settings;
+  const access = createAccess(engine, settings, clock, logOf("auth"), isLocal);
+  const automations = createAutomations(engine, access, config, clock, logOf("automation"));
+  const { users, receive } = automations;
+  const removals = createRemovals(engine, users, live, config.limits, clock, logOf("auth"));
+  const context = surfaceOf({ ...parts, access, receive, log: logOf("transport") });
+  return { access, automations, removals, context };
 }
 
 /** What reads directories and runs what is in them. */
@@ -255,33 +287,6 @@ function extensionsOf(
       loader.close();
     },
   };
-}
-
-/** Opens what is listened on, and keeps its certificate up to date. `ports` is told of the ports that were taken. */
-async function listen(
-  http: HttpTransport,
-  tls: Tls | null,
-  ports: number[],
-  { config, log }: GatewayOptions,
-): Promise<Omit<Started, "token">> {
-  const certificate = (await tls?.open()) ?? null;
-  const urls: string[] = [];
-  for (const { host, port, option } of listenersOf(config)) {
-    const { url, port: taken } = await http.listen(host, port, option, certificate);
-    ports.push(taken);
-    urls.push(url);
-  }
-  const url = urls[0] ?? "";
-  writeState(config, url, certificate);
-  tls?.watch((next) => {
-    http.renew(next);
-    try {
-      writeState(config, url, next);
-    } catch (error) {
-      log.warn({ err: error }, "the commands on this machine do not know the new certificate");
-    }
-  });
-  return { url, urls, certificate };
 }
 
 /** Resolves with the work, or after `ms`: a stop has to end, storage that refuses or a reader that does not read or not. */

@@ -2,9 +2,13 @@ import pino from "pino";
 import pretty from "pino-pretty";
 import type { Logger } from "./core/ports.ts";
 
+type Level = "debug" | "info" | "warn" | "error" | "silent";
+
 /** The `[log]` section. */
 export interface LogConfig {
-  readonly level: "debug" | "info" | "warn" | "error" | "silent";
+  readonly level: Level;
+  /** Of components, where it is another one. */
+  readonly levels: Readonly<Partial<Record<string, string>>>;
   readonly format: "auto" | "json" | "pretty";
   /** True: prompts and answers may be in the log. */
   readonly content: boolean;
@@ -17,12 +21,19 @@ export interface LogStream {
 
 type Heard = (line: string) => void;
 
-/** Who hears the lines of a log, besides those it is written for. */
-const TAPS = new WeakMap<Logger, Set<Heard>>();
-
 /** Hears every line that a log of ours writes from here on, a JSON object with a line feed; nothing of somebody else's. */
 export function tapLog(log: Logger, heard: Heard): void {
-  TAPS.get(log)?.add(heard);
+  WRITINGS.get(log)?.taps.add(heard);
+}
+
+/** From here on a log of ours, and every child of it, goes by another configuration; one of somebody else stays as it is. */
+export function reconfigure(log: Logger, next: LogConfig): void {
+  const writing = WRITINGS.get(log);
+  if (writing === undefined) return;
+  const { format, content } = writing.config;
+  writing.config = next;
+  if (format !== next.format) writing.out = destination(next.format, writing.stream);
+  if (content !== next.content) writing.pino = createPino(next, (line) => tell(line, writing));
 }
 
 /** Fields that are never written. */
@@ -49,36 +60,78 @@ const MASK = "[redacted]";
 /** How deep a field may be hidden in what is logged. */
 const DEPTHS = ["", "*.", "*.*.", "*.*.*."];
 
+const RANKS: Readonly<Record<Level, number>> = { debug: 0, info: 1, warn: 2, error: 3, silent: 4 };
+
+/** What a log and its children share. */
+interface Writing {
+  config: LogConfig;
+  pino: pino.Logger;
+  out: pino.DestinationStream;
+  readonly stream: LogStream | undefined;
+  /** Who hears the lines, besides those they are written for. */
+  readonly taps: Set<Heard>;
+}
+
+const WRITINGS = new WeakMap<Logger, Writing>();
+
 /**
  * The log of a gateway, to stdout or `stream`: a JSON object a line, or text for people. Line feeds in what is logged
- * stay escaped, so that nobody can write a line of their own.
+ * stay escaped, so that nobody can write a line of their own. A child with a `component` has the level of that.
  */
 export function createLogger(config: LogConfig, stream?: LogStream): Logger {
-  const hidden = config.content ? SECRETS : [...SECRETS, ...CONTENT];
+  const writing: Writing = {
+    config,
+    pino: createPino(config, (line) => tell(line, writing)),
+    out: destination(config.format, stream),
+    stream,
+    taps: new Set(),
+  };
+  const log = loggerOf(writing, {});
+  WRITINGS.set(log, writing);
+  return log;
+}
+
+function tell(line: string, { taps, out }: Writing): void {
+  for (const heard of taps) heard(line);
+  out.write(line);
+}
+
+function loggerOf(writing: Writing, bound: Readonly<Record<string, unknown>>): Logger {
+  const component = typeof bound["component"] === "string" ? bound["component"] : "";
+  const write =
+    (level: Exclude<Level, "silent">): Logger[typeof level] =>
+    (fields, message) => {
+      const { pino, config } = writing;
+      const least = (config.levels[component] ?? config.level) as Level;
+      if (RANKS[level] >= RANKS[least]) pino[level]({ ...bound, ...fields }, message);
+    };
+  return {
+    debug: write("debug"),
+    info: write("info"),
+    warn: write("warn"),
+    error: write("error"),
+    child: (fields) => loggerOf(writing, { ...bound, ...fields }),
+  };
+}
+
+function createPino({ content }: LogConfig, write: Heard): pino.Logger {
+  const hidden = content ? SECRETS : [...SECRETS, ...CONTENT];
   const options: pino.LoggerOptions = {
-    level: config.level,
+    // What is written is decided before it comes here.
+    level: "debug",
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
     serializers: { err: describeError, error: describeError },
     redact: { paths: DEPTHS.flatMap((depth) => hidden.map((field) => `${depth}${field}`)), censor: MASK },
   };
-  const taps = new Set<Heard>();
-  const out = destination(config.format, stream);
-  const log = pino(options, { write: (line) => tell(line, taps, out) });
-  TAPS.set(log, taps);
-  return log;
-}
-
-function tell(line: string, taps: ReadonlySet<Heard>, out: pino.DestinationStream): void {
-  for (const heard of taps) heard(line);
-  out.write(line);
+  return pino(options, { write });
 }
 
 function destination(format: LogConfig["format"], stream: LogStream | undefined): pino.DestinationStream {
   const terminal = stream === undefined && process.stdout.isTTY;
   const readable = format === "pretty" || (format === "auto" && terminal);
-  const out = stream ?? pino.destination({ dest: 1, sync: true });
+  const out = stream ?? standardOutput();
   if (!readable) return { write: (line) => void out.write(line) };
   // In this thread: a transport of pino's is a worker, which an executable cannot start.
   const render = pretty.prettyFactory({
@@ -88,6 +141,15 @@ function destination(format: LogConfig["format"], stream: LogStream | undefined)
     messageFormat: (line, key) => escapeControls(String(line[key] ?? "")),
   });
   return { write: (line) => void out.write(render(line)) };
+}
+
+function standardOutput(): LogStream {
+  const out = pino.destination({ dest: 1, sync: true });
+  // A terminal that is gone takes no more lines, which is no reason to end.
+  out.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EIO") throw error;
+  });
+  return out;
 }
 
 /** An error without the fields that libraries hang on to it, which may hold a request and its headers. */

@@ -41,9 +41,9 @@ export function createPlugins(parts: PluginParts): {
   readonly loader: Loader;
 } {
   const { config, owns_process, clock, log } = parts;
-  const { limits, tools, server } = config;
+  const { limits, server } = config;
   const host = createHost(parts);
-  const plugins = new Plugins({ host, tool_ms: tools.timeout_secs * 1_000, limits, clock, log });
+  const plugins = new Plugins({ host, tool_ms: () => config.tools.timeout_secs * 1_000, limits, clock, log });
   const directories = directoriesOf(config);
   const { auto_reload } = config.plugins;
   const loader = new Loader({ data_dir: server.data_dir, gateway: parts, limits, owns_process, clock, log });

@@ -6,6 +6,7 @@ import { skillMethods } from "./method/skill.ts";
 import { encodeSignal } from "./protocol/frames.ts";
 import { Catalogue } from "./skill/catalogue.ts";
 import type { SkillDirectory } from "./skill/directory.ts";
+import type { LiveConfig } from "./settings.ts";
 import { createSkillTools } from "./skill/tools.ts";
 
 /** Below the working directory, the one that wins first. */
@@ -29,8 +30,12 @@ function onlyOnce(directories: readonly SkillDirectory[]): SkillDirectory[] {
 }
 
 /** What a model may do with the skills. */
-export function skillTools(catalogue: Catalogue, { tools, limits }: Config): ToolSource {
-  return createSkillTools({ catalogue, limits, names: new Set(tools.builtin) });
+export function skillTools(catalogue: Catalogue, { live, config }: LiveConfig): ToolSource {
+  const { limits } = config;
+  const made = live.derive(({ tools }) =>
+    createSkillTools({ catalogue, limits, names: new Set(tools.builtin) }),
+  );
+  return { tools: () => made.now.tools(), prompt: () => made.now.prompt?.() ?? "" };
 }
 
 /** Lets clients see the skills, and tells those who may read of each change. */

@@ -1,7 +1,7 @@
-import type { Config } from "./config.ts";
 import type { Clock, Logger } from "./core/ports.ts";
 import type { Store } from "./core/store.ts";
 import type { Engine } from "./engine.ts";
+import type { LiveConfig } from "./settings.ts";
 import { createPostgresStore } from "./store/postgres/store.ts";
 import { createSqliteStore } from "./store/sqlite/store.ts";
 
@@ -9,7 +9,7 @@ import { createSqliteStore } from "./store/sqlite/store.ts";
 const STOP_MS = 30_000;
 
 export interface StorageOptions {
-  readonly config: Config;
+  readonly settings: LiveConfig;
   /** Whoever holds the data directory is asked to stop. */
   readonly takeover: boolean;
   readonly clock: Clock;
@@ -21,7 +21,8 @@ export interface StorageOptions {
 }
 
 /** What keeps everything, as the configuration chooses it. */
-export function createStore({ config, takeover, clock, log, engine, fatal }: StorageOptions): Store {
+export function createStore({ settings, takeover, clock, log, engine, fatal }: StorageOptions): Store {
+  const { live, config } = settings;
   const { server, storage, limits, cluster } = config;
   const common = {
     data_dir: server.data_dir,
@@ -31,7 +32,10 @@ export function createStore({ config, takeover, clock, log, engine, fatal }: Sto
     ...(takeover && { takeover_ms: server.shutdown_grace_secs * 1_000 + STOP_MS }),
   };
   const { url, connections, durability, max_bytes } = storage;
-  if (url === "") return createSqliteStore({ ...common, durability, max_bytes });
+  if (url === "") {
+    const onLimits = (told: () => void): void => live.onReplaced(told);
+    return createSqliteStore({ ...common, onLimits, durability, max_bytes });
+  }
   return createPostgresStore({
     ...common,
     url,

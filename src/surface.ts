@@ -6,12 +6,14 @@ import { consoleFiles } from "./console-files.ts";
 import { acceptsTailscale } from "./config/tailscale.ts";
 import type { Receive } from "./core/automation.ts";
 import { newId } from "./core/id.ts";
+import { viewOf } from "./core/live.ts";
 import type { AddedRoute } from "./core/plugins.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
 import { credentialFromHeader } from "./core/principal.ts";
 import type { Engine } from "./engine.ts";
 import { DURABLE, SIGNALS } from "./protocol/events.ts";
 import { readiness } from "./readiness.ts";
+import type { LiveConfig } from "./settings.ts";
 import { CONTENT_TYPES, expose } from "./telemetry/exposition.ts";
 import type { Source } from "./telemetry/family.ts";
 import type { TransportContext } from "./transport/context.ts";
@@ -32,7 +34,7 @@ export const CAPABILITIES = [
 export interface SurfaceParts {
   readonly engine: Engine;
   readonly access: Access;
-  readonly config: Config;
+  readonly settings: LiveConfig;
   readonly clock: Clock;
   readonly log: Logger;
   readonly version: string;
@@ -44,23 +46,16 @@ export interface SurfaceParts {
 }
 
 /** What the transports are handed. */
-export function surfaceOf({
-  engine,
-  access,
-  config,
-  clock,
-  log,
-  version,
-  router,
-  plugins,
-  receive,
-  families,
-}: SurfaceParts): TransportContext {
+export function surfaceOf(parts: SurfaceParts): TransportContext {
+  const { engine, access, settings, clock, log, version, router, plugins, receive, families } = parts;
   const { changes, connections, followers, directory, hub, observers, registry, stats, presence } = engine;
+  const { live, config } = settings;
   const { files, uptime, status, times } = engine;
+  const node_id = `${hostname()}-${newId("nod", clock.now()).slice(-6)}`;
+  const options = viewOf(live.derive((next) => ({ ...optionsOf(next), version, node_id })));
   const { credentials, authenticator, challenger, doors } = access;
   return {
-    options: optionsOf(config, version, clock),
+    options,
     limits: config.limits,
     clock,
     log,
@@ -120,11 +115,9 @@ const readCredential: TransportContext["credential"] = (header) => {
   return read.ok ? read.credential : read.error;
 };
 
-function optionsOf(config: Config, version: string, clock: Clock): TransportContext["options"] {
+function optionsOf(config: Config): Omit<TransportContext["options"], "version" | "node_id"> {
   return {
     name: NAME,
-    version,
-    node_id: `${hostname()}-${newId("nod", clock.now()).slice(-6)}`,
     sockets: config.gateway.enabled,
     public_url: config.server.public_url.replace(/\/+$/, ""),
     open: config.auth.mode === "none",

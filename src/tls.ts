@@ -4,6 +4,7 @@ import { checkAuthority, day, readCertificate } from "./certificate.ts";
 import type { Config } from "./config.ts";
 import { configured } from "./config/error.ts";
 import { reasonOf } from "./config/layer.ts";
+import type { LiveConfig } from "./settings.ts";
 import type { Clock, Logger } from "./core/ports.ts";
 import { makeSelfSigned, selfSignedFiles } from "./self-signed.ts";
 
@@ -22,9 +23,23 @@ export interface Serving extends Certificate {
 }
 
 /** Null: no TLS. @throws ConfigError where files that others made cannot be used */
-export function createTls(config: Config, clock: Clock, log: Logger): Tls | null {
-  const { mode, cert } = config.server.tls;
-  return mode === "auto" || cert !== "" ? new Tls(config, clock, log) : null;
+export function createTls({ live, config }: LiveConfig, clock: Clock, log: Logger): Tls | null {
+  if (!isTlsOn(config)) return null;
+  const tls = new Tls(config, clock, log);
+  // The files of a next configuration have to be of use before it counts; the next look serves them.
+  live.derive((next) => configured(() => (next === live.now ? null : checkFiles(next, clock.now()))));
+  return tls;
+}
+
+/** Whether the listeners speak TLS. */
+export function isTlsOn({ server }: Config): boolean {
+  return server.tls.mode === "auto" || server.tls.cert !== "";
+}
+
+/** @throws Error, one line */
+function checkFiles(config: Config, now: number): void {
+  if (config.server.tls.mode === "auto") findAuthority(config);
+  else findCertificate(config, now);
 }
 
 /** The certificate of the listeners, and the ones that take its place. */

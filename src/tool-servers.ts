@@ -5,7 +5,7 @@ import type { McpServerSettings } from "./tool/mcp.ts";
 import { createMcpServers } from "./tool/mcp.ts";
 
 export interface ToolServers extends ToolSource {
-  /** Returns at once: a server's tools appear when it is there. */
+  /** Those of the configuration from here on. Returns at once: a server's tools appear when it is there. */
   start(): void;
   /** After the last run. Resolves when no process that was started is left. */
   stop(): Promise<void>;

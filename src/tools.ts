@@ -1,8 +1,8 @@
 import { addressMatcher } from "./auth/address.ts";
 import type { Config } from "./config.ts";
 import { configured } from "./config/error.ts";
-import type { Clock, Logger, Tool, ToolSource } from "./core/ports.ts";
-import type { EngineOptions } from "./engine.ts";
+import type { Clock, Logger, Tool, Toolbox, ToolSource } from "./core/ports.ts";
+import type { LiveConfig } from "./settings.ts";
 import { SKILL_TOOLS } from "./skill/tools.ts";
 import { createReach } from "./tool/fetch-reach.ts";
 import { resolveHost } from "./tool/fetch-request.ts";
@@ -15,38 +15,25 @@ import { timeTool } from "./tool/time.ts";
 import type { Workspace } from "./tool/workspace.ts";
 import { createWorkspace } from "./tool/workspace.ts";
 
-type ToolOptions = Pick<
-  EngineOptions,
-  "toolbox" | "budget" | "context_tokens" | "approval_timeout_ms" | "unattended"
->;
-
-/** What runs may call, and within which bounds. `sources`: tools that are not built in. @throws ConfigError */
-export function toolsOf(
-  config: Config,
+/** What runs may call. `sources`: tools that are not built in. @throws ConfigError */
+export function createTools(
+  { live, config }: LiveConfig,
   clock: Clock,
   log: Logger,
   sources: readonly ToolSource[],
-): ToolOptions {
-  const { tools, agent, limits } = config;
-  const builtin = builtinTools(config, clock);
-  return {
-    toolbox: createToolbox({
-      sources: [{ tools: () => builtin }, ...sources],
-      policy: configured(() => createPolicy(tools.policy)),
-      timeout_ms: tools.timeout_secs * 1_000,
-      limits,
-      clock,
-      log,
-    }),
-    budget: {
-      max_turns: agent.max_turns,
-      max_tool_calls: agent.max_tool_calls,
-      max_tokens: agent.max_tokens,
+): Toolbox {
+  const builtin = live.derive((next) => builtinTools(next, clock));
+  const policy = live.derive(({ tools }) => configured(() => createPolicy(tools.policy)));
+  return createToolbox({
+    sources: [{ tools: () => builtin.now }, ...sources],
+    policy: (name) => policy.now(name),
+    get timeout_ms() {
+      return config.tools.timeout_secs * 1_000;
     },
-    context_tokens: agent.context_tokens,
-    approval_timeout_ms: tools.approval_timeout_secs * 1_000,
-    unattended: tools.unattended,
-  };
+    limits: config.limits,
+    clock,
+    log,
+  });
 }
 
 function builtinTools({ tools, limits, server }: Config, clock: Clock): Tool[] {

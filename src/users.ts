@@ -1,6 +1,8 @@
 import { expandScopes, listScopes, roleWith } from "./auth/scopes.ts";
 import type { Config } from "./config.ts";
 import { acceptsTailscale } from "./config/tailscale.ts";
+import type { Limits } from "./core/limits.ts";
+import type { Live } from "./core/live.ts";
 import type { Clock, Logger } from "./core/ports.ts";
 import type { UserBook } from "./core/users.ts";
 import type { Engine } from "./engine.ts";
@@ -13,7 +15,8 @@ import type { Scope } from "./protocol/schema.ts";
 export function createRemovals(
   engine: Engine,
   users: UserBook,
-  { auth, limits }: Config,
+  live: Live<Config>,
+  limits: Limits,
   clock: Clock,
   log: Logger,
 ): Removals {
@@ -24,14 +27,21 @@ export function createRemovals(
       if (connection.principal?.user === user) connection.close(disabled());
     }
   };
+  const named = live.derive(namedUsers);
+  const methods = userMethods({ ...deps, removals, named: () => named.now, roleOf: roleWith, onShutOut });
+  for (const method of methods) {
+    engine.registry.add(method);
+  }
+  return removals;
+}
+
+/** Who the configuration itself lets in. */
+function namedUsers({ auth }: Config): ReadonlyMap<string, readonly Scope[]> {
   const named = new Map<string, readonly Scope[]>();
   for (const { user, role } of acceptsTailscale(auth) ? Object.values(auth.tailscale.users) : []) {
     named.set(user, listScopes(new Set([...(named.get(user) ?? []), ...expandScopes(role)])));
   }
-  for (const method of userMethods({ ...deps, removals, named, roleOf: roleWith, onShutOut })) {
-    engine.registry.add(method);
-  }
-  return removals;
+  return named;
 }
 
 function disabled(): GatewayError {

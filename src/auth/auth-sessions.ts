@@ -15,7 +15,7 @@ export interface AuthSessionsOptions {
   readonly book: Book;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly ttl_ms: number;
+  readonly ttl_ms: () => number;
 }
 
 /** The auth sessions in the book: logins that end by themselves, or with the credential they were made with. */
@@ -43,7 +43,7 @@ export class AuthSessions {
       );
     }
     const secret = newSecret("ags_");
-    const expires_at = Math.min(now + ttl_ms, by.expires_at ?? Number.POSITIVE_INFINITY);
+    const expires_at = Math.min(now + ttl_ms(), by.expires_at ?? Number.POSITIVE_INFINITY);
     const { user, scopes, method, credential: parent } = by;
     const device = deviceOf(by);
     const entry: AuthSessionEntry = {

@@ -19,8 +19,6 @@ export interface Configured {
 
 export interface BookOptions {
   readonly clock: Clock;
-  /** The token that stands in the configuration; null: none. */
-  readonly configured: Configured | null;
   /** Whether nothing of a user counts. */
   readonly isShutOut: (user: string) => boolean;
   /** Told of every credential that ended, one turn of the event loop later: what answers the request goes first. */
@@ -50,8 +48,10 @@ export class Book {
   /** Ids of the auth sessions made with a credential, by its id. */
   readonly #children = new Map<string, Set<string>>();
   readonly #expired = new Set<string>();
-  /** Credentials that count as long as the process runs, by id. */
+  /** Credentials of the configuration, by id. */
   readonly #standing = new Map<string, Configured>();
+  /** The one of these that is found by its secret. */
+  #token: Configured | null = null;
   /** No credential expires before this. */
   #next = Number.POSITIVE_INFINITY;
   #cancel: (() => void) | null = null;
@@ -59,13 +59,20 @@ export class Book {
 
   constructor(options: BookOptions) {
     this.#options = options;
-    if (options.configured !== null) this.stand(options.configured);
   }
 
-  /** What stands in the configuration and cannot be found by its secret, such as the password: before any entry. */
-  stand(configured: Configured): void {
-    const { credential } = configured.principal;
-    if (credential !== null) this.#standing.set(credential, configured);
+  /**
+   * What stands in the configuration under an id; null: nothing does any more. What came in by another one that stood there
+   * has ended. `isSecret`: it is found by its secret, as the token is and the password is not.
+   */
+  stand(id: string, configured: Configured | null, isSecret: boolean): void {
+    const before = this.#standing.get(id);
+    if (configured === null) this.#standing.delete(id);
+    else this.#standing.set(id, configured);
+    if (isSecret) this.#token = configured;
+    if (before === undefined) return;
+    this.#options.clock.after(0, () => this.#options.onRevoked(id));
+    for (const child of this.#children.get(id) ?? []) this.end(child);
   }
 
   get(id: string): Entry | undefined {
@@ -117,9 +124,10 @@ export class Book {
   find(secret: string): Found {
     if (secret.length > MAX_SECRET_CHARS) return UNKNOWN;
     const digest = digestOf(secret);
-    const { configured, clock } = this.#options;
-    if (configured !== null && sameDigest(digest, configured.digest)) {
-      return { state: "live", principal: configured.principal, entry: null };
+    const { clock } = this.#options;
+    const token = this.#token;
+    if (token !== null && sameDigest(digest, token.digest)) {
+      return { state: "live", principal: token.principal, entry: null };
     }
     const key = keyOf(digest);
     const entry = this.#byDigest.get(key);

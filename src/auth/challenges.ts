@@ -21,7 +21,6 @@ interface Issued {
 
 /** Nonces: a socket keeps its own, those for REST are here, bounded in all and for each address. */
 export function createChallenges({ clock, limits, server_id }: ChallengesOptions): Challenger {
-  const { challenge_ttl_ms } = limits;
   /** By nonce, in the order issued, which is the order they end in. */
   const out = new Map<string, Issued>();
   /** How many of them each address has. */
@@ -60,14 +59,14 @@ export function createChallenges({ clock, limits, server_id }: ChallengesOptions
       {
         details: { kind: "challenges" },
         limit: { what: option, limit: limits[option] },
-        retry_after_ms: challenge_ttl_ms,
+        retry_after_ms: limits.challenge_ttl_ms,
       },
     );
   }
 
   return {
     forSocket(): Challenge {
-      const ends_at = clock.monotonic() + challenge_ttl_ms;
+      const ends_at = clock.monotonic() + limits.challenge_ttl_ms;
       const nonce = newNonce();
       let spent = false;
       return {
@@ -86,10 +85,10 @@ export function createChallenges({ clock, limits, server_id }: ChallengesOptions
       const network = networkOf(address);
       checkRoom(network);
       const nonce = newNonce();
-      out.set(nonce, { network, ends_at: clock.monotonic() + challenge_ttl_ms });
+      out.set(nonce, { network, ends_at: clock.monotonic() + limits.challenge_ttl_ms });
       held.set(network, (held.get(network) ?? 0) + 1);
       const ts = clock.now();
-      return { nonce, server_id: server_id(), ts, expires_at: ts + challenge_ttl_ms };
+      return { nonce, server_id: server_id(), ts, expires_at: ts + limits.challenge_ttl_ms };
     },
     spend(nonce) {
       const found = drop(nonce);

@@ -21,8 +21,9 @@ const CONFIGURED = "config";
 
 export interface CredentialsConfig {
   readonly mode: string;
-  /** auth.token; empty: none. */
+  /** auth.token at first; empty: none. */
   readonly token: string;
+  /** Read at each login. */
   readonly session_ttl_secs: number;
   readonly data_dir: string;
 }
@@ -51,36 +52,51 @@ export interface CredentialBook extends Credentials {
    * @throws GatewayError UNAVAILABLE where the file or the store cannot be written
    */
   start(): Promise<{ created: boolean; token: string }>;
-  /** Adds a credential of the configuration that has no token, such as the password. Before `start`. */
+  /**
+   * A credential of the configuration that has no token, such as the password: before `start`, or in place of the one that
+   * stood under its id, with which whatever came in by that one ends.
+   */
   stand(configured: Configured): void;
+  /** auth.token from here on; empty: none. What came in by another one ends. */
+  setToken(token: string): void;
   /** What a secret is. Counts as a use of it. */
   find(secret: string): Found;
   /** Queues what was not written yet and stops the timers: before the journal is drained. Idempotent. */
   close(): void;
 }
 
+/** What the token of the configuration is, said again each time it may be another. */
+function createSetToken(book: Book): (token: string) => void {
+  let now = "";
+  return (token) => {
+    if (token === now) return;
+    now = token;
+    const principal = ownerPrincipal("token", CONFIGURED);
+    book.stand(CONFIGURED, token === "" ? null : { digest: digestOf(token), principal }, true);
+  };
+}
+
 /** The credentials of this gateway: all of them in memory, every change of them in the journal. */
 export function createCredentials(options: CredentialsOptions): CredentialBook {
   const { store, journal, clock, log, audit, pairing, config, onRevoked } = options;
-  const principal = ownerPrincipal("token", CONFIGURED);
-  const configured = config.token === "" ? null : { digest: digestOf(config.token), principal };
   const shut = new ShutUsers();
   const book = new Book({
     clock,
     isShutOut: (user) => shut.has(user),
-    configured,
     onRevoked,
     onExpired: ({ kind, id, principal: { user } }) => {
       audit.record({ action: `${kind}.expire`, user, target: id });
     },
   });
+  const setToken = createSetToken(book);
+  setToken(config.token);
   const devices = new DeviceBook({ book, pairing, journal, clock, log });
   const tokens = new Tokens({ book, journal, clock, log, data_dir: config.data_dir });
   const authSessions = new AuthSessions({
     book,
     clock,
     log,
-    ttl_ms: config.session_ttl_secs * 1_000,
+    ttl_ms: () => config.session_ttl_secs * 1_000,
   });
 
   /** Whether a stored auth session still belongs to what it was made with. */
@@ -108,7 +124,8 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
       }
       return { created: true, token: await tokens.makeLocal() };
     },
-    stand: (each) => book.stand(each),
+    stand: (each) => book.stand(each.principal.credential ?? "", each, false),
+    setToken,
     find(secret) {
       const found = book.find(secret);
       if (found.state === "live" && found.entry?.kind === "token") tokens.used(found.entry);

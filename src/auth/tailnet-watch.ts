@@ -22,6 +22,11 @@ export function watchTailnet({ tailnet, connections, clock }: TailnetWatchOption
     for (const connection of connections()) {
       const peer = connection.principal?.peer;
       if (peer === undefined || connection.state === "closing") continue;
+      const { principal } = connection;
+      if (principal !== null && !tailnet.grants(principal)) {
+        connection.close(another());
+        continue;
+      }
       const verdict = await tailnet.recheck(peer);
       // It may have shown a credential meanwhile.
       if (verdict === "same" || connection.principal?.peer !== peer) continue;

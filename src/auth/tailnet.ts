@@ -33,6 +33,12 @@ export interface TailnetOptions {
 }
 type Role = NonNullable<TokenGrant["role"]>;
 
+function grantsOf(users: TailnetOptions["users"]): Map<string, Pick<Principal, "user" | "scopes">> {
+  return new Map(
+    Object.entries(users).map(([login, { user, role }]) => [login, { user, scopes: expandScopes(role) }]),
+  );
+}
+
 interface Answer {
   /** Null: nobody's. */
   readonly login: string | null;
@@ -43,7 +49,7 @@ interface Answer {
 /** Who the peers of the tailnet are, as tailscaled on this machine knows them and the configuration maps them. */
 export class Tailnet {
   readonly #options: TailnetOptions;
-  readonly #grants: ReadonlyMap<string, Pick<Principal, "user" | "scopes">>;
+  #grants: ReadonlyMap<string, Pick<Principal, "user" | "scopes">>;
   /** By address, in the order they came. */
   readonly #answers = new Map<string, Answer>();
   readonly #pending = new Map<string, Promise<Answer | null>>();
@@ -53,12 +59,18 @@ export class Tailnet {
 
   constructor(options: TailnetOptions) {
     this.#options = options;
-    this.#grants = new Map(
-      Object.entries(options.users).map(([login, { user, role }]) => [
-        login,
-        { user, scopes: expandScopes(role) },
-      ]),
-    );
+    this.#grants = grantsOf(options.users);
+  }
+
+  /** Who a login is from here on. */
+  setUsers(users: TailnetOptions["users"]): void {
+    this.#grants = grantsOf(users);
+  }
+
+  /** Whether a principal that this made may still do all it was let in for, as the user it was. */
+  grants({ user, scopes, peer }: Principal): boolean {
+    const grant = this.#grants.get(peer?.login ?? "");
+    return grant?.user === user && scopes.isSubsetOf(grant.scopes);
   }
 
   /** Who a peer is. "stranger": nobody the configuration lists; "unknown": tailscaled did not say. Never throws. */

@@ -1,8 +1,11 @@
+import type { ResultFor } from "../client/methods.ts";
 import { showConfig } from "../config/print.ts";
 import type { Command } from "./args.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
 import { EXIT } from "./exit.ts";
 import { outJson } from "./io.ts";
+import { visible } from "./table.ts";
+import { TARGET_OPTIONS, connectTo, findTarget } from "./target.ts";
 
 export const configCommands: readonly Command[] = [
   {
@@ -25,6 +28,24 @@ export const configCommands: readonly Command[] = [
     },
   },
   {
+    name: "config reload",
+    summary: "has the running gateway read its configuration again",
+    usage: "",
+    args: [0, 0],
+    options: { json: { summary: "as JSON" }, ...TARGET_OPTIONS },
+    run: async (input, io) => {
+      const client = await connectTo(findTarget(input, io));
+      try {
+        const reloaded = await client.request("system.reload", {});
+        if (input.on("json")) outJson(io, reloaded);
+        else for (const line of toldOf(reloaded)) io.out(visible(line));
+        return EXIT.ok;
+      } finally {
+        client.disconnect();
+      }
+    },
+  },
+  {
     name: "config show",
     summary: "every value and where it came from, secrets masked",
     usage: "",
@@ -43,3 +64,10 @@ export const configCommands: readonly Command[] = [
     },
   },
 ];
+
+function toldOf({ changed, restart_needed }: ResultFor<"system.reload">): string[] {
+  return [
+    changed.length === 0 ? "nothing has changed" : `changed: ${changed.join(", ")}`,
+    ...(restart_needed.length === 0 ? [] : [`from the next start on: ${restart_needed.join(", ")}`]),
+  ];
+}

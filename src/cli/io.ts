@@ -19,8 +19,13 @@ export interface Io {
 }
 
 export function processIo(): Io {
-  // Whoever read us has enough, as in `agentbus watch … | head`.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+  // Whoever read us has enough, as in `agentbus watch … | head`; a terminal that is gone says so by a signal.
+  process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {
+    if (code !== "EIO") process.exit(code === "EPIPE" ? 0 : 1);
+  });
+  process.stderr.on("error", ({ code }: NodeJS.ErrnoException) => {
+    if (code !== "EIO") process.exit(1);
+  });
   return {
     env: process.env,
     cwd: process.cwd(),

@@ -1,6 +1,7 @@
 import { join } from "node:path";
+import { isatty } from "node:tty";
 import { day } from "../certificate.ts";
-import type { Started } from "../embed/gateway.ts";
+import type { Gateway, Started } from "../embed/gateway.ts";
 import { outsideAddresses } from "../listeners.ts";
 import type { Command } from "./args.ts";
 import { VERSION } from "../build.ts";
@@ -11,6 +12,8 @@ import type { Io } from "./io.ts";
 import { raiseFetchLimit } from "./self.ts";
 import { dim } from "./style.ts";
 
+const STDOUT = 1;
+
 export const serve: Command = {
   name: "serve",
   summary: "run the gateway",
@@ -18,6 +21,8 @@ export const serve: Command = {
   details: [
     "SIGTERM or Ctrl-C stops it: answers that are being written get server.shutdown_grace_secs; a second signal stops it at",
     "once. Everything that was acknowledged is on disk either way.",
+    "",
+    "SIGHUP reads the configuration again, as a change of its file does: what can count at once does, and nothing is cut off.",
     "",
     "--takeover puts this process in the place of the one that runs on the same data directory: that one is asked to stop as by",
     "SIGTERM, and as soon as it has, this one listens. Clients come back by themselves.",
@@ -28,7 +33,8 @@ export const serve: Command = {
     takeover: { summary: "take the place of the gateway that runs on this data directory" },
   },
   run: async (input, io) => {
-    const { config, warnings } = readConfig(input, io);
+    const first = readConfig(input, io);
+    const { config, warnings } = first;
     raiseFetchLimit(config.agent.max_concurrent_runs);
     // The commands of a client start without the gateway in them.
     const [{ createGateway }, { createLogger }] = await Promise.all([
@@ -41,10 +47,12 @@ export const serve: Command = {
       log,
       ownsProcess: true,
       takeover: input.on("takeover"),
+      source: { first, read: () => readConfig(input, io) },
       onFatal: () => process.exit(EXIT.failed),
     });
     const stop = waitForStop();
     const started = await gateway.start();
+    stop.onHangup(() => reloadOf(gateway));
     if (io.tty) greet(started, config.server, io);
     else log.info(listening(started), "listening");
     await stop.first;
@@ -56,6 +64,15 @@ export const serve: Command = {
     return EXIT.ok;
   },
 };
+
+/** What is wrong is in the log. */
+function reloadOf(gateway: Gateway): void {
+  try {
+    gateway.reload();
+  } catch {
+    // The last one stays.
+  }
+}
 
 function listening({ url, urls, certificate }: Started): Record<string, unknown> {
   const tls = certificate === null ? {} : { fingerprint: certificate.fingerprint };
@@ -86,8 +103,15 @@ function greet({ url, urls, token, certificate }: Started, server: Config["serve
   io.out(dim(io, "  Ctrl-C stops it"));
 }
 
+interface Signals {
+  readonly first: Promise<void>;
+  readonly second: Promise<void>;
+  /** SIGHUP, unless it says that the terminal is gone. */
+  onHangup(told: () => void): void;
+}
+
 /** The signals to stop; a third one waits for nothing. */
-function waitForStop(): { readonly first: Promise<void>; readonly second: Promise<void> } {
+function waitForStop(): Signals {
   const first = Promise.withResolvers<void>();
   const second = Promise.withResolvers<void>();
   let signals = 0;
@@ -99,7 +123,9 @@ function waitForStop(): { readonly first: Promise<void>; readonly second: Promis
   };
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
-  // The terminal is gone.
-  process.on("SIGHUP", onSignal);
-  return { first: first.promise, second: second.promise };
+  const wasTerminal = isatty(STDOUT);
+  let hangup = (): void => undefined;
+  // A terminal that is gone is none any more, and who used it wants no gateway to stay behind.
+  process.on("SIGHUP", () => (wasTerminal && !isatty(STDOUT) ? onSignal() : hangup()));
+  return { first: first.promise, second: second.promise, onHangup: (told) => (hangup = told) };
 }

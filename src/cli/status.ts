@@ -36,7 +36,7 @@ function describe(
   version: string | undefined,
   certificate: Shown | null,
 ): string[] {
-  const { storage, providers, plugins, runs } = state;
+  const { storage, providers, plugins, runs, configuration } = state;
   const tls =
     certificate === null
       ? []
@@ -52,10 +52,20 @@ function describe(
     ...providers.map(
       ({ name, ready, reason }) => `  provider      ${name}, ${ready ? "ready" : (reason ?? "not ready")}`,
     ),
+    ...toldOf(configuration),
     ...plugins.map(
       ({ name, state, reason }) =>
         `  plug-in       ${name}, ${state}${reason === undefined ? "" : `: ${reason}`}`,
     ),
+  ];
+}
+
+/** Nothing where it is as it was read. */
+function toldOf({ failure, restart_needed }: ResultFor<"system.status">["configuration"]): string[] {
+  const waits = restart_needed.join(", ");
+  return [
+    ...(failure === undefined ? [] : [`  configuration the last one that was right: ${failure.reason}`]),
+    ...(waits === "" ? [] : [`  configuration ${waits}: from the next start on`]),
   ];
 }
 

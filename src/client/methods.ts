@@ -34,7 +34,13 @@ import type { sessionUnshare, sessionUnsubscribe, sessionUpdate } from "../proto
 import type { pluginList, pluginReload } from "../protocol/api/plugin.ts";
 import type { skillList, skillReload } from "../protocol/api/skill.ts";
 import type { clientDisconnect, clientList, connect, heartbeat } from "../protocol/api/system.ts";
-import type { systemDescribe, systemInfo, systemStats, systemStatus } from "../protocol/api/system.ts";
+import type {
+  systemDescribe,
+  systemInfo,
+  systemReload,
+  systemStats,
+  systemStatus,
+} from "../protocol/api/system.ts";
 import type { toolApprove, toolList } from "../protocol/api/tool.ts";
 import type { usageGet } from "../protocol/api/usage.ts";
 import type { userDelete, userDisable, userList } from "../protocol/api/user.ts";
@@ -44,6 +50,7 @@ import type { ParamsOf, ResultOf } from "../protocol/methods.ts";
 export interface Methods {
   "system.info": typeof systemInfo;
   "system.status": typeof systemStatus;
+  "system.reload": typeof systemReload;
   "system.stats": typeof systemStats;
   "system.describe": typeof systemDescribe;
   heartbeat: typeof heartbeat;

@@ -56,7 +56,7 @@ export function readEnvironment(
     if (option !== undefined) {
       put(layer, option.path, { value: readText(option, text, name), source: "env", where: name });
     } else if (held !== undefined) {
-      put(layer, held.path, { value: readSecret(held, text, name, base, env), source: "env", where: name });
+      put(layer, held.path, { ...readSecret(held, text, name, base, env), source: "env", where: name });
     } else {
       warnings.push(unknown(name, names));
     }

@@ -103,7 +103,7 @@ function readOption(reading: Reading, path: string, given: unknown, where: strin
   const file = typeof given === "string" ? (reading.expand?.(given, env, where) ?? given) : null;
   if (file === null) throw new ConfigError(`${where}: this must be the path of a file`);
   if (file !== "")
-    put(layer, held.path, { value: readSecret(held, file, where, base, env), source: "file", where });
+    put(layer, held.path, { ...readSecret(held, file, where, base, env), source: "file", where });
   return undefined;
 }
 

@@ -12,6 +12,8 @@ export interface Setting {
   readonly source: Source;
   /** What an error about it begins with: "agentbus.toml: server.port", "AGENTBUS_SERVER_PORT". */
   readonly where: string;
+  /** The file that holds it, where it is a secret in a file of its own. */
+  readonly file?: string;
 }
 
 /** What one source says, by the path of the option. */
@@ -39,7 +41,7 @@ export function readSecret(
   where: string,
   base: string,
   env: Environment,
-): string {
+): { readonly value: string; readonly file: string } {
   const path = resolvePath(file, base, env);
   let text: string;
   try {
@@ -50,7 +52,7 @@ export function readSecret(
     });
   }
   if (text === "") throw new ConfigError(`${where}: ${path} is empty: it must hold ${option.path}`);
-  return text;
+  return { value: text, file: path };
 }
 
 /** Why a file could not be read, in words. */

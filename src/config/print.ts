@@ -1,6 +1,7 @@
 import type { Source } from "./layer.ts";
 import type { Option, OptionSchema } from "./options.ts";
 import { NAMED_TABLES, OPTIONS, SECTIONS, TABLES, namedTable } from "./options.ts";
+import { reloads } from "./reloads.ts";
 import type { Config } from "./schema.ts";
 
 const MASK = "***";
@@ -20,6 +21,11 @@ export function printedValues(config: Config): Map<string, string> {
   return new Map(all);
 }
 
+/** Every option that a configuration has, those of named tables by their names. */
+export function optionPaths(config: Config): string[] {
+  return tablesOf(config).flatMap((table) => keysOf(table).map((key) => `${table}.${key}`));
+}
+
 function tablesOf(config: Config): string[] {
   const named = NAMED_TABLES.flatMap((table) =>
     Object.keys(valueAt(config, table) as object).map((name) => `${table}.${name}`),
@@ -32,12 +38,21 @@ function tablesOf(config: Config): string[] {
 }
 
 function valuesOf(table: string, config: Config): { key: string; value: string }[] {
-  const named = namedTable(table);
-  const prefix = named === undefined ? table : `${named}.NAME`;
+  const prefix = prefixOf(table);
   return optionsOf(prefix).map(({ path, schema }) => {
     const key = path.slice(prefix.length + 1);
     return { key, value: literal(masked(schema, valueAt(config, `${table}.${key}`))) };
   });
+}
+
+function keysOf(table: string): string[] {
+  const prefix = prefixOf(table);
+  return optionsOf(prefix).map(({ path }) => path.slice(prefix.length + 1));
+}
+
+function prefixOf(table: string): string {
+  const named = namedTable(table);
+  return named === undefined ? table : `${named}.NAME`;
 }
 
 function showTable(table: string, config: Config, sources: ReadonlyMap<string, Source>): string {
@@ -55,8 +70,11 @@ function optionsOf(table: string): Option[] {
   );
 }
 
-function valueAt(config: Config, path: string): unknown {
-  return path.split(".").reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], config);
+/** The value of an option; undefined: the configuration does not have it. */
+export function valueAt(config: Config, path: string): unknown {
+  return path
+    .split(".")
+    .reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], config);
 }
 
 function masked({ secret }: OptionSchema, value: unknown): unknown {
@@ -86,9 +104,10 @@ function literal(value: unknown): string {
 /** Every option as a Markdown table. */
 export function configTable(): string {
   const rows = OPTIONS.map(
-    ({ path, schema }) => `| \`${path}\` | ${standard(schema)} | ${meaning(schema)} |`,
+    ({ path, schema }) =>
+      `| \`${path}\` | ${standard(schema)} | ${reloads(path) ? "yes" : ""} | ${meaning(schema)} |`,
   );
-  return ["| option | default | meaning |", "| --- | --- | --- |", ...rows].join("\n");
+  return ["| option | default | reloads | meaning |", "| --- | --- | --- | --- |", ...rows].join("\n");
 }
 
 function standard(schema: OptionSchema): string {

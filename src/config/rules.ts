@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { LOG_COMPONENTS } from "../core/log-components.ts";
 import { DEFAULT_LIMITS, assertLimits } from "../core/limits.ts";
 import type { Limits } from "../core/limits.ts";
 import { parseAddress } from "./address.ts";
@@ -10,6 +11,8 @@ import { checkStorage } from "./storage.ts";
 import { checkTls } from "./tls.ts";
 import { ConfigError } from "./error.ts";
 import type { Config } from "./schema.ts";
+
+const LEVELS = ["debug", "info", "warn", "error", "silent"];
 
 /**
  * What one option alone cannot say. Returns warnings.
@@ -43,6 +46,7 @@ export function checkRules(config: Config, where: Where): string[] {
     );
   }
   checkToolServers(config.mcp.servers, where);
+  checkLevels(config.log.levels, where("log.levels"));
   const costs = checkCosts(config, where);
   const hosts = [server.host, ...(bind === null ? [] : [bind.host])];
   const warnings = [
@@ -58,6 +62,22 @@ export function checkRules(config: Config, where: Where): string[] {
     );
   }
   return warnings;
+}
+
+/** @throws ConfigError */
+function checkLevels(levels: Config["log"]["levels"], where: string): void {
+  const known: readonly string[] = LOG_COMPONENTS;
+  for (const [component, level] of Object.entries(levels)) {
+    if (!known.includes(component)) {
+      throw new ConfigError(
+        `${where}: "${component.slice(0, 60)}" does not log by itself: use ${known.join(", ")}`,
+      );
+    }
+    if (LEVELS.includes(level)) continue;
+    throw new ConfigError(
+      `${where}: "${level.slice(0, 60)}" is no level for ${component}: use ${LEVELS.join(", ")}`,
+    );
+  }
 }
 
 /** All limits: what the section says over the defaults. `max_connections` is an option of the gateway. */

@@ -1,5 +1,6 @@
 import type { Static } from "@sinclair/typebox";
 import { Type } from "@sinclair/typebox";
+import { LOG_COMPONENTS } from "../core/log-components.ts";
 import type { Limits } from "../core/limits.ts";
 import { RoleName } from "../protocol/api/auth.ts";
 import { choice, integer, list, place, secret, text, toggle } from "./kinds.ts";
@@ -229,6 +230,10 @@ export const ConfigSchema = Type.Object({
   }),
   log: Type.Object({
     level: choice(["debug", "info", "warn", "error", "silent"], "info", "What is logged."),
+    levels: Type.Record(Type.String(), Type.String(), {
+      default: {},
+      description: `The same of a part, as \`{ store = "debug" }\`, of ${LOG_COMPONENTS.map((each) => `\`${each}\``).join(", ")}.`,
+    }),
     format: choice(
       ["auto", "json", "pretty"],
       "auto",

@@ -35,19 +35,25 @@ interface Lane {
   entries: Entry[];
 }
 
+/** How many there may be, read each time. */
+export interface LaneBounds {
+  /** At once, of all sessions. */
+  readonly running: number;
+  /** That wait in one session. */
+  readonly queued: number;
+}
+
 /** One active run per session, the others in the order they were accepted; and a bound on all runs together. */
 export class Lanes {
   readonly #lanes = new Map<string, Lane>();
-  readonly #max_running: number;
-  readonly #max_queued: number;
+  readonly #most: LaneBounds;
   readonly #waiting: LaneRun[] = [];
   /** Sessions that take no more runs, and how many asked for that. */
   readonly #closed = new Map<string, number>();
   #running = 0;
 
-  constructor(max_running: number, max_queued: number) {
-    this.#max_running = max_running;
-    this.#max_queued = max_queued;
+  constructor(most: LaneBounds) {
+    this.#most = most;
   }
 
   get running(): number {
@@ -110,11 +116,12 @@ export class Lanes {
         },
       );
     }
-    if (lane.entries.length >= this.#max_queued) {
+    if (lane.entries.length >= this.#most.queued) {
+      const limit = this.#most.queued;
       throw new GatewayError(
         "CONFLICT",
-        `the session has ${this.#max_queued} messages waiting: let some be answered first`,
-        { details: { kind: "full" }, limit: { what: "queued_runs", limit: this.#max_queued } },
+        `the session has ${limit} messages waiting: let some be answered first`,
+        { details: { kind: "full" }, limit: { what: "queued_runs", limit } },
       );
     }
     this.#lanes.set(session, lane);
@@ -158,7 +165,7 @@ export class Lanes {
     if (entry === undefined || next === null) return;
     lane.entries.splice(lane.entries.indexOf(entry), 1);
     lane.active = next;
-    if (this.#running >= this.#max_running) {
+    if (this.#running >= this.#most.running) {
       this.#waiting.push(next);
       return;
     }
@@ -173,13 +180,14 @@ export class Lanes {
     if (waiting >= 0) this.#waiting.splice(waiting, 1);
     else {
       this.#running--;
-      this.#startWaiting();
+      this.startWaiting();
     }
     return this.#leave(session, lane, entry);
   }
 
-  #startWaiting(): void {
-    while (this.#running < this.#max_running) {
+  /** Those that wait for one of all places: one was given back, or there are more of them. */
+  startWaiting(): void {
+    while (this.#running < this.#most.running) {
       const next = this.#waiting.shift();
       if (next === undefined) return;
       this.#running++;

@@ -9,8 +9,8 @@ export interface MaintenanceOptions {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly log: Logger;
-  /** How long events of ended runs can be replayed. */
-  readonly event_grace_ms: number;
+  /** How long events of ended runs can be replayed; read each time. */
+  readonly settings: { readonly event_grace_ms: number };
   /** A session was erased. */
   readonly erased: () => void;
 }
@@ -67,10 +67,10 @@ export class Maintenance {
   }
 
   async #round(): Promise<void> {
-    const { store, journal, clock, limits, log, event_grace_ms } = this.#options;
+    const { store, journal, clock, limits, log, settings } = this.#options;
     if (journal.refused !== null) return;
     try {
-      const before = clock.now() - event_grace_ms;
+      const before = clock.now() - settings.event_grace_ms;
       for (const session of await store.trimmable(before, SESSIONS_A_ROUND)) {
         if (this.#closed) return;
         await this.#trim(session, before);

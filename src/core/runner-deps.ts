@@ -8,14 +8,19 @@ import type { EndDeps } from "./run-end.ts";
 import type { RunTimes } from "./run-times.ts";
 import type { ToolDeps } from "./tool-round.ts";
 
-/** What every run of this process works with. */
-export interface RunnerDeps extends EndDeps, AskingDeps, ToolDeps {
-  readonly router: ModelRouter;
-  readonly log: Logger;
+/** What the configuration says of a run. A run keeps what counted when it was accepted. */
+export interface RunSettings
+  extends Pick<AskingDeps, "system_prompt">, Pick<ToolDeps, "approval_timeout_ms"> {
   readonly run_timeout_ms: number;
   /** Past about so many tokens a conversation is summed up; 0: never by itself. */
   readonly context_tokens: number;
-  readonly budget: Omit<BudgetBounds, "spending" | "user">;
+  readonly budget: Omit<BudgetBounds, "clock" | "spending" | "user">;
+}
+
+/** What a run of this process works with. */
+export interface RunnerDeps extends EndDeps, AskingDeps, ToolDeps, RunSettings {
+  readonly router: ModelRouter;
+  readonly log: Logger;
   readonly ledger: Ledger;
   readonly times: RunTimes;
   /** Takes the seconds from asking a model to the first of its answer. */

@@ -62,7 +62,7 @@ export class Runner implements LaneRun {
     this.user = user;
     this.#run = run;
     this.#account = new RunAccount(deps.ledger, user);
-    this.#budget = createBudget({ ...deps.budget, spending: deps.ledger.spending, user });
+    this.#budget = createBudget({ ...deps.budget, clock: deps.clock, spending: deps.ledger.spending, user });
     const { journal, limits } = deps;
     const onRefused = (outcome: Extract<Appended, { ok: false }>): void => this.#onRefused(outcome);
     this.#log = new RunLog(journal, session, run.run_id, limits.run_held_bytes, {

@@ -8,16 +8,21 @@ import type { Appended } from "./append.ts";
 import type { Reservation } from "./lane.ts";
 import { Lanes } from "./lane.ts";
 import type { UnendedRun } from "./store.ts";
-import type { RunnerDeps } from "./runner-deps.ts";
+import type { RunnerDeps, RunSettings } from "./runner-deps.ts";
 import { Runner } from "./runner.ts";
 import type { SessionRef } from "./session.ts";
 import { leftOf } from "./left-over.ts";
 import { lengthUtf8 } from "./text.ts";
 import type { Tracing } from "./tracing.ts";
 
-export interface RunsOptions extends Omit<RunnerDeps, "waiting" | "onEnded"> {
+/** What the configuration says, read where it is used. */
+export interface RunsSettings extends RunSettings {
   readonly max_concurrent_runs: number;
   readonly storage_stall_ms: number;
+}
+
+export interface RunsOptions extends Omit<RunnerDeps, "waiting" | "onEnded" | keyof RunSettings> {
+  readonly settings: RunsSettings;
   /** A run is over, and its end in the log unless its session is gone. */
   readonly ended: (run: EventRun) => void;
   readonly tracing: Tracing;
@@ -41,14 +46,22 @@ const RECOVER_AT_ONCE = 200;
 export class Runs {
   readonly lanes: Lanes;
   readonly #options: RunsOptions;
-  readonly #deps: RunnerDeps;
+  readonly #deps: Omit<RunnerDeps, keyof RunSettings>;
   readonly #active = new Map<string, Runner>();
   #closing = false;
   readonly #cancel: () => void;
 
   constructor(options: RunsOptions) {
     this.#options = options;
-    this.lanes = new Lanes(options.max_concurrent_runs, options.limits.queued_runs);
+    const { settings, limits } = options;
+    this.lanes = new Lanes({
+      get running() {
+        return settings.max_concurrent_runs;
+      },
+      get queued() {
+        return limits.queued_runs;
+      },
+    });
     this.#deps = {
       ...options,
       waiting: (session) => this.#waiting(session),
@@ -89,7 +102,7 @@ export class Runs {
 
   /** A run that is committed, with the message it answers where there is one: goes when its turn comes. */
   accept(reservation: Reservation, { session, run, user, kind = "answer", mark }: AcceptedRun): Runner {
-    const { tracing, log } = this.#options;
+    const { tracing, log, settings } = this.#options;
     const { run_id } = run;
     const { request_id, trace } = mark;
     log.debug(
@@ -97,7 +110,7 @@ export class Runs {
       "a run was accepted",
     );
     tracing.run(run_id, session.id, trace);
-    const runner = new Runner(this.#deps, session, run, kind, user);
+    const runner = new Runner({ ...this.#deps, ...settings }, session, run, kind, user);
     this.#active.set(run.run_id, runner);
     reservation.commit(runner);
     // Accepted while the gateway stops: it is ended like those that waited.
@@ -206,9 +219,9 @@ export class Runs {
 
   /** A run is not kept for ever behind storage that does not come back; the end it is owed stays queued. */
   #watchStorage(): void {
-    const { journal, clock, storage_stall_ms } = this.#options;
+    const { journal, clock, settings } = this.#options;
     const refused = journal.refused;
-    if (refused === null || clock.monotonic() - refused.since < storage_stall_ms) return;
+    if (refused === null || clock.monotonic() - refused.since < settings.storage_stall_ms) return;
     const error = new GatewayError("UNAVAILABLE", "storage refused writes for too long").toBody();
     for (const runner of this.#active.values()) runner.stop({ status: "failed", error });
   }

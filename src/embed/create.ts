@@ -38,6 +38,7 @@ export function createGateway(config: GatewayConfig = {}, options: EmbedOptions 
     version: VERSION,
     owns_process: options.ownsProcess === true,
     takeover: options.takeover === true,
+    source: options.source,
     onFatal: (error) => {
       life.fail();
       local.lose();
@@ -56,9 +57,11 @@ export function createGateway(config: GatewayConfig = {}, options: EmbedOptions 
   let used = 0;
   return {
     start: () => life.start(composed),
-    stop: ({ graceMs = whole.server.shutdown_grace_secs * 1_000 } = {}) => life.stop(composed, graceMs),
+    stop: ({ graceMs = composed.config.server.shutdown_grace_secs * 1_000 } = {}) =>
+      life.stop(composed, graceMs),
+    reload: () => composed.reloading.reload(),
     status() {
-      const { server, auth, gateway } = whole;
+      const { server, auth } = whole;
       return {
         name: NAME,
         version: VERSION,
@@ -70,7 +73,7 @@ export function createGateway(config: GatewayConfig = {}, options: EmbedOptions 
           host: server.host,
           port: life.port ?? server.port,
           auth_mode: auth.mode,
-          max_connections: gateway.max_connections,
+          max_connections: engine.limits.max_connections,
         },
       };
     },

@@ -1,4 +1,5 @@
 import type { SessionEvent } from "../client/events.ts";
+import type { ConfigurationSource, Reloaded } from "../core/configuration.ts";
 import type { Happening } from "../core/observers.ts";
 import type { Logger } from "../core/ports.ts";
 import type { Plugin } from "../plugin/api.ts";
@@ -14,6 +15,8 @@ export interface EmbedOptions {
    * Default: the gateway stops by itself, its status is "failed".
    */
   readonly onFatal?: (error: unknown) => void;
+  /** Where the configuration is read again while it runs. Default: it stays as it was given. */
+  readonly source?: ConfigurationSource;
   /** The process is the gateway's alone: it is ended where a plug-in lets nothing else happen in it. Default: no. */
   readonly ownsProcess?: boolean;
   /** A gateway that runs on the data directory is asked to stop (SIGTERM), and waited for. Default: no, it is an error. */
@@ -77,6 +80,12 @@ export interface Gateway {
    */
   stop(options?: { readonly graceMs?: number }): Promise<void>;
   status(): GatewayStatus;
+  /**
+   * Reads the configuration again from `source`: all of it that needs no restart counts at once, or nothing of it. Nothing that
+   * is under way ends. It is also done by itself when one of its files has changed.
+   * @throws ConfigError, one line that says what is wrong: what counted before still does
+   */
+  reload(): Reloaded;
   readonly auth: Auth;
   readonly chat: Chat;
   readonly connections: OpenConnections;

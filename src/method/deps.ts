@@ -47,7 +47,8 @@ export interface MethodDeps {
   readonly reads: Slots;
   readonly stats: Stats;
   readonly observers: Observers;
-  readonly on_busy: SendPolicy;
+  /** Read each time. */
+  readonly settings: { readonly on_busy: SendPolicy };
 }
 
 /** A session's tail, pinned while `work` uses it. @throws GatewayError NOT_FOUND */

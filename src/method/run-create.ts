@@ -50,7 +50,8 @@ async function requireHistory({ store }: MethodDeps, session: SessionRef): Promi
 
 /** From here to the journal's queue everything is synchronous, as for chat.send. */
 function commitRun(deps: MethodDeps, params: Create, call: Call, session: SessionRef, tail: Tail): void {
-  const { clock, directory, journal, on_busy, router, runs } = deps;
+  const { clock, directory, journal, router, runs } = deps;
+  const { on_busy } = deps.settings;
   const now = clock.now();
   directory.require(session, call.user, "write");
   const asked = params.model === undefined ? tail.row.model : wellFormed(params.model);

@@ -66,7 +66,7 @@ function commitSend(
   const created = tail === null;
   directory.require(session, call.user, "write");
   const model = router.resolve(params.model ?? tail?.row.model ?? null);
-  const policy = params.on_busy ?? deps.on_busy;
+  const policy = params.on_busy ?? deps.settings.on_busy;
   const steered = policy === "steer" ? runs.steerable(session.id) : null;
   if (steered !== null && tail !== null) return commitSteer(deps, params, call, steered, message);
   const reservation = runs.lanes.reserve(session.id, policy === "steer" ? "queue" : policy);

@@ -1,4 +1,5 @@
 import type { Ledger } from "../core/ledger.ts";
+import type { Configuration, ConfigurationState } from "../core/configuration.ts";
 import type { Connection } from "../core/connections.ts";
 import type { PluginView } from "../core/plugins.ts";
 import { GatewayError } from "../protocol/errors.ts";
@@ -14,6 +15,7 @@ import {
   heartbeat,
   systemDescribe,
   systemInfo,
+  systemReload,
   systemStats,
   systemStatus,
 } from "../protocol/api/system.ts";
@@ -26,6 +28,7 @@ export interface SystemDeps extends MethodDeps {
   readonly version: string;
   readonly capabilities: readonly string[];
   readonly plugins: () => readonly PluginView[];
+  readonly configuration: Configuration;
   readonly definitions: () => readonly MethodDefinition[];
   /** Seconds since start. */
   readonly uptime: () => number;
@@ -52,6 +55,7 @@ export function systemMethods(deps: SystemDeps): MethodHandler[] {
       capabilities: [...capabilities],
     })),
     handle(systemStatus, () => statusOf(deps)),
+    handle(systemReload, () => reload(deps.configuration)),
     handle(systemStats, () => stats(deps)),
     handle(systemDescribe, (_params, call) => {
       call.okText(description());
@@ -89,7 +93,30 @@ function statusOf(deps: SystemDeps) {
     plugins: deps.plugins().map(({ name, state, reason }) => {
       return { name, state, ...(reason !== undefined && { reason }) };
     }),
+    configuration: shown(deps.configuration.state()),
   };
+}
+
+function shown({ file, failure, restart_needed, ...state }: ConfigurationState) {
+  return {
+    ...state,
+    restart_needed: [...restart_needed],
+    ...(file !== null && { file }),
+    ...(failure !== null && { failure }),
+  };
+}
+
+function reload(configuration: Configuration) {
+  try {
+    const { changed, restart_needed } = configuration.reload();
+    return { changed: [...changed], restart_needed: [...restart_needed] };
+  } catch (cause) {
+    const { failure } = configuration.state();
+    throw new GatewayError("INVALID_REQUEST", failure?.reason ?? "the configuration cannot be read again", {
+      details: { kind: "configuration" },
+      cause,
+    });
+  }
 }
 
 /** Resident memory, read at most once a second: asking the kernel costs more than the rest of the answer. */

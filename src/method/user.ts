@@ -13,7 +13,7 @@ import type { RemovalDeps, Removals } from "./user-removal.ts";
 export interface UserDeps extends RemovalDeps {
   readonly removals: Removals;
   /** Users whom the configuration lets in by themselves, and as what. */
-  readonly named: ReadonlyMap<string, readonly Scope[]>;
+  readonly named: () => ReadonlyMap<string, readonly Scope[]>;
   /** The role that allows just these scopes; null: none does. */
   readonly roleOf: (scopes: readonly string[]) => Role | null;
   /** A user was shut out: their connections go. Called a turn of the event loop after the answer. */
@@ -59,7 +59,7 @@ async function everybody({
   named,
 }: UserDeps): Promise<Map<string, KnownUser & { sessions: number }>> {
   const all = new Map(users.users().map((known) => [known.user, { ...known, sessions: 0 }]));
-  for (const [user, granted] of named) {
+  for (const [user, granted] of named()) {
     const found = all.get(user) ?? { user, ...NOTHING, sessions: 0 };
     all.set(user, {
       ...found,
@@ -115,7 +115,7 @@ async function remove(
   inheritance: Inheritance,
   call: Call,
 ): Promise<undefined> {
-  if (deps.named.has(user)) {
+  if (deps.named().has(user)) {
     throw conflict(`auth.tailscale.users lets ${user} in: take them out of it first, or disable them`);
   }
   const from = deps.users.removals().find((each) => heirOf(each.inheritance) === user);

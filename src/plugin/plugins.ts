@@ -37,7 +37,7 @@ export interface PluginHost {
 export interface PluginsOptions {
   readonly host: PluginHost;
   /** Longest call of a tool that says nothing else. */
-  readonly tool_ms: number;
+  readonly tool_ms: () => number;
   readonly limits: Pick<
     Limits,
     "plugin_call_ms" | "plugin_load_ms" | "plugin_stream_ms" | "plugin_grace_ms" | "hook_backlog"
@@ -174,7 +174,7 @@ export class Plugins implements ToolSource {
   /** From here on it is this one. */
   #swap(source: string, running: Running): void {
     const { host, clock, log, tool_ms, limits } = this.#options;
-    const bounds = { tool_ms, backlog: limits.hook_backlog };
+    const bounds = { tool_ms: tool_ms(), backlog: limits.hook_backlog };
     const before = this.#entries.get(source);
     const closed = before?.added?.takeOut();
     const { name, version } = running.plugin;

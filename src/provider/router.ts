@@ -3,6 +3,7 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { FindModel, Target } from "./names.ts";
 import { createFindModel } from "./names.ts";
 import type { ProviderBounds } from "./gates.ts";
+import type { Gates } from "./gates.ts";
 import { createGates } from "./gates.ts";
 import type { TriesOptions } from "./tries.ts";
 import { tryAll } from "./tries.ts";
@@ -18,6 +19,8 @@ export interface RouterOptions extends TriesOptions {
   readonly fallback: readonly string[];
   /** How a provider is called, by its name. */
   readonly bounds: (provider: string) => ProviderBounds;
+  /** Those that stand already before some of the providers. */
+  readonly gates?: Gates;
 }
 
 export interface Router extends ModelRouter {
@@ -29,7 +32,7 @@ export interface Router extends ModelRouter {
 export function createRouter(options: RouterOptions): Router {
   const { providers, default_provider } = options;
   const find = createFindModel(providers, default_provider);
-  const gates = createGates(options);
+  const gates = options.gates ?? createGates(options);
   return {
     get default_model() {
       const name = options.default_model();

@@ -57,6 +57,8 @@ export class McpServer {
   #reason = "";
   #tools: readonly Tool[] = [];
   #session: Session | null = null;
+  /** What is left of it where it was retired. */
+  #retired: Session | null = null;
   #isReady = false;
   #readySince = 0;
   /** Attempts without success since the server was last there for long. */
@@ -92,6 +94,17 @@ export class McpServer {
 
   /** Resolves when nothing of it is left. */
   async stop(): Promise<void> {
+    const session = this.#leave();
+    await Promise.all([session?.close(), this.#retired?.close()]);
+  }
+
+  /** Offers nothing any more, and ends when what was asked of it is answered. */
+  retire(): void {
+    this.#retired = this.#leave();
+    this.#retired?.retire();
+  }
+
+  #leave(): Session | null {
     this.#stopping.abort();
     this.#cancelRetry();
     this.#cancelList();
@@ -102,11 +115,12 @@ export class McpServer {
     const session = this.#session;
     this.#session = null;
     this.#isReady = false;
-    await session?.close();
+    return session;
   }
 
   kill(): void {
     this.#session?.kill();
+    this.#retired?.kill();
   }
 
   async #connect(): Promise<void> {

@@ -30,7 +30,10 @@ export interface McpOptions {
 }
 
 export interface McpServers extends ToolSource {
-  /** Returns at once: the tools appear as their servers do. Names are used once. */
+  /**
+   * From here on it is these: returns at once, and the tools appear as their servers do. Of those before, one with the same
+   * settings stays as it is, another ends when what was asked of it is answered. Names are used once.
+   */
   start(servers: readonly McpServerSettings[]): void;
   /** Resolves when no process that was started is left. */
   stop(): Promise<void>;
@@ -51,26 +54,47 @@ const INHERITED_WINDOWS = [
 /** The tool servers of this gateway, and what they offer. */
 export function createMcpServers(options: McpOptions): McpServers {
   const { clock, log } = options;
-  let servers: McpServer[] = [];
+  /** With what each was made of. */
+  let servers = new Map<McpServer, string>();
+  /** Those that may still have something to answer. */
+  const leaving = new Set<McpServer>();
   // A process that ends without a stop takes those it started with it.
-  const kill = (): void => servers.forEach((server) => server.kill());
+  const kill = (): void => {
+    for (const server of [...servers.keys(), ...leaving]) server.kill();
+  };
+  let isWatching = false;
+
+  function create(settings: McpServerSettings): McpServer {
+    if (!isWatching) process.once("exit", kill);
+    isWatching = true;
+    const own = log.child({ server: settings.name });
+    const connect = (events: SessionEvents): Promise<ServerSession> =>
+      openSession(settings, options, own, events);
+    const server = new McpServer({ name: settings.name, connect, mask: maskOf(settings), clock, log: own });
+    server.start();
+    return server;
+  }
 
   return {
-    tools: () => servers.flatMap((server) => server.tools()),
-    states: () => servers.map((server) => server.state()),
+    tools: () => [...servers.keys()].flatMap((server) => server.tools()),
+    states: () => [...servers.keys()].map((server) => server.state()),
     start(settings) {
-      if (settings.length === 0) return;
-      process.once("exit", kill);
-      servers = settings.map((each) => {
-        const own = log.child({ server: each.name });
-        const connect = (events: SessionEvents): Promise<ServerSession> =>
-          openSession(each, options, own, events);
-        return new McpServer({ name: each.name, connect, mask: maskOf(each), clock, log: own });
-      });
-      for (const server of servers) server.start();
+      const before = new Map(Array.from(servers, ([server, source]) => [source, server]));
+      servers = new Map(
+        settings.map((each) => {
+          const source = JSON.stringify(each);
+          const server = before.get(source) ?? create(each);
+          before.delete(source);
+          return [server, source];
+        }),
+      );
+      for (const server of before.values()) {
+        leaving.add(server);
+        server.retire();
+      }
     },
     async stop() {
-      await Promise.all(servers.map((server) => server.stop()));
+      await Promise.all([...servers.keys(), ...leaving].map((server) => server.stop()));
       process.removeListener("exit", kill);
     },
   };

@@ -24,10 +24,15 @@ export class Heartbeat {
   constructor(context: TransportContext, connections: Iterable<SocketConnection>) {
     this.#context = context;
     this.#connections = connections;
+    const { limits, options } = context;
     this.#rules = {
-      limits: context.limits,
-      heartbeat_interval_secs: context.options.heartbeat_interval_secs,
-      connection_timeout_secs: context.options.connection_timeout_secs,
+      limits,
+      get heartbeat_interval_secs() {
+        return options.heartbeat_interval_secs;
+      },
+      get connection_timeout_secs() {
+        return options.connection_timeout_secs;
+      },
     };
   }
 

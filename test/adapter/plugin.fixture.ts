@@ -64,7 +64,7 @@ export async function openPlugins(options: PluginWorldOptions = {}): Promise<Plu
   const methods = new Map<string, AddedMethod>();
   const hooks = new Hooks({ clock, limits });
   const observers = new Observers(log);
-  const providers = createProviderList([]);
+  const providers = createProviderList(() => []);
   const host: PluginHost = {
     has: (kind, name) =>
       taken.includes(name) ||
@@ -81,7 +81,7 @@ export async function openPlugins(options: PluginWorldOptions = {}): Promise<Plu
     on: (type, observer) => observers.on(type, observer),
     gateway: () => GATEWAY,
   };
-  const plugins = new Plugins({ host, tool_ms: 5_000, limits, clock, log });
+  const plugins = new Plugins({ host, tool_ms: () => 5_000, limits, clock, log });
   const loader = new Loader({ data_dir: home, gateway: GATEWAY, owns_process: false, limits, clock, log });
   const folders = new PluginFolders({
     directories: directories.map((label) => ({ label, path: path(label), wanted: false })),

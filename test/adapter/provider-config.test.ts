@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
+import { Live } from "../../src/core/live.ts";
 import type { LlmConfig, LlmProviderConfig } from "../../src/provider/from-config.ts";
 import { createProviders } from "../../src/provider/from-config.ts";
 import { createLogbook } from "../support/logbook.ts";
@@ -28,22 +29,16 @@ function section(more: Partial<LlmProviderConfig> = {}): LlmProviderConfig {
 
 function made(llm: Partial<LlmConfig>, max_message_bytes?: number) {
   const log = createLogbook();
-  const { providers, router } = createProviders(
-    {
-      default_provider: "",
-      default_model: "",
-      fallback: [],
-      retry_deadline_secs: 300,
-      providers: { openai: section() },
-      ...llm,
-    },
-    {
-      clock: systemClock,
-      log,
-      random: () => 0,
-      ...(max_message_bytes !== undefined && { max_message_bytes }),
-    },
-  );
+  const llm_config: LlmConfig = {
+    default_provider: "",
+    default_model: "",
+    fallback: [],
+    retry_deadline_secs: 300,
+    providers: { openai: section() },
+    ...llm,
+  };
+  const config = new Live({ llm: llm_config, ...(max_message_bytes !== undefined && { max_message_bytes }) });
+  const { providers, router } = createProviders(config, { clock: systemClock, log, random: () => 0 });
   return { router, log, providers, names: providers.all().map(({ name }) => name) };
 }
 

@@ -9,7 +9,7 @@ import { done, instantClock } from "./provider.support.ts";
 
 function routed(default_model = "a/one", fallback: string[] = ["late/x"]) {
   const a = scripted("a", [], [fails("down")]);
-  const list = createProviderList([a]);
+  const list = createProviderList(() => [a]);
   const router = createRouter({
     providers: () => list.all(),
     default_provider: default_model.split("/")[0] ?? "",

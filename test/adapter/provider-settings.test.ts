@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { checkProviders } from "../../src/cli/doctor-provider.ts";
 import { systemClock } from "../../src/clock.ts";
+import { Live } from "../../src/core/live.ts";
+import type { ProvidersConfig } from "../../src/provider/from-config.ts";
 import { createProviders } from "../../src/provider/from-config.ts";
 import { createOpenAiProvider } from "../../src/provider/openai.ts";
 import { load } from "../core/config.fixture.ts";
@@ -141,7 +143,10 @@ describe("as documented", () => {
       await using model = await startModelServer();
       model.reply().text("hi");
       const llm = settingOf(index, expected.origin, model);
-      const { router } = createProviders(llm, { clock: systemClock, log: createLogbook() });
+      const { router } = createProviders(new Live<ProvidersConfig>({ llm }), {
+        clock: systemClock,
+        log: createLogbook(),
+      });
       expect(textOf(await collect(router, requestOf(router.resolve(null), "hello")))).toBe("hi");
       const [call] = model.requests;
       expect(call?.path).toBe(expected.path);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { loadConfig } from "../../src/config.ts";
 import type { Config } from "../../src/config.ts";
 import type { Serving } from "../../src/tls.ts";
+import { liveConfig } from "../../src/settings.ts";
 import { createTls } from "../../src/tls.ts";
 import type { MadeCertificate } from "../support/certificates.ts";
 import { makeCertificate, openssl } from "../support/certificates.ts";
@@ -37,7 +38,7 @@ function configOf(tls: Record<string, string>, data_dir = folder.path): Config {
 async function open(config: Config) {
   const clock = manualClock(Date.now());
   const log = createLogbook();
-  const tls = createTls(config, clock, log);
+  const tls = createTls(liveConfig(config), clock, log);
   if (tls === null) throw new Error("there is no TLS");
   const seen: Serving[] = [await tls.open()];
   tls.watch((serving) => void seen.push(serving));

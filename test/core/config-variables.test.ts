@@ -34,6 +34,7 @@ function sample({ path, schema }: Option): string {
   if (path.endsWith(".prices")) return "gpt-4o*=2.5:10:1.25,qwen3:8b=0:0";
   if (path === "budgets.users") return "ada=1000::0.5";
   if (path === "llm.currency") return "EUR";
+  if (path === "log.levels") return "store=debug";
   if (schema.type === "number") return "1.5";
   if (path === "auth.modes") return "token, password";
   if (path === "auth.password_hash")

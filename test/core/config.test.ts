@@ -231,9 +231,12 @@ describe("print", () => {
 
   test("the table has every option", () => {
     const rows = configTable().split("\n");
-    expect(rows.slice(0, 2)).toEqual(["| option | default | meaning |", "| --- | --- | --- |"]);
+    expect(rows.slice(0, 2)).toEqual([
+      "| option | default | reloads | meaning |",
+      "| --- | --- | --- | --- |",
+    ]);
     expect(rows.slice(2).map((row) => row.split("`")[1])).toEqual(OPTIONS.map(({ path }) => path));
-    for (const row of rows) expect(row.split(/(?<!\\)\|/)).toHaveLength(5);
+    for (const row of rows) expect(row.split(/(?<!\\)\|/)).toHaveLength(6);
   });
 });
 

@@ -29,7 +29,7 @@ class FakeRun implements LaneRun {
 }
 
 test("one run at a time, the others in the order they were reserved, whatever order they commit in", async () => {
-  const lanes = new Lanes(10, 16);
+  const lanes = new Lanes({ running: 10, queued: 16 });
   const [a, b, c] = ["a", "b", "c"].map((id) => new FakeRun(id)) as [FakeRun, FakeRun, FakeRun];
   const places = [a, b, c].map(() => lanes.reserve("s", "queue"));
   expect(places.map((place) => place.status)).toEqual(["started", "queued", "queued"]);
@@ -47,7 +47,7 @@ test("one run at a time, the others in the order they were reserved, whatever or
 });
 
 test("a place that is given back lets the next one go", async () => {
-  const lanes = new Lanes(10, 16);
+  const lanes = new Lanes({ running: 10, queued: 16 });
   const first = lanes.reserve("s", "queue");
   const second = lanes.reserve("s", "queue");
   const run = new FakeRun("b");
@@ -58,7 +58,7 @@ test("a place that is given back lets the next one go", async () => {
 });
 
 test("reject refuses while the lane is busy, and a bound holds", () => {
-  const lanes = new Lanes(10, 2);
+  const lanes = new Lanes({ running: 10, queued: 2 });
   const a = new FakeRun("a");
   lanes.reserve("s", "queue").commit(a);
   expect(() => lanes.reserve("s", "reject")).toThrow(
@@ -77,7 +77,7 @@ test("reject refuses while the lane is busy, and a bound holds", () => {
 });
 
 test("interrupt goes before those that wait and stops the active run once it is committed", async () => {
-  const lanes = new Lanes(10, 16);
+  const lanes = new Lanes({ running: 10, queued: 16 });
   const [active, waiting, urgent] = ["a", "w", "u"].map((id) => new FakeRun(id)) as [
     FakeRun,
     FakeRun,
@@ -96,7 +96,7 @@ test("interrupt goes before those that wait and stops the active run once it is 
 });
 
 test("the bound over all sessions holds, and a run that ended while it waited takes no place", async () => {
-  const lanes = new Lanes(1, 16);
+  const lanes = new Lanes({ running: 1, queued: 16 });
   const [a, b, c] = ["a", "b", "c"].map((id) => new FakeRun(id)) as [FakeRun, FakeRun, FakeRun];
   lanes.reserve("1", "queue").commit(a);
   lanes.reserve("2", "queue").commit(b);
@@ -111,7 +111,7 @@ test("the bound over all sessions holds, and a run that ended while it waited ta
 });
 
 test("a queued run that is aborted leaves the lane before its turn", async () => {
-  const lanes = new Lanes(10, 16);
+  const lanes = new Lanes({ running: 10, queued: 16 });
   const [a, b, c] = ["a", "b", "c"].map((id) => new FakeRun(id)) as [FakeRun, FakeRun, FakeRun];
   for (const run of [a, b, c]) lanes.reserve("s", "queue").commit(run);
   await b.end();
@@ -121,7 +121,7 @@ test("a queued run that is aborted leaves the lane before its turn", async () =>
 });
 
 test("giving a place back twice takes nothing from whoever came since", async () => {
-  const lanes = new Lanes(10, 16);
+  const lanes = new Lanes({ running: 10, queued: 16 });
   const first = lanes.reserve("s", "queue");
   first.release();
   const run = new FakeRun("a");
@@ -133,7 +133,7 @@ test("giving a place back twice takes nothing from whoever came since", async ()
 });
 
 test("reserved() waits for the places that are taken now, whether they are committed or given back", async () => {
-  const lanes = new Lanes(10, 16);
+  const lanes = new Lanes({ running: 10, queued: 16 });
   const [a, b] = [lanes.reserve("s", "queue"), lanes.reserve("s", "queue")];
   let isSettled = false;
   const settled = lanes.reserved("s").then(() => (isSettled = true));
@@ -147,7 +147,7 @@ test("reserved() waits for the places that are taken now, whether they are commi
 });
 
 test("a closed session takes no run until everybody who closed it opened it again", () => {
-  const lanes = new Lanes(10, 16);
+  const lanes = new Lanes({ running: 10, queued: 16 });
   const [one, two] = [lanes.close("s"), lanes.close("s")];
   one();
   expect(() => lanes.reserve("s", "queue")).toThrow("is being deleted");
@@ -157,7 +157,7 @@ test("a closed session takes no run until everybody who closed it opened it agai
 });
 
 test("of several that interrupt only the newest one is answered", async () => {
-  const lanes = new Lanes(10, 16);
+  const lanes = new Lanes({ running: 10, queued: 16 });
   const [active, first, second] = ["a", "1", "2"].map((id) => new FakeRun(id)) as [FakeRun, FakeRun, FakeRun];
   lanes.reserve("s", "queue").commit(active);
   lanes.reserve("s", "interrupt").commit(first);

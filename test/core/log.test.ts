@@ -1,13 +1,13 @@
 import { expect, test } from "bun:test";
 import type { LogConfig } from "../../src/log.ts";
-import { createLogger } from "../../src/log.ts";
+import { createLogger, reconfigure } from "../../src/log.ts";
 
 /** What a logger of this configuration writes while `use` has it. */
 function written(config: Partial<LogConfig>, use: (log: ReturnType<typeof createLogger>) => void): string[] {
   const chunks: string[] = [];
   use(
     createLogger(
-      { level: "info", format: "json", content: false, ...config },
+      { level: "info", levels: {}, format: "json", content: false, ...config },
       { write: (chunk) => chunks.push(chunk) },
     ),
   );
@@ -43,6 +43,31 @@ test("what is below the level is not written", () => {
   expect(parsed(written({ level: "warn" }, all)).map(({ msg }) => msg)).toEqual(["warn", "error"]);
   expect(parsed(written({ level: "debug" }, all))).toHaveLength(4);
   expect(written({ level: "silent" }, all)).toEqual([""]);
+});
+
+test("a component may have a level of its own, and another one while it runs", () => {
+  const lines = written({ levels: { store: "debug", auth: "error" } }, (log) => {
+    const [store, auth] = [log.child({ component: "store" }), log.child({ component: "auth" })];
+    const inner = store.child({ run_id: "run_1" });
+    const all = (at: string): void => {
+      for (const each of [log, auth, inner]) {
+        each.debug({ at }, "debug");
+        each.warn({ at }, "warn");
+      }
+    };
+    all("first");
+    reconfigure(log, { level: "debug", levels: { store: "silent" }, format: "json", content: false });
+    all("then");
+  });
+  expect(parsed(lines).map(({ at, component = "", msg }) => [at, component, msg])).toEqual([
+    ["first", "", "warn"],
+    ["first", "store", "debug"],
+    ["first", "store", "warn"],
+    ["then", "", "debug"],
+    ["then", "", "warn"],
+    ["then", "auth", "debug"],
+    ["then", "auth", "warn"],
+  ]);
 });
 
 test("secrets are masked by the name of their field, at every depth, in children and in lists", () => {

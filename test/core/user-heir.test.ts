@@ -15,11 +15,11 @@ async function stage() {
   const shut = new ShutUsers();
   const nothing = (): void => undefined;
   const isShutOut = (user: string): boolean => shut.has(user);
-  const book = new Book({ clock, configured: null, isShutOut, onRevoked: nothing, onExpired: nothing });
+  const book = new Book({ clock, isShutOut, onRevoked: nothing, onExpired: nothing });
   const users = createUsers({ book, shut, clock });
   const deps = { ...engine, users, limits, clock, log: silentLog };
   const removals = new Removals(deps);
-  const more = { removals, named: new Map(), roleOf: roleWith, onShutOut: nothing };
+  const more = { removals, named: () => new Map(), roleOf: roleWith, onShutOut: nothing };
   for (const method of userMethods({ ...deps, ...more })) engine.registry.add(method);
   await scene.connect("gus").request("session.create", { session_id: "his" });
   await scene.connect("eve").request("session.create", { session_id: "hers" });

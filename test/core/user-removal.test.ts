@@ -19,7 +19,7 @@ async function stage(options: TestEngineOptions = {}) {
   const shut = new ShutUsers();
   const nothing = (): void => undefined;
   const isShutOut = (user: string): boolean => shut.has(user);
-  const book = new Book({ clock, configured: null, isShutOut, onRevoked: nothing, onExpired: nothing });
+  const book = new Book({ clock, isShutOut, onRevoked: nothing, onExpired: nothing });
   const users = createUsers({ book, shut, clock });
   const make = () => new Removals({ ...engine, users, limits, clock, log: silentLog });
   const gus = scene.connect("gus");

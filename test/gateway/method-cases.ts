@@ -149,6 +149,7 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
     answer: ({ run_id }) => ({ run_id, status: "completed" }),
   },
   "model.list": { params: nothing, answer: () => ({ default: "test/fake-1" }) },
+  "system.reload": { params: nothing, answer: () => ({ changed: [], restart_needed: [] }) },
   "skill.list": { params: nothing, answer: () => ({ skills: [] }) },
   "skill.reload": { params: nothing, answer: () => ({ changed: [] }) },
   "plugin.list": { params: nothing, answer: () => ({ plugins: [] }) },

@@ -42,6 +42,8 @@ export function createNormaliser(token: string): (text: string) => string {
       .replaceAll(PAIRING_CODE, (code) => idFor(`code_${code}`).toUpperCase())
       .replaceAll(/"uptime":[\d.]+/g, '"uptime":1.5')
       .replaceAll(/"memory_usage":\d+/g, '"memory_usage":100000000')
+      .replaceAll(/"hash":"[^"]+"/g, '"hash":"0123456789abcdef"')
+      .replaceAll(/"file":"[^"]+\/agentbus.toml"/g, '"file":"/etc/agentbus.toml"')
       .replaceAll(/"node_id":"[^"]+"/g, '"node_id":"node-1"')
       .replaceAll(/"name":"agentbus","version":"[^"]+"/g, '"name":"agentbus","version":"0.0.0"');
   };

@@ -144,6 +144,9 @@ export interface Typed extends AsyncDisposable {
   untilScreen(what: string, holds: (screen: string) => boolean): Promise<void>;
   until(what: string, holds: (shown: string) => boolean): Promise<void>;
   readonly exited: Promise<number>;
+  readonly pid: number;
+  /** The terminal goes, as when its window is closed. */
+  hangUp(): void;
 }
 
 interface TerminalOptions extends RunOptions {
@@ -199,6 +202,8 @@ export function inTerminal(argv: readonly string[], options: TerminalOptions): T
       }
     },
     exited: child.exited,
+    pid: child.pid,
+    hangUp: () => void child.terminal?.close(),
     async [Symbol.asyncDispose]() {
       child.kill("SIGKILL");
       await child.exited;

@@ -37,6 +37,8 @@ export interface RunningGateway extends AsyncDisposable {
   /** The administrator's token. */
   readonly token: string;
   readonly data_dir: string;
+  /** Its agentbus.toml. */
+  readonly config_file: string;
   readonly pid: number;
   /** What it said since the last start, oldest first, the last 2,000 lines. */
   readonly log: readonly LogLine[];
@@ -124,6 +126,7 @@ export async function startGateway(options: GatewayProcessOptions = {}): Promise
     },
     token,
     data_dir,
+    config_file: file,
     get pid() {
       return current.child.pid;
     },

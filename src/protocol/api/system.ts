@@ -65,6 +65,10 @@ export const heartbeat = defineMethod({
   result: Type.Object({ ts: Timestamp }),
 });
 
+const OptionNames = Type.Array(Type.String(), {
+  description: "options whose value in the configuration counts from the next start on",
+});
+
 export const systemInfo = defineMethod({
   name: "system.info",
   scope: null,
@@ -96,6 +100,31 @@ export const systemStatus = defineMethod({
     plugins: Type.Array(
       Type.Object({ name: Type.String(), state: PluginState, reason: Type.Optional(Type.String()) }),
     ),
+    configuration: Type.Object({
+      file: Type.Optional(Type.String({ description: "absent: it came from none" })),
+      loaded_at: Timestamp,
+      hash: Type.String({ description: "another one with every value but secrets" }),
+      restart_needed: OptionNames,
+      failure: Type.Optional(
+        Type.Object(
+          { at: Timestamp, reason: Type.String() },
+          { description: "it was read again and cannot be used; what counted before still does" },
+        ),
+      ),
+    }),
+  }),
+});
+
+export const systemReload = defineMethod({
+  name: "system.reload",
+  scope: "admin",
+  mutates: true,
+  doc: "Reads the configuration again, without waiting for a change to be noticed. One that cannot be used changes nothing.",
+  audit: () => ({}),
+  params: Empty,
+  result: Type.Object({
+    changed: Type.Array(Type.String(), { description: "options that have another value now" }),
+    restart_needed: OptionNames,
   }),
 });
 

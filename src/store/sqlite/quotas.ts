@@ -31,7 +31,6 @@ export interface Quotas {
 
 /** What a user holds is counted in `quotas`, never by reading the rows. */
 export function createQuotas(db: Database, limits: Limits): Quotas {
-  const ttl_ms = limits.key_ttl_secs * 1000;
   const held = hold<{ session_count: number; key_count: number }>(
     db,
     "SELECT session_count, key_count FROM quotas WHERE user = ?",
@@ -85,7 +84,7 @@ export function createQuotas(db: Database, limits: Limits): Quotas {
       }
       const keys = held.get(user)?.key_count ?? 0;
       if (row !== null || keys < limits.keys_per_user) return null;
-      const room = countOut(dropOfUser.all(user, created_at - ttl_ms, MAKE_ROOM_ROWS));
+      const room = countOut(dropOfUser.all(user, created_at - limits.key_ttl_secs * 1000, MAKE_ROOM_ROWS));
       return keys - room < limits.keys_per_user ? null : { ok: false, reason: "full", what: "keys_per_user" };
     },
     keep({ user, key, fingerprint, answer, created_at }, session, seq) {

@@ -29,7 +29,10 @@ export interface SqliteStoreOptions {
   readonly durability: Durability;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Read where they are used: they may be replaced. */
   readonly limits: Limits;
+  /** Has itself told of every replacement. */
+  readonly onLimits?: (told: () => void) => void;
   /** Storage refuses ("full") past so many bytes of database; 0, the default: no bound. */
   readonly max_bytes?: number;
   /** Changes with every start of the machine; null: cannot be known, so that a crash counts as loss of power. */
@@ -67,6 +70,7 @@ class SqliteStore implements Store {
     this.#options = options;
     this.#path = join(options.data_dir, DATABASE_FILE);
     this.#suspicion = suspicionIn(options.data_dir);
+    options.onLimits?.(() => this.#tellLimits());
   }
 
   open(): Promise<OpenedStore> {
@@ -89,7 +93,7 @@ class SqliteStore implements Store {
     });
     try {
       const facts = { boot_id: boot_id(), pid: process.pid, suspect: this.#suspicion.exists() };
-      const settings = { path: this.#path, limits, durability, max_bytes };
+      const settings = { path: this.#path, limits: { ...limits }, durability, max_bytes };
       const opened = await writer.ask<OpenedStore>({ op: "open", ...settings, ...facts }, true);
       this.#suspicion.take();
       const db = openReadonly(this.#path);
@@ -166,6 +170,18 @@ class SqliteStore implements Store {
 
   async answers(): Promise<void> {
     await this.#live().writer.ask({ op: "answer" });
+  }
+
+  /** The writer has limits of its own. One that is lost or closed needs none. */
+  #tellLimits(): void {
+    if (this.#condition !== "open" || this.#lost !== null) return;
+    const limits = { ...this.#options.limits };
+    this.#opened?.writer.ask({ op: "limits", limits }).catch((error: unknown) => {
+      this.#options.log.warn(
+        { error: describeError(error) },
+        "the store's writer did not take the new limits",
+      );
+    });
   }
 
   close(): Promise<void> {

@@ -22,6 +22,8 @@ export type WriterRequest =
   | { readonly op: "index"; readonly max_messages: number }
   | { readonly op: "probe" }
   | { readonly op: "answer" }
+  /** Other limits from here on. */
+  | { readonly op: "limits"; readonly limits: Limits }
   | { readonly op: "close" };
 
 /** What the main thread asks of the reader. */

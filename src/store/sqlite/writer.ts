@@ -1,4 +1,5 @@
 import type { Database } from "bun:sqlite";
+import type { Limits } from "../../core/limits.ts";
 import { GatewayError } from "../../protocol/errors.ts";
 import { describeError, hold, openWritable, refusalOf } from "./database.ts";
 import type { GroupWriter } from "./group-writer.ts";
@@ -12,6 +13,8 @@ import type { Fault, Reply, WriterRequest } from "./threads.ts";
 const CHECKPOINT_PAGES = 4_000;
 
 interface Writing {
+  /** What all of it looks at. */
+  readonly limits: Limits;
   readonly db: Database;
   readonly writer: GroupWriter;
   /** Moves the log into the database file when it has grown. Throws where that fails. */
@@ -64,6 +67,9 @@ function answer(request: WriterRequest): void {
       return post({ ok: true, value: null });
     case "probe":
       return attempt(() => writer.transaction("FULL", () => probe(db)));
+    case "limits":
+      Object.assign(writing.limits, request.limits);
+      return post({ ok: true, value: null });
     case "close":
       return attempt(() => {
         db.run("PRAGMA wal_checkpoint(TRUNCATE)");
@@ -90,8 +96,9 @@ function open(request: Extract<WriterRequest, { op: "open" }>): void {
   try {
     db = openWritable(request.path, request.max_bytes);
     migrate(db);
-    const writer = createGroupWriter(db, request.limits, request.durability);
-    writing = { db, writer, checkpoint: createCheckpoint(db) };
+    const { limits } = request;
+    const writer = createGroupWriter(db, limits, request.durability);
+    writing = { limits, db, writer, checkpoint: createCheckpoint(db) };
     post({ ok: true, value: start(db, writer, request) });
   } catch (error) {
     writing = null;
