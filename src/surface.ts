@@ -79,7 +79,7 @@ export function surfaceOf(parts: SurfaceParts): TransportContext {
     uptime,
     status,
     times,
-    ready: readiness(engine, router, config.server.data_dir, clock),
+    ready: readiness(engine, router, config, clock),
     metrics: config.metrics.enabled
       ? (format) => ({ type: CONTENT_TYPES[format], text: expose(families(), format) })
       : null,

@@ -1,26 +1,41 @@
+import type { ResultFor } from "../client/methods.ts";
+import { VERSION } from "../build.ts";
+import type { ListenAt } from "../listeners.ts";
+import { listenersOf } from "../listeners.ts";
 import type { Config } from "./configuration.ts";
 import type { Finding } from "./doctor.ts";
 import { explain } from "./explain.ts";
 import { connectTo, localTarget, localUrl, readRunning } from "./target.ts";
 
-/** Whether server.port can be listened on, or is our own gateway's. */
-export async function checkPort(config: Config): Promise<Finding> {
+type Running = ResultFor<"system.status">;
+
+/** Whether every port of the configuration can be listened on, or is our own gateway's. */
+export async function checkPorts(config: Config): Promise<Finding[]> {
   const check = "port";
-  const { host, port, data_dir } = config.server;
-  const running = readRunning(data_dir);
-  if (running !== null) return { check, state: "ok", finding: `in use by this gateway (pid ${running.pid})` };
+  const running = readRunning(config.server.data_dir);
+  if (running !== null)
+    return [{ check, state: "ok", finding: `in use by this gateway (pid ${running.pid})` }];
+  return Promise.all(listenersOf(config).map((at) => checkPort(config, at)));
+}
+
+async function checkPort(config: Config, { host, port, option }: ListenAt): Promise<Finding> {
+  const check = "port";
   if (port === 0) return { check, state: "ok", finding: "any free one" };
-  const refusal = tryListen(host === "localhost" ? "127.0.0.1" : host, port);
-  if (refusal === null) return { check, state: "ok", finding: `${host}:${port} is free` };
+  const shown = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const refusal = tryListen(host, port);
+  if (refusal === null) return { check, state: "ok", finding: `${shown} is free` };
   if (refusal === "EADDRINUSE") {
     const other = (await isGateway(localUrl(config)))
       ? "a gateway with another data directory"
       : "another program";
-    const advice = `stop it, or set server.port to another number`;
-    return { check, state: "failed", finding: `${host}:${port} is in use by ${other}`, advice };
+    const advice = `stop it, or set ${option} to another ${option === "server.port" ? "number" : "address"}`;
+    return { check, state: "failed", finding: `${shown} is in use by ${other}`, advice };
   }
-  const advice = "set server.host to an address of this machine and server.port to one this user may take";
-  return { check, state: "failed", finding: `cannot listen on ${host}:${port} (${refusal})`, advice };
+  const advice =
+    option === "server.port"
+      ? "set server.host to an address of this machine and server.port to one this user may take"
+      : `set ${option} to an address of this machine and a port that this user may take`;
+  return { check, state: "failed", finding: `cannot listen on ${shown} (${refusal})`, advice };
 }
 
 /** How the gateway of this configuration is, where it runs. */
@@ -32,17 +47,49 @@ export async function checkRunning(config: Config): Promise<Finding[]> {
   try {
     const client = await connectTo(localTarget(config));
     try {
-      const { status, storage } = await client.request("system.status", {});
-      const finding = `${status} at ${localUrl(config)}, version ${client.hello?.server_info.version}`;
-      if (status === "healthy") return [{ check, state: "ok", finding }];
+      const { status, storage, configuration } = await client.request("system.status", {});
+      const version = client.hello?.server_info.version ?? "";
+      const others = [...checkVersion(version), ...checkReloaded(configuration)];
+      const finding = `${status} at ${localUrl(config)}, version ${version}`;
+      if (status === "healthy") return [{ check, state: "ok", finding }, ...others];
       const why = storage.ok ? "" : `: ${storage.reason ?? "storage refuses"}`;
-      return [{ check, state: "warning", finding: `${finding}${why}`, advice: "agentbus status tells more" }];
+      const advice = "agentbus status tells more";
+      return [{ check, state: "warning", finding: `${finding}${why}`, advice }, ...others];
     } finally {
       client.disconnect();
     }
   } catch (error) {
     return [{ check, state: "failed", finding: explain(error), advice: "its log says why; restart it" }];
   }
+}
+
+/** Whether what runs is what this executable would start. */
+function checkVersion(running: string): Finding[] {
+  if (running === VERSION) return [];
+  const finding = `the gateway that runs is ${running}, this is ${VERSION}`;
+  return [{ check: "version", state: "warning", finding, advice: "restart the gateway to run this one" }];
+}
+
+/** Whether the gateway runs with what is in the file now. */
+function checkReloaded({ file, failure, restart_needed }: Running["configuration"]): Finding[] {
+  const check = "configuration";
+  const waits = restart_needed.join(", ");
+  const findings: Finding[] = [];
+  if (failure !== undefined) {
+    const since = new Date(failure.at).toISOString();
+    const finding = `the gateway goes on with the last one that was right: ${failure.reason} (${since})`;
+    findings.push({
+      check,
+      state: "failed",
+      finding,
+      advice: `mend ${file ?? "it"}: it is read by itself then`,
+    });
+  }
+  if (waits !== "") {
+    const finding = `the gateway does not go by its file for ${waits}`;
+    findings.push({ check, state: "warning", finding, advice: "restart it, or put back what it was" });
+  }
+  return findings;
 }
 
 /** Null, or the code of what the system says against it. */

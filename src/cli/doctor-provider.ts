@@ -31,13 +31,20 @@ export async function checkProviders(llm: Llm): Promise<{ findings: Finding[]; d
   return { findings, date: asked.find(({ date }) => date !== null)?.date ?? null };
 }
 
-/** @param date the time of somebody else, to compare with; null: nobody was asked */
-export function checkClock(date: number | null): Finding {
+/**
+ * @param date the time of somebody else, to compare with; null: nobody was asked
+ * @param written when the database was written last; null: there is none
+ */
+export function checkClock(date: number | null, written: number | null): Finding {
   const check = "clock";
   const now = Date.now();
   const advice = "set the clock, for example with systemd-timesyncd or chrony";
   const shown = new Date(now).toISOString();
   if (now < EARLIEST) return { check, state: "failed", finding: `it says ${shown}`, advice };
+  if (written !== null && written - now > SKEW_MS) {
+    const finding = `it says ${shown}, and the database was written at ${new Date(written).toISOString()}: it went back`;
+    return { check, state: "warning", finding, advice };
+  }
   if (date === null) return { check, state: "ok", finding: shown };
   const skew = Math.abs(now - date);
   if (skew <= SKEW_MS) return { check, state: "ok", finding: `${shown}, as the provider's` };
@@ -54,15 +61,17 @@ async function askProvider(
   const shown = shownAddress(section.base_url);
   try {
     // Where the address has the model in it, any will do: that somebody answers is what counts.
+    const began = performance.now();
     const response = await fetch(urlOf(section, "/models", "any"), {
       // The key would go along.
       redirect: "manual",
       headers: headersOf(section, key),
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
+    const took_ms = Math.round(performance.now() - began);
     await response.body?.cancel();
     const date = Date.parse(response.headers.get("date") ?? "") || null;
-    return { finding: judge(name, shown, response.status), date };
+    return { finding: judge(name, `${shown} in ${took_ms} ms`, response.status), date };
   } catch (error) {
     const advice = `check llm.providers.${name}.base_url, the network and any proxy`;
     const finding = `${name} cannot be reached at ${shown}: ${(error as Error).message}`;

@@ -3,8 +3,6 @@ import { dirname, join } from "node:path";
 import type { Finding } from "./doctor.ts";
 
 const MIB = 1024 * 1024;
-/** Below this the gateway says that it is not ready. */
-const DISK_FAILS_BYTES = 64 * MIB;
 const DISK_WARNS_BYTES = 1024 * MIB;
 
 export function checkDataDir(data_dir: string): Finding {
@@ -29,6 +27,10 @@ export function checkDataDir(data_dir: string): Finding {
     const advice = `chown it to this user, or set server.data_dir to a directory of its own`;
     return { check, state: "failed", finding: `${data_dir} cannot be written`, advice };
   }
+  if (isOthers(stat.uid)) {
+    const advice = `run agentbus as that user, or chown -R it to this one`;
+    return { check, state: "failed", finding: `${data_dir} belongs to another user (${stat.uid})`, advice };
+  }
   if (isOpen(stat.mode)) {
     return {
       check,
@@ -43,19 +45,26 @@ export function checkDataDir(data_dir: string): Finding {
 export function checkToken(data_dir: string): Finding {
   const check = "token";
   const path = join(data_dir, "token");
-  if (!existsSync(path)) return { check, state: "ok", finding: "none yet; the first start makes one" };
-  if (!isOpen(statSync(path).mode)) return { check, state: "ok", finding: `${path}, private` };
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return { check, state: "ok", finding: "none yet; the first start makes one" };
+  const { uid } = statSync(data_dir);
+  if (stat.uid !== uid) {
+    const advice = `chown ${uid} '${path}': the gateway runs as whom the data directory belongs to`;
+    return { check, state: "failed", finding: `${path} belongs to another user (${stat.uid})`, advice };
+  }
+  if (!isOpen(stat.mode)) return { check, state: "ok", finding: `${path}, private` };
   const advice = `chmod 600 '${path}', then agentbus token rotate if somebody might have read it`;
   return { check, state: "warning", finding: `others can read ${path}`, advice };
 }
 
-export function checkDisk(data_dir: string): Finding {
+export function checkDisk(data_dir: string, least: number): Finding {
   const check = "disk";
   const { bavail, bsize } = statfsSync(existing(data_dir));
   const free = bavail * bsize;
-  const finding = `${Math.floor(free / MIB)} MiB free`;
+  const room = `${Math.floor(free / MIB)} MiB free`;
+  const finding = free < least ? `${room}, fewer than storage.min_free_bytes: /ready says so` : room;
   const advice = "make room, set storage.retention_days, or move server.data_dir to another disk";
-  if (free < DISK_FAILS_BYTES) return { check, state: "failed", finding, advice };
+  if (free < least) return { check, state: "failed", finding, advice };
   return free < DISK_WARNS_BYTES
     ? { check, state: "warning", finding, advice }
     : { check, state: "ok", finding };
@@ -77,6 +86,20 @@ function isWritable(path: string): boolean {
   }
 }
 
+/** The superuser may be anybody. */
+function isOthers(uid: number): boolean {
+  const own = process.getuid?.() ?? uid;
+  return own !== 0 && own !== uid;
+}
+
 function isOpen(mode: number): boolean {
   return process.platform !== "win32" && (mode & 0o077) !== 0;
+}
+
+/** When the database was written last; null: there is none. */
+export function writtenAt(data_dir: string): number | null {
+  const times = ["agentbus.db", "agentbus.db-wal"].flatMap(
+    (name) => statSync(join(data_dir, name), { throwIfNoEntry: false })?.mtimeMs ?? [],
+  );
+  return times.length === 0 ? null : Math.max(...times);
 }

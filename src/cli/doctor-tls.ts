@@ -6,7 +6,7 @@ import type { Config } from "./configuration.ts";
 import type { Finding } from "./doctor.ts";
 
 /** Who renews a certificate a month before its end has not done it by now. */
-const LATE_MS = 14 * 86_400_000;
+const LATE_MS = 21 * 86_400_000;
 
 /** Whether the certificate can be used, and for how long; nothing where there is no TLS. */
 export function checkCertificate(config: Config): Finding[] {

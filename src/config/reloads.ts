@@ -25,6 +25,7 @@ const RELOADED = [
   "tools.",
   "storage.event_grace_secs",
   "storage.storage_stall_secs",
+  "storage.min_free_bytes",
   "log.",
 ] as const;
 

@@ -201,6 +201,11 @@ export const ConfigSchema = Type.Object({
     event_grace_secs: integer(600, "How long events of ended runs can be replayed.", [0, MONTH_SECS]),
     storage_stall_secs: integer(30, "How long a run waits for storage that refuses writes.", [1, 3_600]),
     max_bytes: integer(0, "Largest database; 0: no bound.", [0, Number.MAX_SAFE_INTEGER]),
+    min_free_bytes: integer(
+      64 * 1024 * 1024,
+      "With less room on the disk of the data directory `/ready` says that the gateway is not.",
+      [0, Number.MAX_SAFE_INTEGER],
+    ),
   }),
   cluster: Type.Object({
     node_id: text("", "What this node is called among those that share a database.", {

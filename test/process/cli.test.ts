@@ -83,6 +83,8 @@ describe("without a gateway", () => {
       "data directory",
       "token",
       "disk",
+      "database",
+      "open files",
       "port",
       "gateway",
       "skills",

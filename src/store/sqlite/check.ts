@@ -1,0 +1,48 @@
+import { Database } from "bun:sqlite";
+import { existsSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { DATABASE_FILE, describeError } from "./database.ts";
+import { SCHEMA_VERSION } from "./schema.ts";
+
+/** How the database of a data directory is. */
+export interface DatabaseCheck {
+  readonly file: string;
+  readonly bytes: number;
+  /** Its pages were read; false: there are more than `most_bytes` of them. */
+  readonly read: boolean;
+  /** What is wrong, a few of it; empty: nothing is. */
+  readonly faults: readonly string[];
+}
+
+const FAULTS = 3;
+
+/**
+ * Reads a database beside whoever writes it, who waits for nothing meanwhile. `deep`: indexes are compared with their tables, too,
+ * and it is read however large it is. Null: there is none yet.
+ */
+export function checkDatabase(data_dir: string, deep: boolean, most_bytes: number): DatabaseCheck | null {
+  const file = join(data_dir, DATABASE_FILE);
+  if (!existsSync(file)) return null;
+  const bytes = statSync(file).size;
+  const read = deep || bytes <= most_bytes;
+  let db: Database | null = null;
+  try {
+    db = new Database(file, { readonly: true, strict: true });
+    const schema = db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
+    if (schema > SCHEMA_VERSION) {
+      const fault = `it is of a newer agentbus (schema ${schema}, this one knows ${SCHEMA_VERSION})`;
+      return { file, bytes, read: false, faults: [fault] };
+    }
+    return { file, bytes, read, faults: read ? faultsIn(db, deep) : [] };
+  } catch (error) {
+    return { file, bytes, read, faults: [describeError(error)] };
+  } finally {
+    db?.close(true);
+  }
+}
+
+function faultsIn(db: Database, deep: boolean): string[] {
+  const pragma = deep ? "integrity_check" : "quick_check";
+  const rows = db.query<Record<string, string>, []>(`PRAGMA ${pragma}(${FAULTS})`).all();
+  return rows.flatMap((row) => Object.values(row)).filter((line) => line !== "ok");
+}
