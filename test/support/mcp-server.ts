@@ -69,6 +69,13 @@ function createServer(): McpServer {
     mcpReq.signal.addEventListener("abort", () => seen.cancelled++);
     return new Promise(() => undefined);
   });
+  const slow_ms = Number(process.env["SLOW_MS"] ?? 0);
+  if (slow_ms > 0) {
+    plain("slow", async () => {
+      await Bun.sleep(slow_ms);
+      return "it was slow";
+    });
+  }
   plain("grow", () => {
     plain("grown", () => "I am new");
     return "there is more now";
