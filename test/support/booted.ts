@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { workplace } from "./executable.ts";
 import type { Outcome } from "./executable.ts";
+import { canIsolate } from "./namespaces.ts";
 import { needs } from "./needs.ts";
 
 /** A Debian with a systemd of its own that has come up; what it writes is gone with it. */
@@ -13,39 +14,12 @@ export interface BootedMachine extends AsyncDisposable {
 }
 
 const BOOT_MS = 60_000;
-const FLAG = "AGENTBUS_NO_BOOT";
 
-/**
- * Whether a Debian can be booted here. Packages that are missing are told as everywhere (`needs`). What a machine cannot be
- * taught, namespaces and cgroups of its own, is a failure with CI=true, too, unless AGENTBUS_NO_BOOT=1 says that it is known:
- * then what would have been proved is named, and not run.
- */
+/** Whether a Debian can be booted here. */
 export function canBoot(): boolean {
   if (process.platform !== "linux") return false;
   if (!needs("systemd-nspawn", "systemd-container") || !needs("debootstrap", "debootstrap")) return false;
-  const reason = whyNot();
-  if (reason === null) return true;
-  const isKnown = Bun.env[FLAG] === "1";
-  const told = `not run: no systemd can be booted on this machine (${reason})`;
-  if (Bun.env["CI"] === "true" && !isKnown) throw new Error(`${told}; ${FLAG}=1 says that this is known`);
-  console.log(told);
-  return false;
-}
-
-function whyNot(): string | null {
-  if (process.getuid?.() !== 0) return "only root can";
-  const spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--fork"];
-  const { success, stderr } = Bun.spawnSync(["unshare", ...spaces, "mount", "-t", "tmpfs", "none", "/mnt"]);
-  if (!success) return `no namespaces: ${stderr.toString().trim()}`;
-  const isUnified = existsSync("/sys/fs/cgroup/cgroup.controllers");
-  const group = join("/sys/fs/cgroup", isUnified ? "" : "systemd", `agentbus-${process.pid}`);
-  try {
-    mkdirSync(group);
-    rmdirSync(group);
-    return null;
-  } catch (error) {
-    return `no cgroups: ${String(error)}`;
-  }
+  return canIsolate("no systemd can be booted");
 }
 
 /** `binds`: files of this machine, and where they are in that one, read-only. */
