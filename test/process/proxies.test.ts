@@ -7,10 +7,11 @@ import { eventually, startStack } from "../gateway/stack.ts";
 import type { MadeCertificate } from "../support/certificates.ts";
 import { makeCertificate } from "../support/certificates.ts";
 import { agentbus, workplace } from "../support/executable.ts";
+import { freePort } from "../support/free-port.ts";
 import { script } from "../support/model-script.ts";
 import { needs } from "../support/needs.ts";
 import type { RunningProxy } from "../support/proxies.ts";
-import { filled, freePorts, nginxFilling, startCaddy, startNginx } from "../support/proxies.ts";
+import { filled, nginxFilling, startCaddy, startNginx } from "../support/proxies.ts";
 import { openEvents } from "../support/sse-client.ts";
 import { openSocket, requestUpgrade } from "../support/ws-client.ts";
 
@@ -90,8 +91,8 @@ describe.each(EXAMPLES.filter(({ isHere }) => isHere))("$file", (example) => {
   let url: string;
   let spare: number;
   beforeAll(async () => {
-    const [port = 0, other = 0] = await freePorts(2);
-    spare = other;
+    const port = await freePort();
+    spare = await freePort();
     url = `https://localhost:${port}`;
     const server = { public_url: url, trusted_proxies: ["127.0.0.1"] };
     stack = await startStack({ config: { server, gateway: { bind: "127.0.0.1:0" } } });

@@ -1,7 +1,5 @@
 import type { Subprocess } from "bun";
 import { mkdirSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import type { MadeCertificate } from "./certificates.ts";
 import { workplace } from "./executable.ts";
@@ -25,20 +23,6 @@ export function filled(example: string, filling: Filling): string {
     text = text.replaceAll(from, to);
   }
   return text;
-}
-
-/** Ports nobody listens on, for a program that cannot pick one itself. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
-  return ports;
 }
 
 /**
