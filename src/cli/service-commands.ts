@@ -4,7 +4,7 @@ import type { Io } from "./io.ts";
 import { outJson } from "./io.ts";
 import { agentLog, agentState, installAgent, uninstallAgent } from "./launchd.ts";
 import { launchdPlist } from "./launchd-plist.ts";
-import { KINDS, servicePlace } from "./service-place.ts";
+import { KINDS, installedPlace, servicePlace } from "./service-place.ts";
 import type { ServicePlace } from "./service-place.ts";
 import { installUnit, logCommand, uninstallUnit, unitState } from "./systemd.ts";
 import { SYSTEM, systemdUnit } from "./systemd-unit.ts";
@@ -59,7 +59,7 @@ export const serviceCommands: readonly Command[] = [
     args: [0, 0],
     options: JSON_OPTION,
     run: async (input, io) => {
-      const place = servicePlace(io);
+      const place = installedPlace(io);
       const state = place.kind === "launchd" ? agentState(place) : unitState(place);
       if (input.on("json")) outJson(io, { ...place, ...state });
       else {

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { homedir, userInfo } from "node:os";
 import { join } from "node:path";
 import { defaultDataDir, userConfigDir } from "../config/data-dir.ts";
@@ -31,6 +32,14 @@ export function servicePlace(io: Io, kind: ServicePlace["kind"] = kindHere()): S
   }
   const units = join(io.env["XDG_CONFIG_HOME"] || join(home, ".config"), "systemd/user");
   return { kind, file: join(units, "agentbus.service"), config, data_dir: defaultDataDir(io.env, "linux") };
+}
+
+/** The service there is: that of the machine where somebody who is not root has none of their own. @throws CommandError */
+export function installedPlace(io: Io): ServicePlace {
+  const own = servicePlace(io);
+  if (own.kind !== "systemd-user" || existsSync(own.file)) return own;
+  const machine = servicePlace(io, "systemd");
+  return existsSync(machine.file) ? machine : own;
 }
 
 function kindHere(): ServicePlace["kind"] {

@@ -181,6 +181,8 @@ if (CAN_BOOT) {
         const as = (...argv: readonly string[]) => machine.run(...ada.split(" "), ...place, ...argv);
         const early = await as("agentbus", "service", "install");
         expect([early.code, early.err]).toEqual([1, expect.stringContaining("log in")]);
+        const before = await as("agentbus", "service", "status", "--json");
+        expect(JSON.parse(before.out)).toMatchObject({ kind: "systemd", installed: true, running: false });
         await machine.must("systemctl", "daemon-reload");
         await machine.must("systemctl", "start", `user@${uid}`);
         expect(await as("agentbus", "service", "install")).toMatchObject({ code: 0, err: "" });
