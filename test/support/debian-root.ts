@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -12,7 +12,8 @@ const PACKAGES = ["systemd", "dbus"];
  */
 export async function debianRoot(): Promise<string> {
   const root = join(tmpdir(), `agentbus-${SUITE}-${PACKAGES.join("-")}`);
-  if (existsSync(root)) return root;
+  // In a folder everybody can write to it might be somebody else's.
+  if (existsSync(root) && lstatSync(root).uid === process.getuid?.()) return root;
   const draft = `${root}.${process.pid}`;
   const argv = ["debootstrap", "--variant=minbase", `--include=${PACKAGES.join(",")}`, SUITE, draft];
   const child = Bun.spawn(argv, { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
