@@ -99,8 +99,11 @@ function put(
   { messages }: State,
   message: Omit<FoldedMessage, "parts"> & { parts?: readonly Part[] },
 ): FoldedMessage {
-  const parts = message.parts ?? [{ type: "text", text: message.content }];
-  const folded: FoldedMessage = { ...message, parts };
+  const { parts = [{ type: "text", text: "" }], content } = message;
+  const [only] = parts;
+  // The text of a message that is one text is held once.
+  const alone = only?.type === "text" && parts.length === 1;
+  const folded: FoldedMessage = { ...message, parts: alone ? [{ ...only, text: content }] : parts };
   messages.set(message.message_id, folded);
   return folded;
 }
