@@ -6,8 +6,8 @@ import type { TraceContext } from "./trace.ts";
 /** What a request is called in logs and traces. */
 export interface RequestMark {
   readonly request_id: string;
-  /** What it came with. */
-  readonly trace: TraceContext | null;
+  /** What it came with; else that of the first method it runs, so that all of them are one trace. */
+  trace: TraceContext | null;
 }
 
 /** What is asked. */

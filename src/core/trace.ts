@@ -34,10 +34,12 @@ export function newSpanId(): string {
   return randomHex(8);
 }
 
+/** What each byte is in hex. */
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
 function randomHex(bytes: number): string {
   let text = "";
-  for (const byte of crypto.getRandomValues(new Uint8Array(bytes)))
-    text += byte.toString(16).padStart(2, "0");
+  for (const byte of crypto.getRandomValues(new Uint8Array(bytes))) text += HEX[byte];
   // All zeros is no id; it comes once in 2^64 times.
   return /[1-9a-f]/.test(text) ? text : randomHex(bytes);
 }

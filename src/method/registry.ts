@@ -279,6 +279,7 @@ export class Registry {
     const name = this.get(request.method)?.name ?? "unknown";
     const traced = tracing?.request(name, caller, came) ?? null;
     const mark = traced === null ? came : { ...came, trace: traced.context };
+    came.trace ??= mark.trace;
     return new OpenCall(caller, {
       answer,
       isLive,

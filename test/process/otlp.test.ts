@@ -166,6 +166,27 @@ test("a model that is asked again, a run that fails and one that is stopped are 
   expect([end, chat]).toEqual(["aborted", expect.stringMatching(/^(partial|aborted)$/)]);
 });
 
+test("what one request over HTTP leads to is one trace, also where nobody began it; the log tells which", async () => {
+  await using collector = new Collector();
+  const stack = await start(collector, {}, { log: { level: "debug" } });
+  const body = { session_id: "whole", message: "go", wait: true };
+  const { status, headers } = await stack.owner.ask("POST", "/api/v1/chat", { body });
+  expect(status).toBe(200);
+  const request_id = headers.get("x-request-id");
+  await stack[Symbol.asyncDispose]();
+  const spans = collector.spans.filter(({ attributes }) => attributes["agentbus.request_id"] === request_id);
+  expect(new Set(spans.map(({ name }) => name))).toEqual(new Set(["chat.send", "run.wait", "chat.history"]));
+  const traces = new Set(collector.spans.map(({ trace_id }) => trace_id));
+  const [trace_id] = traces;
+  expect(traces.size).toBe(1);
+  expect(
+    stack.gateway.log.find((line) => line["request_id"] === request_id && "status" in line),
+  ).toMatchObject({
+    msg: "a request was answered",
+    trace_id,
+  });
+});
+
 test("sample_percent = 0 sends only what others want to see", async () => {
   await using collector = new Collector();
   const stack = await start(collector, { sample_percent: 0 });
