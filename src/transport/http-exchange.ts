@@ -65,7 +65,7 @@ export class Exchange<D> {
         request_id: this.mark.request_id,
         trace_id: this.mark.trace?.trace_id,
         method: request.method,
-        path: new URL(request.url).pathname,
+        path: pathOf(request.url),
         status: response.status,
         total_ms: round(total),
         overhead_ms: round(overhead),
@@ -73,6 +73,13 @@ export class Exchange<D> {
       "a request was answered",
     );
   }
+}
+
+/** Without the query. It is made for every request, whether the log wants it or not. */
+function pathOf(url: string): string {
+  const from = url.indexOf("/", "https://".length);
+  const to = url.indexOf("?", from);
+  return to < 0 ? url.slice(from) : url.slice(from, to);
 }
 
 function round(ms: number): number {
