@@ -144,8 +144,13 @@ export class Reloading implements Configuration {
 
 /** What tells a file from what it was; "": it is not there. */
 function lookOf(path: string): string {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  return stat === undefined ? "" : [stat.ino, stat.size, stat.mtimeMs, stat.ctimeMs].join(" ");
+  try {
+    const { ino, size, mtimeMs, ctimeMs } = statSync(path);
+    return [ino, size, mtimeMs, ctimeMs].join(" ");
+  } catch {
+    // Whatever keeps it from being looked at, reading it says what.
+    return "";
+  }
 }
 
 function hashOf(config: Config): string {

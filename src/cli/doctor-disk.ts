@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, rmSync, statSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { Finding } from "./doctor.ts";
 
@@ -10,7 +10,7 @@ const SLOW_MS = 50;
 /** How long the disk takes to keep something for good, by a file that is gone afterwards; nothing where none can be written. */
 export function checkDiskSpeed(data_dir: string): Finding[] {
   const check = "disk speed";
-  if (statSync(data_dir, { throwIfNoEntry: false })?.isDirectory() !== true) return [];
+  if (!existsSync(data_dir) || !statSync(data_dir).isDirectory()) return [];
   try {
     const took = measure(join(data_dir, `.doctor-${process.pid}`)).toSorted((a, b) => a - b);
     const [half, most] = [took[WRITES / 2] ?? 0, took.at(-1) ?? 0];

@@ -45,8 +45,8 @@ export function checkDataDir(data_dir: string): Finding {
 export function checkToken(data_dir: string): Finding {
   const check = "token";
   const path = join(data_dir, "token");
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (stat === undefined) return { check, state: "ok", finding: "none yet; the first start makes one" };
+  if (!existsSync(path)) return { check, state: "ok", finding: "none yet; the first start makes one" };
+  const stat = statSync(path);
   const { uid } = statSync(data_dir);
   if (stat.uid !== uid) {
     const advice = `chown ${uid} '${path}': the gateway runs as whom the data directory belongs to`;
@@ -98,8 +98,7 @@ function isOpen(mode: number): boolean {
 
 /** When the database was written last; null: there is none. */
 export function writtenAt(data_dir: string): number | null {
-  const times = ["agentbus.db", "agentbus.db-wal"].flatMap(
-    (name) => statSync(join(data_dir, name), { throwIfNoEntry: false })?.mtimeMs ?? [],
-  );
+  const files = ["agentbus.db", "agentbus.db-wal"].map((name) => join(data_dir, name));
+  const times = files.filter((file) => existsSync(file)).map((file) => statSync(file).mtimeMs);
   return times.length === 0 ? null : Math.max(...times);
 }
