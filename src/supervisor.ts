@@ -5,6 +5,8 @@ import type { NotifySocket } from "./notify-socket.ts";
 export interface Supervisor {
   /** It can be used: what waits for it may begin. */
   ready(status: string): void;
+  /** Does what changes how it works, between two words about it. */
+  whileReloading<T>(work: () => T): T;
   /** It stops, and may take so long before that is a failure. */
   stopping(ms: number): void;
   /** Idempotent. */
@@ -25,7 +27,12 @@ const RETRY_MS = 500;
 /** Signs of life in the time after which the process counts as dead. */
 const SIGNS = 3;
 
-const NOBODY: Supervisor = { ready: () => undefined, stopping: () => undefined, close: () => undefined };
+const NOBODY: Supervisor = {
+  ready: () => undefined,
+  whileReloading: (work) => work(),
+  stopping: () => undefined,
+  close: () => undefined,
+};
 
 /** Whoever NOTIFY_SOCKET names; nobody where it names nobody, which costs nothing. */
 export async function findSupervisor(options: SupervisorOptions): Promise<Supervisor> {
@@ -70,6 +77,15 @@ function supervisorBehind(socket: NotifySocket, options: SupervisorOptions): Sup
       const dead_ms = deadAfter(options);
       if (dead_ms === null) return;
       cancels.push(clock.every(dead_ms / SIGNS, whileAnswering(options.answers, sign)));
+    },
+    whileReloading(work) {
+      // The clock is the one systemd goes by, too.
+      send(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1_000n}`);
+      try {
+        return work();
+      } finally {
+        send("READY=1");
+      }
     },
     stopping: (ms) => send(`STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=${Math.ceil(ms) * 1_000}`),
     close() {

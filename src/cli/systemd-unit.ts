@@ -97,6 +97,8 @@ export function systemdUnit({ program, config, scope }: UnitOptions): string {
     "",
     "[Service]",
     `ExecStart=${quoted(program)} serve --config ${quoted(config)}`,
+    // Fails where the configuration cannot be used, and says why; the one that is in force stays.
+    `ExecReload=${quoted(program)} config reload --config ${quoted(config)}`,
     ...(isSystem ? own : []),
     // What would have another program run than the one that is named.
     "UnsetEnvironment=BUN_OPTIONS BUN_BE_BUN",

@@ -59,7 +59,7 @@ export function createGateway(config: GatewayConfig = {}, options: EmbedOptions 
     start: () => life.start(composed),
     stop: ({ graceMs = composed.config.server.shutdown_grace_secs * 1_000 } = {}) =>
       life.stop(composed, graceMs),
-    reload: () => composed.reloading.reload(),
+    reload: () => life.reload(() => composed.reloading.reload()),
     status() {
       const { server, auth } = whole;
       return {
@@ -129,6 +129,11 @@ class Life {
   /** Nothing can be asked for any more. */
   end(): void {
     if (this.#state === "running") this.#state = "stopped";
+  }
+
+  /** As `work` says; who is told of this process is told of that, too. */
+  reload<T>(work: () => T): T {
+    return this.#supervisor === null ? work() : this.#supervisor.whileReloading(work);
   }
 
   start(composed: Composed): Promise<Started> {

@@ -25,12 +25,23 @@ describe.skipIf(!isLinux)("a service manager", () => {
     const { supervisor } = setUp({ NOTIFY_SOCKET: manager.address });
     const told = await supervisor;
     told.ready("listening on http://127.0.0.1:1");
+    expect(told.whileReloading(() => "done")).toBe("done");
+    expect(() =>
+      told.whileReloading(() => {
+        throw new Error("wrong");
+      }),
+    ).toThrow("wrong");
     told.stopping(1_234.5);
     told.close();
     told.close();
     told.ready("never");
+    const reloading = expect.stringMatching(/^RELOADING=1\nMONOTONIC_USEC=\d+$/);
     expect(manager.read()).toEqual([
       "READY=1\nSTATUS=listening on http://127.0.0.1:1",
+      reloading,
+      "READY=1",
+      reloading,
+      "READY=1",
       "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=1235000",
     ]);
   });

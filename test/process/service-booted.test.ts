@@ -131,6 +131,16 @@ if (CAN_BOOT) {
         await machine.must("sh", "-c", "printf '[server]\\nport = 18790\\n' > /etc/agentbus/agentbus.toml");
         await machine.must("agentbus", "service", "install");
         expect((await show("StatusText"))["StatusText"]).toBe("listening on http://127.0.0.1:18790");
+        // Read again while it runs, it says what is wrong, and goes on.
+        const change = (text: string) =>
+          machine.must("sh", "-c", `printf '${text}' > /etc/agentbus/agentbus.toml`);
+        await change('[server]\\nport = 18790\\n[log]\\nlevel = "warn"\\n');
+        await machine.must("systemctl", "reload", "agentbus");
+        await change("[server]\\nprot = 1\\n");
+        expect((await machine.run("systemctl", "reload", "agentbus")).code).toBe(1);
+        await change("[server]\\nport = 18790\\n");
+        await machine.must("systemctl", "kill", "--kill-whom=main", "--signal=HUP", "agentbus");
+        expect(await show("ActiveState", "NRestarts")).toMatchObject({ ActiveState: "active" });
       },
       LONG_MS,
     );
