@@ -115,6 +115,7 @@ function testKey(): TestKey {
 /** Where releases are published: a directory, and a server of its files. */
 export interface Published extends Disposable {
   readonly url: string;
+  readonly directory: string;
   /** The directory of a version's files. */
   place(version: string): string;
   /** Publishes files as a version, signed with the key, and makes it the newest. */
@@ -139,6 +140,7 @@ export function publish(): Published {
   const place = (version: string): string => join(root, "download", `v${version}`);
   return {
     url: `http://127.0.0.1:${server.port}`,
+    directory: root,
     asked,
     place,
     put(version, files, key) {
