@@ -36,6 +36,7 @@ const OPTIONS = {
   key: { type: "string" },
   "public-key": { type: "string" },
   unsigned: { type: "boolean", default: false },
+  "no-deb": { type: "boolean", default: false },
   "base-url": { type: "string", default: process.env["AGENTBUS_RELEASE_URL"] ?? "" },
   version: { type: "string", default: manifest.version },
   commit: { type: "string" },
@@ -201,7 +202,7 @@ async function release(
     const sums = new Map<string, { file: string; sha256: string }>();
     for await (const { target, executable } of buildAll(targets, plan, pages, work)) {
       const file = writeArchive({ target, executable }, plan, licenses);
-      writeDeb({ target, executable }, plan, licenses);
+      if (!values["no-deb"]) writeDeb({ target, executable }, plan, licenses);
       sums.set(target.name, { file, sha256: sha256(join(plan.outdir, file)) });
       rmSync(join(work, target.name), { recursive: true });
     }

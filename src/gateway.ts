@@ -68,6 +68,8 @@ export interface GatewayOptions {
   readonly takeover?: boolean;
   /** The process is the gateway's alone: it is ended where a plug-in lets nothing else happen in it. Default: no. */
   readonly owns_process?: boolean;
+  /** What the process starts anew in itself on SIGUSR2: the commands on this machine are told. */
+  readonly executable?: string | undefined;
 }
 
 export interface Started extends Listening {
@@ -113,7 +115,7 @@ export function composeGateway(options: GatewayOptions): Composed {
       parts.removals.resume();
       await parts.extensions.start();
       engine.hub.addListener(http.listener);
-      const at = await listen(http, tls, parts.ports, config, context.log);
+      const at = await listen(http, tls, parts.ports, config, context.log, options);
       sockets.start();
       follow(parts);
       listening = true;

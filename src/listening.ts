@@ -21,6 +21,7 @@ export async function listen(
   ports: number[],
   config: Config,
   log: Logger,
+  { version, executable }: { readonly version: string; readonly executable?: string | undefined },
 ): Promise<Listening> {
   const certificate = (await tls?.open()) ?? null;
   const urls: string[] = [];
@@ -30,11 +31,12 @@ export async function listen(
     urls.push(url);
   }
   const url = urls[0] ?? "";
-  writeState(config, url, certificate);
+  const state = { url, version, started_at: Date.now(), executable };
+  writeState(config, state, certificate);
   tls?.watch((next) => {
     http.renew(next);
     try {
-      writeState(config, url, next);
+      writeState(config, state, next);
     } catch (error) {
       log.warn({ err: error }, "the commands on this machine do not know the new certificate");
     }

@@ -3,10 +3,24 @@ import { join } from "node:path";
 import type { Certificate } from "./certificate.ts";
 import type { Config } from "./config.ts";
 
+/** What a gateway that runs says of itself to the commands of this machine. */
+interface State {
+  readonly url: string;
+  readonly version: string;
+  /** Milliseconds since 1970: another one at every start. */
+  readonly started_at: number;
+  /** What this process starts anew in itself on SIGUSR2; left out where it does not. */
+  readonly executable?: string | undefined;
+}
+
 /** Renamed into place, so that a command never reads half of it. The certificate is the one it may trust. */
-export function writeState(config: Config, url: string, certificate: Certificate | null): void {
+export function writeState(config: Config, facts: State, certificate: Certificate | null): void {
   const draft = `${stateFile(config)}.${process.pid}`;
-  const state = { url, pid: process.pid, ...(certificate !== null && { certificate: certificate.cert }) };
+  const state = {
+    ...facts,
+    pid: process.pid,
+    ...(certificate !== null && { certificate: certificate.cert }),
+  };
   writeFileSync(draft, JSON.stringify(state), { mode: 0o600 });
   renameSync(draft, stateFile(config));
 }

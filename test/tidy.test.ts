@@ -75,8 +75,6 @@ const ENTRIES = [
   "console/main.tsx",
   "package/client.ts",
   "package/gateway.ts",
-  // What the scripts of a release share with who installs it.
-  "cli/release-file.ts",
   // What a gateway that keeps nothing is given.
   "store/memory.ts",
 ];

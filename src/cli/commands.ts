@@ -18,6 +18,7 @@ import { serve } from "./serve.ts";
 import { serviceCommands } from "./service-commands.ts";
 import { status } from "./status.ts";
 import { tokenCommands } from "./token.ts";
+import { upgrade } from "./upgrade.ts";
 import { usage } from "./usage.ts";
 import { userCommands } from "./user.ts";
 import { version } from "./version.ts";
@@ -48,6 +49,7 @@ export const commands: readonly Command[] = [
   restore,
   doctor,
   ...serviceCommands,
+  upgrade,
   completionsCommand(() => commands),
   version,
 ];

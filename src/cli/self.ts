@@ -17,7 +17,13 @@ const SPARE = 64;
 export function raiseFetchLimit(max_concurrent_runs: number): void {
   if (max_concurrent_runs <= ENOUGH_FOR_RUNS || process.env[VARIABLE] !== undefined) return;
   if (process.execve === undefined || process.platform === "win32") return;
-  const [program = process.execPath, ...rest] = selfCommand();
-  const env = { ...process.env, [VARIABLE]: String(max_concurrent_runs + SPARE) };
-  process.execve(program, [program, ...rest, ...process.argv.slice(2)], env);
+  startAnew(selfCommand(), { [VARIABLE]: String(max_concurrent_runs + SPARE) });
+}
+
+/** Puts the program, with the arguments of this one, in the place of this one: the same process, another program. */
+export function startAnew(
+  [program = process.execPath, ...rest]: readonly string[],
+  variables: NodeJS.ProcessEnv = {},
+): void {
+  process.execve?.(program, [program, ...rest, ...process.argv.slice(2)], { ...process.env, ...variables });
 }

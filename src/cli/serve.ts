@@ -9,7 +9,7 @@ import type { Config } from "./configuration.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
 import { EXIT } from "./exit.ts";
 import type { Io } from "./io.ts";
-import { raiseFetchLimit } from "./self.ts";
+import { raiseFetchLimit, selfCommand, startAnew } from "./self.ts";
 import { dim } from "./style.ts";
 
 const STDOUT = 1;
@@ -20,7 +20,8 @@ export const serve: Command = {
   usage: "",
   details: [
     "SIGTERM or Ctrl-C stops it: answers that are being written get server.shutdown_grace_secs; a second signal stops it at",
-    "once. Everything that was acknowledged is on disk either way.",
+    "once. Everything that was acknowledged is on disk either way. SIGUSR2 stops it in the same order and starts what is in the place",
+    "of this executable by then, in the same process.",
     "",
     "SIGHUP reads the configuration again, as a change of its file does: what can count at once does, and nothing is cut off.",
     "",
@@ -43,16 +44,20 @@ export const serve: Command = {
     ]);
     const log = createLogger(config.log);
     for (const warning of warnings) log.warn({}, warning);
+    // By its path: another one may be there when it is started anew.
+    const program = selfCommand();
+    const stop = waitForStop(program);
     const gateway = createGateway(config, {
       log,
+      ...(process.execve !== undefined && { executable: program[0] ?? process.execPath }),
       ownsProcess: true,
       takeover: input.on("takeover"),
       source: { first, read: () => readConfig(input, io) },
       onFatal: () => process.exit(EXIT.failed),
     });
-    const stop = waitForStop();
     const started = await gateway.start();
     stop.onHangup(() => reloadOf(gateway));
+    stop.runs();
     if (io.tty) greet(started, config.server, io);
     else log.info(listening(started), "listening");
     await stop.first;
@@ -61,6 +66,7 @@ export const serve: Command = {
     // Ends the answers that still have time; what then remains of the first stop takes no longer than it must.
     void stop.second.then(() => gateway.stop({ graceMs: 0 }));
     await stopped;
+    if (stop.anew()) startAnew(program);
     return EXIT.ok;
   },
 };
@@ -108,15 +114,22 @@ interface Signals {
   readonly second: Promise<void>;
   /** SIGHUP, unless it says that the terminal is gone. */
   onHangup(told: () => void): void;
+  /** From now on it has to be stopped before it is started anew. */
+  runs(): void;
+  /** Whether it is stopped to be started anew. */
+  anew(): boolean;
 }
 
 /** The signals to stop; a third one waits for nothing. */
-function waitForStop(): Signals {
+function waitForStop(program: readonly string[]): Signals {
   const first = Promise.withResolvers<void>();
   const second = Promise.withResolvers<void>();
   let signals = 0;
+  let running = false;
+  let anew = false;
   const onSignal = (): void => {
     signals++;
+    anew = false;
     if (signals === 1) first.resolve();
     if (signals === 2) second.resolve();
     if (signals === 3) process.exit(EXIT.failed);
@@ -127,5 +140,19 @@ function waitForStop(): Signals {
   let hangup = (): void => undefined;
   // A terminal that is gone is none any more, and who used it wants no gateway to stay behind.
   process.on("SIGHUP", () => (wasTerminal && !isatty(STDOUT) ? onSignal() : hangup()));
-  return { first: first.promise, second: second.promise, onHangup: (told) => (hangup = told) };
+  if (process.execve !== undefined) {
+    process.on("SIGUSR2", () => {
+      // One that does not get to listen has acknowledged nothing.
+      if (!running) startAnew(program);
+      anew = signals === 0;
+      first.resolve();
+    });
+  }
+  return {
+    first: first.promise,
+    second: second.promise,
+    onHangup: (told) => (hangup = told),
+    runs: () => void (running = true),
+    anew: () => anew,
+  };
 }

@@ -39,6 +39,7 @@ export function createGateway(config: GatewayConfig = {}, options: EmbedOptions 
     owns_process: options.ownsProcess === true,
     takeover: options.takeover === true,
     source: options.source,
+    executable: options.executable,
     onFatal: (error) => {
       life.fail();
       local.lose();

@@ -21,6 +21,8 @@ export interface EmbedOptions {
   readonly ownsProcess?: boolean;
   /** A gateway that runs on the data directory is asked to stop (SIGTERM), and waited for. Default: no, it is an error. */
   readonly takeover?: boolean;
+  /** What this process starts anew in itself when SIGUSR2 comes: `agentbus upgrade` is told that it may ask for it. Default: nothing. */
+  readonly executable?: string;
 }
 
 export interface Started {

@@ -11,17 +11,15 @@ import { SIGNATURE, SUMS, archiveName, isSigned, readSums } from "../../src/cli/
 import { startGateway } from "../support/gateway-process.ts";
 import { needs } from "../support/needs.ts";
 import type { BuiltRelease } from "../support/release.ts";
-import { RELEASE_MS, builtRelease, newKey } from "../support/release.ts";
+import { BUILT, RELEASE_MS, builtRelease, newKey, ownRelease } from "../support/release.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
 const { version } = manifest;
-/** One of each kind that differs; all of them are built by hand before a release. */
-const BUILT = ["linux-x64", "linux-arm64", "linux-x64-musl", "darwin-x64", "windows-x64"];
 const place = mkdtempSync(join(tmpdir(), "agentbus-release-"));
 let release: BuiltRelease;
 
 beforeAll(async () => {
-  release = await builtRelease("one", { version, targets: BUILT });
+  release = await ownRelease();
   for (const target of BUILT) unpack(target);
 }, RELEASE_MS);
 

@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import manifest from "../../package.json" with { type: "json" };
 import type { Entry } from "../../scripts/release-archives.ts";
 import { tarGz } from "../../scripts/release-archives.ts";
 import { signatureOf } from "../../scripts/release-keys.ts";
@@ -22,6 +23,9 @@ const BINARY = resolve(ROOT, Bun.env["AGENTBUS_BINARY"] || "dist/agentbus");
 /** What the tests of releases build is there once for all of them, as long as nothing it is built of was changed. */
 const PLACE = join(ROOT, "dist/release-test");
 export const RELEASE_MS = 300_000;
+
+/** One of each kind that differs: these are built in the tests, all of them by hand before a release. */
+export const BUILT = ["linux-x64", "linux-arm64", "linux-x64-musl", "darwin-x64", "windows-x64"];
 
 export interface TestKey {
   /** PEM */
@@ -40,6 +44,7 @@ export function newKey(): TestKey {
 interface Wanted {
   readonly version: string;
   readonly targets: readonly string[];
+  readonly deb?: boolean;
   /** The sources; default: these. */
   readonly root?: string;
 }
@@ -54,9 +59,9 @@ export interface BuiltRelease {
 /** Runs the script of releases, unless it did for the same executable before. */
 export async function builtRelease(
   name: string,
-  { version, targets, root = ROOT }: Wanted,
+  { version, targets, deb = true, root = ROOT }: Wanted,
 ): Promise<BuiltRelease> {
-  const stamp = JSON.stringify({ changed: changedAt(), version, targets });
+  const stamp = JSON.stringify({ changed: changedAt(), version, targets, deb });
   const directory = join(PLACE, name);
   const stamped = `${directory}.stamp`;
   const key = testKey();
@@ -68,6 +73,7 @@ export async function builtRelease(
         `--outdir=${directory}`,
         `--version=${version}`,
         `--key=${join(PLACE, "key.pem")}`,
+        ...(deb ? [] : ["--no-deb"]),
         ...targets.flatMap((target) => ["--target", target]),
       ],
       { cwd: root, stdout: "pipe", stderr: "pipe", env: { ...process.env, AGENTBUS_RELEASE_URL: "" } },
@@ -89,6 +95,11 @@ function changedAt(): number {
   return Math.max(...[BINARY, ...files].map((file) => statSync(file).mtimeMs));
 }
 
+/** The release of this version. */
+export function ownRelease(): Promise<BuiltRelease> {
+  return builtRelease("one", { version: manifest.version, targets: BUILT });
+}
+
 /** The same for all of them, so that one can follow the other. */
 function testKey(): TestKey {
   const file = join(PLACE, "key.pem");
@@ -104,6 +115,7 @@ function testKey(): TestKey {
 /** Where releases are published: a directory, and a server of its files. */
 export interface Published extends Disposable {
   readonly url: string;
+  readonly directory: string;
   /** The directory of a version's files. */
   place(version: string): string;
   /** Publishes files as a version, signed with the key, and makes it the newest. */
@@ -128,6 +140,7 @@ export function publish(): Published {
   const place = (version: string): string => join(root, "download", `v${version}`);
   return {
     url: `http://127.0.0.1:${server.port}`,
+    directory: root,
     asked,
     place,
     put(version, files, key) {

@@ -1,0 +1,140 @@
+import { readFileSync, realpathSync } from "node:fs";
+import type { FetchLike } from "../client/options.ts";
+import type { Running } from "./target.ts";
+import { isAlive } from "./target.ts";
+
+const POLL_MS = 100;
+const ASK_MS = 5_000;
+/** How long whoever looks after a process that ended has to start it again. */
+const SUPERVISOR_MS = 15_000;
+
+/** How a gateway that runs is made to start anew. */
+export type Way =
+  | { readonly kind: "systemd"; readonly unit: string; readonly user: boolean }
+  | { readonly kind: "signal" }
+  /** `why` ends a sentence that says what has to be done by hand. */
+  | { readonly kind: "none"; readonly why: string };
+
+/** How to have the gateway start the executable anew. */
+export function wayToRestart(running: Running, executable: string): Way {
+  const { pid } = running;
+  if (running.executable === null || !same(running.executable, executable))
+    return {
+      kind: "none",
+      why: `the gateway that runs (process ${pid}) is not this executable: restart it yourself`,
+    };
+  const service = serviceOf(pid);
+  if (service !== null) return { kind: "systemd", ...service };
+  if (process.platform === "win32")
+    return {
+      kind: "none",
+      why: `the gateway (process ${pid}) still is the previous one: stop it and start it again`,
+    };
+  return { kind: "signal" };
+}
+
+function same(one: string, other: string): boolean {
+  try {
+    return realpathSync(one) === realpathSync(other);
+  } catch {
+    return false;
+  }
+}
+
+/** The systemd service a process is the main one of. */
+function serviceOf(pid: number): { unit: string; user: boolean } | null {
+  if (process.platform !== "linux" || Bun.which("systemctl") === null) return null;
+  let cgroups: string;
+  try {
+    cgroups = readFileSync(`/proc/${pid}/cgroup`, "utf8");
+  } catch {
+    return null;
+  }
+  const service = unitIn(cgroups);
+  if (service === null) return null;
+  const shown = systemctl(service, "show", "--property=MainPID", "--value", service.unit);
+  return shown === String(pid) ? service : null;
+}
+
+/** The service that /proc/PID/cgroup names; null: it is in none, or in one that is not systemd's. */
+export function unitIn(cgroups: string): { unit: string; user: boolean } | null {
+  const path = /^(?:0|1:name=systemd|\d+:name=systemd):{1,2}(\/.*)$/m.exec(cgroups)?.[1] ?? "";
+  const unit = /\/([^/]+\.service)$/.exec(path)?.[1];
+  if (unit === undefined || /^user@\d+\.service$/.test(unit)) return null;
+  return { unit, user: /\/user@\d+\.service\//.test(path) };
+}
+
+/** What it printed; null where it failed. */
+function systemctl({ user }: { user: boolean }, ...argv: string[]): string | null {
+  const cmd = ["systemctl", ...(user ? ["--user"] : []), "--no-ask-password", ...argv];
+  const { success, stdout } = Bun.spawnSync(cmd, { stdin: "ignore", stdout: "pipe", stderr: "ignore" });
+  return success ? stdout.toString().trim() : null;
+}
+
+/** Has it start anew; false: it cannot be told to. */
+export function restart(way: Way, pid: number): boolean {
+  if (way.kind === "systemd") {
+    systemctl(way, "reset-failed", way.unit);
+    if (systemctl(way, "restart", "--no-block", way.unit) !== null) return true;
+  }
+  if (way.kind === "none") return false;
+  try {
+    process.kill(pid, "SIGUSR2");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+interface Awaited {
+  /** What the gateway says of itself now. */
+  readonly running: () => Running | null;
+  readonly version: string;
+  /** When the one before began; it does not count. */
+  readonly after: number;
+  readonly pid: number;
+  readonly way: Way;
+  readonly ms: number;
+  readonly fetch: FetchLike;
+}
+
+/** Null once the gateway takes work in this version; else what was the matter when the time was over. */
+export async function waitReady({
+  running,
+  version,
+  after,
+  pid,
+  way,
+  ms,
+  fetch,
+}: Awaited): Promise<string | null> {
+  let deadline = performance.now() + ms;
+  let gone = false;
+  for (let said = "it did not start"; ;) {
+    const now = running();
+    if (now !== null && now.started_at !== after) {
+      if (now.version !== version)
+        said = `what started is ${now.version ?? "another version"}, not ${version}`;
+      else said = (await unready(now.url, fetch)) ?? "";
+      if (said === "") return null;
+    }
+    // Nobody has to look after it: then there is no use in waiting as long.
+    if (!gone && way.kind === "signal" && !isAlive(pid)) {
+      gone = true;
+      said = "it ended";
+      deadline = Math.min(deadline, performance.now() + SUPERVISOR_MS);
+    }
+    if (performance.now() > deadline) return said;
+    await Bun.sleep(POLL_MS);
+  }
+}
+
+async function unready(url: string, fetch: FetchLike): Promise<string | null> {
+  try {
+    const response = await fetch(`${url}/ready`, { signal: AbortSignal.timeout(ASK_MS) });
+    if (response.ok) return null;
+    return `/ready says ${response.status}: ${(await response.text()).slice(0, 500)}`;
+  } catch (error) {
+    return `/ready does not answer (${error instanceof Error ? error.message : String(error)})`;
+  }
+}
