@@ -3,6 +3,8 @@ import { join, resolve } from "node:path";
 import type { Config } from "./config.ts";
 import type { BackupFacts, Restored } from "./store/sqlite/backup.ts";
 import { backUp, restore } from "./store/sqlite/backup.ts";
+import type { Salvaged } from "./store/sqlite/salvage.ts";
+import { salvage } from "./store/sqlite/salvage.ts";
 
 export interface Backup extends BackupFacts {
   readonly file: string;
@@ -10,7 +12,7 @@ export interface Backup extends BackupFacts {
   readonly removed: readonly string[];
 }
 
-const NAME = /^agentbus-\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}-\d{3}Z\.db$/;
+const NAME = /^agentbus-(\d{4}-\d{2}-\d{2})T(\d{2})-(\d{2})-(\d{2})-(\d{3})Z\.db$/;
 
 /**
  * Backs the gateway of a configuration up, whether it runs or not. Into a directory, it gets a name by the time, and with `keep` only
@@ -19,22 +21,39 @@ const NAME = /^agentbus-\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}-\d{3}Z\.db$/;
 export function createBackup(config: Config, where: string, now: number, keep: number | null): Backup {
   const path = resolve(where);
   const isDirectory = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-  const time = new Date(now).toISOString().replaceAll(/[:.]/g, "-");
-  const file = isDirectory ? join(path, `agentbus-${time}.db`) : path;
+  const file = isDirectory ? backupFile(path, now) : path;
   const facts = backUp(config.server.data_dir, file);
-  return { file, ...facts, removed: isDirectory && keep !== null ? prune(path, keep) : [] };
+  return { file, ...facts, removed: isDirectory && keep !== null ? pruneBackups(path, keep) : [] };
 }
 
 export function restoreBackup(config: Config, file: string, now: number): Restored {
   return restore(config.server.data_dir, resolve(file), now);
 }
 
-/** Their names are in the order of time. */
-function prune(directory: string, keep: number): string[] {
-  const backups = readdirSync(directory)
-    .filter((name) => NAME.test(name))
-    .toSorted();
+export function repairDatabase(config: Config, now: number): Salvaged {
+  return salvage(config.server.data_dir, now);
+}
+
+export function backupFile(directory: string, now: number): string {
+  return join(directory, `agentbus-${new Date(now).toISOString().replaceAll(/[:.]/g, "-")}.db`);
+}
+
+/** When the newest backup of a directory was made, by its name; null: there is none. Throws where it cannot be read. */
+export function newestBackup(directory: string): number | null {
+  const name = backupsIn(directory).at(-1);
+  return name === undefined ? null : Date.parse(name.replace(NAME, "$1T$2:$3:$4.$5Z"));
+}
+
+/** Removes the oldest until so many are left. Their names are in the order of time. */
+export function pruneBackups(directory: string, keep: number): string[] {
+  const backups = backupsIn(directory);
   const old = backups.slice(0, Math.max(0, backups.length - keep)).map((name) => join(directory, name));
   for (const file of old) rmSync(file);
   return old;
+}
+
+function backupsIn(directory: string): string[] {
+  return readdirSync(directory)
+    .filter((name) => NAME.test(name))
+    .toSorted();
 }

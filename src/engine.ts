@@ -12,6 +12,7 @@ import { Followers } from "./core/follow.ts";
 import { Grants } from "./core/grants.ts";
 import { Hooks } from "./core/hooks.ts";
 import { Hub } from "./core/hub.ts";
+import { isImporter } from "./core/importing.ts";
 import { Indexing } from "./core/indexing.ts";
 import { Journal } from "./core/journal.ts";
 import type { LedgerOptions } from "./core/ledger.ts";
@@ -41,6 +42,7 @@ import { Stats } from "./core/stats.ts";
 import { timeStore } from "./core/timed-store.ts";
 import type { Tracing } from "./core/tracing.ts";
 import { PassedTraces } from "./core/tracing.ts";
+import { createImports } from "./method/import.ts";
 import { createFiles } from "./method/attachment.ts";
 import { auditMethods } from "./method/audit.ts";
 import { chatMethods } from "./method/chat.ts";
@@ -89,6 +91,7 @@ export interface EngineOptions {
   readonly configuration: Configuration;
   /** Where spans are made; without it what came in is passed on. */
   readonly tracing?: Tracing | undefined;
+  readonly backup: SystemDeps["backup"];
   /** Whether what somebody came in with still counts. */
   readonly isLive: (principal: Principal) => boolean;
   /** The outcome of a write is unknown: nothing may go on. */
@@ -125,6 +128,8 @@ export function createEngine(given: EngineOptions) {
   const registry = new Registry(deps, []);
   for (const method of methodsOf(options, core, registry, { uptime, status })) registry.add(method);
 
+  const imports = createImports({ ...core, clock, limits: options.limits, settings: options.settings });
+  registry.add(imports.method);
   const files = createFiles({ ...core, clock, limits: options.limits, isLive, rates, draining });
   return {
     ...core,
@@ -141,6 +146,7 @@ export function createEngine(given: EngineOptions) {
       state.server_id = opened.server_id;
       await directory.load();
       await runs.recover(opened.unended);
+      void imports.recover();
       for (const session of opened.deleting) void maintenance.erase(session);
       indexing.touch();
     },
@@ -167,14 +173,26 @@ export function createEngine(given: EngineOptions) {
       const over = new Promise<void>((resolve) => (cancel = clock.after(grace_ms, resolve)));
       await Promise.race([runs.settled(), over]);
       cancel();
-      await runs.close();
-      await maintenance.close();
-      await indexing.close();
-      audit.close();
+      imports.close();
       unwatchLoop();
-      await journal.drained();
+      await closed(core);
     },
   };
+}
+
+/** The last of it is written. */
+async function closed({
+  runs,
+  maintenance,
+  indexing,
+  audit,
+  journal,
+}: ReturnType<typeof createCore>): Promise<void> {
+  await runs.close();
+  await maintenance.close();
+  await indexing.close();
+  audit.close();
+  await journal.drained();
 }
 
 /** The log, who follows it, and what writes it. */
@@ -198,7 +216,7 @@ function createCore(options: EngineOptions, measures: Measures) {
   const hooks = new Hooks({ clock, limits });
   const committed: Published["committed"] = (session, rows) => {
     stats.rows(rows);
-    hooks.committed(session, rows);
+    if (!isImporter(session.owner)) hooks.committed(session, rows);
   };
   const { fatal } = options;
   const lag = measures.event_lag;
@@ -259,11 +277,13 @@ function methodsOf(
   registry: Registry,
   state: Pick<SystemDeps, "uptime" | "status">,
 ): MethodHandler[] {
-  const { clock, limits, settings, name, version, capabilities, plugins, configuration } = options;
+  const { clock, limits, settings, name, version, capabilities, plugins } = options;
+  const { configuration, backup } = options;
+  const told = { name, version, capabilities, plugins, configuration, backup };
   const deps = { ...core, clock, limits, settings };
   const definitions = (): ReturnType<Registry["definitions"]> => registry.definitions();
   return [
-    ...systemMethods({ ...deps, name, version, capabilities, plugins, configuration, definitions, ...state }),
+    ...systemMethods({ ...deps, ...told, definitions, ...state }),
     ...chatMethods(deps),
     ...sessionMethods(deps),
     ...searchMethods(deps),

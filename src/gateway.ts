@@ -10,7 +10,7 @@ import type { Configuration, ConfigurationSource } from "./core/configuration.ts
 import { viewOf } from "./core/live.ts";
 import type { LogComponent } from "./core/log-components.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
-import type { OpenedStore, Store } from "./core/store.ts";
+import type { Store } from "./core/store.ts";
 import type { Engine } from "./engine.ts";
 import { createEngine } from "./engine.ts";
 import { keepLog } from "./kept-log.ts";
@@ -22,9 +22,12 @@ import { modelsOf } from "./models.ts";
 import { createOtlp } from "./otlp.ts";
 import type { Plugins } from "./plugin/plugins.ts";
 import { createPlugins, showPlugins } from "./plugins.ts";
+import { createScheduledBackups } from "./scheduled-backups.ts";
 import { reconfigure } from "./log.ts";
 import { Reloading } from "./reload.ts";
 import { liveConfig, settingsOf } from "./settings.ts";
+import { inTime } from "./in-time.ts";
+import { tellLastStop } from "./last-stop.ts";
 import { createSkills, showSkills, skillTools } from "./skills.ts";
 import { stateFile } from "./state-file.ts";
 import { createStore } from "./storage.ts";
@@ -131,6 +134,7 @@ export function composeGateway(options: GatewayOptions): Composed {
   async function stop(grace_ms: number): Promise<void> {
     if (!listening) return;
     reloading.close();
+    parts.backups.close();
     tls?.close();
     const shutdown = { grace_ms, retry_after_ms: RETRY_AFTER_MS };
     engine.connections.signal(encodeSignal("shutdown", clock.now(), shutdown), "shutdown", null);
@@ -172,16 +176,18 @@ async function giveUp({ extensions, engine, store }: ReturnType<typeof construct
 }
 
 /** What goes by the configuration from here on, whichever it is. */
-function follow({ tool_servers, telemetry, settings, reloading }: ReturnType<typeof construct>): void {
+function follow({
+  tool_servers,
+  telemetry,
+  settings,
+  reloading,
+  backups,
+}: ReturnType<typeof construct>): void {
   tool_servers.start();
+  backups.start();
   telemetry.start();
   settings.live.onReplaced(() => tool_servers.start());
   reloading.watch();
-}
-
-function tellLastStop({ last_stop, unended }: OpenedStore, log: Logger): void {
-  if (last_stop === "clean") return;
-  log.warn({ last_stop, runs: unended.length }, "the last process did not stop cleanly");
 }
 
 /** Everything a gateway is made of, put together and still: nothing is opened and nothing listens. */
@@ -198,7 +204,6 @@ export function construct({
   const clock = overrides.clock ?? systemClock;
   const settings = liveConfig(first);
   const { live, config } = settings;
-  const { limits } = config;
   const logOf = (component: LogComponent): Logger => log.child({ component });
   const fatal = (error: unknown): void => {
     log.error({ err: error }, "the outcome of a write is unknown: stopping so that nothing wrong is shown");
@@ -210,6 +215,7 @@ export function construct({
     noteReload(engine, now, clock, changed);
   const reloading = new Reloading({ live, source: source ?? null, clock, log: logOf("config"), onChanged });
   const { router, providers } = modelsOf(settings, clock, logOf("provider"), overrides.router);
+  const backups = createScheduledBackups({ config, clock, log: logOf("store") });
   const skills = createSkills(config, clock, logOf("skill"));
   const tool_servers = createToolServers(config, version, clock, logOf("tool"));
   const whose = { name: NAME, version, owns_process, engine: () => engine };
@@ -224,7 +230,7 @@ export function construct({
     tracing: otlp.tracing,
     router,
     clock,
-    limits,
+    limits: config.limits,
     log,
     settings: viewOf(live.derive(settingsOf)),
     costs: costsOf(live),
@@ -236,6 +242,7 @@ export function construct({
     capabilities: CAPABILITIES,
     plugins: () => plugins.list(),
     configuration: reloading,
+    backup: () => backups.state(),
     isLive: (principal) => access.credentials.isLive(principal),
     fatal,
   });
@@ -251,7 +258,7 @@ export function construct({
     reconfigure(log, next.log);
     engine.runs.lanes.startWaiting();
   });
-  const put = { engine, access, plugins, store, ...access, automations, settings, reloading };
+  const put = { engine, access, plugins, store, ...access, automations, settings, reloading, backups };
   return { ...put, removals, extensions, telemetry, context, clock, tool_servers };
 }
 
@@ -289,12 +296,4 @@ function extensionsOf(
       loader.close();
     },
   };
-}
-
-/** Resolves with the work, or after `ms`: a stop has to end, storage that refuses or a reader that does not read or not. */
-async function inTime(work: Promise<unknown>, ms: number, clock: Clock): Promise<void> {
-  let cancel: () => void = () => undefined;
-  const over = new Promise<void>((resolve) => (cancel = clock.after(ms, resolve)));
-  await Promise.race([work, over]);
-  cancel();
 }

@@ -1,3 +1,4 @@
+import { isImporter } from "./core/importing.ts";
 import type { Publish } from "./core/append.ts";
 import type { Changes } from "./core/changes.ts";
 import type { Hub } from "./core/hub.ts";
@@ -27,6 +28,8 @@ export function publisher({ stats, hub, changes, observers, indexing }: Told): P
       });
     }
     changes.touch(session, tail);
+    // What was said elsewhere, long ago, is no news.
+    if (isImporter(session.owner)) return;
     const { type, ts, run_id, seq } = event;
     observers.tell(type, () => ({
       type,

@@ -68,10 +68,36 @@ export const restore: Command = {
   },
 };
 
+export const repair: Command = {
+  name: "repair",
+  summary: "saves what can be read of a damaged database; the gateway must not run",
+  usage: "",
+  details: [
+    "What can be read goes into a new database, and the damaged one is kept beside it. A backup is the better way where there is a new one:",
+    "agentbus restore. Events that could be replayed are gone, messages that can be read are there; clients start from a snapshot.",
+  ].join("\n"),
+  args: [0, 0],
+  options: { yes: { short: "y", summary: "do not ask" }, ...JSON_OPTION, ...CONFIG_OPTIONS },
+  run: async (input, io) => {
+    const { config } = readConfig(input, io);
+    if (!input.on("yes"))
+      await confirm(`put what can be read in place of what is in ${config.server.data_dir}?`, io);
+    const { repairDatabase } = await import("../backup.ts");
+    const done = repairDatabase(config, Date.now());
+    if (input.on("json")) outJson(io, done);
+    else {
+      for (const { table, rows, whole } of done.tables)
+        io.out(`${table}: ${rows} rows${whole ? "" : ", not all of them"}`);
+      io.out(`the damaged database is ${done.kept}`);
+    }
+    return EXIT.ok;
+  },
+};
+
 /** @throws UsageError where nobody can be asked, CommandError for anything but yes */
 async function confirm(what: string, io: Io): Promise<void> {
   if (!io.tty || io.stdin.isTTY !== true)
-    throw new UsageError("restore asks first: say --yes where nobody can answer");
+    throw new UsageError("this asks first: say --yes where nobody can answer");
   const answer = await question(`${what} [y/N]`);
   if (!/^y(?:es)?$/i.test(answer)) throw new CommandError("nothing was changed");
 }

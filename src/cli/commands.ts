@@ -1,6 +1,6 @@
 import type { Command } from "./args.ts";
 import { audit } from "./audit.ts";
-import { backup, restore } from "./backup.ts";
+import { backup, repair, restore } from "./backup.ts";
 import { call } from "./call.ts";
 import { chat } from "./chat.ts";
 import { completionsCommand } from "./completions.ts";
@@ -10,6 +10,8 @@ import { deviceKey, devicePair } from "./device-pair.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { hookCommands } from "./hook.ts";
+import { exportCommand } from "./export.ts";
+import { importCommand } from "./import.ts";
 import { init } from "./init.ts";
 import { logs } from "./logs.ts";
 import { password } from "./password.ts";
@@ -47,6 +49,9 @@ export const commands: readonly Command[] = [
   usage,
   backup,
   restore,
+  repair,
+  exportCommand,
+  importCommand,
   doctor,
   ...serviceCommands,
   upgrade,

@@ -5,6 +5,7 @@ import { listenersOf } from "../listeners.ts";
 import type { Config } from "./configuration.ts";
 import type { Finding } from "./doctor.ts";
 import { explain } from "./explain.ts";
+import { backupLine } from "./status.ts";
 import { connectTo, localTarget, localUrl, readRunning } from "./target.ts";
 
 type Running = ResultFor<"system.status">;
@@ -47,9 +48,10 @@ export async function checkRunning(config: Config): Promise<Finding[]> {
   try {
     const client = await connectTo(localTarget(config));
     try {
-      const { status, storage, configuration } = await client.request("system.status", {});
+      const { status, storage, configuration, backup } = await client.request("system.status", {});
       const version = client.hello?.server_info.version ?? "";
-      const others = [...checkVersion(version), ...checkReloaded(configuration)];
+      const backups = backup === undefined ? [] : [checkBackup(backup)];
+      const others = [...checkVersion(version), ...checkReloaded(configuration), ...backups];
       const finding = `${status} at ${localUrl(config)}, version ${version}`;
       if (status === "healthy") return [{ check, state: "ok", finding }, ...others];
       const why = storage.ok ? "" : `: ${storage.reason ?? "storage refuses"}`;
@@ -61,6 +63,15 @@ export async function checkRunning(config: Config): Promise<Finding[]> {
   } catch (error) {
     return [{ check, state: "failed", finding: explain(error), advice: "its log says why; restart it" }];
   }
+}
+
+/** One that failed is tried again; without a newer one there is only what the line says. */
+function checkBackup(backup: NonNullable<Running["backup"]>): Finding {
+  const check = "backup";
+  const finding = backupLine(backup);
+  if (backup.reason === undefined) return { check, state: "ok", finding };
+  const advice = "mend what it says; agentbus backup makes one by hand";
+  return { check, state: "failed", finding, advice };
 }
 
 /** Whether what runs is what this executable would start. */

@@ -36,7 +36,7 @@ function describe(
   version: string | undefined,
   certificate: Shown | null,
 ): string[] {
-  const { storage, providers, plugins, runs, configuration } = state;
+  const { storage, backup, providers, plugins, runs, configuration } = state;
   const tls =
     certificate === null
       ? []
@@ -49,6 +49,7 @@ function describe(
     `  runs          ${runs.active} active, ${runs.queued} queued`,
     `  memory        ${Math.round(state.memory_usage / 2 ** 20)} MiB`,
     `  storage       ${storage.kind}, ${storage.ok ? "ok" : (storage.reason ?? "refuses")}`,
+    ...(backup === undefined ? [] : [`  backup        ${backupLine(backup)}`]),
     ...providers.map(
       ({ name, ready, reason }) => `  provider      ${name}, ${ready ? "ready" : (reason ?? "not ready")}`,
     ),
@@ -58,6 +59,13 @@ function describe(
         `  plug-in       ${name}, ${state}${reason === undefined ? "" : `: ${reason}`}`,
     ),
   ];
+}
+
+export function backupLine(backup: NonNullable<ResultFor<"system.status">["backup"]>): string {
+  const at = (time: number): string => new Date(time).toISOString().slice(0, 16).replace("T", " ");
+  const last = backup.last_at === undefined ? "none yet" : `the last ${at(backup.last_at)}`;
+  if (backup.reason !== undefined) return `failed: ${backup.reason} (${last})`;
+  return `${last}, the next ${at(backup.next_at)} UTC`;
 }
 
 /** Nothing where it is as it was read. */

@@ -18,6 +18,7 @@ import type {
 import type { eventBroadcast, eventSend } from "../protocol/api/event.ts";
 import type { hookCreate, hookDelete, hookList, hookRotate, hookUpdate } from "../protocol/api/hook.ts";
 import type { logTail } from "../protocol/api/log.ts";
+import type { sessionImport } from "../protocol/api/import.ts";
 import type { modelList, runCreate, runGet, runList, runWait } from "../protocol/api/run.ts";
 import type {
   presenceList,
@@ -62,6 +63,7 @@ export interface Methods {
   "session.get": typeof sessionGet;
   "session.update": typeof sessionUpdate;
   "session.fork": typeof sessionFork;
+  "session.import": typeof sessionImport;
   "session.compact": typeof sessionCompact;
   "session.title": typeof sessionTitle;
   "session.delete": typeof sessionDelete;

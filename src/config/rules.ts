@@ -45,6 +45,11 @@ export function checkRules(config: Config, where: Where): string[] {
       `${where(path)}: it is missing: say where the API is, like http://127.0.0.1:11434/v1`,
     );
   }
+  if (storage.url !== "" && config.backup.directory !== "") {
+    throw new ConfigError(
+      `${where("backup.directory")}: what storage.url names is not in a file of this gateway: back it up with its own tools`,
+    );
+  }
   checkToolServers(config.mcp.servers, where);
   checkLevels(config.log.levels, where("log.levels"));
   const costs = checkCosts(config, where);

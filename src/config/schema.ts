@@ -217,6 +217,13 @@ export const ConfigSchema = Type.Object({
       [6, 600],
     ),
   }),
+  backup: Type.Object({
+    directory: place(
+      "Where the gateway puts backups of itself, while it runs; empty: it makes none. The directory has to be there.",
+    ),
+    interval_hours: integer(24, "How long after the newest backup the next one is made.", [1, 720]),
+    keep: integer(7, "Backups that stay; older ones are removed.", [1, 10_000]),
+  }),
   metrics: Type.Object({
     enabled: toggle(true, "`GET /metrics` for Prometheus, to credentials with the scope `system.read`."),
   }),

@@ -2,6 +2,7 @@
 export type IdPrefix =
   | "ses"
   | "msg"
+  | "imp"
   | "run"
   | "con"
   | "tok"

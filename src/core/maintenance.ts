@@ -25,6 +25,8 @@ export class Maintenance {
   #running: Promise<void> | null = null;
   readonly #erasing = new Set<Promise<void>>();
   #closed = false;
+  /** Something was erased that may still be in the store's files. */
+  #isErased = false;
 
   constructor(options: MaintenanceOptions) {
     this.#options = options;
@@ -42,6 +44,11 @@ export class Maintenance {
     const work: Promise<void> = this.#erase(session).finally(() => this.#erasing.delete(work));
     this.#erasing.add(work);
     return work;
+  }
+
+  /** Something was erased: the next rounds see to it that the store's files do not have it any more. */
+  scrub(): void {
+    this.#isErased = true;
   }
 
   async close(): Promise<void> {
@@ -63,6 +70,7 @@ export class Maintenance {
       log.info({ session, err: error }, "a deleted session is erased at the next start");
     }
     journal.tails.forget(session);
+    this.scrub();
     this.#options.erased();
   }
 
@@ -79,6 +87,8 @@ export class Maintenance {
         !this.#closed &&
         (await store.expire(clock.now(), limits.maintenance_rows)) >= limits.maintenance_rows
       );
+      if (this.#isErased && this.#erasing.size === 0 && !this.#closed)
+        this.#isErased = !(await store.scrub());
     } catch (error) {
       // The next round tries again; what is not trimmed or erased only takes space.
       if (!this.#closed) log.warn({ err: error }, "maintenance of the store failed; it is tried again");

@@ -124,8 +124,9 @@ export type RowChange =
       readonly metadata: string;
       readonly archived: boolean;
     }
-  /** Gives the session to another user, who may have more of them than the quota then; it loses its name. */
-  | { readonly kind: "session.transfer"; readonly owner: string }
+  /** Gives the session to another user, who may have more of them than the quota then. It loses its name, or is called `name`
+   *  from then on; the operation fails "exists" when (owner, name) is taken. */
+  | { readonly kind: "session.transfer"; readonly owner: string; readonly name?: string }
   /** Marks the session deleting, frees its name and leaves the tombstone. Content goes with EraseItem. */
   | { readonly kind: "session.close"; readonly at: number }
   /** A new message; its seq is that of `events[event]`. Fails "full" past the session's quota. */

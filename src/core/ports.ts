@@ -188,3 +188,13 @@ export interface Toolbox {
   call(call: ToolCall, args: Readonly<Record<string, unknown>>, context: ToolContext): Promise<ToolOutcome>;
   list(): { readonly tools: readonly ListedTool[]; readonly servers: readonly ToolServerState[] };
 }
+
+/** Of the backups a gateway makes by itself. */
+export interface BackupState {
+  /** Of the newest one, also where it is not the gateway's own. */
+  readonly last_at?: number;
+  /** The last attempt failed, and why. */
+  readonly failed_at?: number;
+  readonly reason?: string;
+  readonly next_at: number;
+}

@@ -243,12 +243,12 @@ export class Directory {
     if (this.#deleted.size > CACHED && oldest !== undefined) this.#deleted.delete(oldest);
   }
 
-  /** It belongs to another user, who calls it by the gateway's id. */
-  transferred(session: SessionRef, owner: string): void {
+  /** It belongs to another user, who calls it by the gateway's id, or by this name. */
+  transferred(session: SessionRef, owner: string, name: string | null = null): void {
     this.forget(session);
     this.unshare(session.id, owner);
     remember(this.#owners, session.id, owner);
-    this.adopt({ id: session.id, owner, name: null });
+    this.adopt({ id: session.id, owner, name });
   }
 
   #ownerOf(session: SessionRef): string {

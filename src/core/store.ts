@@ -134,6 +134,8 @@ export interface OpenedStore {
   readonly unended: readonly UnendedRun[];
   /** Sessions marked deleting whose erasure was cut short. */
   readonly deleting: readonly string[];
+  /** The database was one of an older version, and where it is kept as it was. */
+  readonly upgraded?: { readonly from: number; readonly kept: string };
   /** Random, made once per store: the gateway's identity for clients. */
   readonly server_id: string;
 }
@@ -214,6 +216,8 @@ export interface Store {
    */
   expire(now: number, max_rows: number): Promise<number>;
   totals(): Promise<StoreTotals>;
+  /** What was erased is nowhere in its files any more; false: in a while, when this is asked again. */
+  scrub(): Promise<boolean>;
   /** Resolves when a trivial durable write works; rejects with the reason otherwise. Never called with a group in flight. */
   probe(): Promise<void>;
   /** Resolves once what writes in this process has answered, whatever it does besides; nothing is written. Rejects where it is gone. */

@@ -2,6 +2,7 @@ import type { Ledger } from "../core/ledger.ts";
 import type { Configuration, ConfigurationState } from "../core/configuration.ts";
 import type { Connection } from "../core/connections.ts";
 import type { PluginView } from "../core/plugins.ts";
+import type { BackupState } from "../core/ports.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { DURABLE, SIGNALS } from "../protocol/events.ts";
 import type { EventDefinition } from "../protocol/events.ts";
@@ -29,6 +30,8 @@ export interface SystemDeps extends MethodDeps {
   readonly capabilities: readonly string[];
   readonly plugins: () => readonly PluginView[];
   readonly configuration: Configuration;
+  /** Null: the gateway makes none by itself. */
+  readonly backup: () => BackupState | null;
   readonly definitions: () => readonly MethodDefinition[];
   /** Seconds since start. */
   readonly uptime: () => number;
@@ -78,6 +81,7 @@ function socketsOnly(): never {
 
 function statusOf(deps: SystemDeps) {
   const refused = deps.journal.refused;
+  const backup = deps.backup();
   return {
     status: deps.status(),
     uptime: deps.uptime(),
@@ -89,6 +93,7 @@ function statusOf(deps: SystemDeps) {
       ok: refused === null,
       ...(refused !== null && { reason: refused.reason }),
     },
+    ...(backup !== null && { backup }),
     providers: [...deps.router.states()],
     plugins: deps.plugins().map(({ name, state, reason }) => {
       return { name, state, ...(reason !== undefined && { reason }) };

@@ -123,6 +123,7 @@ export class Removals {
       const result = await journal.run({ kind: "forget", user, max_rows: limits.maintenance_rows });
       if (!result.ok || ("done" in result && result.done)) break;
     }
+    this.#deps.maintenance.scrub();
     ledger.spending.forget(user);
     const { rows, commit, undo } = users.forget(user);
     await appendAlone(journal, { session: null, events: [], rows, remember: {}, committed: commit, undo });

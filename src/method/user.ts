@@ -1,3 +1,4 @@
+import { isImporter } from "../core/importing.ts";
 import type { Static } from "@sinclair/typebox";
 import { Serial } from "../core/serial.ts";
 import type { Inheritance, KnownUser, UserChange } from "../core/users.ts";
@@ -67,6 +68,7 @@ async function everybody({
     });
   }
   for (const { user, sessions } of await store.owners()) {
+    if (isImporter(user)) continue;
     all.set(user, { user, ...(all.get(user) ?? NOTHING), sessions });
   }
   return all;

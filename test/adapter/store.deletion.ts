@@ -168,4 +168,15 @@ export function deletionConformance(make: MakeStore): void {
     expect(await store.deleted("ses_a", "ada")).toBe(false);
     expect(await commit(store, create("ses_b", { name: "mine" }))).toEqual([{ ok: false, reason: "exists" }]);
   });
+
+  test("what was erased is nowhere any more once words of it were tidied away", async () => {
+    await using fixture = await make();
+    const { store } = fixture;
+    await commitAll(store, create("ses_a"), say("ses_a", "msg_1"), close("ses_a"));
+    await commitAll(store, { kind: "erase", session: "ses_a", max_rows: 100 });
+    while ((await store.index(10)) > 0);
+    expect(await store.scrub()).toBe(true);
+    await commitAll(store, create("ses_b"), say("ses_b", "msg_1"));
+    expect((await store.session("ses_b"))?.message_count).toBe(1);
+  });
 }

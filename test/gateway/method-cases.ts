@@ -97,6 +97,14 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
     answer: () => ({ title: "new", archived: true, head: 2 }),
   },
   "session.fork": { params: session, answer: () => ({ message_count: 2, owner: "owner" }) },
+  "session.import": {
+    params: () => ({
+      session: { digest: crypto.randomUUID().replaceAll("-", "").padEnd(64, "0") },
+      messages: [{ role: "user", status: "complete", content: "then", timestamp: 1 }],
+      done: true,
+    }),
+    answer: () => ({ status: "done", messages: 1 }),
+  },
   "session.compact": {
     params: async (world) => {
       const { session_id } = await fresh(world);

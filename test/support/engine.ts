@@ -101,6 +101,7 @@ export async function startEngine(options: TestEngineOptions = {}): Promise<Test
   const fatal: { error: unknown } = { error: null };
   const engine = createEngine({
     plugins: () => [],
+    backup: () => null,
     configuration: {
       state: () => ({ file: null, loaded_at: 0, hash: "", restart_needed: [], failure: null }),
       reload: () => ({ changed: [], restart_needed: [] }),

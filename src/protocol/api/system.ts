@@ -94,6 +94,17 @@ export const systemStatus = defineMethod({
     runs: Type.Object({ active: Type.Integer(), queued: Type.Integer() }),
     memory_usage: Type.Integer({ description: "bytes" }),
     storage: Type.Object({ kind: Type.String(), ok: Type.Boolean(), reason: Type.Optional(Type.String()) }),
+    backup: Type.Optional(
+      Type.Object(
+        {
+          last_at: Type.Optional(Timestamp),
+          failed_at: Type.Optional(Timestamp),
+          reason: Type.Optional(Type.String()),
+          next_at: Timestamp,
+        },
+        { description: "where the gateway backs itself up; failed_at and reason: the last attempt failed" },
+      ),
+    ),
     providers: Type.Array(
       Type.Object({ name: Type.String(), ready: Type.Boolean(), reason: Type.Optional(Type.String()) }),
     ),

@@ -141,8 +141,7 @@ function changeRow(
       return null;
     }
     case "session.transfer":
-      setRow(session, { owner: row.owner, name: null });
-      return null;
+      return transfer(operation, session, row);
     case "session.close":
       return closeSession(operation, session, row);
     case "message.put":
@@ -157,6 +156,18 @@ function changeRow(
     default:
       return changeRecord(operation, row, session.row, operation.item.events.length === 0 ? 0 : first_seq);
   }
+}
+
+function transfer(
+  { state }: Operation,
+  session: MemorySession,
+  { owner, name: given }: Change<"session.transfer">,
+): Refused | null {
+  const name = given ?? null;
+  const isTaken = [...state.sessions.values()].some(({ row }) => row.owner === owner && row.name === name);
+  if (name !== null && isTaken) return { ok: false, reason: "exists" };
+  setRow(session, { owner, name });
+  return null;
 }
 
 function closeSession(

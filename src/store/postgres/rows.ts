@@ -21,7 +21,7 @@ export async function writeRow(
     case "session.update":
       return updateSettings(work, session, row);
     case "session.transfer":
-      return transfer(work, session, row.owner);
+      return transfer(work, session, row.owner, row.name ?? null);
     case "session.close":
       return close(work, session, row.at);
     case "message.put":
@@ -108,10 +108,15 @@ async function transfer(
   { q, sessions, quotas, attachments }: Work,
   session: WorkingSession,
   to: string,
-): Promise<null> {
+  name: string | null,
+): Promise<Refused | null> {
   const { owner, session_key } = session;
+  const taken =
+    name !== null &&
+    (await q.one("SELECT 1 FROM sessions WHERE owner = $1::text AND name = $2::text", [to, name])) !== null;
+  if (taken) return { ok: false, reason: "exists" };
   // Without its name: the new owner may have one that is called so.
-  sessions.change(session, { name: null, owner: to });
+  sessions.change(session, { name, owner: to });
   await Promise.all([
     sessions.flush(session),
     q.run("UPDATE runs SET owner = $1::text WHERE session_key = $2::bigint", [to, session_key]),
@@ -120,6 +125,12 @@ async function transfer(
         session_key,
       ]),
   ]);
+  if (name !== null) {
+    await q.run("UPDATE sessions SET name_folded = $1::text WHERE session_key = $2::bigint", [
+      folded(name),
+      session_key,
+    ]);
+  }
   quotas.countSession(owner, -1);
   quotas.countSession(to, 1);
   await attachments.transfer(session_key, owner, to);

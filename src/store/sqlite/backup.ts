@@ -1,11 +1,13 @@
 import { Database } from "bun:sqlite";
-import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { GatewayError } from "../../protocol/errors.ts";
 import { prepareDataDir } from "./data-dir.ts";
 import { DATABASE_FILE, describeError, openReadonly } from "./database.ts";
+import { checkRoom, clearDrafts, createDraft, draftOf, isTaken, publish, sync } from "./draft.ts";
 import { releaseLock, takeLock } from "./lock.ts";
 import { SCHEMA_VERSION } from "./schema.ts";
+import { putAside } from "./put-aside.ts";
 import { RESTORED } from "./start.ts";
 
 /** What a copy of a database holds, once it was read through. */
@@ -23,18 +25,18 @@ export interface BackupFacts {
 export function backUp(data_dir: string, file: string): BackupFacts {
   const source = join(data_dir, DATABASE_FILE);
   if (!existsSync(source)) throw unavailable(`there is nothing to back up: ${source} does not exist`);
-  if (existsSync(file)) {
+  if (isTaken(file)) {
     throw new GatewayError("CONFLICT", `${file} exists already: name another file, or a directory`, {
       details: { kind: "exists" },
     });
   }
-  const draft = `${file}.${process.pid}.part`;
+  clearDrafts(dirname(file));
+  const draft = draftOf(file);
   try {
+    checkRoom(dirname(file), bytesOf(source));
     copyInto(draft, openReadonly(source));
     const facts = readThrough(draft);
-    sync(draft);
-    renameSync(draft, file);
-    sync(dirname(file));
+    publish(draft, file);
     return facts;
   } catch (error) {
     rmSync(draft, { force: true });
@@ -46,11 +48,17 @@ export function backUp(data_dir: string, file: string): BackupFacts {
 /** All of it, with what its log holds, into a file that nobody else can read, from its first byte on. */
 function copyInto(draft: string, db: Database): void {
   try {
-    closeSync(openSync(draft, "wx", 0o600));
+    createDraft(draft);
     db.query("VACUUM INTO ?").run(draft);
   } finally {
     db.close(true);
   }
+}
+
+/** How long a copy is at most: what is only in the log counts, too. */
+function bytesOf(source: string): number {
+  const log = statSync(`${source}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+  return statSync(source).size + log;
 }
 
 /** The database that was there, and what is there now. */
@@ -74,7 +82,7 @@ export function restore(data_dir: string, file: string, now: number): Restored {
     copyInto(draft, new Database(file, { readonly: true, strict: true }));
     mark(draft);
     sync(draft);
-    const kept = existsSync(target) ? putAside(target, now) : null;
+    const kept = existsSync(target) ? putAside(target, "before-restore", now) : null;
     renameSync(draft, target);
     sync(data_dir);
     return { ...facts, kept };
@@ -128,31 +136,6 @@ function mark(file: string): void {
     db.close(true);
   }
   for (const rest of ["-wal", "-shm"]) rmSync(`${file}${rest}`, { force: true });
-}
-
-/** Keeps the database under another name, with what its log holds; its own name is there until another file takes it. */
-function putAside(target: string, now: number): string {
-  const kept = `${target}.before-restore-${new Date(now).toISOString().replaceAll(/[:.]/g, "-")}`;
-  try {
-    const db = new Database(target, { readwrite: true });
-    db.run("PRAGMA wal_checkpoint(TRUNCATE)");
-    db.close(true);
-  } catch {
-    // It may be damaged, which is why it is replaced: then it is kept as it is.
-  }
-  linkSync(target, kept);
-  if (existsSync(`${target}-wal`)) renameSync(`${target}-wal`, `${kept}-wal`);
-  rmSync(`${target}-shm`, { force: true });
-  return kept;
-}
-
-function sync(path: string): void {
-  const handle = openSync(path, "r");
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
 }
 
 function unavailable(message: string, cause?: unknown): GatewayError {

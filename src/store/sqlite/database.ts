@@ -6,7 +6,7 @@ import type { StorageRefusal } from "../../core/operation.ts";
 export const DATABASE_FILE = "agentbus.db";
 
 /** How long a statement waits for somebody else's lock (a backup tool, a shell) before storage refuses. */
-const BUSY_TIMEOUT_MS = 250;
+export const BUSY_TIMEOUT_MS = 250;
 const CACHE_KIB = 16 * 1024;
 /** The log file is cut back to this after it grew during a burst. */
 const WAL_BYTES_KEPT = 64 * 1024 * 1024;
@@ -23,7 +23,11 @@ export function openWritable(path: string, max_bytes: number): Database {
   createPrivate(path);
   const db = new Database(path, { create: true, readwrite: true, strict: true });
   db.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+  // Of a new file only: pages that are free can be given back. Before anything else is written.
+  db.run("PRAGMA auto_vacuum = INCREMENTAL");
   db.run("PRAGMA journal_mode = WAL");
+  // What is deleted is overwritten, wherever it was, so that it is in the file no longer.
+  db.run("PRAGMA secure_delete = ON");
   db.run("PRAGMA synchronous = FULL");
   db.run("PRAGMA foreign_keys = ON");
   // An fsync on macOS reaches the disk only with these; elsewhere they do nothing.

@@ -1,4 +1,7 @@
 import type { Database } from "bun:sqlite";
+import { setPriority } from "node:os";
+import { GatewayError } from "../../protocol/errors.ts";
+import { backUp } from "./backup.ts";
 import type { Held } from "./database.ts";
 import { describeError, hold, openReadonly } from "./database.ts";
 import type { Reads } from "./reads.ts";
@@ -19,10 +22,9 @@ self.onmessage = (event: MessageEvent<ReaderRequest>): void => {
   try {
     reply = { ok: true, value: answer(event.data) };
   } catch (error) {
-    reply = {
-      ok: false,
-      fault: { message: describeError(error), refused: null, details: null },
-    };
+    const message = describeError(error);
+    const details = error instanceof GatewayError ? (error.details ?? {}) : null;
+    reply = { ok: false, fault: { message, refused: null, details } };
   }
   self.postMessage(reply);
 };
@@ -32,6 +34,10 @@ function answer(request: ReaderRequest): unknown {
     const db = openReadonly(request.path);
     reading = { db, reads: createReads(db), begin: hold(db, "BEGIN"), end: hold(db, "COMMIT") };
     return null;
+  }
+  if (request.op === "backup") {
+    yieldProcessor();
+    return backUp(request.data_dir, request.file);
   }
   if (reading === null) throw new Error("the reader has no database");
   const { db, reads, begin, end } = reading;
@@ -46,5 +52,17 @@ function answer(request: ReaderRequest): unknown {
     return read(...request.args);
   } finally {
     end.run();
+  }
+}
+
+const LOW_PRIORITY = 10;
+
+/** Whoever answers somebody comes first. On Linux a priority is that of the thread which asks for it. */
+function yieldProcessor(): void {
+  if (process.platform !== "linux") return;
+  try {
+    setPriority(LOW_PRIORITY);
+  } catch {
+    // Then it has the claim of everybody else.
   }
 }

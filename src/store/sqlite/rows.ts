@@ -66,7 +66,7 @@ export function createRowWriter(
           return null;
         }
         case "session.transfer":
-          return transfer(session, row.owner);
+          return transfer(session, row.owner, row.name ?? null);
         case "session.close":
           return close(session, row.at);
         case "message.put":
@@ -97,7 +97,9 @@ export function createRowWriter(
 function createTransfer(db: Database, sessions: WorkingSessions, quotas: Quotas, attachments: Attachments) {
   const own = hold(db, "UPDATE sessions SET owner = ? WHERE session_key = ?");
   const ownRuns = hold(db, "UPDATE runs SET owner = ? WHERE session_key = ?");
-  return (session: WorkingSession, owner: string): null => {
+  const named = hold<{ taken: number }>(db, "SELECT 1 AS taken FROM sessions WHERE owner = ? AND name = ?");
+  return (session: WorkingSession, owner: string, name: string | null): Refused | null => {
+    if (name !== null && named.get(owner, name) !== null) return { ok: false, reason: "exists" };
     // Without its name first: the new owner may have one that is called so.
     sessions.change(session, { name: null });
     sessions.flush(session);
@@ -106,7 +108,7 @@ function createTransfer(db: Database, sessions: WorkingSessions, quotas: Quotas,
     quotas.countSession(session.owner, -1);
     quotas.countSession(owner, 1);
     attachments.transfer(session, owner);
-    sessions.change(session, { owner });
+    sessions.change(session, { owner, name });
     return null;
   };
 }

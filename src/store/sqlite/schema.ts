@@ -269,21 +269,21 @@ const MIGRATIONS = [
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
 
-/** Brings the schema up to date in one transaction. @throws GatewayError UNAVAILABLE when it is newer than this program. */
-export function migrate(db: Database): void {
+/** Brings the schema up to date, or to another version, in one transaction. @throws GatewayError UNAVAILABLE when it is newer than this program. */
+export function migrate(db: Database, upto: number = SCHEMA_VERSION): void {
   const row = db.query<{ user_version: number }, []>("PRAGMA user_version").get();
   const version = row?.user_version ?? 0;
   if (version > SCHEMA_VERSION) {
     throw new GatewayError(
       "UNAVAILABLE",
       `the database was written by a newer agentbus (schema ${version}, this one knows ${SCHEMA_VERSION}): ` +
-        "run that version, or restore a backup made before the upgrade",
+        "run that version, or restore a backup made before the upgrade (agentbus.db.schema-N beside it is one, where there is one)",
       { details: { kind: "schema", found: version, known: SCHEMA_VERSION } },
     );
   }
-  if (version === SCHEMA_VERSION) return;
+  if (version >= upto) return;
   db.run("BEGIN IMMEDIATE");
-  for (const text of MIGRATIONS.slice(version)) db.run(text);
-  db.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+  for (const text of MIGRATIONS.slice(version, upto)) db.run(text);
+  db.run(`PRAGMA user_version = ${upto}`);
   db.run("COMMIT");
 }

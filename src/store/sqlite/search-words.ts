@@ -126,6 +126,11 @@ function scopeOf(owner: string, session_key: number): string {
   return `${ownerToken(owner)} ${sessionToken(session_key)}`;
 }
 
+/** Whether words of messages that are gone may still be in the file. */
+export function isStale(db: Database): boolean {
+  return db.query("SELECT 1 FROM meta WHERE name = ?").get(STALE) !== null;
+}
+
 /** Letters and digits alone, whatever the name is made of. */
 export function ownerToken(owner: string): string {
   return `u${Buffer.from(owner).toString("hex")}`;

@@ -17,6 +17,7 @@ import type { PackedResult } from "./packing.ts";
 import { packGroup, unpackResult } from "./packing.ts";
 import type { ReadPage } from "./page.ts";
 import { createPageReader } from "./page.ts";
+import type { ScrubStep } from "./scrub.ts";
 import type { Reads } from "./reads.ts";
 import { takeLockOver } from "./takeover.ts";
 import type { ReaderRequest, WriterRequest } from "./threads.ts";
@@ -162,6 +163,13 @@ class SqliteStore implements Store {
 
   async index(max_messages: number): Promise<number> {
     return this.#live().writer.ask<number>({ op: "index", max_messages });
+  }
+
+  async scrub(): Promise<boolean> {
+    for (;;) {
+      const step = await this.#live().writer.ask<ScrubStep>({ op: "scrub" });
+      if (step !== "more") return step === "done";
+    }
   }
 
   async probe(): Promise<void> {

@@ -20,6 +20,7 @@ export type WriterRequest =
   | { readonly op: "commit"; readonly group: PackedGroup }
   | { readonly op: "expire"; readonly now: number; readonly max_rows: number }
   | { readonly op: "index"; readonly max_messages: number }
+  | { readonly op: "scrub" }
   | { readonly op: "probe" }
   | { readonly op: "answer" }
   /** Other limits from here on. */
@@ -29,6 +30,8 @@ export type WriterRequest =
 /** What the main thread asks of the reader. */
 export type ReaderRequest =
   | { readonly op: "open"; readonly path: string }
+  /** Of a thread that does nothing else. */
+  | { readonly op: "backup"; readonly data_dir: string; readonly file: string }
   | { readonly op: "read"; readonly method: string; readonly args: readonly unknown[] }
   | { readonly op: "close" };
 

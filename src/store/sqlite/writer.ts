@@ -5,7 +5,11 @@ import { describeError, hold, openWritable, refusalOf } from "./database.ts";
 import type { GroupWriter } from "./group-writer.ts";
 import { createGroupWriter } from "./group-writer.ts";
 import { packResult, unpackGroup } from "./packing.ts";
-import { migrate } from "./schema.ts";
+import { checkAtStart, checkLength } from "./start-check.ts";
+import type { Scrub } from "./scrub.ts";
+import { createScrub } from "./scrub.ts";
+import { isStale } from "./search-words.ts";
+import { bringUpToDate } from "./upgrade.ts";
 import { markStopped, start } from "./start.ts";
 import type { Fault, Reply, WriterRequest } from "./threads.ts";
 
@@ -19,6 +23,7 @@ interface Writing {
   readonly writer: GroupWriter;
   /** Moves the log into the database file when it has grown. Throws where that fails. */
   readonly checkpoint: () => void;
+  readonly scrub: Scrub;
 }
 
 let writing: Writing | null = null;
@@ -53,7 +58,7 @@ function post(reply: Reply): void {
 function answer(request: WriterRequest): void {
   if (request.op === "open") return open(request);
   if (writing === null) throw new Error("the writer has no database");
-  const { db, writer, checkpoint } = writing;
+  const { db, writer, checkpoint, scrub } = writing;
   switch (request.op) {
     case "commit":
       post({ ok: true, value: packResult(writer.apply(unpackGroup(request.group))) });
@@ -65,6 +70,8 @@ function answer(request: WriterRequest): void {
       return attempt(() => writer.index(request.max_messages));
     case "answer":
       return post({ ok: true, value: null });
+    case "scrub":
+      return attempt(() => (isStale(db) ? "busy" : scrub.step()));
     case "probe":
       return attempt(() => writer.transaction("FULL", () => probe(db)));
     case "limits":
@@ -75,6 +82,7 @@ function answer(request: WriterRequest): void {
         db.run("PRAGMA wal_checkpoint(TRUNCATE)");
         markStopped(db, writer);
         db.close(true);
+        scrub.close();
         return null;
       });
   }
@@ -94,12 +102,15 @@ function attempt(task: () => unknown): void {
 function open(request: Extract<WriterRequest, { op: "open" }>): void {
   let db: Database | null = null;
   try {
+    checkLength(request.path);
     db = openWritable(request.path, request.max_bytes);
-    migrate(db);
+    checkAtStart(db, request.path, request.suspect);
+    const upgraded = bringUpToDate(db, request.path);
     const { limits } = request;
     const writer = createGroupWriter(db, limits, request.durability);
-    writing = { limits, db, writer, checkpoint: createCheckpoint(db) };
-    post({ ok: true, value: start(db, writer, request) });
+    const scrub = createScrub(db, request.path);
+    writing = { limits, db, writer, checkpoint: createCheckpoint(db), scrub };
+    post({ ok: true, value: { ...start(db, writer, request), ...(upgraded !== null && { upgraded }) } });
   } catch (error) {
     writing = null;
     db?.close(true);
@@ -109,7 +120,8 @@ function open(request: Extract<WriterRequest, { op: "open" }>): void {
 
 const ADVICE: Record<string, string> = {
   SQLITE_NOTADB: "it is not an agentbus database: move it away, or choose another server.data_dir",
-  SQLITE_CORRUPT: "it is damaged: restore a backup",
+  SQLITE_CORRUPT:
+    "it is damaged: put a backup in its place with agentbus restore, or save what can be read with agentbus repair",
   SQLITE_FULL: "the disk, or storage.max_bytes, is full: make room and start again",
   SQLITE_READONLY: "it is read-only: give this user write access to it and its directory",
   SQLITE_CANTOPEN: "it cannot be opened: give this user access to it and its directory",
