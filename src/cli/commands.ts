@@ -13,6 +13,7 @@ import { hookCommands } from "./hook.ts";
 import { init } from "./init.ts";
 import { logs } from "./logs.ts";
 import { password } from "./password.ts";
+import { scheduleCommands } from "./schedule.ts";
 import { search } from "./search.ts";
 import { serve } from "./serve.ts";
 import { serviceCommands } from "./service-commands.ts";
@@ -21,6 +22,7 @@ import { tokenCommands } from "./token.ts";
 import { usage } from "./usage.ts";
 import { userCommands } from "./user.ts";
 import { version } from "./version.ts";
+import { webhookCommands } from "./webhook.ts";
 import { watch } from "./watch.ts";
 
 /** Everything the command line can do, in the order the help tells it. */
@@ -41,6 +43,8 @@ export const commands: readonly Command[] = [
   password,
   ...userCommands,
   ...hookCommands,
+  ...scheduleCommands,
+  ...webhookCommands,
   audit,
   logs,
   usage,

@@ -1,3 +1,4 @@
+import { DEAD, OWED } from "./owed.ts";
 import type { Approval } from "../protocol/entities.ts";
 import { toolMessage } from "./message.ts";
 import type { NewEvent, RowChange } from "./operation.ts";
@@ -8,7 +9,7 @@ export const APPROVALS = "approval";
 /** Tools that were allowed for a session, one record each, owned by it. */
 export const GRANTS = "tool_grant";
 /** Collections whose records go with the session that owns them. */
-export const SESSION_RECORDS: readonly string[] = [APPROVALS, GRANTS];
+export const SESSION_RECORDS: readonly string[] = [APPROVALS, GRANTS, OWED, DEAD];
 /** How long the answer to an approval is known. */
 const ANSWERED_MS = 30 * 86_400_000;
 
