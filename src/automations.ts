@@ -1,48 +1,94 @@
-import type { Access } from "./access.ts";
 import { createInbound } from "./automation/inbound.ts";
+import type { Post } from "./automation/attempts.ts";
+import { createOutbound } from "./automation/outbound.ts";
 import { createSealer } from "./automation/sealed.ts";
+import { ScheduleBook } from "./automation/schedules.ts";
+import { Scheduler } from "./automation/scheduler.ts";
 import type { Config } from "./config.ts";
-import type { Receive, SendFor } from "./core/automation.ts";
+import { configured } from "./config/error.ts";
+import type { Receive, Schedules, SendFor } from "./core/automation.ts";
 import type { Outcome } from "./core/call.ts";
-import type { Clock, Logger } from "./core/ports.ts";
+import type { Logger } from "./core/ports.ts";
 import type { UserBook, UserChange } from "./core/users.ts";
 import type { Engine } from "./engine.ts";
+import { createReach } from "./tool/fetch-reach.ts";
+import { resolveHost } from "./tool/fetch-request.ts";
+import { createPoster } from "./tool/outbound-post.ts";
+import { addressMatcher } from "./auth/address.ts";
 import { localPrincipal } from "./local-call.ts";
 import { hookMethods } from "./method/hook.ts";
+import { webhookMethods } from "./method/webhook.ts";
+import { scheduleMethods } from "./method/schedule.ts";
 import { chatSend } from "./protocol/api/chat.ts";
 
-/** What happens without anybody connected: deliveries that come in. */
+/** What happens without anybody connected: deliveries that come in, and what is due. */
 export interface Automations {
   readonly receive: Receive;
   /** The users, and with one who is deleted what they had set up. */
   readonly users: UserBook;
   /** After the store was opened, before anything is served. */
   load(): Promise<void>;
+  /** Once everything is served: what is due is done from now on. */
+  start(): void;
+  /** Begins nothing more. Idempotent. */
+  stop(): Promise<void>;
 }
 
 /** Constructs the automation ring over an engine and adds its methods. */
 export function createAutomations(
   engine: Engine,
-  access: Access,
-  config: Config,
-  clock: Clock,
+  users: UserBook,
+  config: Pick<Config, "server" | "webhooks">,
   log: Logger,
 ): Automations {
-  const { store, audit, registry, directory, journal } = engine;
-  const { limits } = config;
-  const { users } = access.credentials;
+  const { store, audit, registry, directory, journal, limits, clock } = engine;
   const isShutOut = (user: string): boolean => users.isShutOut(user);
   const sealer = createSealer(config.server.data_dir);
   const send = senderOf(engine);
   const inbound = createInbound({ clock, limits, log, audit, sealer, send, isShutOut });
-  for (const method of hookMethods({ inbound, directory, journal, clock })) registry.add(method);
+  const book = new ScheduleBook({ clock, limits });
+  const isOpen = (run_id: string): boolean => engine.runs.get(run_id) !== undefined;
+  const scheduler = new Scheduler({ book, clock, log, journal, limits, send, isShutOut, isOpen });
+  const schedules = schedulesOf(book, scheduler);
+  const outbound = createOutbound({ ...engine, log, isShutOut, sealer, ...posterOf(config) });
+  const deps = { inbound, schedules, outbound, limits, directory, journal, clock };
+  for (const method of [...hookMethods(deps), ...scheduleMethods(deps), ...webhookMethods(deps)])
+    registry.add(method);
   return {
     receive: inbound.receive,
     users: {
       ...users,
-      forget: (user) => together([() => users.forget(user), () => inbound.forget(user)]),
+      forget: (user) => together([users, inbound, book, outbound].map((each) => () => each.forget(user))),
     },
-    load: () => inbound.load(store),
+    async load() {
+      await inbound.load(store);
+      await book.load(store);
+      await outbound.load();
+    },
+    start() {
+      scheduler.start();
+      outbound.start();
+    },
+    async stop() {
+      await Promise.all([scheduler.stop(), outbound.stop()]);
+    },
+  };
+}
+
+function posterOf({ webhooks }: Pick<Config, "webhooks">) {
+  const reach = configured(() => createReach(webhooks.allow, addressMatcher, "webhooks.allow"));
+  const poster = createPoster({ reach, resolve: resolveHost });
+  const post: Post = (url, headers, body, signal) => poster.post(url, headers, body, signal);
+  return { post, checkUrl: (url: string) => poster.check(url) };
+}
+
+function schedulesOf(book: ScheduleBook, scheduler: Scheduler): Schedules {
+  return {
+    create: (by, params) => book.create(by, params),
+    list: (user) => book.list(user),
+    update: (by, params) => book.update(by, params),
+    remove: (by, id) => book.remove(by, id),
+    run: async (by, id) => scheduler.run(book.require(by, id)),
   };
 }
 

@@ -25,6 +25,7 @@ import { Measures } from "./core/measures.ts";
 import type { PluginView } from "./core/plugins.ts";
 import type { Clock, Logger, ModelRouter, Toolbox } from "./core/ports.ts";
 import type { Principal } from "./core/principal.ts";
+import { Owed } from "./core/owed.ts";
 import { Observers } from "./core/observers.ts";
 import type { OpenedStore, Store } from "./core/store.ts";
 import { Presence } from "./core/presence.ts";
@@ -204,12 +205,13 @@ function createCore(options: EngineOptions, measures: Measures) {
   const stats = new Stats(sampled);
   const hub = new Hub();
   const observers = new Observers(options.log);
+  const owed = new Owed();
   const connections = new Connections({ limits, networkOf });
   const directory = new Directory(store, clock);
   const changes = new Changes(clock, connections, directory, hub);
   const presence = new Presence(clock, connections, hub);
   const indexing = new Indexing({ store, clock, log });
-  const publish = publisher({ stats, hub, changes, observers, indexing });
+  const publish = publisher({ stats, hub, changes, observers, indexing, owed });
   const onStorage = (reason: string | null): void => {
     if (reason === null) log.info({}, "storage takes writes again");
   };
@@ -220,7 +222,8 @@ function createCore(options: EngineOptions, measures: Measures) {
   };
   const { fatal } = options;
   const lag = measures.event_lag;
-  const journal = new Journal({ store, clock, limits, log, publish, committed, onStorage, lag, fatal });
+  const writing = { store, clock, limits, log, publish, committed, onStorage, lag, fatal };
+  const journal = new Journal({ ...writing, owed });
   const audit = new Audit({ journal, clock, log });
   const base = { journal, store, clock, limits, log };
   // Begun at once, the next read would be answered in this turn, and so on: nobody else would be heard in between.
@@ -255,9 +258,9 @@ function createCore(options: EngineOptions, measures: Measures) {
   const times = new RunTimes();
   const models = { router, ledger, first_token, times, tracing, log: run_log };
   const runs = new Runs({ ...base, ...models, sha256, settings, ...tools, limited, ended });
-  const maintenance = new Maintenance({ ...base, settings, erased: () => indexing.touch() });
+  const maintenance = new Maintenance({ ...base, owed, settings, erased: () => indexing.touch() });
   const readers = { followers, connections, changes, hub, presence, reads, toolbox, approvals, grants };
-  const kept = { journal, audit, hooks, directory, maintenance, indexing, observers };
+  const kept = { journal, audit, hooks, directory, maintenance, indexing, observers, owed };
   return { store, ...kept, runs, times, tracing, ledger, router, stats, measures, sampled, ...readers };
 }
 

@@ -139,7 +139,7 @@ export function composeGateway(options: GatewayOptions): Composed {
     const shutdown = { grace_ms, retry_after_ms: RETRY_AFTER_MS };
     engine.connections.signal(encodeSignal("shutdown", clock.now(), shutdown), "shutdown", null);
     engine.observers.tell("shutdown", () => ({ type: "shutdown", ts: clock.now(), payload: shutdown }));
-    await inTime(parts.removals.close(), DRAIN_MS, clock);
+    await inTime(Promise.all([parts.removals.close(), parts.automations.stop()]), DRAIN_MS, clock);
     await inTime(engine.drain(grace_ms), grace_ms + DRAIN_MS, clock);
     await inTime(engine.hooks.idle(), DRAIN_MS, clock);
     await inTime(parts.tool_servers.stop(), DRAIN_MS, clock);
@@ -176,18 +176,14 @@ async function giveUp({ extensions, engine, store }: ReturnType<typeof construct
 }
 
 /** What goes by the configuration from here on, whichever it is. */
-function follow({
-  tool_servers,
-  telemetry,
-  settings,
-  reloading,
-  backups,
-}: ReturnType<typeof construct>): void {
+function follow(parts: ReturnType<typeof construct>): void {
+  const { tool_servers, settings } = parts;
+  parts.automations.start();
   tool_servers.start();
-  backups.start();
-  telemetry.start();
+  parts.backups.start();
+  parts.telemetry.start();
   settings.live.onReplaced(() => tool_servers.start());
-  reloading.watch();
+  parts.reloading.watch();
 }
 
 /** Everything a gateway is made of, put together and still: nothing is opened and nothing listens. */
@@ -271,7 +267,7 @@ function surfaced({ logOf, ...parts }: Surfaced, isLocal?: (address: string) => 
   const { engine, settings, clock } = parts;
   const { live, config } = settings;
   const access = createAccess(engine, settings, clock, logOf("auth"), isLocal);
-  const automations = createAutomations(engine, access, config, clock, logOf("automation"));
+  const automations = createAutomations(engine, access.credentials.users, config, logOf("automation"));
   const { users, receive } = automations;
   const removals = createRemovals(engine, users, live, config.limits, clock, logOf("auth"));
   const context = surfaceOf({ ...parts, access, receive, log: logOf("transport") });

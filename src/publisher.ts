@@ -3,6 +3,7 @@ import type { Publish } from "./core/append.ts";
 import type { Changes } from "./core/changes.ts";
 import type { Hub } from "./core/hub.ts";
 import type { Indexing } from "./core/indexing.ts";
+import type { Owed } from "./core/owed.ts";
 import type { Observers } from "./core/observers.ts";
 import { nameOf, namingsOf, topicOf } from "./core/session.ts";
 import type { Stats } from "./core/stats.ts";
@@ -10,6 +11,7 @@ import { encodeEvent } from "./protocol/frames.ts";
 
 interface Told {
   readonly indexing: Indexing;
+  readonly owed: Owed;
   readonly stats: Stats;
   readonly hub: Hub;
   readonly changes: Changes;
@@ -17,7 +19,7 @@ interface Told {
 }
 
 /** Shows an event that is committed to everybody who wants to see it. */
-export function publisher({ stats, hub, changes, observers, indexing }: Told): Publish {
+export function publisher({ stats, hub, changes, observers, indexing, owed }: Told): Publish {
   return (session, tail, event) => {
     stats.event(event.type);
     if (event.type === "message.created" || event.type === "message.completed") indexing.touch();
@@ -30,6 +32,7 @@ export function publisher({ stats, hub, changes, observers, indexing }: Told): P
     changes.touch(session, tail);
     // What was said elsewhere, long ago, is no news.
     if (isImporter(session.owner)) return;
+    owed.published(session, event);
     const { type, ts, run_id, seq } = event;
     observers.tell(type, () => ({
       type,

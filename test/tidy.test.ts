@@ -54,6 +54,7 @@ const PLACES: Record<string, readonly string[]> = {
   fflate: ["cli"],
   "bun:ffi": ["gateway"],
   uqr: ["cli"],
+  croner: ["automation"],
   "js-yaml": ["skill"],
   react: ["console"],
   "react-dom": ["console"],

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { Audit } from "../core/audit.ts";
 import type { Delivery, Receive, SendFor } from "../core/automation.ts";
 import type { Outcome } from "../core/call.ts";
+import { payloadOf } from "../core/call.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import { GatewayError } from "../protocol/errors.ts";
@@ -133,8 +134,7 @@ function noJson(): GatewayError {
 /** What a sender is told: no more than where its message is. */
 function accepted(outcome: Outcome): Outcome {
   if (!outcome.ok) return outcome;
-  const payload = "text" in outcome ? (JSON.parse(outcome.text) as unknown) : outcome.payload;
-  const { session_id, message_id, run_id, status } = payload as Record<string, unknown>;
+  const { session_id, message_id, run_id, status } = payloadOf(outcome) as Record<string, unknown>;
   return { ok: true, payload: { session_id, message_id, run_id, status } };
 }
 

@@ -39,6 +39,27 @@ export class OwnedRecords<T extends Owned> {
     return this.#all.get(id);
   }
 
+  /** As it is committed by somebody else. */
+  set(record: T): void {
+    this.#all.set(record.id, record);
+  }
+
+  /** Its end is committed by somebody else. */
+  forgetOne(id: string): void {
+    this.#all.delete(id);
+  }
+
+  isChanging(id: string): boolean {
+    return this.#changing.has(id);
+  }
+
+  /** Keeps changes of it away; null: one is on its way. The answer lets them in again. */
+  hold(id: string): (() => void) | null {
+    if (this.#changing.has(id)) return null;
+    this.#changing.add(id);
+    return () => void this.#changing.delete(id);
+  }
+
   /** Of a user, or everybody's (null), oldest first. */
   list(user: string | null): T[] {
     return [...this.#all.values()].filter(({ owner }) => user === null || owner === user);

@@ -15,6 +15,7 @@ import { importCommand } from "./import.ts";
 import { init } from "./init.ts";
 import { logs } from "./logs.ts";
 import { password } from "./password.ts";
+import { scheduleCommands } from "./schedule.ts";
 import { search } from "./search.ts";
 import { serve } from "./serve.ts";
 import { serviceCommands } from "./service-commands.ts";
@@ -24,6 +25,7 @@ import { upgrade } from "./upgrade.ts";
 import { usage } from "./usage.ts";
 import { userCommands } from "./user.ts";
 import { version } from "./version.ts";
+import { webhookCommands } from "./webhook.ts";
 import { watch } from "./watch.ts";
 
 /** Everything the command line can do, in the order the help tells it. */
@@ -44,6 +46,8 @@ export const commands: readonly Command[] = [
   password,
   ...userCommands,
   ...hookCommands,
+  ...scheduleCommands,
+  ...webhookCommands,
   audit,
   logs,
   usage,

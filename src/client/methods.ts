@@ -29,6 +29,23 @@ import type {
   sessionFork,
   sessionGet,
 } from "../protocol/api/session.ts";
+import type {
+  scheduleCreate,
+  scheduleDelete,
+  scheduleList,
+  scheduleRun,
+  scheduleUpdate,
+} from "../protocol/api/schedule.ts";
+import type {
+  webhookCreate,
+  webhookDelete,
+  webhookDeliveries,
+  webhookList,
+  webhookRedeliver,
+  webhookRotate,
+  webhookTest,
+  webhookUpdate,
+} from "../protocol/api/webhook.ts";
 import type { sessionSearch } from "../protocol/api/search.ts";
 import type { sessionList, sessionShare, sessionSubscribe } from "../protocol/api/session.ts";
 import type { sessionUnshare, sessionUnsubscribe, sessionUpdate } from "../protocol/api/session.ts";
@@ -94,6 +111,19 @@ export interface Methods {
   "hook.update": typeof hookUpdate;
   "hook.rotate": typeof hookRotate;
   "hook.delete": typeof hookDelete;
+  "schedule.create": typeof scheduleCreate;
+  "schedule.list": typeof scheduleList;
+  "schedule.update": typeof scheduleUpdate;
+  "schedule.delete": typeof scheduleDelete;
+  "schedule.run": typeof scheduleRun;
+  "webhook.create": typeof webhookCreate;
+  "webhook.list": typeof webhookList;
+  "webhook.update": typeof webhookUpdate;
+  "webhook.rotate": typeof webhookRotate;
+  "webhook.delete": typeof webhookDelete;
+  "webhook.test": typeof webhookTest;
+  "webhook.deliveries": typeof webhookDeliveries;
+  "webhook.redeliver": typeof webhookRedeliver;
   "token.create": typeof tokenCreate;
   "token.list": typeof tokenList;
   "token.rotate": typeof tokenRotate;

@@ -82,6 +82,12 @@ const MEANING = {
   hook_backlog: "Calls of its hooks that may wait for a plug-in; past it, it is unloaded.",
   hooks_per_user: "Hooks (`hook.create`) of one user, by which others deliver messages.",
   hook_calls_per_minute: "Deliveries one of them takes in a minute, and at once.",
+  schedules_per_user: "Schedules (`schedule.create`) of one user.",
+  schedule_catch_up: "Moments a schedule that catches up with `all` of them makes up for, the newest.",
+  webhooks_per_user: "Webhooks (`webhook.create`) of one user.",
+  webhook_attempts: "How often a delivery is tried before it is given up.",
+  webhook_dead_letters:
+    "Deliveries of one webhook that were given up and are kept; past it the oldest are lost.",
   plugin_load_ms: "Time for a plug-in to be loaded, and again to be set up.",
   plugin_call_ms:
     "Time for a method, a route or a listener of a plug-in to settle; one that does not gets it unloaded.",

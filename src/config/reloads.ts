@@ -41,6 +41,8 @@ const AT_START = [
   // Those who count begin with them.
   "limits.hooks_per_user",
   "limits.hook_calls_per_minute",
+  "limits.schedules_per_user",
+  "limits.webhooks_per_user",
   // What was spent is a sum.
   "llm.currency",
 ];

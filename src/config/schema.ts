@@ -173,6 +173,11 @@ export const ConfigSchema = Type.Object({
     approval_timeout_secs: integer(600, "How long a call waits for an answer.", [1, MONTH_SECS]),
     timeout_secs: integer(120, "Longest call of a tool.", [1, 3_600]),
   }),
+  webhooks: Type.Object({
+    allow: list(
+      "What webhooks may reach besides the public internet: addresses, ranges, hosts, `*.domain`, each perhaps with a `:port`.",
+    ),
+  }),
   skills: Type.Object({
     directories: list(
       "More directories of skills, besides `./.agents/skills`, `./.claude/skills` and `<data_dir>/skills`. An earlier one wins; those of the working directory win over all, that of the data directory over none.",

@@ -1,4 +1,14 @@
 import type { hookCreate, hookList, hookRotate, hookUpdate } from "../protocol/api/hook.ts";
+import type { scheduleCreate, scheduleList, scheduleUpdate } from "../protocol/api/schedule.ts";
+import type {
+  webhookCreate,
+  webhookDeliveries,
+  webhookList,
+  webhookRedeliver,
+  webhookRotate,
+  webhookTest,
+  webhookUpdate,
+} from "../protocol/api/webhook.ts";
 import type { ParamsOf, ResultOf } from "../protocol/methods.ts";
 import type { Scope } from "../protocol/schema.ts";
 import type { Caller, Outcome } from "./call.ts";
@@ -24,6 +34,49 @@ export interface InboundHooks {
   remove(by: Principal, hook_id: string): Change<void> | null;
 }
 
+export type ScheduleView = ResultOf<typeof scheduleList>["schedules"][number];
+
+/** What is said by itself. All of these: @throws GatewayError CONFLICT {kind:"busy"} while a change is on its way */
+export interface Schedules {
+  /** @throws GatewayError INVALID_REQUEST, CONFLICT {kind:"full"} */
+  create(by: Principal, params: ParamsOf<typeof scheduleCreate>): Change<ScheduleView>;
+  /** Of a user, or everybody's (null), oldest first. */
+  list(user: string | null): ScheduleView[];
+  /** @throws GatewayError NOT_FOUND, INVALID_REQUEST */
+  update(by: Principal, params: ParamsOf<typeof scheduleUpdate>): Change<ScheduleView>;
+  /** Null: there is none of this user's. */
+  remove(by: Principal, schedule_id: string): Change<void> | null;
+  /** Says it now. @throws GatewayError NOT_FOUND */
+  run(by: Principal, schedule_id: string): Promise<Outcome>;
+}
+
+export type WebhookView = ResultOf<typeof webhookList>["webhooks"][number];
+export type IssuedWebhook = ResultOf<typeof webhookCreate>;
+
+/** What is delivered to others. Those that change: @throws GatewayError CONFLICT {kind:"busy"} while a change is on its way */
+export interface Outbound {
+  /** @throws GatewayError INVALID_REQUEST, FORBIDDEN, CONFLICT {kind:"full"} */
+  create(by: Principal, params: ParamsOf<typeof webhookCreate>): Change<IssuedWebhook>;
+  /** Of a user, or everybody's (null), oldest first. */
+  list(user: string | null): WebhookView[];
+  /** @throws GatewayError NOT_FOUND, INVALID_REQUEST */
+  update(by: Principal, params: ParamsOf<typeof webhookUpdate>): Change<WebhookView>;
+  /** @throws GatewayError NOT_FOUND */
+  rotate(by: Principal, params: ParamsOf<typeof webhookRotate>): Change<IssuedWebhook>;
+  /** Null: there is none of this user's. */
+  remove(by: Principal, webhook_id: string): Change<void> | null;
+  /** @throws GatewayError NOT_FOUND */
+  test(by: Principal, webhook_id: string): Promise<ResultOf<typeof webhookTest>>;
+  /** @throws GatewayError NOT_FOUND */
+  deliveries(by: Principal, webhook_id: string): Promise<ResultOf<typeof webhookDeliveries>>;
+  /** @throws GatewayError NOT_FOUND */
+  redeliver(
+    by: Principal,
+    webhook_id: string,
+    delivery_ids: readonly string[] | undefined,
+  ): Promise<ResultOf<typeof webhookRedeliver>>;
+}
+
 /** A delivery as it came in. */
 export interface Delivery {
   readonly name: string;
@@ -39,6 +92,6 @@ export type Receive = (delivery: Delivery) => Promise<Outcome>;
 /** Runs chat.send for a user who set it up, with the scopes they had then. Never rejects. */
 export type SendFor = (
   by: { readonly owner: string; readonly scopes: readonly Scope[] },
-  from: Pick<Caller, "client_id" | "remote" | "signal"> & Partial<Pick<Caller, "transport">>,
+  from: Pick<Caller, "client_id" | "remote" | "signal"> & Partial<Pick<Caller, "transport" | "besides">>,
   params: Readonly<Record<string, unknown>>,
 ) => Promise<Outcome>;

@@ -1,5 +1,6 @@
 import type { GatewayError } from "../protocol/errors.ts";
 import type { Connection } from "./connections.ts";
+import type { RowChange } from "./operation.ts";
 import type { Principal } from "./principal.ts";
 import type { TraceContext } from "./trace.ts";
 
@@ -31,6 +32,11 @@ export interface Caller {
   readonly signal: AbortSignal;
   /** Of the one request it makes; absent: it makes several, and each of them says it. */
   readonly mark?: RequestMark;
+  /** What is written besides the effect of the request, in its transaction: made from what is remembered of it. */
+  readonly besides?: (
+    remember: Readonly<Record<string, unknown>>,
+    session_id: string,
+  ) => readonly RowChange[];
 }
 
 export type Outcome =
@@ -38,6 +44,11 @@ export type Outcome =
   /** A payload that is JSON text already (a snapshot made once for many). */
   | { readonly ok: true; readonly text: string }
   | { readonly ok: false; readonly error: GatewayError };
+
+/** What a method answered with. */
+export function payloadOf(outcome: Extract<Outcome, { readonly ok: true }>): unknown {
+  return "text" in outcome ? (JSON.parse(outcome.text) as unknown) : outcome.payload;
+}
 
 /**
  * Runs a method. `answer` is called exactly once, for journaled methods inside the block that publishes their events,

@@ -13,7 +13,10 @@ export type IdPrefix =
   | "req"
   | "nod"
   | "call"
-  | "hok";
+  | "hok"
+  | "sch"
+  | "whk"
+  | "del";
 
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 

@@ -6,6 +6,7 @@ import type { Histogram } from "./histogram.ts";
 import type { Limits } from "./limits.ts";
 import type { AppendItem, GroupResult, ItemResult, StorageRefusal, StoreItem } from "./operation.ts";
 import { gatewayStops, Outage } from "./outage.ts";
+import type { Owed } from "./owed.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { SessionRef } from "./session.ts";
 import type { Store } from "./store.ts";
@@ -21,6 +22,8 @@ export interface JournalOptions extends Published {
   readonly onStorage: (reason: string | null) => void;
   /** Takes the seconds from an append to the moment its events were published, for each event. */
   readonly lag?: Histogram;
+  /** Whose rows say that webhooks are owed something of an operation. */
+  readonly owed?: Pick<Owed, "mark">;
   /** The outcome of a group is unknown, or an invariant broke: nothing may be published any more. */
   readonly fatal: (error: unknown) => void;
 }
@@ -73,6 +76,7 @@ export class Journal {
       this.#broken.delete(run);
     }
     if (session !== null) this.tails.expect(session, append.rows);
+    const owed = this.#options.owed?.mark(session, append.events) ?? null;
     const began = this.#options.clock.monotonic();
     const item: AppendItem = {
       kind: "append",
@@ -80,7 +84,7 @@ export class Journal {
       run,
       ack: append.ack,
       events: append.events,
-      rows: append.rows,
+      rows: owed === null ? append.rows : [...append.rows, ...owed.rows],
     };
     this.#enqueue({
       item,
@@ -89,6 +93,7 @@ export class Journal {
       keep: run !== null,
       settle: (result) => {
         settleAppend(append, result, this.tails, this.#options);
+        owed?.settled(typeof result !== "string" && result.ok);
         const { lag, clock } = this.#options;
         if (append.events.length > 0 && typeof result !== "string" && result.ok)
           lag?.observe((clock.monotonic() - began) / 1_000, append.events.length);

@@ -117,6 +117,11 @@ export const DEFAULT_LIMITS = {
   // what comes in by itself
   hooks_per_user: 100,
   hook_calls_per_minute: 120,
+  schedules_per_user: 100,
+  schedule_catch_up: 24,
+  webhooks_per_user: 20,
+  webhook_attempts: 12,
+  webhook_dead_letters: 500,
   // plug-ins
   plugins: 100,
   plugin_files: 500,

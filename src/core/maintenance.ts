@@ -1,11 +1,13 @@
 import type { Journal } from "./journal.ts";
 import type { Limits } from "./limits.ts";
+import type { Owed } from "./owed.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { Store } from "./store.ts";
 
 export interface MaintenanceOptions {
   readonly journal: Journal;
   readonly store: Store;
+  readonly owed: Pick<Owed, "holds" | "size">;
   readonly clock: Clock;
   readonly limits: Limits;
   readonly log: Logger;
@@ -75,12 +77,15 @@ export class Maintenance {
   }
 
   async #round(): Promise<void> {
-    const { store, journal, clock, limits, log, settings } = this.#options;
+    const { store, journal, clock, limits, log, settings, owed } = this.#options;
     if (journal.refused !== null) return;
     try {
       const before = clock.now() - settings.event_grace_ms;
-      for (const session of await store.trimmable(before, SESSIONS_A_ROUND)) {
+      // The log of one that webhooks are owed something of is their queue.
+      const most = SESSIONS_A_ROUND + owed.size;
+      for (const session of await store.trimmable(before, most)) {
         if (this.#closed) return;
+        if (owed.holds(session)) continue;
         await this.#trim(session, before);
       }
       while (

@@ -12,7 +12,7 @@ import {
   tooMuchWaits,
 } from "../core/outage.ts";
 import type { SessionRef } from "../core/session.ts";
-import { gone, noSession } from "../core/session.ts";
+import { gone, nameFor, noSession } from "../core/session.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { Call } from "./registry.ts";
 import { answerFromPrior } from "./registry.ts";
@@ -45,6 +45,10 @@ export function append(call: Call, journal: Journal, now: number, command: Comma
     rows.push({ kind: "idempotency", ...call.keyed, answer, created_at: now });
   }
   if (call.audited !== null) rows.push(call.audited.row());
+  const { besides } = call.caller;
+  if (besides !== undefined && command.session !== null) {
+    rows.push(...besides(command.remember, nameFor(command.session, call.user)));
+  }
   journal.append({
     session: command.session,
     run: null,

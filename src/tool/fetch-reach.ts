@@ -41,11 +41,11 @@ interface Permission {
  * The public internet on the ports of websites, and what `allow` names besides: addresses, ranges, hosts, `*.domain`, each
  * perhaps with a port. @throws Error naming the entry that is none of these
  */
-export function createReach(allow: readonly string[], match: MakeMatcher): Reach {
-  const neverByName = match(NEVER_BY_NAME, HTTP_ALLOW);
-  const special = match([...SPECIAL_V4, ...SPECIAL_V6], HTTP_ALLOW);
-  const globalV6 = match(GLOBAL_V6, HTTP_ALLOW);
-  const permissions = allow.map((entry) => readPermission(entry, match, neverByName));
+export function createReach(allow: readonly string[], match: MakeMatcher, option = HTTP_ALLOW): Reach {
+  const neverByName = match(NEVER_BY_NAME, option);
+  const special = match([...SPECIAL_V4, ...SPECIAL_V6], option);
+  const globalV6 = match(GLOBAL_V6, option);
+  const permissions = allow.map((entry) => readPermission(entry, match, neverByName, option));
 
   /** An IPv4 address written as IPv6 is none of GLOBAL_V6. */
   const isPublic = (address: string): boolean =>
@@ -60,8 +60,8 @@ export function createReach(allow: readonly string[], match: MakeMatcher): Reach
         (each) => (each.port === null || each.port === port) && each.covers(host, address),
       );
       if (permitted) return null;
-      if (!isPublic(address)) return `${host} is not on the public internet (${HTTP_ALLOW} can allow it)`;
-      return PORTS.includes(port) ? null : `port ${port} is not allowed (${HTTP_ALLOW} can allow it)`;
+      if (!isPublic(address)) return `${host} is not on the public internet (${option} can allow it)`;
+      return PORTS.includes(port) ? null : `port ${port} is not allowed (${option} can allow it)`;
     },
   };
 }
@@ -91,19 +91,20 @@ function readPermission(
   entry: string,
   match: MakeMatcher,
   neverByName: (address: string) => boolean,
+  option: string,
 ): Permission {
   const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(entry) ?? [];
   const subject = bracketed ?? plain ?? entry.replace(/^\[([^\]]+)\]$/, "$1");
   const port = digits === undefined ? null : String(Number(digits));
   if (isIP(subject.split("/")[0] ?? "") !== 0) {
-    const covered = match([subject], HTTP_ALLOW);
+    const covered = match([subject], option);
     return { port, covers: (_, address) => covered(address) };
   }
   const wild = subject.startsWith("*.");
   const name = URL.parse(`http://${wild ? subject.slice(2) : subject}/`)?.hostname.replace(/\.$/, "") ?? "";
   if (/[\s/?#@:\\]/.test(subject) || !/^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/.test(name) || isIP(name) !== 0) {
     throw new Error(
-      `${HTTP_ALLOW}: "${entry}" is no address, range or host; write it like 10.0.0.0/8, wiki.lan:8080 or *.lan`,
+      `${option}: "${entry}" is no address, range or host; write it like 10.0.0.0/8, wiki.lan:8080 or *.lan`,
     );
   }
   const named = (host: string): boolean => (wild ? host.endsWith(`.${name}`) : host === name);

@@ -9,8 +9,11 @@ export interface Asked {
   readonly url: URL;
   /** What is connected to, whatever the name of the host means by then. */
   readonly address: string;
-  readonly method: "GET" | "HEAD";
+  readonly method: "GET" | "HEAD" | "POST";
   readonly signal: AbortSignal;
+  /** Besides those of every request. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
 }
 
 const HEADERS = {
@@ -25,14 +28,19 @@ const HEADERS = {
  * One request, to the address and no other; a redirect is an answer like any other. No proxy of the environment is used, for
  * it would resolve the name again. Rejects when no answer begins.
  */
-export function ask({ url, address, method, signal }: Asked): Promise<IncomingMessage> {
+export function ask({ url, address, method, signal, headers = {}, body }: Asked): Promise<IncomingMessage> {
   const host = hostOf(url);
   const options = {
     host: address,
     port: portOf(url),
     path: `${url.pathname}${url.search}`,
     method,
-    headers: { Host: url.host, ...HEADERS },
+    headers: {
+      Host: url.host,
+      ...HEADERS,
+      ...headers,
+      ...(body !== undefined && { "Content-Length": String(Buffer.byteLength(body)) }),
+    },
     agent: false,
     signal,
   } as const;
@@ -48,7 +56,7 @@ export function ask({ url, address, method, signal }: Asked): Promise<IncomingMe
         : // Who answers has to prove the name, not the address.
           encrypted({ ...options, ...(isIP(host) === 0 && { servername: host }) }, begun);
     sent.on("error", reject);
-    sent.end();
+    sent.end(body);
   });
 }
 

@@ -14,6 +14,8 @@ export interface MethodRoute {
 }
 
 const SESSION = { id: "session_id" };
+const WEBHOOK = { id: "webhook_id" };
+const SCHEDULE = { id: "schedule_id" };
 
 function get(path: string, method: string, fields: Record<string, string> = {}): MethodRoute {
   return { verb: "GET", path: `/api/v1${path}`, method, takes: "query", fields, status: 200 };
@@ -51,6 +53,16 @@ export const METHOD_ROUTES: readonly MethodRoute[] = [
   post("/hooks", "hook.create", 201),
   { ...post("/hooks/:id", "hook.update", 200, { id: "hook_id" }), verb: "PATCH" },
   remove("/hooks/:id", "hook.delete", { id: "hook_id" }),
+  get("/schedules", "schedule.list"),
+  post("/schedules", "schedule.create", 201),
+  { ...post("/schedules/:id", "schedule.update", 200, SCHEDULE), verb: "PATCH" },
+  remove("/schedules/:id", "schedule.delete", SCHEDULE),
+  post("/schedules/:id/run", "schedule.run", 202, SCHEDULE),
+  get("/webhooks", "webhook.list"),
+  post("/webhooks", "webhook.create", 201),
+  { ...post("/webhooks/:id", "webhook.update", 200, WEBHOOK), verb: "PATCH" },
+  remove("/webhooks/:id", "webhook.delete", WEBHOOK),
+  get("/webhooks/:id/deliveries", "webhook.deliveries", WEBHOOK),
   get("/tokens", "token.list"),
   get("/devices", "device.list"),
   post("/tickets", "ticket.create", 201),

@@ -54,6 +54,11 @@ const NAMED: Readonly<Record<string, readonly [file: string, test: string]>> = {
     "test/gateway/inbound-hooks-kept.test.ts",
     "hook_calls_per_minute: one more is told",
   ],
+  schedules_per_user: ["test/adapter/automation-scheduler.test.ts", "and one too many"],
+  schedule_catch_up: ["test/adapter/automation-scheduler.test.ts", "schedule_catch_up: of many moments"],
+  webhooks_per_user: ["test/gateway/webhooks.test.ts", "webhooks_per_user: one more is refused"],
+  webhook_attempts: ["test/gateway/webhooks.test.ts", "webhook_attempts: after so many"],
+  webhook_dead_letters: ["test/gateway/webhooks.test.ts", "webhook_dead_letters: the newest are kept"],
   hook_ms: ["test/core/hooks-failing.test.ts", "hook_ms: one that takes longer is out"],
   hook_backlog: [
     "test/core/hooks-failing.test.ts",

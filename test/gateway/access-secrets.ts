@@ -27,7 +27,7 @@ const USERS = {
 export const PARTS: readonly string[] = SCOPES.filter((scope) => scope !== "admin");
 
 /** Each of many calls makes one more. */
-export const MANY = { hooks_per_user: 100_000 };
+export const MANY = { hooks_per_user: 100_000, schedules_per_user: 100_000, webhooks_per_user: 100_000 };
 
 /** A plug-in whose routes need what system.status does: one at its prefix and one below it, for each verb. */
 const MATRIX = `const route = { scope: "system.read", doc: "Answers.", run: () => ({}) };

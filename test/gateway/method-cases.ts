@@ -1,5 +1,6 @@
 import { expect } from "bun:test";
 import { newDevice } from "../support/device.ts";
+import { AUTOMATION_CASES } from "./method-cases-automation.ts";
 import { TOOLS_CONFIG } from "./tool-asks.ts";
 import type { World } from "./world.ts";
 
@@ -21,7 +22,12 @@ const fresh = async (world: World): Promise<Record<string, unknown>> => ({
 /** Devices are paired in this mode; many of them ask from here. */
 export const WORLD_CONFIG = {
   auth: { mode: "device" },
-  limits: { pairing_requests_per_address: 64, hooks_per_user: 100_000 },
+  limits: {
+    pairing_requests_per_address: 64,
+    hooks_per_user: 100_000,
+    schedules_per_user: 100_000,
+    webhooks_per_user: 100_000,
+  },
   tools: TOOLS_CONFIG,
 };
 
@@ -182,34 +188,7 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
     params: async (world) => ({ ...(await world.freshApproval()), decision: "allow", remember: "session" }),
     answer: () => ({ approval: { name: "time", decision: "allow" } }),
   },
-  "hook.create": {
-    params: (world) => ({
-      name: world.freshName(),
-      verify: "standard",
-      session_id: world.session_id,
-      template: "{{$header.x-kind}}: {{a.0}}",
-      on_busy: "queue",
-      dedupe: "body",
-    }),
-    answer: () => ({ owner: "owner", secret: expect.stringMatching(/^whsec_/), enabled: true }),
-  },
-  "hook.list": { params: nothing },
-  "hook.update": {
-    params: async (world) => ({
-      hook_id: await world.freshHook(),
-      session_id: world.session_id,
-      enabled: false,
-    }),
-    answer: ({ session_id }) => ({ session_id, enabled: false }),
-  },
-  "hook.rotate": {
-    params: async (world) => ({ hook_id: await world.freshHook(), keep_secs: 60 }),
-    answer: () => ({ secret: expect.stringMatching(/^agh_/), previous_until: expect.any(Number) }),
-  },
-  "hook.delete": {
-    params: async (world) => ({ hook_id: await world.freshHook() }),
-    answer: () => ({ deleted: true }),
-  },
+  ...AUTOMATION_CASES,
   "token.create": {
     params: () => ({ name: "case", user: "ann", role: "viewer", expires_in_secs: 60 }),
     answer: () => ({ name: "case", user: "ann", scopes: ["chat.read"] }),

@@ -29,6 +29,8 @@ const NEEDS: Readonly<Record<string, "read" | "write" | "own">> = {
   "chat.send": "write",
   "hook.create": "write",
   "hook.update": "write",
+  "schedule.create": "write",
+  "schedule.update": "write",
   "chat.inject": "write",
   "chat.abort": "write",
   "tool.approve": "write",
@@ -81,6 +83,10 @@ async function paramsOf(
     freshSession: async () => about.session_id,
     freshApproval: () => askForTool(stack, about.session_id),
     freshName: () => `name-${crypto.randomUUID()}`,
+    async freshSchedule() {
+      const schedule = { cron: "0 0 1 1 *", message: "happy new year" };
+      return (await asker.call("schedule.create", schedule)).schedule_id;
+    },
     async freshHook() {
       const hook = { name: `name-${crypto.randomUUID()}`, session_id: "x", template: "x" };
       return (await asker.call("hook.create", hook)).hook_id;

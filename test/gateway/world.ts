@@ -24,6 +24,10 @@ export interface World {
   freshApproval(): Promise<{ session_id: string; approval_id: string }>;
   /** The id of a hook of the owner's. */
   freshHook(): Promise<string>;
+  /** The id of a schedule of the owner's. */
+  freshSchedule(): Promise<string>;
+  /** The id of a webhook of the owner's, of what never happens here. */
+  freshWebhook(): Promise<string>;
   /** One that nothing has. */
   freshName(): string;
   /** Somebody with a token. */
@@ -60,6 +64,14 @@ export async function createWorld(stack: Stack): Promise<World> {
     async freshHook() {
       const hook = { name: `hook-${++made}`, session_id: "hooked", template: "{{$body}}" };
       return (await owner.call("hook.create", hook)).hook_id;
+    },
+    async freshSchedule() {
+      const schedule = { cron: "0 0 1 1 *", message: "happy new year", session_id: `due-${++made}` };
+      return (await owner.call("schedule.create", schedule)).schedule_id;
+    },
+    async freshWebhook() {
+      const webhook = { url: "http://127.0.0.1:1/in", types: ["app.never"] };
+      return (await owner.call("webhook.create", webhook)).webhook_id;
     },
     async freshUser() {
       const user = `user-${++made}`;

@@ -1,0 +1,284 @@
+import type { Audit } from "../core/audit.ts";
+import type { Journal } from "../core/journal.ts";
+import type { Limits } from "../core/limits.ts";
+import type { RowChange } from "../core/operation.ts";
+import type { Debt, Owed } from "../core/owed.ts";
+import { isOf, OWED } from "../core/owed.ts";
+import type { Clock, Logger } from "../core/ports.ts";
+import type { Directory, SessionRef } from "../core/session.ts";
+import type { Store } from "../core/store.ts";
+import type { StoredEvent } from "../protocol/frames.ts";
+import type { Attempt, Attempts } from "./attempts.ts";
+import type { DeadLetters } from "./dead-letters.ts";
+import { bodyOf, idOf, RETRY_MS, waitAfter } from "./delivery.ts";
+import type { StoredWebhook } from "./stored-webhook.ts";
+import type { WebhookBook } from "./webhooks.ts";
+import { UNDELIVERED } from "./webhooks.ts";
+
+/** How far is written so seldom: what was delivered since is delivered again after a crash, under the same id. */
+const WRITE_MS = 1_000;
+/** A receiver that has taken nothing for so long gets each delivery once more, and then it is given up. */
+const PATIENCE_MS = 6 * 3_600_000;
+/** Then it is turned off. */
+const GIVE_UP_MS = 3 * 86_400_000;
+
+export interface DeliveriesOptions {
+  readonly owed: Owed;
+  readonly book: WebhookBook;
+  readonly dead: DeadLetters;
+  readonly attempts: Attempts;
+  readonly store: Pick<Store, "page" | "session" | "records">;
+  readonly journal: Pick<Journal, "append">;
+  readonly directory: Pick<Directory, "mayRead">;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly audit: Audit;
+  readonly limits: Pick<Limits, "webhook_attempts">;
+  readonly isShutOut: (user: string) => boolean;
+}
+
+/** A receiver that does not take what it is sent. */
+interface Trouble {
+  readonly since: number;
+  readonly times: number;
+  readonly until: number;
+}
+
+/** Reads the logs that somebody is owed something of, and delivers it: one after another of each session, for each webhook. */
+export class Deliveries {
+  readonly #options: DeliveriesOptions;
+  readonly #lanes = new Map<string, Promise<void>>();
+  readonly #troubles = new Map<string, Trouble>();
+  readonly #dirty = new Set<string>();
+  readonly #abort = new AbortController();
+  #cancel: (() => void) | null = null;
+  #isOpen = false;
+
+  constructor(options: DeliveriesOptions) {
+    this.#options = options;
+    options.owed.onOwed = (session_id) => this.#goOn(session_id);
+  }
+
+  async load(): Promise<void> {
+    const { owed, store } = this.#options;
+    owed.load(await store.records(OWED));
+    this.changed();
+  }
+
+  /** Webhooks came, went or changed. */
+  changed(): void {
+    const { owed, book } = this.#options;
+    owed.want([...new Set(book.every().flatMap((each) => (each.enabled ? each.types : [])))]);
+    for (const session_id of owed.all()) {
+      this.#goOn(session_id);
+      // Where nobody is left who is owed anything, that is to be known, too.
+      this.#touch(session_id);
+    }
+  }
+
+  start(): void {
+    this.#isOpen = true;
+    this.changed();
+  }
+
+  /** What is on its way is given up, and delivered again after the next start. Idempotent. */
+  async stop(): Promise<void> {
+    this.#isOpen = false;
+    this.#abort.abort();
+    this.#cancel?.();
+    await Promise.allSettled(this.#lanes.values());
+    this.#write();
+  }
+
+  failingSince(webhook_id: string): number | null {
+    return this.#troubles.get(webhook_id)?.since ?? null;
+  }
+
+  waiting(webhook_id: string): number {
+    return [...this.#lanes.keys()].filter((key) => key.startsWith(`${webhook_id} `)).length;
+  }
+
+  #goOn(session_id: string): void {
+    if (!this.#isOpen) return;
+    for (const webhook of this.#options.book.every()) {
+      const key = `${webhook.id} ${session_id}`;
+      if (!webhook.enabled || this.#lanes.has(key)) continue;
+      const lane = this.#read(webhook.id, session_id)
+        .catch((error: unknown) =>
+          this.#options.log.error({ webhook_id: webhook.id, err: error }, "a webhook failed unexpectedly"),
+        )
+        .finally(() => {
+          this.#lanes.delete(key);
+          this.#touch(session_id);
+          const debt = this.#options.owed.get(session_id);
+          // Something came while it was about to end.
+          if (
+            debt !== undefined &&
+            debt.head !== Infinity &&
+            (debt.cursors.get(webhook.id) ?? -1) < debt.head
+          )
+            this.#goOn(session_id);
+        });
+      this.#lanes.set(key, lane);
+    }
+  }
+
+  /** Everything of one session that is owed to one webhook. */
+  async #read(webhook_id: string, session_id: string): Promise<void> {
+    const { owed, store } = this.#options;
+    const row = await store.session(session_id);
+    if (row === null) return void this.#append([owed.forget(session_id)]);
+    const session: SessionRef = { id: row.id, owner: row.owner, name: row.name };
+    for (;;) {
+      const debt = owed.get(session_id);
+      if (debt === undefined || !this.#isOpen) return undefined;
+      // After a restart that is all there is.
+      if (debt.head === Infinity) debt.head = row.head;
+      const at = debt.cursors.get(webhook_id) ?? debt.from ?? row.floor;
+      if (at >= debt.head) return void debt.cursors.set(webhook_id, at);
+      const after = Math.max(at, row.floor);
+      if (after > at)
+        this.#options.log.error(
+          { webhook_id, session_id, from: at, to: after },
+          "events were erased before they were delivered",
+        );
+      const page = await store.page(session_id, after, debt.head);
+      if (page === null) return void this.#append([owed.forget(session_id)]);
+      if (page.events.length === 0) return void debt.cursors.set(webhook_id, debt.head);
+      for (const event of page.events) {
+        if (!(await this.#pass(webhook_id, session, debt, page.epoch, event))) return undefined;
+        debt.cursors.set(webhook_id, event.seq);
+        this.#touch(session_id);
+      }
+    }
+  }
+
+  /** False: it is not known whether it arrived, and nothing may come before it. */
+  async #pass(
+    id: string,
+    session: SessionRef,
+    debt: Debt,
+    epoch: string,
+    event: StoredEvent,
+  ): Promise<boolean> {
+    const { book, directory, isShutOut } = this.#options;
+    const webhook = book.get(id);
+    if (webhook === undefined || !webhook.enabled) return false;
+    const isMeant =
+      !UNDELIVERED.has(event.type) &&
+      event.ts >= Math.max(webhook.since, debt.since) &&
+      webhook.types.some((type) => isOf(event.type, type));
+    if (!isMeant || !webhook.reads || isShutOut(webhook.owner)) return true;
+    if (webhook.sessions !== "all" && !directory.mayRead(session, webhook.owner)) return true;
+    const delivery_id = idOf(id, session, epoch, event.seq);
+    const body = bodyOf(webhook, session, epoch, event);
+    return this.#deliver(id, delivery_id, { body, session_id: session.id, seq: event.seq, type: event.type });
+  }
+
+  async #deliver(
+    id: string,
+    delivery_id: string,
+    about: {
+      readonly body: string;
+      readonly session_id: string;
+      readonly seq: number;
+      readonly type: string;
+    },
+  ): Promise<boolean> {
+    const { book, attempts, dead, clock, limits } = this.#options;
+    for (let tries = 1; ; tries++) {
+      await this.#until(this.#troubles.get(id)?.until ?? 0);
+      const webhook = book.get(id);
+      if (webhook === undefined || !webhook.enabled || !this.#isOpen) return false;
+      const attempt = await attempts.try(webhook, delivery_id, about.body, this.#abort.signal);
+      if (!this.#isOpen) return false;
+      if (attempt.ok) {
+        this.#troubles.delete(id);
+        return true;
+      }
+      const wait = waitAfter(attempt, tries);
+      const trouble = this.#trouble(webhook, attempt, wait);
+      if (attempt.status === 410 || clock.now() - trouble.since > GIVE_UP_MS)
+        return this.#turnOff(webhook, attempt);
+      if (tries >= limits.webhook_attempts || clock.now() - trouble.since > PATIENCE_MS) {
+        const { reason = "" } = attempt;
+        const is = { ...about, webhook_id: id, attempts: tries, reason, failed_at: clock.now() };
+        return (await dead.add(delivery_id, is)) || this.#later();
+      }
+      await this.#until(clock.now() + wait);
+    }
+  }
+
+  /** Who refuses one delivery may take others; who does not answer, or has too much to do, is left alone for a while. */
+  #trouble(webhook: StoredWebhook, attempt: Attempt, wait: number): Trouble {
+    const { clock, log } = this.#options;
+    const now = clock.now();
+    const { status, reason } = attempt;
+    const known = this.#troubles.get(webhook.id) ?? { since: now, times: 0, until: 0 };
+    const isAll = status === undefined || status === 429 || status >= 500;
+    const trouble = { since: known.since, times: known.times + 1, until: isAll ? now + wait : known.until };
+    if (known.times === 0)
+      log.warn({ webhook_id: webhook.id, reason }, "a webhook's receiver does not take what it is sent");
+    this.#troubles.set(webhook.id, trouble);
+    return trouble;
+  }
+
+  async #turnOff(webhook: StoredWebhook, { reason = "" }: Attempt): Promise<false> {
+    const { book, log, audit } = this.#options;
+    const why =
+      reason === "answered 410"
+        ? "the receiver is gone (410)"
+        : `nothing was taken for three days: ${reason}`;
+    const change = book.turnOff(webhook, why);
+    if (change === null) return this.#later();
+    if (!(await this.#append(change.rows))) {
+      change.undo();
+      return this.#later();
+    }
+    change.commit();
+    this.#troubles.delete(webhook.id);
+    log.warn({ webhook_id: webhook.id, user: webhook.owner, reason: why }, "a webhook was turned off");
+    const details = JSON.stringify({ reason: why });
+    audit.record({ action: "webhook.disable", user: webhook.owner, target: webhook.id, details });
+    return false;
+  }
+
+  /** What cannot be written now is looked at again. */
+  async #later(): Promise<false> {
+    await this.#until(this.#options.clock.now() + RETRY_MS);
+    return false;
+  }
+
+  /** Resolves then, or at a stop. */
+  async #until(at: number): Promise<void> {
+    const { clock } = this.#options;
+    const ms = at - clock.now();
+    if (ms <= 0 || !this.#isOpen) return;
+    await new Promise<void>((resolve) => {
+      const cancel = clock.after(ms, resolve);
+      this.#abort.signal.addEventListener("abort", () => (cancel(), resolve()), { once: true });
+    });
+  }
+
+  #touch(session_id: string): void {
+    if (!this.#isOpen) return;
+    this.#dirty.add(session_id);
+    this.#cancel ??= this.#options.clock.after(WRITE_MS, () => this.#write());
+  }
+
+  #write(): void {
+    this.#cancel = null;
+    const { owed, book } = this.#options;
+    const everybody = book.every().flatMap(({ id, enabled }) => (enabled ? [id] : []));
+    const rows = [...this.#dirty].flatMap((id) => owed.row(id, everybody) ?? []);
+    this.#dirty.clear();
+    if (rows.length > 0) void this.#append(rows);
+  }
+
+  #append(rows: readonly RowChange[]): Promise<boolean> {
+    return new Promise((resolve) => {
+      const settle = ({ ok }: { readonly ok: boolean }): void => resolve(ok);
+      this.#options.journal.append({ session: null, run: null, ack: false, events: [], rows, settle });
+    });
+  }
+}

@@ -1,0 +1,99 @@
+import type { Outbound } from "../core/automation.ts";
+import type { Store } from "../core/store.ts";
+import type { UserChange } from "../core/users.ts";
+import { newId } from "../core/id.ts";
+import type { Limits } from "../core/limits.ts";
+import { Attempts } from "./attempts.ts";
+import type { Post } from "./attempts.ts";
+import { DeadLetters } from "./dead-letters.ts";
+import type { DeliveriesOptions } from "./deliveries.ts";
+import { Deliveries } from "./deliveries.ts";
+import type { Sealer } from "./sealed.ts";
+import { WebhookBook } from "./webhooks.ts";
+
+export interface OutboundOptions extends Omit<
+  DeliveriesOptions,
+  "book" | "dead" | "attempts" | "limits" | "store"
+> {
+  readonly limits: Pick<Limits, "webhooks_per_user" | "webhook_attempts" | "webhook_dead_letters">;
+  readonly store: Store;
+  readonly sealer: Sealer;
+  readonly post: Post;
+  readonly checkUrl: (url: string) => string;
+}
+
+export interface OutboundBook extends Outbound {
+  load(): Promise<void>;
+  start(): void;
+  stop(): Promise<void>;
+  forget(user: string): UserChange;
+}
+
+const AT_A_TIME = 20;
+
+/** Webhooks, and what is delivered to them. */
+export function createOutbound(options: OutboundOptions): OutboundBook {
+  const { clock, store, limits, sealer, checkUrl } = options;
+  const book: WebhookBook = new WebhookBook({
+    clock,
+    limits,
+    sealer,
+    checkUrl,
+    failingSince: (id) => deliveries.failingSince(id),
+    onChange: () => deliveries.changed(),
+  });
+  const dead = new DeadLetters({ ...options, limits });
+  const attempts = new Attempts(clock, options.post, (webhook) => book.secretsOf(webhook));
+  const deliveries: Deliveries = new Deliveries({ ...options, book, dead, attempts });
+  const signal = new AbortController().signal;
+  return {
+    create: (by, params) => book.create(by, params),
+    list: (user) => book.list(user),
+    update: (by, params) => book.update(by, params),
+    rotate: (by, params) => book.rotate(by, params),
+    remove(by, id) {
+      const change = book.remove(by, id);
+      return change && { ...change, commit: () => (change.commit(), void dead.clear(id)) };
+    },
+    async test(by, id) {
+      const webhook = book.require(by, id);
+      const now = clock.now();
+      const head = { type: "webhook.test", timestamp: new Date(now).toISOString(), webhook_id: id };
+      const body = JSON.stringify({ ...head, data: {} });
+      const { retry_after_ms: _, ...attempt } = await attempts.try(webhook, newId("del", now), body, signal);
+      return attempt;
+    },
+    async deliveries(by, id) {
+      book.require(by, id);
+      const list = (await dead.list(id)).map(({ body: _, webhook_id: __, ...each }) => each);
+      return { dead: list, waiting_sessions: deliveries.waiting(id) };
+    },
+    async redeliver(by, id, delivery_ids) {
+      const webhook = book.require(by, id);
+      const all = await dead.list(id);
+      const chosen =
+        delivery_ids === undefined ? all : all.filter((each) => delivery_ids.includes(each.delivery_id));
+      const delivered: string[] = [];
+      const failed: { delivery_id: string; reason: string }[] = [];
+      const work = chosen.slice(0, AT_A_TIME).map(async ({ delivery_id, body }) => {
+        const { ok, reason = "" } = await attempts.try(webhook, delivery_id, body, signal);
+        if (ok) delivered.push(delivery_id);
+        else failed.push({ delivery_id, reason });
+      });
+      await Promise.all(work);
+      if (delivered.length > 0) await dead.drop(delivered);
+      return { delivered, failed };
+    },
+    async load() {
+      await book.load(store);
+      await deliveries.load();
+    },
+    start: () => deliveries.start(),
+    stop: () => deliveries.stop(),
+    forget(user) {
+      const ids = book.list(user).map(({ webhook_id }) => webhook_id);
+      const change = book.forget(user);
+      return { ...change, commit: () => (change.commit(), ids.forEach((id) => void dead.clear(id))) };
+    },
+  };
+}

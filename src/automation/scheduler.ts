@@ -1,0 +1,259 @@
+import type { SendFor } from "../core/automation.ts";
+import type { Caller, Outcome } from "../core/call.ts";
+import { payloadOf } from "../core/call.ts";
+import type { Journal } from "../core/journal.ts";
+import type { Limits } from "../core/limits.ts";
+import type { RowChange } from "../core/operation.ts";
+import type { Clock, Logger } from "../core/ports.ts";
+import type { GatewayError } from "../protocol/errors.ts";
+import { planOf } from "./cron.ts";
+import type { ScheduleBook } from "./schedules.ts";
+import type { ScheduleState, StoredSchedule } from "./stored-schedule.ts";
+
+/** How late the jump of a wall clock may be noticed. */
+const LOOK_MS = 15_000;
+/** What could not be said is tried again so soon, doubled each time. */
+const RETRY_MS = 1_000;
+const RETRY_MAX_MS = 60_000;
+/** How long it is tried. */
+const GIVE_UP_MS = 15 * 60_000;
+/** How many are said at once. */
+const AT_ONCE = 16;
+/** One that was for one moment is there so long after it. */
+const DONE_KEPT_MS = 24 * 3_600_000;
+const REASON_CHARS = 300;
+
+export interface SchedulerOptions {
+  readonly book: ScheduleBook;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly journal: Pick<Journal, "append">;
+  readonly limits: Pick<Limits, "schedule_catch_up">;
+  readonly send: SendFor;
+  /** Nothing of theirs counts. */
+  readonly isShutOut: (user: string) => boolean;
+  /** Whether a run has not ended. */
+  readonly isOpen: (run_id: string) => boolean;
+}
+
+type Last = NonNullable<ScheduleState["last"]>;
+
+/**
+ * Says what is due. That a moment is used up is written in the transaction of its message, so that it is said once, whenever
+ * the process dies; where that is open, the same idempotency key finds it.
+ */
+export class Scheduler {
+  readonly #options: SchedulerOptions;
+  readonly #running = new Map<string, Promise<void>>();
+  /** What could not be said: when it is tried again, and how often it was. */
+  readonly #failing = new Map<
+    string,
+    { readonly until: number; readonly tries: number; readonly since: number }
+  >();
+  readonly #signal = new AbortController().signal;
+  #cancel: (() => void) | null = null;
+  #isOpen = false;
+
+  constructor(options: SchedulerOptions) {
+    this.#options = options;
+    options.book.onChange = () => this.#arm();
+  }
+
+  /** Once everything can be said. */
+  start(): void {
+    this.#isOpen = true;
+    this.#look();
+  }
+
+  /** Begins nothing more; resolves when what was begun is over. Idempotent. */
+  async stop(): Promise<void> {
+    this.#isOpen = false;
+    this.#cancel?.();
+    this.#cancel = null;
+    await Promise.allSettled(this.#running.values());
+  }
+
+  /** Says it now, whatever is due. Never rejects. */
+  run(schedule: StoredSchedule): Promise<Outcome> {
+    return this.#say(schedule, {});
+  }
+
+  #arm(): void {
+    this.#cancel?.();
+    this.#cancel = null;
+    if (!this.#isOpen) return;
+    const { book, clock } = this.#options;
+    const now = clock.now();
+    let wait = LOOK_MS;
+    for (const schedule of book.every()) {
+      const { next_at } = book.state(schedule);
+      if (next_at === null || this.#running.has(schedule.id)) continue;
+      const at = Math.max(next_at, this.#failing.get(schedule.id)?.until ?? 0);
+      wait = Math.min(wait, Math.max(at - now, 1));
+    }
+    this.#cancel = clock.after(wait, () => this.#look());
+  }
+
+  #look(): void {
+    const { book, clock } = this.#options;
+    const now = clock.now();
+    for (const schedule of book.every()) {
+      const { id } = schedule;
+      const state = book.state(schedule);
+      if (this.#running.size >= AT_ONCE) break;
+      if (this.#running.has(id)) continue;
+      if (isDone(schedule, state, now)) this.#begin(schedule, () => this.#drop(schedule));
+      if (!schedule.enabled || state.next_at === null || state.next_at > now) continue;
+      if ((this.#failing.get(id)?.until ?? 0) > now) continue;
+      this.#begin(schedule, () => this.#come(schedule, state, state.next_at ?? now));
+    }
+    this.#arm();
+  }
+
+  #begin({ id }: StoredSchedule, work: () => Promise<void>): void {
+    const over = work()
+      .catch((error: unknown) =>
+        this.#options.log.error({ schedule_id: id, err: error }, "a schedule failed unexpectedly"),
+      )
+      .finally(() => {
+        this.#running.delete(id);
+        // In a turn of its own: what is due again at once must not keep others waiting.
+        this.#arm();
+      });
+    this.#running.set(id, over);
+  }
+
+  /** A moment has come. */
+  async #come(schedule: StoredSchedule, state: ScheduleState, next_at: number): Promise<void> {
+    const { book, clock, limits, isOpen, isShutOut } = this.#options;
+    const release = book.hold(schedule);
+    // Somebody changes it: then it is looked at again.
+    if (release === null) return this.#later(schedule, clock.now(), RETRY_MS / 10);
+    try {
+      const plan = planOf(
+        book.calendar(schedule),
+        next_at,
+        clock.now(),
+        schedule.missed,
+        limits.schedule_catch_up,
+      );
+      const { due, next } = plan;
+      const used = (last: Last): ScheduleState => ({ ...state, next_at: next, last });
+      if (due === null) return await this.#write(used({ due_at: next_at, status: "missed" }));
+      if (isShutOut(schedule.owner)) {
+        return await this.#write(used({ due_at: due, status: "skipped", reason: "the user is disabled" }));
+      }
+      const { run_id } = state.last ?? {};
+      if (schedule.overlap === "skip" && run_id !== undefined && isOpen(run_id)) {
+        // It stays the one that is waited for.
+        const reason = "the run before it was not over";
+        return await this.#write(used({ ...state.last, due_at: due, status: "skipped", reason }));
+      }
+      return await this.#send(schedule, due, used);
+    } finally {
+      release();
+    }
+  }
+
+  async #send(schedule: StoredSchedule, due: number, used: (last: Last) => ScheduleState): Promise<void> {
+    const { book, clock } = this.#options;
+    let written: ScheduleState | null = null;
+    const besides: Caller["besides"] = ({ run_id }, session_id) => {
+      written = used({
+        due_at: due,
+        status: "sent",
+        session_id,
+        ...(typeof run_id === "string" && { run_id }),
+      });
+      return [book.row(written)];
+    };
+    const outcome = await this.#say(schedule, { due, besides });
+    if (outcome.ok) {
+      this.#failing.delete(schedule.id);
+      const { session_id, run_id } = payloadOf(outcome) as { session_id: string; run_id: string };
+      const said = used({ due_at: due, status: "sent", session_id, run_id });
+      // Where it had been said before, nothing was written now.
+      if (isSame(written, said)) return book.committed(said);
+      return this.#write(said);
+    }
+    const { error } = outcome;
+    const failing = this.#failing.get(schedule.id) ?? { since: clock.now(), tries: 0 };
+    const isOver = clock.now() - failing.since > GIVE_UP_MS;
+    if (error.retryable && !isOver)
+      return this.#later(schedule, failing.since, RETRY_MS * 2 ** failing.tries, failing.tries + 1);
+    this.#failing.delete(schedule.id);
+    this.#tell(schedule, error);
+    const reason = `${error.reason}: ${error.message}`.slice(0, REASON_CHARS);
+    return this.#write(used({ due_at: due, status: "failed", reason }));
+  }
+
+  #say(
+    schedule: StoredSchedule,
+    { due, besides }: { readonly due?: number; readonly besides?: Caller["besides"] },
+  ): Promise<Outcome> {
+    const { id, name, session_id, message, model, on_busy } = schedule;
+    const from = { client_id: `schedule:${name === "" ? id : name}`, remote: "local", signal: this.#signal };
+    return this.#options.send(
+      schedule,
+      { ...from, ...(besides !== undefined && { besides }) },
+      {
+        message,
+        subscribe: false,
+        metadata: { schedule: id, ...(due !== undefined && { due_at: due }) },
+        ...(session_id !== null && { session_id }),
+        ...(model !== null && { model }),
+        ...(on_busy !== null && { on_busy }),
+        ...(due !== undefined && { idempotency_key: `schedule:${id}:${due}` }),
+      },
+    );
+  }
+
+  #later({ id }: StoredSchedule, since: number, wait_ms: number, tries = 0): void {
+    const until = this.#options.clock.now() + Math.min(wait_ms, RETRY_MAX_MS);
+    this.#failing.set(id, { until, since, tries });
+  }
+
+  /** What became of a moment for which nothing is said. Where storage refuses it, it is looked at again. */
+  async #write(state: ScheduleState): Promise<void> {
+    const { book } = this.#options;
+    const isWritten = await this.#append([book.row(state)]);
+    if (isWritten) book.committed(state);
+    else
+      this.#failing.set(state.id, {
+        until: this.#options.clock.now() + RETRY_MS,
+        since: this.#options.clock.now(),
+        tries: 0,
+      });
+  }
+
+  async #drop(schedule: StoredSchedule): Promise<void> {
+    const { book } = this.#options;
+    if (book.isChanging(schedule)) return;
+    const change = book.drop(schedule);
+    if (await this.#append(change.rows)) change.commit();
+    else change.undo();
+  }
+
+  #append(rows: readonly RowChange[]): Promise<boolean> {
+    return new Promise((resolve) => {
+      const settle = ({ ok }: { readonly ok: boolean }): void => resolve(ok);
+      this.#options.journal.append({ session: null, run: null, ack: true, events: [], rows, settle });
+    });
+  }
+
+  #tell({ id, owner }: StoredSchedule, error: GatewayError): void {
+    this.#options.log.warn(
+      { schedule_id: id, user: owner, code: error.reason },
+      "a schedule could not say its message",
+    );
+  }
+}
+
+function isSame(written: ScheduleState | null, said: ScheduleState): boolean {
+  return written?.last?.run_id === said.last?.run_id;
+}
+
+/** Whether it had one moment, which is long past. */
+function isDone({ at, enabled }: StoredSchedule, { next_at, last }: ScheduleState, now: number): boolean {
+  return at !== null && enabled && next_at === null && last !== null && now - at > DONE_KEPT_MS;
+}

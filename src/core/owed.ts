@@ -1,0 +1,145 @@
+import type { StoredEvent } from "../protocol/frames.ts";
+import type { NewEvent, RecordRow, RowChange } from "./operation.ts";
+import type { SessionRef } from "./session.ts";
+
+/** Sessions in whose log is something that somebody outside has not got yet, by the gateway's ids. */
+export const OWED = "webhook_owed";
+/** Deliveries that were given up; their owners are the sessions they tell of. */
+export const DEAD = "webhook_dead";
+
+/** What is still to be read of a session's log. */
+export interface Debt {
+  readonly session_id: string;
+  /** Events that are older are owed to nobody. Milliseconds since 1970. */
+  readonly since: number;
+  /** How far each webhook has got it. */
+  readonly cursors: Map<string, number>;
+  /** Before the first event that is owed; null: that is not known after a restart. */
+  from: number | null;
+  /** The last one that is owed; what is not known after a restart is Infinity. */
+  head: number;
+}
+
+interface Entry extends Debt {
+  /** Operations with such events that are on their way into the log. */
+  open: number;
+  /** It is in the store. */
+  isKept: boolean;
+}
+
+interface Mark {
+  readonly rows: readonly RowChange[];
+  /** It was written, or not. */
+  readonly settled: (ok: boolean) => void;
+}
+
+/**
+ * Knows whose log has to be read for the sake of webhooks. That something is owed is written in the transaction of the first
+ * event that is, so that no moment at which the process dies has it forgotten; from then on the log itself is the queue.
+ */
+export class Owed {
+  readonly #entries = new Map<string, Entry>();
+  #wanted: readonly string[] = [];
+  /** Told when there is more to read of a session. */
+  onOwed: (session_id: string) => void = () => undefined;
+
+  /** Types of events, or their beginnings with a `*` behind them. */
+  want(types: readonly string[]): void {
+    this.#wanted = types;
+  }
+
+  wants(type: string): boolean {
+    return this.#wanted.some((wanted) => isOf(type, wanted));
+  }
+
+  /** Asked of every operation before it is queued; null: nothing of it is owed. */
+  mark(session: SessionRef | null, events: readonly NewEvent[]): Mark | null {
+    if (session === null || this.#wanted.length === 0) return null;
+    const first = events.find(({ type }) => this.wants(type));
+    if (first === undefined) return null;
+    const entry = this.#entries.get(session.id) ?? newEntry(session.id, first.ts, 0);
+    this.#entries.set(session.id, entry);
+    entry.open++;
+    return {
+      rows: entry.isKept ? [] : [rowOf(entry)],
+      settled: (ok) => {
+        entry.open--;
+        if (ok) entry.isKept = true;
+        else if (!entry.isKept && entry.open === 0 && entry.head === 0) this.#entries.delete(session.id);
+      },
+    };
+  }
+
+  /** Told of every event that is committed. */
+  published(session: SessionRef, { type, seq }: StoredEvent): void {
+    const entry = this.#entries.get(session.id);
+    if (entry === undefined || !this.wants(type)) return;
+    if (entry.head === 0) entry.from ??= seq - 1;
+    entry.head = entry.head === Infinity ? entry.head : seq;
+    this.onOwed(session.id);
+  }
+
+  /** What the last process left. */
+  load(rows: readonly RecordRow[]): void {
+    for (const { id, data } of rows) {
+      const { since, cursors } = JSON.parse(data) as { since: number; cursors: Record<string, number> };
+      const entry = newEntry(id, since, Infinity);
+      for (const [webhook, seq] of Object.entries(cursors)) entry.cursors.set(webhook, seq);
+      this.#entries.set(id, { ...entry, isKept: true });
+    }
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Whether the log of a session has to stay as it is. */
+  holds(session_id: string): boolean {
+    return this.#entries.has(session_id);
+  }
+
+  get(session_id: string): Debt | undefined {
+    return this.#entries.get(session_id);
+  }
+
+  all(): string[] {
+    return [...this.#entries.keys()];
+  }
+
+  /** How far everybody is; gone where `everybody` has everything, and nothing more is on its way. */
+  row(session_id: string, everybody: readonly string[]): RowChange | null {
+    const entry = this.#entries.get(session_id);
+    if (entry === undefined) return null;
+    const isPaid = entry.open === 0 && everybody.every((id) => (entry.cursors.get(id) ?? -1) >= entry.head);
+    if (!isPaid) return rowOf(entry);
+    this.#entries.delete(session_id);
+    return dropOf(session_id);
+  }
+
+  /** Its session is gone. */
+  forget(session_id: string): RowChange {
+    this.#entries.delete(session_id);
+    return dropOf(session_id);
+  }
+}
+
+/** Whether a type is one of those that are meant. */
+export function isOf(type: string, wanted: string): boolean {
+  return wanted.endsWith("*") ? type.startsWith(wanted.slice(0, -1)) : type === wanted;
+}
+
+function newEntry(session_id: string, since: number, head: number): Entry {
+  return { session_id, since, cursors: new Map(), from: null, head, open: 0, isKept: false };
+}
+
+function rowOf({ session_id, since, cursors }: Debt): RowChange {
+  const data = JSON.stringify({ since, cursors: Object.fromEntries(cursors) });
+  return {
+    kind: "record.put",
+    record: { collection: OWED, id: session_id, owner: session_id, data, expires_at: null },
+  };
+}
+
+function dropOf(id: string): RowChange {
+  return { kind: "record.drop", collection: OWED, id };
+}
