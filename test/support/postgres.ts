@@ -104,7 +104,7 @@ function asServer(command: readonly string[]): string[] {
 
 /** A server that ends at once when this process is gone, however it went: then its standard input ends. */
 const TIED =
-  'exec 3<&0; "$@" 3<&- </dev/null & echo $!; (cat <&3 >/dev/null; kill -QUIT $! 2>/dev/null) & wait $!';
+  'exec 3<&0; "$@" 3<&- </dev/null & pid=$!; echo $pid; (cat <&3 >/dev/null; kill -QUIT $pid 2>/dev/null) & wait $pid';
 
 async function startCluster(): Promise<TestCluster> {
   if (BIN === null) throw new Error("there is no PostgreSQL here");
