@@ -58,9 +58,15 @@ export function testCluster(): Promise<TestCluster> {
   return cluster;
 }
 
+/** In the cluster of this process, or on the server of AGENTBUS_TEST_POSTGRES (postgres://postgres@HOST:PORT), which many may share. */
 export async function testDatabase(): Promise<TestDatabase> {
-  return (await testCluster()).database();
+  const server = Bun.env["AGENTBUS_TEST_POSTGRES"] ?? "";
+  if (server === "") return (await testCluster()).database();
+  const url = (database: string): string => `${server}/${database}`;
+  remote ??= new SQL(url("postgres"), { max: 1 });
+  return freshDatabase(remote, url);
 }
+let remote: SQL | null = null;
 
 const emptied: TestDatabase[] = [];
 
@@ -179,10 +185,8 @@ function stopNow(pid: number): void {
   }
 }
 
-let databases = 0;
-
 async function freshDatabase(admin: SQL, url: (database: string) => string): Promise<TestDatabase> {
-  const name = `test_${++databases}`;
+  const name = `test_${crypto.randomUUID().replaceAll("-", "")}`;
   await admin.unsafe(`CREATE DATABASE ${name} TEMPLATE template0`);
   return {
     name,
