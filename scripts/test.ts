@@ -21,6 +21,18 @@ const BINARY_ONLY = ["test/cluster/", "test/console/", "test/hostile/", "test/pr
 const MAX_FLAKY = 3;
 /** Hold for the sources and for the executable. */
 const BOTH = ["test/gateway/"];
+/** Of these the ones that ask most of the store hold on PostgreSQL, too. */
+const ON_POSTGRES = [
+  "attachments",
+  "history",
+  "idempotency",
+  "lanes",
+  "search",
+  "session-list",
+  "sessions",
+  "trimmed",
+  "usage",
+].map((name) => `test/gateway/${name}.test.ts`);
 
 interface Counts {
   passed: number;
@@ -158,6 +170,8 @@ async function main(): Promise<void> {
     const timed = binary.filter((file) => among(file, BINARY_ONLY));
     const others = binary.filter((file) => among(file, BOTH));
     add(await runTests(others, env, threads));
+    const again = others.filter((file) => ON_POSTGRES.includes(file));
+    add(await runTests(again, { ...env, AGENTBUS_TEST_STORE: "postgres" }));
     add(await runTimed(timed, env));
   }
 

@@ -1,6 +1,7 @@
 import { readdirSync, rmSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Config } from "./config.ts";
+import { GatewayError } from "./protocol/errors.ts";
 import type { BackupFacts, Restored } from "./store/sqlite/backup.ts";
 import { backUp, restore } from "./store/sqlite/backup.ts";
 import type { Salvaged } from "./store/sqlite/salvage.ts";
@@ -19,6 +20,7 @@ const NAME = /^agentbus-(\d{4}-\d{2}-\d{2})T(\d{2})-(\d{2})-(\d{2})-(\d{3})Z\.db
  * so many of that kind stay. @throws GatewayError
  */
 export function createBackup(config: Config, where: string, now: number, keep: number | null): Backup {
+  refuseDatabase(config, "pg_dump --format=custom --schema=agentbus");
   const path = resolve(where);
   const isDirectory = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
   const file = isDirectory ? backupFile(path, now) : path;
@@ -27,10 +29,23 @@ export function createBackup(config: Config, where: string, now: number, keep: n
 }
 
 export function restoreBackup(config: Config, file: string, now: number): Restored {
+  refuseDatabase(config, "pg_restore");
   return restore(config.server.data_dir, resolve(file), now);
 }
 
+/** What is in a database of PostgreSQL is not in the data directory. @throws GatewayError */
+function refuseDatabase({ storage }: Config, tool: string): void {
+  if (storage.url === "") return;
+  throw new GatewayError(
+    "INVALID_REQUEST",
+    `everything is in the database of storage.url, not in server.data_dir: use ${tool}; ` +
+      "a gateway that finds another server behind it has every client start anew",
+    { details: { kind: "database" } },
+  );
+}
+
 export function repairDatabase(config: Config, now: number): Salvaged {
+  refuseDatabase(config, "the tools of PostgreSQL");
   return salvage(config.server.data_dir, now);
 }
 

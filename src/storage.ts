@@ -1,7 +1,11 @@
 import type { Clock, Logger } from "./core/ports.ts";
 import type { Store } from "./core/store.ts";
 import type { Engine } from "./engine.ts";
+import { systemClock } from "./clock.ts";
+import type { Config } from "./config.ts";
 import type { LiveConfig } from "./settings.ts";
+import type { Examined } from "./store/postgres/examine.ts";
+import { examine } from "./store/postgres/examine.ts";
 import { createPostgresStore } from "./store/postgres/store.ts";
 import { createSqliteStore } from "./store/sqlite/store.ts";
 
@@ -46,4 +50,9 @@ export function createStore({ settings, takeover, clock, log, engine, fatal }: S
     onLease: (lasts) => engine().leased(lasts),
     onFenced: (sessions) => fatal(new Error(`another node took over ${sessions.join(", ")}`)),
   });
+}
+
+/** What is found out about the database of a configuration without changing it; null: it is SQLite. Never rejects. */
+export async function examineStorage({ storage }: Config): Promise<Examined | null> {
+  return storage.url === "" ? null : examine(storage.url, systemClock);
 }

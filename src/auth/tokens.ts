@@ -126,7 +126,7 @@ export class Tokens {
     if (!(await this.#write(rows))) {
       throw new GatewayError(
         "UNAVAILABLE",
-        "storage refuses writes (is the disk full?): the local token cannot be made",
+        "storage refuses writes (is its disk full, or its server out of reach?): the local token cannot be made",
         {
           details: { kind: "storage" },
         },

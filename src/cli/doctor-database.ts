@@ -1,4 +1,5 @@
 import { inspectDatabase } from "../database-check.ts";
+import { examineStorage } from "../storage.ts";
 import type { Config } from "./configuration.ts";
 import type { Finding } from "./doctor.ts";
 
@@ -6,10 +7,12 @@ const MIB = 1024 * 1024;
 /** Larger ones take minutes to read: only where that is asked for. */
 const QUICK_BYTES = 1024 * MIB;
 
-/** Whether the database can be read from end to end. The gateway that writes it goes on. */
-export function checkDatabase({ server, storage }: Config, deep: boolean): Finding {
+/** Whether the database can be read from end to end, or that of storage.url be used. The gateway that writes it goes on. */
+export async function checkDatabase(config: Config, deep: boolean): Promise<Finding> {
   const check = "database";
-  if (storage.url !== "") return { check, state: "ok", finding: "PostgreSQL, which looks after its own" };
+  const { server } = config;
+  const shared = await examineStorage(config);
+  if (shared !== null) return { check, ...shared };
   const found = inspectDatabase(server.data_dir, deep, QUICK_BYTES);
   if (found === null) return { check, state: "ok", finding: "none yet; the first start makes one" };
   const size = `${Math.ceil(found.bytes / MIB)} MiB`;

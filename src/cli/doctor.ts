@@ -67,7 +67,7 @@ async function examine(input: Input, io: Io): Promise<Finding[]> {
     const advice = "agentbus config check shows the same; agentbus init writes a file that works";
     return [...findings, { check: "configuration", state: "failed", finding: explain(error), advice }];
   }
-  findings.push(...checkMachine(config, input.on("deep")), ...checkCertificate(config));
+  findings.push(...(await checkMachine(config, input.on("deep"))), ...checkCertificate(config));
   findings.push(...(await checkPorts(config)), ...(await checkRunning(config)));
   findings.push(...(await checkTailscale(config)), ...(await checkSkills(config, io.cwd)));
   findings.push(...(await checkToolServers(config, io.cwd)), ...(await checkPlugins(config)));
@@ -77,14 +77,14 @@ async function examine(input: Input, io: Io): Promise<Finding[]> {
 }
 
 /** The data directory, and what holds it. */
-function checkMachine(config: Config, deep: boolean): Finding[] {
+async function checkMachine(config: Config, deep: boolean): Promise<Finding[]> {
   const { data_dir } = config.server;
   return [
     checkDataDir(data_dir),
     checkToken(data_dir),
     checkDisk(data_dir, config.storage.min_free_bytes),
     ...checkDiskSpeed(data_dir),
-    checkDatabase(config, deep),
+    await checkDatabase(config, deep),
     ...checkDescriptors(config, readRunning(data_dir)?.pid ?? null),
   ];
 }

@@ -47,10 +47,14 @@ export class Outage {
 
 /** What a command is told while storage refuses. */
 export function storageRefuses(): GatewayError {
-  return new GatewayError("UNAVAILABLE", "storage refuses writes (is the disk full?); nothing was done", {
-    details: { kind: "storage" },
-    retry_after_ms: 2_000,
-  });
+  return new GatewayError(
+    "UNAVAILABLE",
+    "storage refuses writes (is its disk full, or its server out of reach?); nothing was done",
+    {
+      details: { kind: "storage" },
+      retry_after_ms: 2_000,
+    },
+  );
 }
 
 /** What a command is told whose session another node has: it alone appends to it. */

@@ -150,6 +150,11 @@ export interface StoreTotals {
 export interface Cluster {
   /** Whether this node may act for the sessions it has, at this moment: asked before a tool is started, too. */
   leased(): boolean;
+  /**
+   * Once the store is open: tells of sessions whose log grew on other nodes; null: some may have grown of which nobody
+   * told. A hint alone, late or lost: who follows a session looks by itself now and then. Ends with what is answered.
+   */
+  onGrown(listener: (sessions: readonly string[] | null) => void): () => void;
 }
 
 /**

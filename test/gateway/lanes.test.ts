@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { script } from "../support/model-script.ts";
 import type { TestSocket } from "../support/ws-client.ts";
 import type { Person, Stack } from "./stack.ts";
-import { answering, ended, idle, isEnd, log, refusal, startStack, typesOf } from "./stack.ts";
+import { answering, ended, eventually, idle, isEnd, log, refusal, startStack, typesOf } from "./stack.ts";
 
 let stack: Stack;
 let owner: Person;
@@ -192,7 +192,7 @@ test("agent.max_concurrent_runs bounds all sessions together; the others wait th
   await using other = await startStack({ config: { agent: { max_concurrent_runs: 2 } } });
   const { model, owner: me } = other;
   model.otherwise(() => script().text("x").hang());
-  const runs = [];
+  const runs: string[] = [];
   for (let i = 0; i < 4; i++)
     runs.push((await me.call("chat.send", { session_id: `s${i}`, message: "x" })).run_id);
   await model.waitForRequests(2);
@@ -200,7 +200,10 @@ test("agent.max_concurrent_runs bounds all sessions together; the others wait th
   expect(await me.call("run.wait", { run_id: runs[2], timeout_ms: 100 })).toMatchObject({ status: "queued" });
   await me.call("chat.abort", { run_id: runs[0] });
   await model.waitForRequests(3);
-  expect((await me.call("run.get", { run_id: runs[2] })).status).toBe("running");
+  await eventually(
+    () => me.call("run.get", { run_id: runs[2] }),
+    ({ status }) => status === "running",
+  );
   // One that waits for its turn is stopped like one that runs.
   await me.call("chat.abort", { run_id: runs[3] });
   await me.call("chat.abort", { run_id: runs[1] });

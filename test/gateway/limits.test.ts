@@ -249,7 +249,10 @@ describe("in flight", () => {
       details: { kind: "in_flight", limit: 32 },
       retry_after_ms: expect.any(Number),
     });
-    expect(await socket.request("session.get", { session_id })).toMatchObject({ active_run_id: run_id });
+    await eventually(
+      () => socket.request("session.get", { session_id }),
+      ({ active_run_id }) => active_run_id === run_id,
+    );
     expect(await socket.request("chat.abort", { run_id })).toMatchObject({ status: "aborted" });
     expect(new Set((await Promise.all(waits)).map(({ status }) => status))).toEqual(new Set(["aborted"]));
   });

@@ -49,7 +49,7 @@ export const METHOD_CASES: Readonly<Record<string, MethodCase>> = {
     params: nothing,
     answer: () => ({
       status: "healthy",
-      storage: { kind: "sqlite", ok: true },
+      storage: { kind: Bun.env["AGENTBUS_TEST_STORE"] ?? "sqlite", ok: true },
       providers: expect.arrayContaining([{ name: "test", ready: true }]),
     }),
   },

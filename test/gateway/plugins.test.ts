@@ -281,6 +281,9 @@ test("only an administrator sees and reloads them; without auto_reload nobody el
   expect(await stack.owner.call("plugin.reload")).toEqual({ changed: ["weather"] });
   expect(await stack.owner.call("plugin.reload")).toEqual({ changed: [] });
   expect(await stack.owner.call("plugin.reload", { name: "weather" })).toEqual({ changed: ["weather"] });
-  const { entries } = await stack.owner.call("audit.list", { action: "plugin.reload", limit: 1 });
+  const { entries } = await eventually(
+    () => stack.owner.call("audit.list", { action: "plugin.reload", limit: 1 }),
+    (answer) => answer.entries[0].outcome === "ok",
+  );
   expect(entries[0]).toMatchObject({ user: "owner", outcome: "ok", target: "weather" });
 });

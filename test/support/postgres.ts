@@ -58,9 +58,15 @@ export function testCluster(): Promise<TestCluster> {
   return cluster;
 }
 
+/** In the cluster of this process, or on the server of AGENTBUS_TEST_POSTGRES (postgres://postgres@HOST:PORT), which many may share. */
 export async function testDatabase(): Promise<TestDatabase> {
-  return (await testCluster()).database();
+  const server = Bun.env["AGENTBUS_TEST_POSTGRES"] ?? "";
+  if (server === "") return (await testCluster()).database();
+  const url = (database: string): string => `${server}/${database}`;
+  remote ??= new SQL(url("postgres"), { max: 1 });
+  return freshDatabase(remote, url);
 }
+let remote: SQL | null = null;
 
 const emptied: TestDatabase[] = [];
 
@@ -104,7 +110,7 @@ function asServer(command: readonly string[]): string[] {
 
 /** A server that ends at once when this process is gone, however it went: then its standard input ends. */
 const TIED =
-  'exec 3<&0; "$@" 3<&- </dev/null & echo $!; (cat <&3 >/dev/null; kill -QUIT $! 2>/dev/null) & wait $!';
+  'exec 3<&0; "$@" 3<&- </dev/null & pid=$!; echo $pid; (cat <&3 >/dev/null; kill -QUIT $pid 2>/dev/null) & wait $pid';
 
 async function startCluster(): Promise<TestCluster> {
   if (BIN === null) throw new Error("there is no PostgreSQL here");
@@ -179,10 +185,8 @@ function stopNow(pid: number): void {
   }
 }
 
-let databases = 0;
-
 async function freshDatabase(admin: SQL, url: (database: string) => string): Promise<TestDatabase> {
-  const name = `test_${++databases}`;
+  const name = `test_${crypto.randomUUID().replaceAll("-", "")}`;
   await admin.unsafe(`CREATE DATABASE ${name} TEMPLATE template0`);
   return {
     name,

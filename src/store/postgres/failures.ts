@@ -65,6 +65,7 @@ const ADVICE: readonly (readonly [pattern: RegExp, advice: string])[] = [
     /TLS_NOT_AVAILABLE|TLS_UPGRADE/,
     "the server does not speak TLS: turn its ssl on, or, in a network you trust, add ?sslmode=disable to storage.url",
   ],
+  [/altnames/, "its certificate is for another name: write the one it has in storage.url"],
   [
     /CERT|SELF_SIGNED|UNABLE_TO|TLS/i,
     "its certificate is not trusted: name its authority with ?sslrootcert=FILE in storage.url",

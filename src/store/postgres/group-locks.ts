@@ -57,18 +57,23 @@ function sessionsOf(group: readonly StoreItem[]) {
 export async function lockUsers({ q, sessions, quotas }: Work, group: readonly StoreItem[]): Promise<void> {
   const users = new Set<string>();
   const uploads: string[] = [];
+  const keys: { readonly user: string; readonly key: string }[] = [];
   for (const item of group) {
     const owner = "session" in item && item.session !== null ? sessions.find(item.session)?.owner : undefined;
     if (item.kind === "forget") users.add(item.user);
     if (item.kind === "erase" && owner !== undefined) users.add(owner);
     if (item.kind === "copy") {
       users.add(item.owner);
-      if (item.remember !== null) users.add(item.remember.user);
+      if (item.remember !== null) {
+        users.add(item.remember.user);
+        keys.push(item.remember);
+      }
     }
     if (item.kind !== "append") continue;
     for (const row of item.rows) {
       const user = userOf(row);
       if (user !== null) users.add(user);
+      if (row.kind === "idempotency") keys.push(row);
       if (row.kind === "upload.done" || row.kind === "upload.drop") uploads.push(row.upload_id);
       if (CHANGES_OWNER.has(row.kind) && owner !== undefined) users.add(owner);
     }
@@ -80,7 +85,7 @@ export async function lockUsers({ q, sessions, quotas }: Work, group: readonly S
     );
     for (const { username } of rows) users.add(username);
   }
-  await quotas.lock([...users]);
+  await quotas.lock([...users], keys);
 }
 
 /** Changes of what the owner of their session holds. */

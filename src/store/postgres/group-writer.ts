@@ -27,6 +27,8 @@ export interface GroupWriterOptions {
   readonly mayWrite: () => boolean;
   /** Sessions that this node had are another's. */
   readonly onFenced: (sessions: readonly string[]) => void;
+  /** Sessions whose log grew. */
+  readonly onGrown: (sessions: Iterable<string>) => void;
 }
 
 export function createGroupWriter({
@@ -36,6 +38,7 @@ export function createGroupWriter({
   holdings,
   mayWrite,
   onFenced,
+  onGrown,
 }: GroupWriterOptions): GroupWriter {
   async function attempt(group: readonly StoreItem[]): Promise<ItemResult[]> {
     const { results, change } = await writing.transaction(async (q) => {
@@ -48,6 +51,7 @@ export function createGroupWriter({
     });
     holdings.note(change);
     if (change.lost.length > 0) onFenced(change.lost);
+    onGrown(grownIn(group, results));
     return results;
   }
 
@@ -66,6 +70,15 @@ export function createGroupWriter({
       }
     },
   };
+}
+
+function grownIn(group: readonly StoreItem[], results: readonly ItemResult[]): Set<string> {
+  const grown = new Set<string>();
+  for (const [at, item] of group.entries()) {
+    if (item.kind === "append" && item.session !== null && item.events.length > 0 && results[at]?.ok === true)
+      grown.add(item.session);
+  }
+  return grown;
 }
 
 /** What breaks a rule fails alone, and with it what comes after it in the same run. */

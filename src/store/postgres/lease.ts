@@ -20,13 +20,15 @@ export interface LeaseOptions {
   readonly log: Logger;
   /** It is over, or it lasts again. */
   readonly onChange: (lasts: boolean) => void;
-  /** After every renewal. */
-  readonly onRenewed: () => void;
+  /** At the beginning and after every renewal: how many other nodes live. */
+  readonly onRenewed: (others: number) => void;
 }
 
 /** What others wait for beyond our own end, and so what may pass between a look at the lease and what is done on it. */
 const MARGIN_MS = 5_000;
 const RENEWALS = 3;
+const OTHERS = `(SELECT count(*)::int FROM nodes AS other
+  WHERE other.boot <> $1::text AND other.lease_until > clock_timestamp()) AS others`;
 /** Rows of nodes that are gone for so long are of no use to anybody. */
 const KEPT_SECS = 7 * 86_400;
 
@@ -68,6 +70,8 @@ export class Lease {
     );
     this.#extend(sent);
     this.#next();
+    const counted = await this.#ask(`SELECT ${OTHERS}`, [boot]);
+    this.#options.onRenewed(counted?.others ?? 0);
   }
 
   /** Ends it for everybody: what this node had is free. */
@@ -95,19 +99,21 @@ export class Lease {
     const { boot, lease_ms, clock, log, onRenewed } = this.#options;
     const sent = { monotonic: clock.monotonic(), wall: clock.now() };
     try {
-      const renewed = await this.#change(
-        `UPDATE nodes SET lease_until = clock_timestamp() + $2::bigint * interval '1 millisecond' WHERE boot = $1::text`,
+      const renewed = await this.#ask(
+        `UPDATE nodes SET lease_until = clock_timestamp() + $2::bigint * interval '1 millisecond'
+         WHERE boot = $1::text RETURNING ${OTHERS}`,
         [boot, lease_ms],
       );
       if (this.#closed) return;
-      if (renewed === 1) {
-        this.#extend(sent);
-        onRenewed();
-      } else
+      if (renewed === null)
         log.error(
           {},
           "this node is not in the database any more: it writes nothing until it is started again",
         );
+      else {
+        this.#extend(sent);
+        onRenewed(renewed.others);
+      }
     } catch (error) {
       if (!this.#closed)
         log.warn({ error: describeFailure(error) }, "the lease of this node could not be renewed");
@@ -117,6 +123,10 @@ export class Lease {
 
   #change(text: string, values: readonly Value[]): Promise<number> {
     return this.#options.pool.read((q) => q.run(text, values));
+  }
+
+  #ask(text: string, values: readonly Value[]): Promise<{ readonly others: number } | null> {
+    return this.#options.pool.read((q) => q.one(text, values));
   }
 
   #next(): void {

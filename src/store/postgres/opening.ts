@@ -18,6 +18,7 @@ import { nodeName } from "./node-name.ts";
 import { Pool } from "./pool.ts";
 import { migrate } from "./schema.ts";
 import { lastStop, settleIdentity } from "./start.ts";
+import { Wake } from "./wake.ts";
 import { Writing } from "./writing.ts";
 
 export interface PostgresStoreOptions {
@@ -49,6 +50,8 @@ export interface PostgresStoreOptions {
 /** Those that are not for reads: one writes groups, one keeps the lease, one makes room, one listens. */
 const OTHER_CONNECTIONS = 4;
 
+const MIGRATION_MS = 3_600_000;
+
 interface Pools {
   /** For reads. */
   readonly reading: Pool;
@@ -63,6 +66,7 @@ export interface Opened extends Pools {
   readonly writing: Writing;
   readonly writer: GroupWriter;
   readonly lease: Lease;
+  readonly wake: Wake;
   readonly found: OpenedStore;
   /** Ends the lease, every connection and the hold of the data directory. */
   close(): Promise<void>;
@@ -83,8 +87,13 @@ export async function openDatabase(
   const lock =
     ms === undefined ? takeLock(data_dir, process.pid) : await takeLockOver({ data_dir, ms, clock, log });
   const to = dialOf(options, boot);
-  const reading = new Pool(to, Math.max(1, connections - OTHER_CONNECTIONS));
-  const pools: Pools = { reading, upkeep: new Pool(to, 1), keeper: new Pool(to, 1) };
+  const pool = (max: number, silence_ms: number): Pool => new Pool({ dial: to, max, clock, silence_ms });
+  const { writer_silence_ms } = options.limits;
+  const pools: Pools = {
+    reading: pool(Math.max(1, connections - OTHER_CONNECTIONS), writer_silence_ms),
+    upkeep: pool(1, writer_silence_ms),
+    keeper: pool(1, Math.min(writer_silence_ms, options.lease_ms)),
+  };
   try {
     return await begin(options, { boot, to, pools, lock, onRenewed });
   } catch (error) {
@@ -113,29 +122,43 @@ async function begin(
   const { clock, limits, log, lease_ms, lease_clock = clock } = options;
   const { onLease = () => undefined, onFenced = () => undefined } = options;
   const identity = await keeper.read(identify);
-  await keeper.change(migrate);
+  await bringUpToDate(to, clock);
   const { isSame, server_id } = await keeper.change((q) => settleIdentity(q, identity));
   const node = nodeName(options.data_dir, options.node_id);
   const stop = await keeper.read((q) => lastStop(q, node.key));
   const names = { boot, node, lease_ms };
-  const lease = new Lease({ pool: keeper, ...names, clock: lease_clock, log, onChange: onLease, onRenewed });
+  const wake = new Wake({ dial: to, pool: pools.reading, boot, log });
+  const onAlive = (others: number): void => {
+    wake.check(others);
+    onRenewed();
+  };
+  const lease = new Lease({
+    pool: keeper,
+    ...names,
+    clock: lease_clock,
+    log,
+    onChange: onLease,
+    onRenewed: onAlive,
+  });
   await lease.begin();
   const writing = new Writing({ dial: to, clock, boot, silence_ms: limits.writer_silence_ms, identity });
   const mayWrite = (): boolean => lease.lasts();
-  const writer = createGroupWriter({ writing, limits, boot, holdings: new Holdings(), mayWrite, onFenced });
+  const onGrown = (sessions: Iterable<string>): void => wake.tell(sessions);
+  const holdings = new Holdings();
+  const writer = createGroupWriter({ writing, limits, boot, holdings, mayWrite, onFenced, onGrown });
   try {
     const left = await adoptAll({ keeper, writer, boot, max_rows: limits.maintenance_rows });
     const found: OpenedStore = { last_stop: isSame ? stop : "power", ...left, server_id };
-    return { ...pools, writing, writer, lease, found, close };
+    return { ...pools, writing, writer, lease, wake, found, close };
   } catch (error) {
     lease.abandon();
-    await writing.close();
+    await Promise.all([writing.close(), wake.close()]);
     throw error;
   }
 
   async function close(): Promise<void> {
     try {
-      await writing.close();
+      await Promise.all([writing.close(), wake.close()]);
       await lease.end();
     } catch (error) {
       // What this node had is free when its lease is over.
@@ -144,6 +167,16 @@ async function begin(
     }
     await closeAll(pools);
     releaseLock(lock);
+  }
+}
+
+/** However long that takes: it may wait for another node that does the same. */
+async function bringUpToDate(to: Dial, clock: Clock): Promise<void> {
+  const pool = new Pool({ dial: to, max: 1, clock, silence_ms: MIGRATION_MS });
+  try {
+    await pool.change(migrate);
+  } finally {
+    await pool.close();
   }
 }
 

@@ -21,6 +21,16 @@ const NOTHING: Held = { sessions: 0, keys: 0, files: 0, bytes: 0 };
 const AMOUNTS = `session_count::float8 AS sessions, key_count::float8 AS keys, attachment_count::float8 AS files,
   attachment_bytes::float8 AS bytes`;
 
+type KeyRow = IdempotencyRow & { readonly created_at: number };
+interface Saved {
+  readonly held: ReadonlyMap<string, Held>;
+  readonly keys: ReadonlyMap<string, KeyRow | null>;
+}
+
+function nameOf({ user, key }: Pick<KeyFields, "user" | "key">): string {
+  return `${user}\n${key}`;
+}
+
 /**
  * What users hold is counted in `quotas`, never by reading the rows. Whoever counts holds the user's row: what is read of
  * the user's keys, names and files after `lock` stays true until the commit.
@@ -29,6 +39,8 @@ export class Quotas {
   readonly #q: Queries;
   readonly #limits: Limits;
   #held = new Map<string, Held>();
+  /** Those that operations of the group bring; null: it is free. */
+  #keys = new Map<string, KeyRow | null>();
   readonly #changed = new Set<string>();
 
   constructor(q: Queries, limits: Limits) {
@@ -36,9 +48,13 @@ export class Quotas {
     this.#limits = limits;
   }
 
-  /** In the order of their names, so that no two groups wait for one another. A user may be locked once only. */
-  async lock(users: readonly string[]): Promise<void> {
+  /**
+   * In the order of their names, so that no two groups wait for one another. A user may be locked once only. `keys` are
+   * those that will be asked for.
+   */
+  async lock(users: readonly string[], keys: readonly Pick<KeyFields, "user" | "key">[] = []): Promise<void> {
     const names = [...new Set(users)].filter((user) => !this.#held.has(user)).toSorted();
+    for (const user of names) this.#changed.add(user);
     let missing = names;
     while (missing.length > 0) {
       const [, rows] = await Promise.all([
@@ -51,21 +67,35 @@ export class Quotas {
           `SELECT username, ${AMOUNTS} FROM quotas WHERE username = ANY($1::text[]) ORDER BY username FOR UPDATE`,
           [texts(missing)],
         ),
+        this.#readKeys(keys),
       ]);
-      for (const { username, sessions, keys, files, bytes } of rows)
-        this.#held.set(username, { sessions, keys, files, bytes });
+      for (const { username, sessions, keys: count, files, bytes } of rows)
+        this.#held.set(username, { sessions, keys: count, files, bytes });
       // One that went away while it was waited for is made again.
       missing = missing.filter((user) => !this.#held.has(user));
-      for (const user of names) this.#changed.add(user);
     }
   }
 
-  /** What is counted by now; give it to `restore` to take back what is counted later. */
-  save(): ReadonlyMap<string, Held> {
-    return new Map(this.#held);
+  /** Behind the locks: what is read is still so at the commit. */
+  async #readKeys(keys: readonly Pick<KeyFields, "user" | "key">[]): Promise<void> {
+    if (keys.length === 0) return;
+    const rows = await this.#q.all<KeyRow & { user: string; key: string }>(
+      `SELECT username AS "user", key, fingerprint, answer, session, epoch, seq::float8 AS seq,
+         created_at::float8 AS created_at FROM idempotency
+       WHERE (username, key) IN (SELECT * FROM unnest($1::text[], $2::text[]))`,
+      [texts(keys.map(({ user }) => user)), texts(keys.map(({ key }) => key))],
+    );
+    for (const each of keys) this.#keys.set(nameOf(each), null);
+    for (const { user, key, ...row } of rows) this.#keys.set(nameOf({ user, key }), row);
   }
-  restore(saved: ReadonlyMap<string, Held>): void {
-    this.#held = new Map(saved);
+
+  /** What is counted and known by now; give it to `restore` to take back what changed later. */
+  save(): Saved {
+    return { held: new Map(this.#held), keys: new Map(this.#keys) };
+  }
+  restore({ held, keys }: Saved): void {
+    this.#held = new Map(held);
+    this.#keys = new Map(keys);
   }
 
   /** Null where the user may own another session. */
@@ -89,7 +119,7 @@ export class Quotas {
   /** Null where the key is free and the user may hold another one; the prior answer where it is taken. */
   async checkKey({ user, key, created_at }: KeyFields): Promise<Refused | null> {
     const { keys_per_user, key_ttl_secs } = this.#limits;
-    const row = await this.#find(user, key);
+    const row = this.#keys.get(nameOf({ user, key })) ?? null;
     if (row !== null && withinTtl(row.created_at, key_ttl_secs, created_at)) {
       const { created_at: _, ...prior } = row;
       return { ok: false, reason: "idempotent", prior };
@@ -103,17 +133,19 @@ export class Quotas {
     fields: KeyFields,
     session: Pick<SessionRow, "id" | "epoch"> | null,
     seq: number,
-  ): Promise<void> {
+  ): Promise<null> {
     const { user, key, fingerprint, answer, created_at } = fields;
-    const row = await this.#q.one<{ isNew: boolean }>(
+    const row = { fingerprint, answer, session: session?.id ?? null, epoch: session?.epoch ?? null, seq };
+    if ((this.#keys.get(nameOf(fields)) ?? null) === null) this.#add(user, { keys: 1 });
+    this.#keys.set(nameOf(fields), { ...row, created_at });
+    await this.#q.run(
       `INSERT INTO idempotency (username, key, fingerprint, answer, session, epoch, seq, created_at)
        VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::bigint, $8::bigint)
        ON CONFLICT (username, key) DO UPDATE SET fingerprint = excluded.fingerprint, answer = excluded.answer,
-         session = excluded.session, epoch = excluded.epoch, seq = excluded.seq, created_at = excluded.created_at
-       RETURNING xmax = 0 AS "isNew"`,
-      [user, key, fingerprint, answer, session?.id ?? null, session?.epoch ?? null, seq, created_at],
+         session = excluded.session, epoch = excluded.epoch, seq = excluded.seq, created_at = excluded.created_at`,
+      [user, key, fingerprint, answer, row.session, row.epoch, seq, created_at],
     );
-    if (row?.isNew === true) this.#add(user, { keys: 1 });
+    return null;
   }
 
   /** Erases keys of a user; the number erased. */
@@ -159,21 +191,14 @@ export class Quotas {
   }
 
   async #dropKeysOf(user: string, upto: number, max_rows: number): Promise<number> {
-    const erased = await this.#q.run(
+    const erased = await this.#q.all<{ key: string }>(
       `DELETE FROM idempotency WHERE username = $1::text AND key IN (SELECT key FROM idempotency
-         WHERE username = $1::text AND created_at <= $2::bigint ORDER BY created_at LIMIT $3::bigint)`,
+         WHERE username = $1::text AND created_at <= $2::bigint ORDER BY created_at LIMIT $3::bigint) RETURNING key`,
       [user, upto, max_rows],
     );
-    if (erased > 0) this.#add(user, { keys: -erased });
-    return erased;
-  }
-
-  #find(user: string, key: string): Promise<(IdempotencyRow & { created_at: number }) | null> {
-    return this.#q.one(
-      `SELECT fingerprint, answer, session, epoch, seq::float8 AS seq, created_at::float8 AS created_at
-       FROM idempotency WHERE username = $1::text AND key = $2::text`,
-      [user, key],
-    );
+    for (const { key } of erased) this.#keys.set(nameOf({ user, key }), null);
+    if (erased.length > 0) this.#add(user, { keys: -erased.length });
+    return erased.length;
   }
 
   #of(user: string): Held {

@@ -13,6 +13,7 @@ const LOCK = 0x61_67_62_01;
  * @throws GatewayError UNAVAILABLE when it is newer than this program.
  */
 export async function migrate(q: Queries): Promise<void> {
+  await q.run("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0");
   await q.all("SELECT pg_advisory_xact_lock($1::bigint)", [LOCK]);
   const version = await versionOf(q);
   if (version > SCHEMA_VERSION) {

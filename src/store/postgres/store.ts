@@ -24,7 +24,10 @@ export function createPostgresStore(options: PostgresStoreOptions): Store {
 
 class PostgresStore implements Store {
   readonly kind = "postgres";
-  readonly cluster: Cluster = { leased: () => this.#opened?.lease.lasts() ?? false };
+  readonly cluster: Cluster = {
+    leased: () => this.#opened?.lease.lasts() ?? false,
+    onGrown: (listener) => this.#live().wake.onGrown(listener),
+  };
   readonly #options: PostgresStoreOptions;
   /** This incarnation of the node. */
   readonly #boot = crypto.randomUUID();

@@ -15,6 +15,8 @@ export interface Work {
   readonly events: NewEvents;
   readonly quotas: Quotas;
   readonly attachments: Attachments;
+  /** Answers that nobody waited for yet. */
+  readonly pending: Promise<unknown>[];
 }
 
 export function newWork(q: Queries, limits: Limits, boot: string): Work {
@@ -27,10 +29,19 @@ export function newWork(q: Queries, limits: Limits, boot: string): Work {
     events: new NewEvents(q),
     quotas,
     attachments: new Attachments(q, limits, quotas),
+    pending: [],
   };
 }
 
-/** Writes back what was changed in memory. */
-export async function flush({ events, sessions, quotas }: Work): Promise<void> {
-  await Promise.all([events.flush(), sessions.flush(), quotas.flush()]);
+/** Gives a statement whose answer is waited for at the end only. */
+export function later({ q, pending }: Work, text: string): void {
+  const answer = q.run(text);
+  // Where the group fails before its end, it fails by what went wrong first.
+  answer.catch(() => undefined);
+  pending.push(answer);
+}
+
+/** Writes back what was changed in memory, and waits for everything. */
+export async function flush({ events, sessions, quotas, pending }: Work): Promise<void> {
+  await Promise.all([...pending, events.flush(), sessions.flush(), quotas.flush()]);
 }

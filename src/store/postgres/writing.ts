@@ -1,5 +1,4 @@
 import type { ReservedSQL, SQL } from "bun";
-import type { Clock } from "../../core/ports.ts";
 import type { Dial } from "./dial.ts";
 import { dial } from "./dial.ts";
 import { isLost } from "./failures.ts";
@@ -7,13 +6,12 @@ import type { Identity } from "./identity.ts";
 import { assertSame } from "./identity.ts";
 import type { Queries } from "./queries.ts";
 import { queriesOf, together } from "./queries.ts";
+import type { Patience } from "./silence.ts";
+import { patiently } from "./silence.ts";
 
-export interface WritingOptions {
+export interface WritingOptions extends Patience {
   readonly dial: Dial;
-  readonly clock: Clock;
   readonly boot: string;
-  /** How long a server may say nothing. */
-  readonly silence_ms: number;
   /** What the store was opened on. */
   readonly identity: Identity;
 }
@@ -56,26 +54,23 @@ export class Writing {
 
   async #transaction<T>(task: (q: Queries) => Promise<T>): Promise<T> {
     const line = (this.#line ??= await this.#connect());
-    const watch = this.#watch(line);
     const group_no = ++this.#group_no;
     let result: T;
     try {
-      result = await together([line.q.run("BEGIN"), this.#number(line, group_no)], task(line.q));
+      result = await this.#watched(
+        line,
+        together([line.q.run("BEGIN"), this.#number(line, group_no)], task(line.q)),
+      );
     } catch (error) {
       await this.#takeBack(line, error);
       throw error;
-    } finally {
-      watch.pause();
     }
     try {
-      watch.resume();
-      await line.q.run("COMMIT");
+      await this.#watched(line, line.q.run("COMMIT"));
     } catch (error) {
       if (!isLost(error)) throw error;
       this.#drop(line);
       if (!(await this.#isCommitted(line, group_no))) throw error;
-    } finally {
-      watch.pause();
     }
     return result;
   }
@@ -103,7 +98,7 @@ export class Writing {
     if (isLost(error)) return this.#drop(line);
     try {
       // The statements that were given already are answered first, each with an error.
-      await line.q.run("ROLLBACK");
+      await this.#watched(line, line.q.run("ROLLBACK"));
     } catch {
       // A transaction goes with its connection.
       this.#drop(line);
@@ -113,31 +108,26 @@ export class Writing {
 
   async #connect(): Promise<Line> {
     const sql = dial(this.#options.dial, 1);
-    try {
+    const connect = async (): Promise<Line> => {
       const connection = await sql.reserve();
       const q = queriesOf(connection, sql);
-      const pid = await assertSame(q, this.#options.identity);
-      return { sql, connection, q, pid };
+      return { sql, connection, q, pid: await assertSame(q, this.#options.identity) };
+    };
+    try {
+      return await patiently(this.#options, connect(), () => letGo(sql));
     } catch (error) {
-      void sql.close({ timeout: 0 });
+      letGo(sql);
       throw error;
     }
   }
 
-  #drop(line: Line): void {
-    if (this.#line === line) this.#line = null;
-    void line.sql.close({ timeout: 0 }).catch(() => undefined);
+  #watched<T>(line: Line, task: Promise<T>): Promise<T> {
+    return patiently(this.#options, task, () => letGo(line.sql));
   }
 
-  /** A server that says nothing for too long is as good as gone: what waits for it fails, and is settled elsewhere. */
-  #watch(line: Line): { pause(): void; resume(): void } {
-    const { clock, silence_ms } = this.#options;
-    let cancel: () => void = () => undefined;
-    const resume = (): void => {
-      cancel = clock.after(silence_ms, () => this.#drop(line));
-    };
-    resume();
-    return { pause: () => cancel(), resume };
+  #drop(line: Line): void {
+    if (this.#line === line) this.#line = null;
+    letGo(line.sql);
   }
 
   /**
@@ -145,21 +135,14 @@ export class Writing {
    * became of it, so that what is read is the last word; its backend is ended where it still waits for us.
    */
   async #isCommitted(line: Line, group_no: number): Promise<boolean> {
-    const { clock, silence_ms, boot } = this.#options;
+    const { clock, silence_ms } = this.#options;
     const since = clock.monotonic();
     for (let last: unknown = null; ;) {
       try {
         const next = await this.#connect();
-        await next.q.run(
-          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1::int AND application_name = $2::text",
-          [line.pid, this.#options.dial.application_name],
-        );
-        const row = await next.q.one<{ group_no: number }>(
-          "SELECT group_no::float8 AS group_no FROM node_groups WHERE boot = $1::text FOR UPDATE",
-          [boot],
-        );
+        const found = await this.#watched(next, this.#numberOf(next, line.pid));
         this.#line = next;
-        return row?.group_no === group_no;
+        return found === group_no;
       } catch (error) {
         last = error;
       }
@@ -168,4 +151,23 @@ export class Writing {
       await new Promise<void>((resolve) => clock.after(LOOK_AGAIN_MS, resolve));
     }
   }
+
+  /** Once the process of the lost connection has ended its transaction. */
+  async #numberOf({ q }: Line, pid: number): Promise<number | undefined> {
+    const { dial: to, boot } = this.#options;
+    await q.run(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1::int AND application_name = $2::text",
+      [pid, to.application_name],
+    );
+    const row = await q.one<{ group_no: number }>(
+      "SELECT group_no::float8 AS group_no FROM node_groups WHERE boot = $1::text FOR UPDATE",
+      [boot],
+    );
+    return row?.group_no;
+  }
+}
+
+/** At once: what waits for an answer fails. */
+function letGo(sql: SQL): void {
+  sql.close({ timeout: 0 }).catch(() => undefined);
 }

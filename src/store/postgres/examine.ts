@@ -1,0 +1,60 @@
+import type { Clock } from "../../core/ports.ts";
+import { GatewayError } from "../../protocol/errors.ts";
+import { adviceFor, describeFailure } from "./failures.ts";
+import { identify } from "./identity.ts";
+import { Pool } from "./pool.ts";
+import type { Queries } from "./queries.ts";
+import { SCHEMA } from "./schema.ts";
+
+/** What is found out about a database without changing it. */
+export interface Examined {
+  readonly state: "ok" | "warning" | "failed";
+  readonly finding: string;
+  readonly advice?: string;
+}
+
+const SILENCE_MS = 10_000;
+
+/** Whether a gateway could work with the database of a storage.url, and what stands in the way. Never rejects. */
+export async function examine(url: string, clock: Clock): Promise<Examined> {
+  const patience = { clock, silence_ms: SILENCE_MS };
+  const dial = { url, silence_ms: SILENCE_MS, application_name: "agentbus doctor" };
+  let pool: Pool | null = null;
+  try {
+    pool = new Pool({ dial, max: 1, ...patience });
+    await pool.read(identify);
+    return await pool.read(look);
+  } catch (error) {
+    if (error instanceof GatewayError) return { state: "failed", finding: error.message };
+    return { state: "failed", finding: describeFailure(error), advice: adviceFor(error) };
+  } finally {
+    await pool?.close();
+  }
+}
+
+async function look(q: Queries): Promise<Examined> {
+  const facts = await q.one<{ version: string; fsync: string; made: boolean; may: boolean }>(
+    `SELECT current_setting('server_version') AS version, current_setting('fsync') AS fsync,
+       to_regclass($1::text) IS NOT NULL AS made, has_database_privilege(current_database(), 'CREATE') AS may`,
+    [`${SCHEMA}.nodes`],
+  );
+  if (facts === null) return { state: "failed", finding: "it answered nothing" };
+  const { version, fsync, made, may } = facts;
+  const name = `PostgreSQL ${version}`;
+  if (!made && !may) {
+    const advice = "GRANT CREATE ON DATABASE … TO its user, for the first start";
+    return { state: "failed", finding: `${name}, without a schema, and none may be made`, advice };
+  }
+  if (fsync !== "on")
+    return {
+      state: "warning",
+      finding: `${name}, which may lose what it acknowledged`,
+      advice: "set fsync = on",
+    };
+  if (!made) return { state: "ok", finding: `${name}; the first start makes its schema` };
+  const nodes = await q.all<{ name: string }>(
+    "SELECT name FROM nodes WHERE lease_until > clock_timestamp() ORDER BY name",
+  );
+  const who = nodes.length === 0 ? "no node runs" : `nodes: ${nodes.map((node) => node.name).join(", ")}`;
+  return { state: "ok", finding: `${name}, ${who}` };
+}
