@@ -12,12 +12,13 @@ import {
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import { unitIn } from "../../src/cli/upgrade-restart.ts";
-import { SIGNATURE, SUMS, archiveName } from "../../src/cli/release-file.ts";
+import { archiveName } from "../../src/cli/release-file.ts";
 import type { Outcome } from "../support/executable.ts";
 import { plainEnvironment, workplace } from "../support/executable.ts";
 import type { RunningGateway } from "../support/gateway-process.ts";
 import { startGateway } from "../support/gateway-process.ts";
 import type { BuiltRelease, Published } from "../support/release.ts";
+import { wrongReleases } from "./release-wrong.ts";
 import {
   RELEASE_MS,
   builtRelease,
@@ -140,69 +141,17 @@ describe.skipIf(!able)("without a gateway", () => {
   });
 });
 
-/** Each makes something of the release wrong, in the directory of its files. */
-const WRONG: readonly (readonly [string, (directory: string) => void, RegExp])[] = [
-  [
-    "an archive was changed",
-    (directory) => writeFileSync(join(directory, archiveName(NEXT, TARGET)), "something else"),
-    /is not what was published \(SHA-256 \w{64}, not \w{64}\).*Try once more/,
-  ],
-  [
-    "somebody else signed it",
-    (directory) => signAnew(directory, newKey()),
-    /not signed by a key this executable trusts/,
-  ],
-  [
-    "the sums were changed",
-    (directory) => writeFileSync(join(directory, SUMS), `${readFileSync(join(directory, SUMS), "utf8")}\n`),
-    /not signed by a key this executable trusts/,
-  ],
-  [
-    "there is no signature",
-    (directory) => rmSync(join(directory, SIGNATURE)),
-    /SHA256SUMS\.sig is not there \(HTTP 404\)/,
-  ],
-  [
-    "the archive is missing",
-    (directory) => rmSync(join(directory, archiveName(NEXT, TARGET))),
-    /is not there \(HTTP 404\)/,
-  ],
-  [
-    "there is nothing for this machine",
-    (directory) => {
-      rmSync(join(directory, archiveName(NEXT, TARGET)));
-      signAnew(directory, own.key);
-    },
-    /has nothing for linux-x64/,
-  ],
-  [
-    "the archive is none",
-    (directory) => {
-      writeFileSync(join(directory, archiveName(NEXT, TARGET)), "not packed");
-      signAnew(directory, own.key);
-    },
-    /cannot unpack|holds no/,
-  ],
-  [
-    "the executable does not run",
-    () => site.put(NEXT, scriptArchive(NEXT, TARGET, "echo no such library >&2; exit 127"), own.key),
-    /does not run here \(no such library\)/,
-  ],
-  [
-    "the executable is another version",
-    () => publishScript(NEXT, "exit 1", "6.0.0"),
-    /holds version 6\.0\.0/,
-  ],
-];
-
 describe.skipIf(!able)("what is not in order is refused, and nothing is changed:", () => {
-  test.each(WRONG)("%s", async (_what, spoil, said) => {
-    spoil(site.place(NEXT));
-    const { code, out, err } = await upgrade();
-    expect([code, out]).toEqual([1, ""]);
-    expect(err).toMatch(said);
-    isAsItWas();
-  });
+  test.each(wrongReleases({ version: NEXT, target: TARGET, site: () => site, key: () => own.key }))(
+    "%s",
+    async (_what, spoil, said) => {
+      spoil(site.place(NEXT));
+      const { code, out, err } = await upgrade();
+      expect([code, out]).toEqual([1, ""]);
+      expect(err).toMatch(said);
+      isAsItWas();
+    },
+  );
 
   test("another version than the one that was asked for", async () => {
     symlinkSync(site.place(NEXT), site.place("7.2.0"));
