@@ -1,4 +1,5 @@
 import type { StoredEvent } from "../protocol/frames.ts";
+import { isImporter } from "./importing.ts";
 import type { NewEvent, RecordRow, RowChange } from "./operation.ts";
 import type { SessionRef } from "./session.ts";
 
@@ -54,7 +55,8 @@ export class Owed {
 
   /** Asked of every operation before it is queued; null: nothing of it is owed. */
   mark(session: SessionRef | null, events: readonly NewEvent[]): Mark | null {
-    if (session === null || this.#wanted.length === 0) return null;
+    // What was said elsewhere, long ago, is no news.
+    if (session === null || this.#wanted.length === 0 || isImporter(session.owner)) return null;
     const first = events.find(({ type }) => this.wants(type));
     if (first === undefined) return null;
     const entry = this.#entries.get(session.id) ?? newEntry(session.id, first.ts, 0);
