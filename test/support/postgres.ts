@@ -108,9 +108,9 @@ function asServer(command: readonly string[]): string[] {
   return ["setpriv", "--reuid", String(who.uid), "--regid", String(who.gid), "--clear-groups", ...command];
 }
 
-/** A server that ends at once when this process is gone, however it went: then its standard input ends. */
+/** A server that ends at once when this process is gone, however it went, and its folder with it: then its standard input ends. */
 const TIED =
-  'exec 3<&0; "$@" 3<&- </dev/null & pid=$!; echo $pid; (cat <&3 >/dev/null; kill -QUIT $pid 2>/dev/null) & wait $pid';
+  'exec 3<&0; "$@" 3<&- </dev/null & pid=$!; echo $pid; (cat <&3 >/dev/null; kill -QUIT $pid 2>/dev/null && sleep 1 && rm -rf "$PWD") & wait $pid';
 
 async function startCluster(): Promise<TestCluster> {
   if (BIN === null) throw new Error("there is no PostgreSQL here");
