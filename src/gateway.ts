@@ -111,10 +111,11 @@ export function composeGateway(options: GatewayOptions): Composed {
     const opened = await store.open();
     try {
       tellLastStop(opened, options.log);
+      // Before the ends of what the last process left are written: webhooks are owed those, too.
+      await parts.automations.load();
       await engine.recover(opened);
       await noteConfiguration(engine, config, clock);
       const token = await credentials.start();
-      await parts.automations.load();
       parts.removals.resume();
       await parts.extensions.start();
       engine.hub.addListener(http.listener);

@@ -18,9 +18,10 @@ export async function openOffline(config: Config, log: Logger, version: string):
     version,
     onFatal: () => process.exit(1),
   });
-  await engine.recover(await store.open());
-  await credentials.start();
+  const opened = await store.open();
   await automations.load();
+  await engine.recover(opened);
+  await credentials.start();
   return {
     dispatch(method, params) {
       const principal = ownerPrincipal("token", null);

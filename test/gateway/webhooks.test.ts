@@ -256,3 +256,17 @@ test("nothing is lost or out of order, whenever the process is killed, and what 
   );
   expect([...byId.values()]).toEqual(sent);
 }, 60_000);
+
+test("the end that a start gives to what the last process left is delivered, too", async () => {
+  const session_id = fresh();
+  // Nothing is owed before.
+  await create(["run.interrupted"]);
+  stack.model.reply().text("never").hang();
+  const asked = stack.model.asked;
+  const { run_id } = await owner.call("chat.send", { session_id, message: "wait" });
+  await stack.model.waitForRequests(asked + 1);
+  stack.gateway.kill("SIGKILL");
+  await stack.gateway.restart();
+  const [end] = (await receiver.until(1)) as [Made];
+  expect(end.body).toMatchObject({ type: "run.interrupted", data: { session_id, run_id } });
+}, 40_000);
