@@ -37,7 +37,8 @@ export function createOtlp(config: Config, version: string, clock: Clock, log: L
   const measures = new GenAiMeasures();
   const ratio = sample_percent / 100;
   const sink = exporter.push.bind(exporter);
-  const tracer = new Tracer({ clock, sink, measures, ratio, content: config.log.content });
+  const content = (): boolean => config.log.content;
+  const tracer = new Tracer({ clock, sink, measures, ratio, content });
   let stop: (() => void)[] = [];
   return {
     tracing: tracer,

@@ -40,6 +40,7 @@ export class Reloading implements Configuration {
   #seen: string;
   #last: string;
   #cancel: () => void = () => undefined;
+  #closed = false;
 
   constructor(options: ReloadingOptions) {
     this.#options = options;
@@ -49,14 +50,16 @@ export class Reloading implements Configuration {
     this.#last = this.#seen;
   }
 
-  /** Idempotent, as is close. */
+  /** Idempotent. */
   watch(): void {
     this.#cancel();
     if (this.#options.source !== null) this.#cancel = this.#options.clock.every(LOOK_MS, () => this.#look());
   }
 
+  /** The gateway stops: what another one changes, such as a tool server, nobody would end any more. Idempotent. */
   close(): void {
     this.#cancel();
+    this.#closed = true;
   }
 
   state(): ConfigurationState {
@@ -101,6 +104,8 @@ export class Reloading implements Configuration {
   /** @throws ConfigError: nothing has changed */
   #take(): Reloaded {
     const { live, source, clock, log, onChanged } = this.#options;
+    if (this.#closed)
+      throw new ConfigError("the gateway is about to stop: it is read again at the next start");
     if (source === null)
       throw new ConfigError("this gateway was given its configuration, there is none to read again");
     this.#seen = this.#looks();

@@ -134,7 +134,9 @@ class Life {
 
   /** As `work` says; who is told of this process is told of that, too. */
   reload<T>(work: () => T): T {
-    return this.#supervisor === null ? work() : this.#supervisor.whileReloading(work);
+    // Who was told that it stops is told nothing else any more.
+    const supervisor = this.#stopping === null ? this.#supervisor : null;
+    return supervisor === null ? work() : supervisor.whileReloading(work);
   }
 
   start(composed: Composed): Promise<Started> {

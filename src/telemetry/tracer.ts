@@ -17,8 +17,8 @@ export interface TracerOptions {
   readonly measures: GenAiMeasures;
   /** Of the traces that begin here, between 0 and 1. */
   readonly ratio: number;
-  /** Whether what people and models say may be in spans. */
-  readonly content: boolean;
+  /** Whether what people and models say may be in spans; asked each time. */
+  readonly content: () => boolean;
 }
 
 /** Runs that are followed at once; of more nothing is sent. */
@@ -157,7 +157,7 @@ export class Tracer implements Tracing {
   }
 
   #shown(text: unknown): string | undefined {
-    return this.#options.content && typeof text === "string" ? cutUtf8(text, CONTENT_BYTES) : undefined;
+    return this.#options.content() && typeof text === "string" ? cutUtf8(text, CONTENT_BYTES) : undefined;
   }
 }
 

@@ -1,7 +1,9 @@
 import { expect, test } from "bun:test";
 import { createGateway } from "../../src/embed/create.ts";
 import type { GatewayConfig } from "../../src/embed/config.ts";
+import { Collector } from "../support/collector.ts";
 import { createLogbook } from "../support/logbook.ts";
+import { startModelServer } from "../support/model-server.ts";
 import { plainConfig, temporary } from "./embed.fixture.ts";
 
 test("a program's own source of the configuration is read again when it says so, and by no one else", async () => {
@@ -23,6 +25,51 @@ test("a program's own source of the configuration is read again when it says so,
   expect(gateway.status().config.max_connections).toBe(700);
   expect(phases).toEqual(["begins", "over", "begins", "over"]);
   await gateway.stop();
+});
+
+test("with log.content off again nothing of what is said from there on is in spans", async () => {
+  await using directory = await temporary();
+  await using collector = new Collector();
+  const telemetry = { otlp_endpoint: collector.url };
+  await using model = await startModelServer();
+  const llm = {
+    default_provider: "test",
+    default_model: "fake-1",
+    providers: { test: { base_url: model.url() } },
+  };
+  let config: GatewayConfig = plainConfig(directory.path, { llm, telemetry, log: { content: true } });
+  const found = () => ({ config, warnings: [], file: null, files: [] });
+  const gateway = createGateway(config, { log: createLogbook(), source: { first: found(), read: found } });
+  await gateway.start();
+  await gateway.chat.createSession({ sessionId: "said" });
+  const say = async (content: string): Promise<void> => {
+    await gateway.chat.addMessage("said", { role: "user", content: "go on" });
+    model.reply().text(content);
+    await (
+      await gateway.chat.createRun("said")
+    ).done;
+  };
+  await say("shown words");
+  config = { ...config, log: { content: false } };
+  expect(gateway.reload().changed).toEqual(["log.content"]);
+  await say("hidden words");
+  await gateway.stop();
+  const spans = JSON.stringify(collector.named("chat fake-1"));
+  expect([spans.includes("shown words"), spans.includes("hidden words")]).toEqual([true, false]);
+});
+
+test("once it stops it is not read again: what that starts nobody would end", async () => {
+  await using directory = await temporary();
+  let config: GatewayConfig = plainConfig(directory.path);
+  const found = () => ({ config, warnings: [], file: null, files: [] });
+  const gateway = createGateway(config, { log: createLogbook(), source: { first: found(), read: found } });
+  await gateway.start();
+  const stopped = gateway.stop();
+  await Bun.sleep(1);
+  config = { ...config, gateway: { max_connections: 700 } };
+  expect(() => gateway.reload()).toThrow("about to stop");
+  await stopped;
+  expect(gateway.status().config.max_connections).not.toBe(700);
 });
 
 test("without one there is nothing to read again", async () => {
