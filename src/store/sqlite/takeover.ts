@@ -36,6 +36,8 @@ function ask(error: GatewayError, data_dir: string, log: Logger): void {
   const { pid } = error.details as { pid?: number };
   if (process.platform === "win32" || pid === undefined) throw error;
   try {
+    // Of a container of its own, where that is what it is called, too: it would be this process that stops.
+    if (pid === process.pid) throw Object.assign(new Error("its pid is ours"), { code: "ESRCH" });
     process.kill(pid, "SIGTERM");
     log.info({ pid, data_dir }, "asked the gateway that runs to stop, and waiting for it");
   } catch (failure) {
