@@ -98,6 +98,14 @@ export class Deliveries {
     return [...this.#lanes.keys()].filter((key) => key.startsWith(`${webhook_id} `)).length;
   }
 
+  /** Asked before every attempt: meanwhile its owner may be shut out, and the session gone, or shared with them no more. */
+  async mayHave({ owner, reads, sessions }: StoredWebhook, session_id: string): Promise<boolean> {
+    const { store, directory, isShutOut } = this.#options;
+    const session = await store.session(session_id);
+    if (session === null || !reads || isShutOut(owner)) return false;
+    return sessions === "all" || directory.mayRead(session, owner);
+  }
+
   #goOn(session_id: string): void {
     if (!this.#isOpen) return;
     for (const webhook of this.#options.book.every()) {
@@ -161,15 +169,13 @@ export class Deliveries {
     epoch: string,
     event: StoredEvent,
   ): Promise<boolean> {
-    const { book, directory, isShutOut } = this.#options;
-    const webhook = book.get(id);
+    const webhook = this.#options.book.get(id);
     if (webhook === undefined || !webhook.enabled) return false;
     const isMeant =
       !UNDELIVERED.has(event.type) &&
       event.ts >= Math.max(webhook.since, debt.since) &&
       webhook.types.some((type) => isOf(event.type, type));
-    if (!isMeant || !webhook.reads || isShutOut(webhook.owner)) return true;
-    if (webhook.sessions !== "all" && !directory.mayRead(session, webhook.owner)) return true;
+    if (!isMeant) return true;
     const delivery_id = idOf(id, session, epoch, event.seq);
     const body = bodyOf(webhook, session, epoch, event);
     return this.#deliver(id, delivery_id, { body, session_id: session.id, seq: event.seq, type: event.type });
@@ -190,6 +196,7 @@ export class Deliveries {
       await this.#until(this.#troubles.get(id)?.until ?? 0);
       const webhook = book.get(id);
       if (webhook === undefined || !webhook.enabled || !this.#isOpen) return false;
+      if (!(await this.mayHave(webhook, about.session_id))) return true;
       const attempt = await attempts.try(webhook, delivery_id, about.body, this.#abort.signal);
       if (!this.#isOpen) return false;
       if (attempt.ok) {
@@ -201,6 +208,7 @@ export class Deliveries {
       if (attempt.status === 410 || clock.now() - trouble.since > GIVE_UP_MS)
         return this.#turnOff(webhook, attempt);
       if (tries >= limits.webhook_attempts || clock.now() - trouble.since > PATIENCE_MS) {
+        if (!(await this.mayHave(webhook, about.session_id))) return true;
         const { reason = "" } = attempt;
         const is = { ...about, webhook_id: id, attempts: tries, reason, failed_at: clock.now() };
         return (await dead.add(delivery_id, is)) || this.#later();

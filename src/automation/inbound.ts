@@ -9,7 +9,7 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { ParamsOf } from "../protocol/methods.ts";
 import type { InboundOptions } from "./inbound-receive.ts";
 import { createReceiver, HEADERS } from "./inbound-receive.ts";
-import { OwnedRecords, writing } from "./records.ts";
+import { OwnedRecords, requireScopes, writing } from "./records.ts";
 import type { Sealer } from "./sealed.ts";
 import type { Verify } from "./signature.ts";
 import { newSigningSecret, secretFault } from "./signature.ts";
@@ -53,6 +53,7 @@ export function createInbound(options: InboundOptions): InboundBook {
   function update(by: Principal, params: ParamsOf<typeof hookUpdate>): Change<HookView> {
     const { hook_id, model, ...said } = params;
     const old = hooks.require(by, hook_id);
+    requireScopes(by, old.scopes);
     check(params);
     const next = {
       ...old,
@@ -66,6 +67,7 @@ export function createInbound(options: InboundOptions): InboundBook {
   function rotate(by: Principal, params: ParamsOf<typeof hookRotate>): Change<IssuedHook> {
     const { hook_id, secret: given, keep_secs = 0 } = params;
     const old = hooks.require(by, hook_id);
+    requireScopes(by, old.scopes);
     const secret = secretOf(old.verify, given);
     const now = clock.now();
     const previous = keep_secs === 0 ? null : { secret: old.secret, until: now + keep_secs * 1_000 };

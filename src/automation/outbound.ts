@@ -56,7 +56,7 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
       return change && { ...change, commit: () => (change.commit(), void dead.clear(id)) };
     },
     async test(by, id) {
-      const webhook = book.require(by, id);
+      const webhook = book.requireAs(by, id);
       const now = clock.now();
       const head = { type: "webhook.test", timestamp: new Date(now).toISOString(), webhook_id: id };
       const body = JSON.stringify({ ...head, data: {} });
@@ -64,21 +64,24 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
       return attempt;
     },
     async deliveries(by, id) {
-      book.require(by, id);
+      book.requireAs(by, id);
       const list = (await dead.list(id)).map(({ body: _, webhook_id: __, ...each }) => each);
       return { dead: list, waiting_sessions: deliveries.waiting(id) };
     },
     async redeliver(by, id, delivery_ids) {
-      const webhook = book.require(by, id);
+      const webhook = book.requireAs(by, id);
       const all = await dead.list(id);
       const chosen =
         delivery_ids === undefined ? all : all.filter((each) => delivery_ids.includes(each.delivery_id));
       const delivered: string[] = [];
       const failed: { delivery_id: string; reason: string }[] = [];
-      const work = chosen.slice(0, AT_A_TIME).map(async ({ delivery_id, body }) => {
+      const work = chosen.slice(0, AT_A_TIME).map(async ({ delivery_id, session_id, body }) => {
+        if (!(await deliveries.mayHave(webhook, session_id)))
+          return void failed.push({ delivery_id, reason: "you may not read this session any more" });
         const { ok, reason = "" } = await attempts.try(webhook, delivery_id, body, signal);
         if (ok) delivered.push(delivery_id);
         else failed.push({ delivery_id, reason });
+        return undefined;
       });
       await Promise.all(work);
       if (delivered.length > 0) await dead.drop(delivered);

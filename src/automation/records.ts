@@ -16,6 +16,22 @@ export function writing(scopes: ReadonlySet<Scope>): Scope[] {
   return scopes.has("chat.write") ? ["chat.write"] : [];
 }
 
+/**
+ * What has a right of whoever made it is changed and used by nobody without that right: it would be lent to them.
+ * @throws GatewayError FORBIDDEN
+ */
+export function requireScopes(by: Principal, needed: readonly Scope[]): void {
+  const missing = needed.find((scope) => !by.scopes.has(scope));
+  if (missing === undefined) return;
+  throw new GatewayError(
+    "FORBIDDEN",
+    `it was made with the scope ${missing}, which you do not have: delete it, or use a credential that has`,
+    {
+      details: { kind: "scope", scope: missing },
+    },
+  );
+}
+
 /** Records of one collection that belong to users: all of them in memory, every change of them in the journal. */
 export class OwnedRecords<T extends Owned> {
   readonly #collection: string;

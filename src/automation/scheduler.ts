@@ -5,7 +5,7 @@ import type { Journal } from "../core/journal.ts";
 import type { Limits } from "../core/limits.ts";
 import type { RowChange } from "../core/operation.ts";
 import type { Clock, Logger } from "../core/ports.ts";
-import type { GatewayError } from "../protocol/errors.ts";
+import { GatewayError } from "../protocol/errors.ts";
 import { planOf } from "./cron.ts";
 import type { ScheduleBook } from "./schedules.ts";
 import type { ScheduleState, StoredSchedule } from "./stored-schedule.ts";
@@ -74,7 +74,8 @@ export class Scheduler {
   }
 
   /** Says it now, whatever is due. Never rejects. */
-  run(schedule: StoredSchedule): Promise<Outcome> {
+  async run(schedule: StoredSchedule): Promise<Outcome> {
+    if (this.#options.isShutOut(schedule.owner)) return { ok: false, error: shutOut(schedule.owner) };
     return this.#say(schedule, {});
   }
 
@@ -247,6 +248,16 @@ export class Scheduler {
       "a schedule could not say its message",
     );
   }
+}
+
+function shutOut(user: string): GatewayError {
+  return new GatewayError(
+    "CONFLICT",
+    `${user} is disabled: nothing is said for them until they are enabled`,
+    {
+      details: { kind: "state" },
+    },
+  );
 }
 
 function isSame(written: ScheduleState | null, said: ScheduleState): boolean {

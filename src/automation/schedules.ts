@@ -10,7 +10,7 @@ import type { scheduleCreate, scheduleUpdate } from "../protocol/api/schedule.ts
 import { GatewayError } from "../protocol/errors.ts";
 import type { ParamsOf } from "../protocol/methods.ts";
 import type { Calendar } from "./cron.ts";
-import { OwnedRecords, writing } from "./records.ts";
+import { OwnedRecords, requireScopes, writing } from "./records.ts";
 import type { ScheduleState, StoredSchedule } from "./stored-schedule.ts";
 import { calendarOf, viewSchedule } from "./stored-schedule.ts";
 
@@ -52,9 +52,11 @@ export class ScheduleBook {
     return this.#all.list(null);
   }
 
-  /** @throws GatewayError NOT_FOUND */
+  /** What is said with the right of whoever made it has others who lack it say nothing. @throws GatewayError NOT_FOUND, FORBIDDEN */
   require(by: Principal, id: string): StoredSchedule {
-    return this.#all.require(by, id);
+    const schedule = this.#all.require(by, id);
+    requireScopes(by, schedule.scopes);
+    return schedule;
   }
 
   state({ id, owner }: StoredSchedule): ScheduleState {
@@ -80,7 +82,7 @@ export class ScheduleBook {
 
   update(by: Principal, params: ParamsOf<typeof scheduleUpdate>): Change<ScheduleView> {
     const { schedule_id, cron, at, session_id, model, ...said } = params;
-    const old = this.#all.require(by, schedule_id);
+    const old = this.require(by, schedule_id);
     const moved = cron !== undefined || at !== undefined;
     const next = {
       ...old,

@@ -10,7 +10,7 @@ import { isOf } from "../core/owed.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { DURABLE } from "../protocol/events.ts";
 import type { ParamsOf } from "../protocol/methods.ts";
-import { OwnedRecords } from "./records.ts";
+import { OwnedRecords, requireScopes } from "./records.ts";
 import type { Sealer } from "./sealed.ts";
 import { newSigningSecret } from "./signature.ts";
 import type { StoredWebhook } from "./stored-webhook.ts";
@@ -54,9 +54,16 @@ export class WebhookBook {
   list(user: string | null): WebhookView[] {
     return this.#all.list(user).map((each) => this.#view(each));
   }
-  /** @throws GatewayError NOT_FOUND */
-  require(by: Principal, id: string): StoredWebhook {
-    return this.#all.require(by, id);
+
+  /** Of whose scopes it has more than `by` has, it is not theirs to lead elsewhere. @throws GatewayError NOT_FOUND, FORBIDDEN */
+  requireAs(by: Principal, id: string): StoredWebhook {
+    const webhook = this.#all.require(by, id);
+    const { reads, sessions } = webhook;
+    requireScopes(by, [
+      ...(reads ? ["chat.read" as const] : []),
+      ...(sessions === "all" ? ["admin" as const] : []),
+    ]);
+    return webhook;
   }
 
   create(by: Principal, params: ParamsOf<typeof webhookCreate>): Change<IssuedWebhook> {
@@ -91,7 +98,7 @@ export class WebhookBook {
   }
 
   update(by: Principal, { webhook_id, ...said }: ParamsOf<typeof webhookUpdate>): Change<WebhookView> {
-    const old = this.#all.require(by, webhook_id);
+    const old = this.requireAs(by, webhook_id);
     const now = this.#options.clock.now();
     const comesBack = said.enabled === true && !old.enabled;
     const next: StoredWebhook = {
@@ -109,7 +116,7 @@ export class WebhookBook {
     by: Principal,
     { webhook_id, keep_secs = 86_400 }: ParamsOf<typeof webhookRotate>,
   ): Change<IssuedWebhook> {
-    const old = this.#all.require(by, webhook_id);
+    const old = this.requireAs(by, webhook_id);
     const now = this.#options.clock.now();
     const secret = newSigningSecret("standard");
     const previous = keep_secs === 0 ? null : { secret: old.secret, until: now + keep_secs * 1_000 };

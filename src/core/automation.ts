@@ -26,9 +26,9 @@ export interface InboundHooks {
   create(by: Principal, params: ParamsOf<typeof hookCreate>): Change<IssuedHook>;
   /** Of a user, or everybody's (null), oldest first. */
   list(user: string | null): HookView[];
-  /** @throws GatewayError NOT_FOUND */
+  /** @throws GatewayError NOT_FOUND, FORBIDDEN */
   update(by: Principal, params: ParamsOf<typeof hookUpdate>): Change<HookView>;
-  /** @throws GatewayError NOT_FOUND */
+  /** @throws GatewayError NOT_FOUND, FORBIDDEN */
   rotate(by: Principal, params: ParamsOf<typeof hookRotate>): Change<IssuedHook>;
   /** Null: there is none of this user's. */
   remove(by: Principal, hook_id: string): Change<void> | null;
@@ -42,11 +42,11 @@ export interface Schedules {
   create(by: Principal, params: ParamsOf<typeof scheduleCreate>): Change<ScheduleView>;
   /** Of a user, or everybody's (null), oldest first. */
   list(user: string | null): ScheduleView[];
-  /** @throws GatewayError NOT_FOUND, INVALID_REQUEST */
+  /** @throws GatewayError NOT_FOUND, FORBIDDEN, INVALID_REQUEST */
   update(by: Principal, params: ParamsOf<typeof scheduleUpdate>): Change<ScheduleView>;
   /** Null: there is none of this user's. */
   remove(by: Principal, schedule_id: string): Change<void> | null;
-  /** Says it now. @throws GatewayError NOT_FOUND */
+  /** Says it now. @throws GatewayError NOT_FOUND, FORBIDDEN */
   run(by: Principal, schedule_id: string): Promise<Outcome>;
 }
 
@@ -59,17 +59,17 @@ export interface Outbound {
   create(by: Principal, params: ParamsOf<typeof webhookCreate>): Change<IssuedWebhook>;
   /** Of a user, or everybody's (null), oldest first. */
   list(user: string | null): WebhookView[];
-  /** @throws GatewayError NOT_FOUND, INVALID_REQUEST */
+  /** @throws GatewayError NOT_FOUND, FORBIDDEN, INVALID_REQUEST */
   update(by: Principal, params: ParamsOf<typeof webhookUpdate>): Change<WebhookView>;
-  /** @throws GatewayError NOT_FOUND */
+  /** @throws GatewayError NOT_FOUND, FORBIDDEN */
   rotate(by: Principal, params: ParamsOf<typeof webhookRotate>): Change<IssuedWebhook>;
   /** Null: there is none of this user's. */
   remove(by: Principal, webhook_id: string): Change<void> | null;
-  /** @throws GatewayError NOT_FOUND */
+  /** @throws GatewayError NOT_FOUND, FORBIDDEN */
   test(by: Principal, webhook_id: string): Promise<ResultOf<typeof webhookTest>>;
-  /** @throws GatewayError NOT_FOUND */
+  /** @throws GatewayError NOT_FOUND, FORBIDDEN */
   deliveries(by: Principal, webhook_id: string): Promise<ResultOf<typeof webhookDeliveries>>;
-  /** @throws GatewayError NOT_FOUND */
+  /** @throws GatewayError NOT_FOUND, FORBIDDEN */
   redeliver(
     by: Principal,
     webhook_id: string,

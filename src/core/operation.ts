@@ -124,8 +124,8 @@ export type RowChange =
       readonly metadata: string;
       readonly archived: boolean;
     }
-  /** Gives the session to another user, who may have more of them than the quota then. It loses its name, or is called `name`
-   *  from then on; the operation fails "exists" when (owner, name) is taken. */
+  /** Gives the session to another user, who may have more of them than the quota then, except of those that were imported. It
+   *  loses its name, or is called `name` from then on; the operation fails "exists" when (owner, name) is taken. */
   | { readonly kind: "session.transfer"; readonly owner: string; readonly name?: string }
   /** Marks the session deleting, frees its name and leaves the tombstone. Content goes with EraseItem. */
   | { readonly kind: "session.close"; readonly at: number }

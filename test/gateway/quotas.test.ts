@@ -36,6 +36,8 @@ test("sessions of one user: whichever way one is made, until one is deleted", as
     const refused = await refusal(person.call(method, params));
     expect([method, refused]).toMatchObject([method, full("sessions_per_user")]);
   }
+  const brought = person.call("session.import", { session: { digest: "0".repeat(64) }, done: true });
+  expect(await refusal(brought)).toMatchObject(full("sessions_per_user"));
   // Nothing is left of what was refused, and others are not concerned.
   expect((await person.call("session.list")).sessions).toHaveLength(3);
   expect(await refusal(person.call("session.get", { session_id: "four" }))).toMatchObject({

@@ -1,3 +1,4 @@
+import { isImporter } from "../../core/importing.ts";
 import type { AppendItem, ItemResult, RowChange, SessionRow } from "../../core/operation.ts";
 import type { Limits } from "../../core/limits.ts";
 import { endsRun, hasEnded, needsSession, withinTtl } from "../rules.ts";
@@ -159,13 +160,16 @@ function changeRow(
 }
 
 function transfer(
-  { state }: Operation,
+  { state, limits }: Operation,
   session: MemorySession,
   { owner, name: given }: Change<"session.transfer">,
 ): Refused | null {
   const name = given ?? null;
   const isTaken = [...state.sessions.values()].some(({ row }) => row.owner === owner && row.name === name);
   if (name !== null && isTaken) return { ok: false, reason: "exists" };
+  if (isImporter(session.row.owner) && countSessions(state, owner) >= limits.sessions_per_user) {
+    return { ok: false, reason: "full", what: "sessions_per_user" };
+  }
   setRow(session, { owner, name });
   return null;
 }

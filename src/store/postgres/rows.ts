@@ -1,3 +1,4 @@
+import { isImporter } from "../../core/importing.ts";
 import type { RowChange } from "../../core/operation.ts";
 import { hasEnded } from "../rules.ts";
 import { putAudit } from "./audit.ts";
@@ -115,6 +116,8 @@ async function transfer(
     name !== null &&
     (await q.one("SELECT 1 FROM sessions WHERE owner = $1::text AND name = $2::text", [to, name])) !== null;
   if (taken) return { ok: false, reason: "exists" };
+  const full = isImporter(owner) ? quotas.checkSession(to) : null;
+  if (full !== null) return full;
   // Without its name: the new owner may have one that is called so.
   sessions.change(session, { name, owner: to });
   await Promise.all([

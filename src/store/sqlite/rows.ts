@@ -1,5 +1,6 @@
 import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
+import { isImporter } from "../../core/importing.ts";
 import type { RowChange } from "../../core/operation.ts";
 import { hasEnded } from "../rules.ts";
 import type { Attachments } from "./attachments.ts";
@@ -100,6 +101,8 @@ function createTransfer(db: Database, sessions: WorkingSessions, quotas: Quotas,
   const named = hold<{ taken: number }>(db, "SELECT 1 AS taken FROM sessions WHERE owner = ? AND name = ?");
   return (session: WorkingSession, owner: string, name: string | null): Refused | null => {
     if (name !== null && named.get(owner, name) !== null) return { ok: false, reason: "exists" };
+    const full = isImporter(session.owner) ? quotas.checkSession(owner) : null;
+    if (full !== null) return full;
     // Without its name first: the new owner may have one that is called so.
     sessions.change(session, { name: null });
     sessions.flush(session);
