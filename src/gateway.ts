@@ -17,6 +17,7 @@ import { keepLog } from "./kept-log.ts";
 import type { Listening } from "./listening.ts";
 import { listen } from "./listening.ts";
 import { encodeSignal } from "./protocol/frames.ts";
+import { Retention } from "./method/retention.ts";
 import { metricsOf } from "./metrics.ts";
 import { modelsOf } from "./models.ts";
 import { createOtlp } from "./otlp.ts";
@@ -140,7 +141,8 @@ export function composeGateway(options: GatewayOptions): Composed {
     const shutdown = { grace_ms, retry_after_ms: RETRY_AFTER_MS };
     engine.connections.signal(encodeSignal("shutdown", clock.now(), shutdown), "shutdown", null);
     engine.observers.tell("shutdown", () => ({ type: "shutdown", ts: clock.now(), payload: shutdown }));
-    await inTime(Promise.all([parts.removals.close(), parts.automations.stop()]), DRAIN_MS, clock);
+    const closing = [parts.removals.close(), parts.retention.close(), parts.automations.stop()];
+    await inTime(Promise.all(closing), DRAIN_MS, clock);
     await inTime(engine.drain(grace_ms), grace_ms + DRAIN_MS, clock);
     await inTime(engine.hooks.idle(), DRAIN_MS, clock);
     await inTime(parts.tool_servers.stop(), DRAIN_MS, clock);
@@ -182,6 +184,7 @@ function follow(parts: ReturnType<typeof construct>): void {
   parts.automations.start();
   tool_servers.start();
   parts.backups.start();
+  parts.retention.start();
   parts.telemetry.start();
   settings.live.onReplaced(() => tool_servers.start());
   parts.reloading.watch();
@@ -248,15 +251,15 @@ export function construct({
   showPlugins(folders, engine);
   const families = metricsOf({ engine, config, version, plugins, otlp, log_tail });
   const surface = { engine, settings, clock, logOf, version, router, plugins, families };
-  const { access, automations, removals, context } = surfaced(surface, overrides.isLocal);
+  const { access, ...outer } = surfaced(surface, overrides.isLocal);
   const extensions = extensionsOf(skills, made, clock);
   const telemetry = otlp.over(engine, families);
   live.onReplaced((next) => {
     reconfigure(log, next.log);
     engine.runs.lanes.startWaiting();
   });
-  const put = { engine, access, plugins, store, ...access, automations, settings, reloading, backups };
-  return { ...put, removals, extensions, telemetry, context, clock, tool_servers };
+  const put = { engine, access, plugins, store, ...access, settings, reloading, backups };
+  return { ...put, ...outer, extensions, telemetry, clock, tool_servers };
 }
 
 interface Surfaced extends Omit<SurfaceParts, "access" | "log" | "receive"> {
@@ -269,10 +272,11 @@ function surfaced({ logOf, ...parts }: Surfaced, isLocal?: (address: string) => 
   const { live, config } = settings;
   const access = createAccess(engine, settings, clock, logOf("auth"), isLocal);
   const automations = createAutomations(engine, access.credentials.users, config, logOf("automation"));
-  const { users, receive } = automations;
-  const removals = createRemovals(engine, users, live, config.limits, clock, logOf("auth"));
-  const context = surfaceOf({ ...parts, access, receive, log: logOf("transport") });
-  return { access, automations, removals, context };
+  const removals = createRemovals(engine, automations.users, live, config.limits, clock, logOf("auth"));
+  const days = (): number => config.storage.retention_days;
+  const retention = new Retention({ ...engine, days, log: logOf("store") });
+  const context = surfaceOf({ ...parts, access, receive: automations.receive, log: logOf("transport") });
+  return { access, automations, removals, retention, context };
 }
 
 /** What reads directories and runs what is in them. */

@@ -31,7 +31,12 @@ export function metricsOf({ engine, config, version, plugins, otlp, log_tail }: 
   const parts = { connections, stats, measures, journal, limits, reads, runs, status };
   const inside = { ...parts, max_concurrent_runs, version };
   const outside = { ledger, router, toolbox, plugins: () => plugins.list() };
-  const disk = { data_dir: config.server.data_dir, files: FILES, max_bytes };
+  const disk = {
+    data_dir: config.server.data_dir,
+    files: FILES,
+    max_bytes,
+    room: () => engine.maintenance.room.last,
+  };
   return () => [
     ...gatewayFamilies(inside),
     ...refusalFamilies(inside),

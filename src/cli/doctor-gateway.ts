@@ -5,7 +5,7 @@ import { listenersOf } from "../listeners.ts";
 import type { Config } from "./configuration.ts";
 import type { Finding } from "./doctor.ts";
 import { explain } from "./explain.ts";
-import { backupLine } from "./status.ts";
+import { backupLine, roomOf } from "./status.ts";
 import { connectTo, localTarget, localUrl, readRunning } from "./target.ts";
 
 type Running = ResultFor<"system.status">;
@@ -51,7 +51,12 @@ export async function checkRunning(config: Config): Promise<Finding[]> {
       const { status, storage, configuration, backup } = await client.request("system.status", {});
       const version = client.hello?.server_info.version ?? "";
       const backups = backup === undefined ? [] : [checkBackup(backup)];
-      const others = [...checkVersion(version), ...checkReloaded(configuration), ...backups];
+      const others = [
+        ...checkVersion(version),
+        ...checkReloaded(configuration),
+        ...checkRoom(storage),
+        ...backups,
+      ];
       const finding = `${status} at ${localUrl(config)}, version ${version}`;
       if (status === "healthy") return [{ check, state: "ok", finding }, ...others];
       const why = storage.ok ? "" : `: ${storage.reason ?? "storage refuses"}`;
@@ -63,6 +68,16 @@ export async function checkRunning(config: Config): Promise<Finding[]> {
   } catch (error) {
     return [{ check, state: "failed", finding: explain(error), advice: "its log says why; restart it" }];
   }
+}
+
+/** Whether a bounded database is about to refuse. */
+function checkRoom(storage: Running["storage"]): Finding[] {
+  if (storage.max_bytes === undefined) return [];
+  const check = "room";
+  const finding = `the database has ${roomOf(storage).slice(2)}`;
+  if (storage.nearly_full !== true) return [{ check, state: "ok", finding }];
+  const advice = "raise storage.max_bytes, set storage.retention_days, or delete sessions";
+  return [{ check, state: "warning", finding, advice }];
 }
 
 /** One that failed is tried again; without a newer one there is only what the line says. */

@@ -48,7 +48,7 @@ function describe(
     `  connections   ${state.connections}`,
     `  runs          ${runs.active} active, ${runs.queued} queued`,
     `  memory        ${Math.round(state.memory_usage / 2 ** 20)} MiB`,
-    `  storage       ${storage.kind}, ${storage.ok ? "ok" : (storage.reason ?? "refuses")}`,
+    `  storage       ${storage.kind}, ${storage.ok ? "ok" : (storage.reason ?? "refuses")}${roomOf(storage)}`,
     ...(backup === undefined ? [] : [`  backup        ${backupLine(backup)}`]),
     ...providers.map(
       ({ name, ready, reason }) => `  provider      ${name}, ${ready ? "ready" : (reason ?? "not ready")}`,
@@ -59,6 +59,14 @@ function describe(
         `  plug-in       ${name}, ${state}${reason === undefined ? "" : `: ${reason}`}`,
     ),
   ];
+}
+
+/** How full a bounded database is, behind a comma; nothing where it has no bound. */
+export function roomOf({ used_bytes, max_bytes }: ResultFor<"system.status">["storage"]): string {
+  if (used_bytes === undefined || max_bytes === undefined) return "";
+  const mib = (bytes: number): string => String(Math.round((bytes / 2 ** 20) * 10) / 10);
+  const percent = Math.floor((used_bytes / max_bytes) * 100);
+  return `, ${mib(used_bytes)} of ${mib(max_bytes)} MiB used (${percent} % of storage.max_bytes)`;
 }
 
 export function backupLine(backup: NonNullable<ResultFor<"system.status">["backup"]>): string {

@@ -24,6 +24,7 @@ const RELOADED = [
   "mcp.",
   "tools.",
   "storage.event_grace_secs",
+  "storage.retention_days",
   "storage.storage_stall_secs",
   "storage.min_free_bytes",
   "log.",

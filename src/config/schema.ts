@@ -204,6 +204,11 @@ export const ConfigSchema = Type.Object({
       "What is acknowledged survives a loss of power (`full`) or a crash of the process (`normal`).",
     ),
     event_grace_secs: integer(600, "How long events of ended runs can be replayed.", [0, MONTH_SECS]),
+    retention_days: integer(
+      0,
+      "A session is deleted when nothing has happened in it for so many days; 0: never.",
+      [0, 36_500],
+    ),
     storage_stall_secs: integer(30, "How long a run waits for storage that refuses writes.", [1, 3_600]),
     max_bytes: integer(0, "Largest database; 0: no bound.", [0, Number.MAX_SAFE_INTEGER]),
     min_free_bytes: integer(

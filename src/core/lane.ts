@@ -74,6 +74,11 @@ export class Lanes {
     return lane.active === null ? queued : [lane.active, ...queued];
   }
 
+  /** Whether a session has runs, or places of runs that are on their way. */
+  has(session: string): boolean {
+    return this.#lanes.has(session);
+  }
+
   activeOf(session: string): LaneRun | null {
     return this.#lanes.get(session)?.active ?? null;
   }

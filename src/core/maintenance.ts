@@ -2,6 +2,7 @@ import type { Journal } from "./journal.ts";
 import type { Limits } from "./limits.ts";
 import type { Owed } from "./owed.ts";
 import type { Clock, Logger } from "./ports.ts";
+import { RoomWatch } from "./room.ts";
 import type { Store } from "./store.ts";
 
 export interface MaintenanceOptions {
@@ -23,6 +24,8 @@ const SESSIONS_A_ROUND = 200;
 /** What the store needs now and then: trims logs, erases what has expired and what was deleted, in small groups. */
 export class Maintenance {
   readonly #options: MaintenanceOptions;
+  /** How full the store was when it was last looked. */
+  readonly room: RoomWatch;
   readonly #cancel: () => void;
   #running: Promise<void> | null = null;
   readonly #erasing = new Set<Promise<void>>();
@@ -32,6 +35,7 @@ export class Maintenance {
 
   constructor(options: MaintenanceOptions) {
     this.#options = options;
+    this.room = new RoomWatch(options);
     this.#cancel = options.clock.every(EVERY_MS, () => void this.run());
   }
 
@@ -78,8 +82,9 @@ export class Maintenance {
 
   async #round(): Promise<void> {
     const { store, journal, clock, limits, log, settings, owed } = this.#options;
-    if (journal.refused !== null) return;
     try {
+      await this.room.look();
+      if (journal.refused !== null) return;
       const before = clock.now() - settings.event_grace_ms;
       // The log of one that webhooks are owed something of is their queue.
       const most = SESSIONS_A_ROUND + owed.size;

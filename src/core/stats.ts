@@ -20,6 +20,8 @@ export class Stats {
   slow_consumers = 0;
   throttled = 0;
   plugin_faults = 0;
+  /** Sessions that were deleted because nothing had happened in them for storage.retention_days. */
+  sessions_expired = 0;
   readonly errors: Record<string, number> = {};
   readonly limits: Record<string, number> = {};
   /** By the transport they came on. */

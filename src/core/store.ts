@@ -140,6 +140,14 @@ export interface OpenedStore {
   readonly server_id: string;
 }
 
+/** How full a store is that has a bound of its own. */
+export interface StoreRoom {
+  /** What is free inside of it is not counted. */
+  readonly used_bytes: number;
+  /** Past so many it refuses ("full"). */
+  readonly max_bytes: number;
+}
+
 export interface StoreTotals {
   readonly sessions: number;
   readonly messages: number;
@@ -221,6 +229,8 @@ export interface Store {
    */
   expire(now: number, max_rows: number): Promise<number>;
   totals(): Promise<StoreTotals>;
+  /** How full it is; null: it has no bound of its own. */
+  room(): Promise<StoreRoom | null>;
   /** What was erased is nowhere in its files any more; false: in a while, when this is asked again. */
   scrub(): Promise<boolean>;
   /** Resolves when a trivial durable write works; rejects with the reason otherwise. Never called with a group in flight. */

@@ -68,6 +68,11 @@ export class Tails {
     return this.#slots.has(id);
   }
 
+  /** Whether something of a session is on its way into the log. */
+  isBusy(id: string): boolean {
+    return (this.#slots.get(id)?.queued ?? 0) > 0;
+  }
+
   /** The tail if it is in memory. */
   peek(id: string): Tail | undefined {
     return this.#slots.get(id)?.tail ?? undefined;

@@ -28,6 +28,7 @@ const READS: ReadonlySet<string> = new Set<keyof Store>([
   "usage",
   "trimmable",
   "totals",
+  "room",
 ]);
 
 type Work = (...args: never[]) => Promise<unknown>;

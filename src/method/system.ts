@@ -3,6 +3,7 @@ import type { Configuration, ConfigurationState } from "../core/configuration.ts
 import type { Connection } from "../core/connections.ts";
 import type { PluginView } from "../core/plugins.ts";
 import type { BackupState } from "../core/ports.ts";
+import { isNearlyFull } from "../core/room.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { DURABLE, SIGNALS } from "../protocol/events.ts";
 import type { EventDefinition } from "../protocol/events.ts";
@@ -79,9 +80,11 @@ function socketsOnly(): never {
   });
 }
 
-function statusOf(deps: SystemDeps) {
+async function statusOf(deps: SystemDeps) {
   const refused = deps.journal.refused;
   const backup = deps.backup();
+  // How full it is says nothing of whether it can be asked now.
+  const room = await deps.store.room().catch(() => deps.maintenance.room.last);
   return {
     status: deps.status(),
     uptime: deps.uptime(),
@@ -92,6 +95,7 @@ function statusOf(deps: SystemDeps) {
       kind: deps.store.kind,
       ok: refused === null,
       ...(refused !== null && { reason: refused.reason }),
+      ...(room !== null && { ...room, nearly_full: isNearlyFull(room) }),
     },
     ...(backup !== null && { backup }),
     providers: [...deps.router.states()],

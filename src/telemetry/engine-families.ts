@@ -161,7 +161,7 @@ export function runFamilies({ stats, measures, runs, max_concurrent_runs }: Engi
 }
 
 /** The log: how it is written and read, and what waits. */
-export function storeFamilies({ journal, measures, reads, limits }: EngineParts): Family[] {
+export function storeFamilies({ journal, measures, reads, limits, stats }: EngineParts): Family[] {
   return [
     one(
       "gauge",
@@ -190,6 +190,12 @@ export function storeFamilies({ journal, measures, reads, limits }: EngineParts)
       "agentbus_journal_queue_max_bytes",
       "How much may wait before new messages are turned away.",
       limits.journal_queue_bytes,
+    ),
+    one(
+      "counter",
+      "agentbus_sessions_expired",
+      "Sessions that storage.retention_days deleted.",
+      stats.sessions_expired,
     ),
     one("gauge", "agentbus_tails", "Sessions whose recent events are in memory.", journal.tails.size),
     one("gauge", "agentbus_tails_bytes", "What these events weigh.", journal.tails.bytes),

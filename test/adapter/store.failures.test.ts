@@ -12,6 +12,7 @@ describe("storage that refuses", () => {
     await using fixture = await openSqlite({ max_bytes: 640 * 1024 });
     const { store, lines } = fixture;
     await commitAll(store, create("ses_a"));
+    const empty = (await store.room())?.used_bytes ?? 0;
     const big = () => append("ses_a", [event("x", { text: "x".repeat(20_000) })]);
     let answer: GroupResult = { ok: true, results: [] };
     let head = 1;
@@ -24,9 +25,15 @@ describe("storage that refuses", () => {
     expect(await store.commit([create("ses_b"), big()])).toEqual({ ok: false, refused: "full" });
     expect(await store.session("ses_a")).toMatchObject({ head });
     expect(await store.session("ses_b")).toBeNull();
+    const full = await store.room();
+    expect(full).toEqual({ used_bytes: expect.any(Number), max_bytes: 640 * 1024 });
+    const { used_bytes = 0 } = full ?? {};
+    expect(used_bytes).toBeWithin(600 * 1024, 640 * 1024 + 1);
     expect(
       await store.commit([{ kind: "trim", session: "ses_a", before: START + 1, max_rows: 5 }]),
     ).toMatchObject({ ok: true });
+    // What is free inside of the file is room.
+    expect((await store.room())?.used_bytes).toBeWithin(empty, used_bytes - 4 * 20_000 + 1);
     await store.probe();
     expect(await commit(store, big(), create("ses_b"))).toEqual([ok(head + 1), ok(1)]);
     expect(lines).toEqual([]);

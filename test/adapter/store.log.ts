@@ -158,6 +158,11 @@ export function logConformance(make: MakeStore): void {
     expect(await trim(store, "ses_a", START + 10)).toEqual({ ok: true, floor: 4, removed: 4 });
   });
 
+  test("says how full it is where it has a bound of its own", async () => {
+    await using fixture = await make();
+    expect(await fixture.store.room()).toBeNull();
+  });
+
   test("names the sessions that a trim would shorten", async () => {
     await using fixture = await make();
     const { store } = fixture;

@@ -93,7 +93,16 @@ export const systemStatus = defineMethod({
     connections: Type.Integer(),
     runs: Type.Object({ active: Type.Integer(), queued: Type.Integer() }),
     memory_usage: Type.Integer({ description: "bytes" }),
-    storage: Type.Object({ kind: Type.String(), ok: Type.Boolean(), reason: Type.Optional(Type.String()) }),
+    storage: Type.Object({
+      kind: Type.String(),
+      ok: Type.Boolean(),
+      reason: Type.Optional(Type.String()),
+      used_bytes: Type.Optional(
+        Type.Integer({ description: "with max_bytes: where storage.max_bytes bounds the database" }),
+      ),
+      max_bytes: Type.Optional(Type.Integer()),
+      nearly_full: Type.Optional(Type.Boolean({ description: "four fifths of max_bytes or more are used" })),
+    }),
     backup: Type.Optional(
       Type.Object(
         {

@@ -103,6 +103,12 @@ class PostgresStore implements Store {
     this.#read((q) => reads.readTrimmable(q, this.#boot, before, limit));
   totals: Store["totals"] = () => this.#read(reads.readTotals);
 
+  /** The bound is that of its server's disk, which it alone knows. */
+  async room(): Promise<null> {
+    this.#live();
+    return null;
+  }
+
   async expire(now: number, max_rows: number): Promise<number> {
     const { limits } = this.#options;
     return this.#live().upkeep.change(async (q) => {

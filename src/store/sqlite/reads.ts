@@ -195,7 +195,13 @@ function createOtherReads(db: Database) {
     `SELECT COUNT(*) AS sessions, COALESCE(SUM(message_count), 0) AS messages, COALESCE(SUM(head - floor), 0) AS events
      FROM sessions WHERE state = 'live'`,
   );
+  const used = hold<{ bytes: number }>(
+    db,
+    `SELECT (page_count - freelist_count) * page_size AS bytes
+     FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()`,
+  );
   return {
+    usedBytes: (): number => used.get()?.bytes ?? 0,
     idempotency: (user: string, name: string, since: number): IdempotencyRow | null =>
       key.get(user, name, since),
     records: (collection: string, owner: string | null, now: number): RecordRow[] =>

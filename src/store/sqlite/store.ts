@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Limits } from "../../core/limits.ts";
 import type { GroupResult, StoreItem } from "../../core/operation.ts";
 import type { Clock, Logger } from "../../core/ports.ts";
-import type { OpenedStore, Page, Store } from "../../core/store.ts";
+import type { OpenedStore, Page, Store, StoreRoom } from "../../core/store.ts";
 import { GatewayError } from "../../protocol/errors.ts";
 import { assertGroup } from "../rules.ts";
 import { Channel } from "./channel.ts";
@@ -156,6 +156,15 @@ class SqliteStore implements Store {
   usage: Store["usage"] = (query) => this.#read("usage", query);
   trimmable: Store["trimmable"] = (before, limit) => this.#read("trimmable", before, limit);
   totals: Store["totals"] = () => this.#read("totals");
+
+  async room(): Promise<StoreRoom | null> {
+    const { max_bytes = 0 } = this.#options;
+    if (max_bytes === 0) {
+      this.#live();
+      return null;
+    }
+    return { used_bytes: await this.#read("usedBytes"), max_bytes };
+  }
 
   async expire(now: number, max_rows: number): Promise<number> {
     return this.#live().writer.ask<number>({ op: "expire", now, max_rows });
