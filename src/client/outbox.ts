@@ -17,7 +17,7 @@ interface Entry {
   /** What it is counted with. */
   readonly lane: "waits" | "others" | "always";
   sent: boolean;
-  /** The gateway is about to stop and did nothing of it: it is for the next connection. */
+  /** The gateway is about to stop and did nothing of it: it is for the next connection, or a later try. */
   held: boolean;
   /** Null once nobody waits; the entry stays while the gateway still works on it. */
   answered: Answered | null;
@@ -26,6 +26,8 @@ interface Entry {
 /** The gateway runs these whatever else is in flight. */
 const ALWAYS_PASS: ReadonlySet<string> = new Set(["chat.abort", "heartbeat", "disconnect"]);
 const WAITS_IN_FLIGHT = 32;
+/** What is held is sent again after so long where the connection stays: over HTTP the next gateway may answer on it. */
+const HELD_MS = 1_000;
 
 /** Requests until they are answered: keeps within what the gateway takes at once and knows what a lost socket means. */
 export class Outbox {
@@ -33,6 +35,7 @@ export class Outbox {
   #last_id = 0;
   #send: ((text: string) => void) | null = null;
   #max_in_flight = 0;
+  #release: ReturnType<typeof setTimeout> | undefined;
 
   /** Sends as soon as there is a connection and room. The answer takes it back, where it can still be taken back. */
   add(method: string, params: Record<string, unknown>, answered: Answered): () => void {
@@ -53,13 +56,13 @@ export class Outbox {
   attach(send: (text: string) => void, max_in_flight: number): void {
     this.#send = send;
     this.#max_in_flight = max_in_flight;
-    for (const entry of this.#entries.values()) entry.held = false;
-    this.#pump();
+    this.#goOn();
   }
 
   /** The connection is gone. Requests that were sent and carry no key fail with CLOSED: their outcome is open. */
   detach(): void {
     this.#send = null;
+    this.#stay();
     for (const entry of this.#entries.values()) {
       if (!entry.sent) continue;
       entry.sent = false;
@@ -72,6 +75,7 @@ export class Outbox {
   /** There will be no connection any more. */
   fail(error: ClientError): void {
     this.#send = null;
+    this.#stay();
     for (const entry of this.#entries.values()) this.#settle(entry, (answered) => answered.failed(error));
   }
 
@@ -89,6 +93,7 @@ export class Outbox {
     if (entry.keyed && entry.answered !== null && isDraining(error)) {
       entry.sent = false;
       entry.held = true;
+      this.#release ??= setTimeout(() => this.#goOn(), error?.retry_after_ms ?? HELD_MS);
       return this.#pump();
     }
     this.#settle(entry, (answered) => {
@@ -96,6 +101,18 @@ export class Outbox {
       else answered.failed(toClientError(error));
     });
     this.#pump();
+  }
+
+  /** What was held is sent. */
+  #goOn(): void {
+    this.#stay();
+    for (const entry of this.#entries.values()) entry.held = false;
+    this.#pump();
+  }
+
+  #stay(): void {
+    clearTimeout(this.#release);
+    this.#release = undefined;
   }
 
   #settle(entry: Entry, tell: (answered: Answered) => void): void {

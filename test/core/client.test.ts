@@ -166,6 +166,23 @@ describe("requests", () => {
     expect(stub.peers[0]?.requests.filter(({ method }) => method === "chat.send").length).toBe(2);
   });
 
+  test("what a gateway that stops refuses is sent again where the connection stays, too", async () => {
+    const client = make();
+    await client.connect();
+    const refusal = { code: "UNAVAILABLE", details: { kind: "draining" }, retry_after_ms: 5 };
+    let refused = 0;
+    stub.answers["chat.send"] = ({ ok, fail, params }) => (++refused <= 3 ? fail(refusal) : ok(params));
+    const keyed = ["k1", "k2"].map((idempotency_key) =>
+      client.request("chat.send", { message: "hi", idempotency_key }),
+    );
+    expect(
+      (await Promise.all(keyed)).map(
+        (answer) => (answer as unknown as { idempotency_key: string }).idempotency_key,
+      ),
+    ).toEqual(["k1", "k2"]);
+    expect([stub.peers.length, refused]).toEqual([1, 5]);
+  });
+
   test("what is asked while there is no connection waits for the next one", async () => {
     stub.answers["app.echo"] = ({ ok, params }) => ok(params);
     const client = make();

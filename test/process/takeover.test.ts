@@ -134,6 +134,32 @@ async function checkFolds(gateway: RunningGateway, sessions: readonly ClientSess
   }
 }
 
+test("a message that is sent over HTTP while one stops is taken by the other, once", async () => {
+  await using gateway = await start();
+  await call(gateway, "session.create", { session_id: "slow" });
+  const client = createClient({ url: gateway.url, auth_token: gateway.token, transport: "sse" });
+  try {
+    await client.connect();
+    model.reply().tokens(4_000, { everyMs: 25 });
+    await call(gateway, "chat.send", { session_id: "slow", message: "say much" });
+    const { url } = gateway;
+    const over = gateway.takeover();
+    const status = async (): Promise<string> =>
+      ((await (await fetch(`${url}/status`)).json()) as { status: string }).status;
+    while ((await status()) !== "draining") await Bun.sleep(10);
+    // Nothing else is asked for on this connection that could tell that it is another gateway's by then.
+    const sent = client.session("said").send("once");
+    await over;
+    expect(await sent).toMatchObject({ session_id: "said" });
+    const { transcript } = await readLog(gateway, "said");
+    expect(transcript.messages.filter(({ role }) => role === "user").map(({ content }) => content)).toEqual([
+      "once",
+    ]);
+  } finally {
+    client.disconnect();
+  }
+}, 40_000);
+
 test("without a gateway to take the place of it simply starts", async () => {
   await using gateway = await start();
   gateway.kill("SIGKILL");
