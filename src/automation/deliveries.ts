@@ -107,25 +107,26 @@ export class Deliveries {
   }
 
   #goOn(session_id: string): void {
-    if (!this.#isOpen) return;
+    // Before the first event of it is committed there may not even be a session.
+    if (!this.#isOpen || this.#options.owed.get(session_id)?.head === 0) return;
     for (const webhook of this.#options.book.every()) {
       const key = `${webhook.id} ${session_id}`;
       if (!webhook.enabled || this.#lanes.has(key)) continue;
+      let isCutShort = false;
       const lane = this.#read(webhook.id, session_id)
-        .catch((error: unknown) =>
-          this.#options.log.error({ webhook_id: webhook.id, err: error }, "a webhook failed unexpectedly"),
-        )
+        .catch(async (error: unknown) => {
+          this.#options.log.error({ webhook_id: webhook.id, err: error }, "a webhook failed unexpectedly");
+          isCutShort = true;
+          await this.#later();
+        })
         .finally(() => {
           this.#lanes.delete(key);
           this.#touch(session_id);
           const debt = this.#options.owed.get(session_id);
+          if (debt === undefined) return;
           // Something came while it was about to end.
-          if (
-            debt !== undefined &&
-            debt.head !== Infinity &&
-            (debt.cursors.get(webhook.id) ?? -1) < debt.head
-          )
-            this.#goOn(session_id);
+          const isBehind = debt.head !== Infinity && (debt.cursors.get(webhook.id) ?? -1) < debt.head;
+          if (isBehind || isCutShort) this.#goOn(session_id);
         });
       this.#lanes.set(key, lane);
     }

@@ -1,0 +1,134 @@
+import { beforeEach, expect, test } from "bun:test";
+import type { Attempts } from "../../src/automation/attempts.ts";
+import type { DeliveriesOptions } from "../../src/automation/deliveries.ts";
+import { Deliveries } from "../../src/automation/deliveries.ts";
+import type { StoredWebhook } from "../../src/automation/stored-webhook.ts";
+import { Owed } from "../../src/core/owed.ts";
+import type { ManualClock } from "../support/clock.ts";
+import { manualClock } from "../support/clock.ts";
+import { silentLog } from "../support/engine.ts";
+
+/** What is delivered while the store does not answer, or has not got yet what it will. */
+
+const EVENT = { type: "app.n", run_id: null, payload: "{}" };
+const SESSION = { id: "ses_1", owner: "ann", name: null };
+const WEBHOOK = {
+  id: "whk_1",
+  owner: "ann",
+  types: ["app.*"],
+  sessions: "own",
+  reads: true,
+  enabled: true,
+  since: 0,
+};
+
+let clock: ManualClock;
+let owed: Owed;
+let deliveries: Deliveries;
+/** Null: no such session. */
+let head: number | null;
+let isDown: boolean;
+let reads: number;
+let delivered: string[];
+
+beforeEach(async () => {
+  clock = manualClock();
+  owed = new Owed();
+  [head, isDown, reads, delivered] = [null, false, 0, []];
+  const event = (seq: number) => ({ ...EVENT, ts: clock.now(), seq });
+  const store = {
+    async session() {
+      reads++;
+      await Promise.resolve();
+      if (isDown) throw new Error("no database");
+      return head === null ? null : { ...SESSION, head, floor: 0 };
+    },
+    page: async (_session: string, after: number, upto: number) => ({
+      epoch: "aaaaaaaa",
+      events: Array.from({ length: upto - after }, (_, i) => event(after + i + 1)),
+    }),
+    records: async () => [],
+  };
+  const attempts: Pick<Attempts, "try"> = {
+    async try(_webhook, _id, body) {
+      delivered.push(`${JSON.parse(body).data.seq}`);
+      return { ok: true, retry_after_ms: null, ms: 0 };
+    },
+  };
+  const options = {
+    owed,
+    store,
+    attempts,
+    clock,
+    log: silentLog,
+    limits: { webhook_attempts: 2 },
+    book: { every: () => [WEBHOOK], get: () => WEBHOOK } as unknown as { every(): StoredWebhook[] },
+    journal: { append: ({ settle }: { settle(result: { ok: boolean }): void }) => settle({ ok: true }) },
+    directory: { mayRead: () => true },
+    isShutOut: () => false,
+  };
+  deliveries = new Deliveries(options as unknown as DeliveriesOptions);
+  await deliveries.load();
+  deliveries.start();
+});
+
+/** Appends, as the journal does. The answer commits. */
+function write(seq: number): () => void {
+  const event = { ...EVENT, ts: clock.now() };
+  const mark = owed.mark(SESSION, [event]);
+  return () => {
+    head = seq;
+    owed.published(SESSION, { ...event, seq });
+    mark?.settled(true);
+  };
+}
+
+const turns = async (): Promise<void> => {
+  for (let i = 0; i < 100; i++) await Promise.resolve();
+};
+
+test("a store that does not answer is asked again after a while, and not all the time", async () => {
+  isDown = true;
+  write(1)();
+  await turns();
+  expect([reads, delivered]).toEqual([1, []]);
+  clock.advance(2_000);
+  await turns();
+  expect([reads, delivered]).toEqual([2, []]);
+  isDown = false;
+  clock.advance(2_000);
+  await turns();
+  expect(delivered).toEqual(["1"]);
+  await deliveries.stop();
+});
+
+test("what the last process left is read again where the store did not answer first", async () => {
+  isDown = true;
+  head = 2;
+  owed.load([
+    {
+      collection: "webhook_owed",
+      id: SESSION.id,
+      owner: SESSION.id,
+      data: '{"since":0,"cursors":{"whk_1":1}}',
+      expires_at: null,
+    },
+  ]);
+  deliveries.changed();
+  await turns();
+  isDown = false;
+  clock.advance(2_000);
+  await turns();
+  expect(delivered).toEqual(["2"]);
+  await deliveries.stop();
+});
+
+test("a webhook that changes while a session is being made misses nothing of it", async () => {
+  const commit = write(1);
+  deliveries.changed();
+  await turns();
+  commit();
+  await turns();
+  expect(delivered).toEqual(["1"]);
+  await deliveries.stop();
+});
