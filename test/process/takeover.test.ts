@@ -166,4 +166,4 @@ test("without a gateway to take the place of it simply starts", async () => {
   await gateway.exited;
   await gateway.takeover();
   expect(await call<{ status: string }>(gateway, "system.status")).toBeTruthy();
-});
+}, 30_000);
