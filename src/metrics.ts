@@ -26,10 +26,9 @@ const FILES = { database: "agentbus.db", log: "agentbus.db-wal" };
 export function metricsOf({ engine, config, version, plugins, otlp, log_tail }: MetricsParts): Source {
   const { connections, stats, measures, journal, limits, reads, runs, status } = engine;
   const { ledger, router, toolbox } = engine;
-  const { max_concurrent_runs } = config.agent;
   const { max_bytes } = config.storage;
   const parts = { connections, stats, measures, journal, limits, reads, runs, status };
-  const inside = { ...parts, max_concurrent_runs, version };
+  const inside = { ...parts, max_concurrent_runs: () => config.agent.max_concurrent_runs, version };
   const outside = { ledger, router, toolbox, plugins: () => plugins.list() };
   const disk = {
     data_dir: config.server.data_dir,

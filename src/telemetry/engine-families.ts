@@ -18,7 +18,7 @@ export interface EngineParts {
   readonly limits: Limits;
   readonly reads: Pick<Slots, "used" | "waiting">;
   readonly runs: { readonly lanes: Pick<Lanes, "running" | "queued"> };
-  readonly max_concurrent_runs: number;
+  readonly max_concurrent_runs: () => number;
   readonly status: () => "healthy" | "degraded" | "draining";
   readonly version: string;
 }
@@ -132,7 +132,7 @@ export function runFamilies({ stats, measures, runs, max_concurrent_runs }: Engi
       ["active", running],
       ["queued", queued],
     ]),
-    one("gauge", "agentbus_runs_max", "How many runs may be active at once.", max_concurrent_runs),
+    one("gauge", "agentbus_runs_max", "How many runs may be active at once.", max_concurrent_runs()),
     one("counter", "agentbus_runs_started", "Runs that were started.", ofType("run.started")),
     by("counter", "agentbus_runs_ended", "Runs that ended.", "outcome", Object.entries(stats.runs)),
     by(

@@ -128,6 +128,13 @@ describe("what counts at once", () => {
     await carol.call("session.create", { session_id: "b" });
   });
 
+  test("how many runs there may be, in the metrics, too", async () => {
+    const prompt = 'system_prompt = "first"';
+    await change(replaced([prompt, `${prompt}\nmax_concurrent_runs = 7`]));
+    expect((await stack.owner.ask("GET", "/metrics")).text).toContain("agentbus_runs_max 7\n");
+    await restored();
+  });
+
   test("tools, and who may call them", async () => {
     const names = async () =>
       (await stack.owner.call("tool.list")).tools.map(({ name, policy }: Record<string, string>) => [
