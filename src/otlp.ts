@@ -74,7 +74,12 @@ const NOTHING: Otlp = {
 /** @throws Error, a line that says what to do */
 function readTarget(address: string, headers: string) {
   const url = URL.parse(address);
-  if (url === null || !/^https?:$/.test(url.protocol) || url.search !== "" || url.username !== "") {
+  if (
+    url === null ||
+    !/^https?:$/.test(url.protocol) ||
+    url.search !== "" ||
+    url.username + url.password !== ""
+  ) {
     throw new Error(
       "telemetry.otlp_endpoint is no http(s) address: set it to one like http://127.0.0.1:4318, with what it wants to know in telemetry.otlp_headers",
     );

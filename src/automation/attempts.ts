@@ -28,6 +28,8 @@ export interface Attempt {
 const TIMEOUT_MS = 15_000;
 const AT_ONCE = 32;
 const PER_RECEIVER = 4;
+/** So that the slow receivers of one do not keep back what others are owed. */
+const PER_OWNER = 8;
 const RETRY_AFTER_MAX_MS = 3_600_000;
 
 /** Posts deliveries: so many at once, each within its time, signed. */
@@ -37,6 +39,7 @@ export class Attempts {
   readonly #secretsOf: (webhook: StoredWebhook) => string[];
   readonly #all = new Slots(AT_ONCE);
   readonly #each = new Map<string, Slots>();
+  readonly #owners = new Map<string, Slots>();
 
   constructor(clock: Clock, post: Post, secretsOf: (webhook: StoredWebhook) => string[]) {
     this.#clock = clock;
@@ -48,7 +51,10 @@ export class Attempts {
   try(webhook: StoredWebhook, delivery_id: string, body: string, signal: AbortSignal): Promise<Attempt> {
     const mine = this.#each.get(webhook.id) ?? new Slots(PER_RECEIVER);
     this.#each.set(webhook.id, mine);
-    return mine.use(() => this.#all.use(() => this.#one(webhook, delivery_id, body, signal)));
+    const owners = this.#owners.get(webhook.owner) ?? new Slots(PER_OWNER);
+    this.#owners.set(webhook.owner, owners);
+    const one = () => this.#one(webhook, delivery_id, body, signal);
+    return mine.use(() => owners.use(() => this.#all.use(one)));
   }
 
   async #one(webhook: StoredWebhook, id: string, body: string, signal: AbortSignal): Promise<Attempt> {

@@ -1,7 +1,7 @@
 import type { Journal } from "../core/journal.ts";
 import type { Limits } from "../core/limits.ts";
 import type { RowChange } from "../core/operation.ts";
-import { DEAD } from "../core/owed.ts";
+import { DEAD, DEAD_BODY } from "../core/owed.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Store } from "../core/store.ts";
 import type { DeadDelivery } from "./stored-webhook.ts";
@@ -9,7 +9,7 @@ import type { DeadDelivery } from "./stored-webhook.ts";
 const KEPT_MS = 30 * 86_400_000;
 
 export interface DeadLettersOptions {
-  readonly store: Pick<Store, "records">;
+  readonly store: Pick<Store, "record" | "records">;
   readonly journal: Pick<Journal, "append">;
   readonly clock: Clock;
   readonly log: Logger;
@@ -24,6 +24,12 @@ export class DeadLetters {
     this.#options = options;
   }
 
+  /** What would have been posted; null: it is gone. */
+  async body(delivery_id: string): Promise<string | null> {
+    const record = await this.#options.store.record(DEAD_BODY, delivery_id);
+    return record === null ? null : record.data;
+  }
+
   /** Oldest first. */
   async list(webhook_id: string): Promise<(DeadDelivery & { readonly delivery_id: string })[]> {
     const all = (await this.#options.store.records(DEAD)).map(({ id, data }) => {
@@ -33,31 +39,24 @@ export class DeadLetters {
   }
 
   /** Resolves with whether it is on disk. */
-  async add(delivery_id: string, dead: DeadDelivery): Promise<boolean> {
+  async add(delivery_id: string, dead: DeadDelivery, body: string): Promise<boolean> {
     const { clock, log, limits } = this.#options;
     const { webhook_id } = dead;
     const known = await this.list(webhook_id);
     const over = known.slice(0, Math.max(0, known.length + 1 - limits.webhook_dead_letters));
     if (over.length > 0)
       log.error({ webhook_id, lost: over.length }, "too many deliveries were given up: the oldest are lost");
-    const record = {
-      collection: DEAD,
-      id: delivery_id,
-      // It goes with the session it tells of.
-      owner: dead.session_id,
-      data: JSON.stringify(dead),
-      expires_at: clock.now() + KEPT_MS,
-    };
-    const drops = over.map(({ delivery_id: id }): RowChange => ({
-      kind: "record.drop",
-      collection: DEAD,
-      id,
-    }));
-    return this.#append([...drops, { kind: "record.put", record }]);
+    // Both go with the session they tell of.
+    const about = { id: delivery_id, owner: dead.session_id, expires_at: clock.now() + KEPT_MS };
+    return this.#append([
+      ...over.flatMap((each) => dropsOf(each.delivery_id)),
+      { kind: "record.put", record: { ...about, collection: DEAD, data: JSON.stringify(dead) } },
+      { kind: "record.put", record: { ...about, collection: DEAD_BODY, data: body } },
+    ]);
   }
 
   drop(delivery_ids: readonly string[]): Promise<boolean> {
-    return this.#append(delivery_ids.map((id) => ({ kind: "record.drop", collection: DEAD, id })));
+    return this.#append(delivery_ids.flatMap(dropsOf));
   }
 
   /** Its webhook is gone. */
@@ -72,4 +71,8 @@ export class DeadLetters {
       this.#options.journal.append({ session: null, run: null, ack: true, events: [], rows, settle });
     });
   }
+}
+
+function dropsOf(id: string): RowChange[] {
+  return [DEAD, DEAD_BODY].map((collection) => ({ kind: "record.drop", collection, id }));
 }

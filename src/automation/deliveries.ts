@@ -211,8 +211,9 @@ export class Deliveries {
       if (tries >= limits.webhook_attempts || clock.now() - trouble.since > PATIENCE_MS) {
         if (!(await this.mayHave(webhook, about.session_id))) return true;
         const { reason = "" } = attempt;
-        const is = { ...about, webhook_id: id, attempts: tries, reason, failed_at: clock.now() };
-        return (await dead.add(delivery_id, is)) || this.#later();
+        const { body, ...rest } = about;
+        const is = { ...rest, webhook_id: id, attempts: tries, reason, failed_at: clock.now() };
+        return (await dead.add(delivery_id, is, body)) || this.#later();
       }
       await this.#until(clock.now() + wait);
     }

@@ -65,7 +65,7 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
     },
     async deliveries(by, id) {
       book.requireAs(by, id);
-      const list = (await dead.list(id)).map(({ body: _, webhook_id: __, ...each }) => each);
+      const list = (await dead.list(id)).map(({ webhook_id: _, ...each }) => each);
       return { dead: list, waiting_sessions: deliveries.waiting(id) };
     },
     async redeliver(by, id, delivery_ids) {
@@ -75,8 +75,9 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
         delivery_ids === undefined ? all : all.filter((each) => delivery_ids.includes(each.delivery_id));
       const delivered: string[] = [];
       const failed: { delivery_id: string; reason: string }[] = [];
-      const work = chosen.slice(0, AT_A_TIME).map(async ({ delivery_id, session_id, body }) => {
-        if (!(await deliveries.mayHave(webhook, session_id)))
+      const work = chosen.slice(0, AT_A_TIME).map(async ({ delivery_id, session_id }) => {
+        const body = await dead.body(delivery_id);
+        if (body === null || !(await deliveries.mayHave(webhook, session_id)))
           return void failed.push({ delivery_id, reason: "you may not read this session any more" });
         const { ok, reason = "" } = await attempts.try(webhook, delivery_id, body, signal);
         if (ok) delivered.push(delivery_id);

@@ -32,7 +32,6 @@ export interface DeadDelivery {
   readonly attempts: number;
   readonly reason: string;
   readonly failed_at: number;
-  readonly body: string;
 }
 
 export function viewWebhook(webhook: StoredWebhook, now: number, failing_since: number | null): WebhookView {

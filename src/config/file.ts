@@ -51,8 +51,9 @@ function parse(text: string, name: string): Table {
   try {
     return Bun.TOML.parse(text) as Table;
   } catch (cause) {
-    const message = (cause as Error).message.replace(/^TOML Parse error: /, "");
-    throw new ConfigError(`${name}:${badLine(text)}: ${message}`, { cause });
+    // Text that lacks its quotes is repeated behind a colon: it may be a secret, and this goes into logs.
+    const message = (cause as Error).message.replace(/^TOML Parse error: /, "").replace(/: ".*$/s, "");
+    throw new ConfigError(`${name}:${badLine(text)}: ${message}`);
   }
 }
 

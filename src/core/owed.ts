@@ -7,6 +7,8 @@ import type { SessionRef } from "./session.ts";
 export const OWED = "webhook_owed";
 /** Deliveries that were given up; their owners are the sessions they tell of. */
 export const DEAD = "webhook_dead";
+/** What would have been posted of them: apart, for it is long and seldom asked for. */
+export const DEAD_BODY = "webhook_dead_body";
 
 /** What is still to be read of a session's log. */
 export interface Debt {

@@ -1,5 +1,5 @@
 import { IMPORTED } from "./importing.ts";
-import { DEAD, OWED } from "./owed.ts";
+import { DEAD, DEAD_BODY, OWED } from "./owed.ts";
 import type { Approval } from "../protocol/entities.ts";
 import { toolMessage } from "./message.ts";
 import type { NewEvent, RowChange } from "./operation.ts";
@@ -10,7 +10,7 @@ export const APPROVALS = "approval";
 /** Tools that were allowed for a session, one record each, owned by it. */
 export const GRANTS = "tool_grant";
 /** Collections whose records go with the session that owns them. */
-export const SESSION_RECORDS: readonly string[] = [APPROVALS, GRANTS, IMPORTED, OWED, DEAD];
+export const SESSION_RECORDS: readonly string[] = [APPROVALS, GRANTS, IMPORTED, OWED, DEAD, DEAD_BODY];
 /** How long the answer to an approval is known. */
 const ANSWERED_MS = 30 * 86_400_000;
 

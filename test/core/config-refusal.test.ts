@@ -3,6 +3,11 @@ import { load, refusal } from "./config.fixture.ts";
 
 const NONE = '"none" lets everybody in, and';
 
+test("a secret without its quotes is not repeated", () => {
+  const said = refusal({ toml: "[auth]\ntoken = sekritsekrit" });
+  expect(said).toBe("agentbus.toml:2: Strings must be quoted");
+});
+
 describe("refusals say where, what and what to do", () => {
   test.each<[string, string]>([
     ["[server]\nprot = 1", "agentbus.toml: server.prot: there is no such option; did you mean server.port?"],

@@ -1,3 +1,5 @@
+import { Database } from "bun:sqlite";
+import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import type { Receiver } from "../support/webhook-receiver.ts";
 import { isSigned, startReceiver } from "../support/webhook-receiver.ts";
@@ -168,11 +170,20 @@ describe("what is given up", () => {
       30_000,
     );
     expect(dead.map(({ seq }: Made) => seq)).toEqual([4, 5, 6]);
+    // Whoever looks at what there is need not read all of what was said.
+    const kept = (collection: string): string[] => {
+      using db = new Database(join(stack.gateway.data_dir, "agentbus.db"), { readonly: true });
+      const rows = db.query("SELECT data FROM records WHERE collection = ?").values(collection);
+      return rows.map(([data]) => String(data));
+    };
+    expect(kept("webhook_dead").join()).not.toContain("payload");
+    expect(kept("webhook_dead_body").map((body) => JSON.parse(body).data.payload.i)).toEqual([2, 3, 4]);
     await owner.call("session.delete", { session_id });
     await eventually(
       () => owner.call("webhook.deliveries", { webhook_id }),
       (answer) => answer.dead.length === 0,
     );
+    expect(kept("webhook_dead_body")).toEqual([]);
   }, 40_000);
 
   test("a receiver that is gone for good has its webhook turned off", async () => {

@@ -236,6 +236,7 @@ test.each([
 test.each([
   [{ otlp_endpoint: "collector:4318" }, "telemetry.otlp_endpoint"],
   [{ otlp_endpoint: "http://127.0.0.1:4318?key=x" }, "telemetry.otlp_endpoint"],
+  [{ otlp_endpoint: "http://:secret@127.0.0.1:4318" }, "telemetry.otlp_endpoint"],
   [{ otlp_endpoint: "http://127.0.0.1:4318", otlp_headers: "Bearer x" }, "telemetry.otlp_headers"],
 ])("what cannot be used is told at the start: %p", async (telemetry, option) => {
   await expect(startStack({ config: { telemetry } })).rejects.toThrow(option);
