@@ -141,9 +141,9 @@ export function composeGateway(options: GatewayOptions): Composed {
     const shutdown = { grace_ms, retry_after_ms: RETRY_AFTER_MS };
     engine.connections.signal(encodeSignal("shutdown", clock.now(), shutdown), "shutdown", null);
     engine.observers.tell("shutdown", () => ({ type: "shutdown", ts: clock.now(), payload: shutdown }));
-    const closing = [parts.removals.close(), parts.retention.close(), parts.automations.stop()];
-    await inTime(Promise.all(closing), DRAIN_MS, clock);
-    await inTime(engine.drain(grace_ms), grace_ms + DRAIN_MS, clock);
+    const begun = [parts.removals.close(), parts.retention.close(), parts.automations.stop()];
+    const closing = inTime(Promise.all(begun), DRAIN_MS, clock);
+    await Promise.all([closing, inTime(engine.drain(grace_ms), grace_ms + DRAIN_MS, clock)]);
     await inTime(engine.hooks.idle(), DRAIN_MS, clock);
     await inTime(parts.tool_servers.stop(), DRAIN_MS, clock);
     credentials.close();

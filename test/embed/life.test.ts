@@ -3,6 +3,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { ConfigError } from "../../src/config/error.ts";
 import type { GatewayConfig } from "../../src/embed/config.ts";
+import { composeGateway } from "../../src/gateway.ts";
+import { configOf } from "../../src/config.ts";
 import { createGateway } from "../../src/embed/create.ts";
 import manifest from "../../package.json" with { type: "json" };
 import pino from "pino";
@@ -231,4 +233,15 @@ describe("start and stop", () => {
     });
     await second.stop();
   });
+});
+
+test("a stop takes nothing new from its first moment on, whatever is still under way", async () => {
+  await using directory = await temporary();
+  const { config } = configOf(plainConfig(directory.path), { env: {}, cwd: directory.path });
+  const onFatal = (): void => undefined;
+  const gateway = composeGateway({ config, log: createLogbook(), version: "0", onFatal });
+  await gateway.start();
+  const stopped = gateway.stop();
+  expect(gateway.engine.status()).toBe("draining");
+  await stopped;
 });
