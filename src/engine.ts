@@ -225,7 +225,7 @@ function createCore(options: EngineOptions, measures: Measures) {
   const writing = { store, clock, limits, log, publish, committed, onStorage, lag, fatal };
   const journal = new Journal({ ...writing, owed });
   const audit = new Audit({ journal, clock, log });
-  const base = { journal, store, clock, limits, log };
+  const base = { journal, store, clock, limits, log, audit, stats };
   // Begun at once, the next read would be answered in this turn, and so on: nobody else would be heard in between.
   const reads = new Slots(limits.store_reads, inTurns(clock, READS_IN_TURN));
   const followers = new Followers({

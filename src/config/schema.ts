@@ -210,7 +210,11 @@ export const ConfigSchema = Type.Object({
       [0, 36_500],
     ),
     storage_stall_secs: integer(30, "How long a run waits for storage that refuses writes.", [1, 3_600]),
-    max_bytes: integer(0, "Largest database; 0: no bound.", [0, Number.MAX_SAFE_INTEGER]),
+    max_bytes: integer(
+      0,
+      "Largest database; from 90 % on room is made: events before their time, then archived sessions. 0: no bound.",
+      [0, Number.MAX_SAFE_INTEGER],
+    ),
     min_free_bytes: integer(
       64 * 1024 * 1024,
       "With less room on the disk of the data directory `/ready` says that the gateway is not.",

@@ -59,6 +59,16 @@ export class JournalQueue {
     return group;
   }
 
+  /** Whether there is something that makes room. */
+  get trims(): boolean {
+    return this.#writes.some(isTrim);
+  }
+
+  /** What makes room, before everything that needs some: it takes events away that nothing in the queue depends on. */
+  takeTrims(): Queued[] {
+    return this.remove(isTrim);
+  }
+
   /** A group that changed nothing, to the front again. */
   putBack(group: readonly Queued[]): void {
     this.#loads.unshift(...group.filter(isLoad));
@@ -87,6 +97,10 @@ export class JournalQueue {
 
 export function isLoad({ item }: Queued): boolean {
   return item.kind === "load";
+}
+
+function isTrim({ item }: Queued): boolean {
+  return item.kind === "trim";
 }
 
 /** Bytes an append counts for, roughly. */

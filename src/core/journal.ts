@@ -168,18 +168,18 @@ export class Journal {
   }
 
   /** What may be written now. While storage refuses, tails are still loaded: that writes nothing, and proves nothing. */
-  #next(): "all" | "loads" | "writes" | "probe" | null {
+  #next(): "all" | "loads" | "writes" | "trims" | "probe" | null {
     if (this.#flying || this.#stopped) return null;
     const { loads, writes } = this.#queue;
     if (this.#outage === null) return loads + writes > 0 ? "all" : null;
-    if (this.#outage.isDue) return writes > 0 ? "writes" : "probe";
+    if (this.#outage.isDue) return this.#queue.trims ? "trims" : writes > 0 ? "writes" : "probe";
     return loads > 0 && !this.#outage.refusesLoads ? "loads" : null;
   }
 
   async #fly(): Promise<void> {
     const what = this.#next();
     if (what === null) return;
-    const group = what === "probe" ? [] : this.#queue.take(what);
+    const group = what === "probe" ? [] : what === "trims" ? this.#queue.takeTrims() : this.#queue.take(what);
     this.#flying = true;
     try {
       const result = await (what === "probe" ? this.#probe() : this.#commit(group));

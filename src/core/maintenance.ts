@@ -1,14 +1,18 @@
+import type { Audit } from "./audit.ts";
 import type { Journal } from "./journal.ts";
 import type { Limits } from "./limits.ts";
 import type { Owed } from "./owed.ts";
 import type { Clock, Logger } from "./ports.ts";
-import { RoomWatch } from "./room.ts";
+import { isTight, RoomWatch } from "./room.ts";
+import type { Stats } from "./stats.ts";
 import type { Store } from "./store.ts";
 
 export interface MaintenanceOptions {
   readonly journal: Journal;
   readonly store: Store;
   readonly owed: Pick<Owed, "holds" | "size">;
+  readonly audit: Pick<Audit, "record">;
+  readonly stats: Pick<Stats, "events_trimmed_early">;
   readonly clock: Clock;
   readonly limits: Limits;
   readonly log: Logger;
@@ -20,6 +24,8 @@ export interface MaintenanceOptions {
 
 const EVERY_MS = 30_000;
 const SESSIONS_A_ROUND = 200;
+/** Which parts of the time events can be replayed are given up, one after the other, where there is no room. */
+const GRACE_LEFT = [0.5, 0.1, 0];
 
 /** What the store needs now and then: trims logs, erases what has expired and what was deleted, in small groups. */
 export class Maintenance {
@@ -81,18 +87,15 @@ export class Maintenance {
   }
 
   async #round(): Promise<void> {
-    const { store, journal, clock, limits, log, settings, owed } = this.#options;
+    const { store, journal, clock, limits, log, settings } = this.#options;
     try {
-      await this.room.look();
+      const room = await this.room.look();
+      // At its bound a database still takes what makes it smaller.
+      const isFull = isTight(room) && journal.refused?.reason === "full";
+      if (journal.refused !== null && !isFull) return;
+      if (!isFull) await this.#trimAll(settings.event_grace_ms);
+      if (isTight(room)) await this.#relieve();
       if (journal.refused !== null) return;
-      const before = clock.now() - settings.event_grace_ms;
-      // The log of one that webhooks are owed something of is their queue.
-      const most = SESSIONS_A_ROUND + owed.size;
-      for (const session of await store.trimmable(before, most)) {
-        if (this.#closed) return;
-        if (owed.holds(session)) continue;
-        await this.#trim(session, before);
-      }
       while (
         !this.#closed &&
         (await store.expire(clock.now(), limits.maintenance_rows)) >= limits.maintenance_rows
@@ -105,13 +108,43 @@ export class Maintenance {
     }
   }
 
-  async #trim(session: string, before: number): Promise<void> {
+  /** Trims events that are older than so long, of some sessions. The number that went. */
+  async #trimAll(grace_ms: number): Promise<number> {
+    const { store, clock, owed } = this.#options;
+    const before = clock.now() - grace_ms;
+    let removed = 0;
+    // The log of one that webhooks are owed something of is their queue.
+    for (const session of await store.trimmable(before, SESSIONS_A_ROUND + owed.size)) {
+      if (this.#closed) break;
+      if (!owed.holds(session)) removed += await this.#trim(session, before);
+    }
+    return removed;
+  }
+
+  /** Gives up events of ended runs before their time, the oldest first: what they said stays, as messages. */
+  async #relieve(): Promise<void> {
+    const { log, settings, audit, stats } = this.#options;
+    let events = 0;
+    for (const part of GRACE_LEFT) {
+      if (!isTight(await this.room.look()) || this.#closed) break;
+      events += await this.#trimAll(settings.event_grace_ms * part);
+    }
+    if (events === 0) return;
+    stats.events_trimmed_early += events;
+    const facts = { events, ...(await this.room.look()) };
+    log.warn(facts, "the database is nearly as large as it may be: events were given up before their time");
+    audit.record({ action: "event.trim", details: JSON.stringify({ ...facts, reason: "max_bytes" }) });
+  }
+
+  /** The number of events that went. */
+  async #trim(session: string, before: number): Promise<number> {
     const { journal, limits } = this.#options;
     const item = { kind: "trim" as const, session, before, max_rows: limits.maintenance_rows };
-    for (;;) {
+    for (let removed = 0; ;) {
       const result = await journal.run(item);
-      if (this.#closed || !result.ok || !("removed" in result) || result.removed < limits.maintenance_rows)
-        return;
+      if (!result.ok || !("removed" in result)) return removed;
+      removed += result.removed;
+      if (this.#closed || result.removed < limits.maintenance_rows) return removed;
     }
   }
 }

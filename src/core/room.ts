@@ -8,13 +8,21 @@ const CALMS = 0.75;
 /** How often it is told again. */
 const AGAIN_MS = 6 * 3_600_000;
 
+/** From this part on room is made. Files are refused there, too. */
+const TIGHT = 0.9;
+
+/** Whether room has to be made. */
+export function isTight(room: StoreRoom | null): boolean {
+  return room !== null && partOf(room) >= TIGHT;
+}
+
 /** Whether a bounded store is so full that somebody has to be told. */
 export function isNearlyFull(room: StoreRoom | null): boolean {
   return room !== null && partOf(room) >= WARNS;
 }
 
 /** How much of a bounded store is used, 0 to 1. */
-export function partOf({ used_bytes, max_bytes }: StoreRoom): number {
+function partOf({ used_bytes, max_bytes }: StoreRoom): number {
   return used_bytes / max_bytes;
 }
 

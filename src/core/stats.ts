@@ -20,8 +20,10 @@ export class Stats {
   slow_consumers = 0;
   throttled = 0;
   plugin_faults = 0;
-  /** Sessions that were deleted because nothing had happened in them for storage.retention_days. */
-  sessions_expired = 0;
+  /** Sessions that were deleted because nothing had happened in them for storage.retention_days, or for want of room. */
+  readonly sessions_expired = { age: 0, room: 0 };
+  /** Events that went before storage.event_grace_secs was over, because there was no room. */
+  events_trimmed_early = 0;
   readonly errors: Record<string, number> = {};
   readonly limits: Record<string, number> = {};
   /** By the transport they came on. */

@@ -196,6 +196,8 @@ export interface Store {
   /** Whether this gateway id is that of a session `owner` deleted within 30 days. */
   deleted(id: string, owner: string): Promise<boolean>;
   sessions(query: SessionQuery): Promise<SessionRow[]>;
+  /** Up to `limit` sessions that are archived, whoever owns them: those in which nothing happened for the longest. */
+  archived(limit: number): Promise<SessionRow[]>;
   /** Every user who owns sessions, by name, and how many (those that are being made count, those being deleted do not). */
   owners(): Promise<{ user: string; sessions: number }[]>;
   run(run_id: string): Promise<RunRow | null>;

@@ -14,6 +14,7 @@ const READS: ReadonlySet<string> = new Set<keyof Store>([
   "named",
   "deleted",
   "sessions",
+  "archived",
   "owners",
   "run",
   "runs",

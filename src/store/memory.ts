@@ -53,6 +53,7 @@ export function createMemoryStore({ clock, limits }: MemoryStoreOptions): Store 
       );
     },
     sessions: async (query) => reads.sessions(live(), query),
+    archived: async (limit) => reads.archived(live(), limit),
     owners: async () => reads.owners(live()),
     run: async (run_id) => reads.run(live(), run_id),
     runs: async (query) => reads.runs(live(), query),

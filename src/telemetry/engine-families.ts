@@ -191,11 +191,18 @@ export function storeFamilies({ journal, measures, reads, limits, stats }: Engin
       "How much may wait before new messages are turned away.",
       limits.journal_queue_bytes,
     ),
-    one(
+    by(
       "counter",
       "agentbus_sessions_expired",
-      "Sessions that storage.retention_days deleted.",
-      stats.sessions_expired,
+      "Sessions that storage.retention_days deleted, or archived ones that storage.max_bytes did.",
+      "reason",
+      Object.entries(stats.sessions_expired),
+    ),
+    one(
+      "counter",
+      "agentbus_events_trimmed_early",
+      "Events that went before storage.event_grace_secs was over, for want of room.",
+      stats.events_trimmed_early,
     ),
     one("gauge", "agentbus_tails", "Sessions whose recent events are in memory.", journal.tails.size),
     one("gauge", "agentbus_tails_bytes", "What these events weigh.", journal.tails.bytes),

@@ -46,6 +46,23 @@ export function listConformance(make: MakeStore): void {
     ]);
   });
 
+  test("names the archived sessions of everybody, those first in which nothing happened for the longest", async () => {
+    await using fixture = await make();
+    const { store } = fixture;
+    const settings = { title: "", model: null, system_prompt: null, metadata: "{}" };
+    const archive = (id: string, archived: boolean, ts: number) =>
+      append(id, [event("session.updated", {}, { ts })], [{ kind: "session.update", ...settings, archived }]);
+    for (const id of ["ses_a", "ses_b", "ses_c", "ses_d", "ses_e"])
+      await commitAll(store, create(id, { owner: id === "ses_b" ? "bob" : "ada" }));
+    await commitAll(store, archive("ses_a", true, START + 30), archive("ses_b", true, START + 10));
+    await commitAll(store, archive("ses_d", true, START + 5), archive("ses_d", false, START + 6));
+    await commitAll(store, archive("ses_e", true, START + 1), close("ses_e"));
+    const ids = async (limit: number) => (await store.archived(limit)).map(({ id }) => id);
+    expect(await ids(10)).toEqual(["ses_b", "ses_a"]);
+    expect(await ids(1)).toEqual(["ses_b"]);
+    expect(await store.archived(1)).toEqual([(await store.session("ses_b"))!]);
+  });
+
   test("finds sessions by a part of title or name, whatever the case", async () => {
     await using fixture = await make();
     const { store } = fixture;

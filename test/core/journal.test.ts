@@ -156,6 +156,30 @@ test("drained() resolves when it was asked for while the storage was being probe
   expect(await outcomeOf(drained)).toBeUndefined();
 });
 
+test("while storage refuses, what makes room is tried before what needs some", async () => {
+  const bench = new Bench();
+  bench.heads.set("s", 0);
+  await bench.append("s");
+  bench.refusal = "full";
+  const held = bench.append("s", "r");
+  await settled();
+  const trim = { kind: "trim" as const, session: "s", before: 9, max_rows: 9 };
+  const trimmed = bench.journal.run(trim);
+  const before = bench.groups.length;
+  bench.clock.advance(100);
+  await settled();
+  expect(bench.groups.slice(before)).toEqual([[trim]]);
+  bench.refusal = null;
+  bench.clock.advance(200);
+  expect(await trimmed).toMatchObject({ ok: true });
+  expect(await held).toMatchObject({ ok: true });
+  expect(bench.groups.slice(before + 1).map((group) => group.map(({ kind }) => kind))).toEqual([
+    ["trim"],
+    ["append"],
+  ]);
+  bench.journal.stop();
+});
+
 test("stop() while storage refuses: what is queued is told, drained() resolves, no timer is left", async () => {
   const bench = new Bench();
   bench.heads.set("s", 0);

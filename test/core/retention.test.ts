@@ -65,8 +65,8 @@ test("what nobody has used for so long is deleted as by hand: followers, the tra
   expect(trail.map(({ user }) => user).toSorted()).toEqual(["bob", "owner"]);
   const entry = trail.find(({ user }) => user === "owner");
   expect(entry).toMatchObject({ target: old.id, outcome: "ok" });
-  expect(JSON.parse(entry?.details ?? "")).toEqual({ updated_at: old.updated_at, reason: "retention" });
-  expect(scene.engine.stats.sessions_expired).toBe(2);
+  expect(JSON.parse(entry?.details ?? "")).toEqual({ updated_at: old.updated_at, reason: "retention_days" });
+  expect(scene.engine.stats.sessions_expired.age).toBe(2);
   expect(scene.log.lines).toEqual([
     {
       level: "info",
@@ -130,7 +130,7 @@ test("a message that is on its way while it is looked keeps its session", async 
   await said;
   await looked;
   expect(await scene.names()).toEqual(["s"]);
-  expect(scene.engine.stats.sessions_expired).toBe(0);
+  expect(scene.engine.stats.sessions_expired.age).toBe(0);
   await scene.look();
   expect(await scene.names()).toEqual(["s"]);
 });
@@ -155,7 +155,7 @@ test("one look deletes so many, and the next ones the rest, of everybody", async
   for (let i = 0; i < 230; i++) await scene.make(`s${i}`, i % 2 === 0 ? "ann" : "bob");
   scene.clock.jump(31 * DAY_MS);
   await scene.look();
-  expect(scene.engine.stats.sessions_expired).toBe(200);
+  expect(scene.engine.stats.sessions_expired.age).toBe(200);
   await scene.look();
   expect([...(await scene.names("ann")), ...(await scene.names("bob"))]).toEqual([]);
   expect(await scene.store.totals()).toMatchObject({ sessions: 0 });

@@ -145,6 +145,14 @@ export function sessions(state: MemoryState, query: SessionQuery): SessionRow[] 
     .slice(0, query.limit);
 }
 
+export function archived(state: MemoryState, limit: number): SessionRow[] {
+  return [...state.sessions.values()]
+    .filter((session) => session.state === "live" && session.row.archived)
+    .map(({ row }) => row)
+    .toSorted((a, b) => newestFirst(b.updated_at, b.id, a.updated_at, a.id))
+    .slice(0, limit);
+}
+
 export function owners(state: MemoryState): { user: string; sessions: number }[] {
   const users = new Set([...state.sessions.values()].map(({ row }) => row.owner));
   return [...users]

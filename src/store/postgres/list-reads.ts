@@ -38,6 +38,15 @@ export async function readSessions(q: Queries, query: SessionQuery): Promise<Ses
   return rows.map(({ recent: _, ...row }) => toSessionRow(row));
 }
 
+export async function readArchived(q: Queries, limit: number): Promise<SessionRow[]> {
+  const rows = await q.all<SessionRow>(
+    `SELECT ${SESSION_COLUMNS} FROM sessions AS s WHERE s.archived AND s.state = 'live'
+     ORDER BY s.updated_at, s.id LIMIT $1::bigint`,
+    [limit],
+  );
+  return rows.map(toSessionRow);
+}
+
 export function readOwners(q: Queries): Promise<{ user: string; sessions: number }[]> {
   return q.all(
     `SELECT username AS "user", session_count::float8 AS sessions FROM quotas WHERE session_count > 0 ORDER BY username`,

@@ -6,7 +6,7 @@ import { adoptAll } from "./adoption.ts";
 import { readAttachment, readPiece, readUploads } from "./attachments.ts";
 import { readAudit } from "./audit.ts";
 import { describeFailure } from "./failures.ts";
-import { readOwners, readRun, readRuns, readSessions } from "./list-reads.ts";
+import { readArchived, readOwners, readRun, readRuns, readSessions } from "./list-reads.ts";
 import { readContext, readHistory, readRunMessages, readSession, readSnapshot } from "./message-reads.ts";
 import type { Opened, PostgresStoreOptions } from "./opening.ts";
 import { openDatabase } from "./opening.ts";
@@ -83,6 +83,7 @@ class PostgresStore implements Store {
   deleted: Store["deleted"] = (id, owner) =>
     this.#read((q) => reads.readDeleted(q, id, owner, this.#since("tombstone_ttl_secs")));
   sessions: Store["sessions"] = (query) => this.#read((q) => readSessions(q, query));
+  archived: Store["archived"] = (limit) => this.#read((q) => readArchived(q, limit));
   owners: Store["owners"] = () => this.#read(readOwners);
   run: Store["run"] = (run_id) => this.#read((q) => readRun(q, run_id));
   runs: Store["runs"] = (query) => this.#read((q) => readRuns(q, query));

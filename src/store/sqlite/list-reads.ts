@@ -30,7 +30,14 @@ function createSessionList(db: Database) {
     db,
     "SELECT user, session_count AS sessions FROM quotas WHERE session_count > 0 ORDER BY user",
   );
+  // Without an index: it is asked where there is no room, and then once a minute.
+  const archived = hold<SessionColumns>(
+    db,
+    `SELECT ${SESSION_COLUMNS} FROM sessions AS s WHERE s.archived = 1 AND s.state = 'live'
+     ORDER BY s.updated_at, s.id LIMIT ?`,
+  );
   return {
+    archived: (limit: number): SessionRow[] => archived.all(limit).map(toSessionRow),
     owners: (): { user: string; sessions: number }[] => owners.all(),
     sessions({ user, shared, limit, after, query, archived, updated_after }: SessionQuery): SessionRow[] {
       const at = after?.updated_at ?? BEGINNING.at;

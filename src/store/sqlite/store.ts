@@ -139,6 +139,7 @@ class SqliteStore implements Store {
   deleted: Store["deleted"] = (id, owner) =>
     this.#read("deleted", id, owner, this.#since("tombstone_ttl_secs"));
   sessions: Store["sessions"] = (query) => this.#read("sessions", query);
+  archived: Store["archived"] = (limit) => this.#read("archived", limit);
   owners: Store["owners"] = () => this.#read("owners");
   run: Store["run"] = (run_id) => this.#read("run", run_id);
   runs: Store["runs"] = (query) => this.#read("runs", query);
