@@ -197,7 +197,7 @@ describe.each(HTTP_WAYS.map((way) => [way.name, way] as const))("%s", (_name, wa
 
   test("lets in who has the scope, and no other where it can be had alone", async () => {
     for (const [route, each] of routesFor(way)) {
-      const secret = await secrets.right(kind, scopeOf(each));
+      const secret = await secrets.right(kind, scopeOf(each), METHOD_CASES[each.method]?.lent);
       const { status, text } = await send(
         stack.gateway,
         way,

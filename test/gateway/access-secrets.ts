@@ -83,8 +83,8 @@ export type State = "none" | "empty" | "wrong" | "expired" | "revoked" | "rotate
 /** The secrets of a test: those that let nobody in any more, and those that let somebody in. */
 export interface Secrets {
   readonly dead: Readonly<Record<Kind, Readonly<Partial<Record<State, Secret>>>>>;
-  /** The owner's, with this scope and, where a kind can be had so, no other. */
-  right(kind: Kind, scope: string | null): Promise<Secret>;
+  /** The owner's, with this scope and, where a kind can be had so, no other; `lent`: but for that one. */
+  right(kind: Kind, scope: string | null, lent?: string): Promise<Secret>;
   /** The owner's, with every scope but this one; null: the kind cannot be had so. */
   lacking(kind: Kind, scope: string): Promise<Secret | null>;
   /** Somebody else's, with every scope but admin; null: as above. */
@@ -104,10 +104,10 @@ export async function createSecrets(stack: Stack): Promise<Secrets> {
   };
   return {
     dead: await makeDead(stack),
-    async right(kind, scope) {
+    async right(kind, scope, lent) {
       if (kind === "password") return { text: PASSWORD };
       if (kind === "tailnet") return { peer: PEERS.owner };
-      return one(kind, grant(scope === null ? [] : [scope]));
+      return one(kind, grant([scope, lent].filter((each) => typeof each === "string")));
     },
     async lacking(kind, scope) {
       if (kind === "password" || (kind === "tailnet" && scope === "chat.read")) return null;

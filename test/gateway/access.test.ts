@@ -217,8 +217,8 @@ describe.each(WAYS.map((way) => [way.name, way] as const))("%s", (_name, way) =>
   test("lets in who has the scope, and no other where it can be had alone", async () => {
     const from = somewhere();
     for (const name of NAMES) {
-      const secret = await secrets.right(kind, scopes.get(name) ?? null);
-      const { socket: only, params } = METHOD_CASES[name] ?? { params: () => ({}) };
+      const { socket: only, params, lent } = METHOD_CASES[name] ?? { params: () => ({}) };
+      const secret = await secrets.right(kind, scopes.get(name) ?? null, lent);
       if (place === "rest") {
         if (only !== undefined) continue;
         const answer = await rpc(way, secret, from, name, await params(world));

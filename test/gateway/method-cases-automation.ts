@@ -18,6 +18,7 @@ export const AUTOMATION_CASES: Readonly<Record<string, MethodCase>> = {
   },
   "hook.list": { params: nothing },
   "hook.update": {
+    lent: "chat.write",
     params: async (world) => ({
       hook_id: await world.freshHook(),
       session_id: world.session_id,
@@ -26,6 +27,7 @@ export const AUTOMATION_CASES: Readonly<Record<string, MethodCase>> = {
     answer: ({ session_id }) => ({ session_id, enabled: false }),
   },
   "hook.rotate": {
+    lent: "chat.write",
     params: async (world) => ({ hook_id: await world.freshHook(), keep_secs: 60 }),
     answer: () => ({ secret: expect.stringMatching(/^agh_/), previous_until: expect.any(Number) }),
   },
@@ -48,6 +50,7 @@ export const AUTOMATION_CASES: Readonly<Record<string, MethodCase>> = {
   },
   "schedule.list": { params: nothing },
   "schedule.update": {
+    lent: "chat.write",
     params: async (world) => ({
       schedule_id: await world.freshSchedule(),
       session_id: world.session_id,
@@ -56,6 +59,7 @@ export const AUTOMATION_CASES: Readonly<Record<string, MethodCase>> = {
     answer: ({ session_id }) => ({ session_id, at: expect.any(Number) }),
   },
   "schedule.run": {
+    lent: "chat.write",
     params: async (world) => ({ schedule_id: await world.freshSchedule() }),
     answer: () => ({ status: "started" }),
   },
@@ -69,6 +73,7 @@ export const AUTOMATION_CASES: Readonly<Record<string, MethodCase>> = {
   },
   "webhook.list": { params: nothing },
   "webhook.update": {
+    lent: "chat.read",
     params: async (world) => ({
       webhook_id: await world.freshWebhook(),
       types: ["app.no.*"],
@@ -77,18 +82,22 @@ export const AUTOMATION_CASES: Readonly<Record<string, MethodCase>> = {
     answer: () => ({ types: ["app.no.*"], enabled: false }),
   },
   "webhook.rotate": {
+    lent: "chat.read",
     params: async (world) => ({ webhook_id: await world.freshWebhook(), keep_secs: 60 }),
     answer: () => ({ secret: expect.stringMatching(/^whsec_/), previous_until: expect.any(Number) }),
   },
   "webhook.test": {
+    lent: "chat.read",
     params: async (world) => ({ webhook_id: await world.freshWebhook() }),
     answer: () => ({ ok: false, reason: expect.stringContaining("webhooks.allow") }),
   },
   "webhook.deliveries": {
+    lent: "chat.read",
     params: async (world) => ({ webhook_id: await world.freshWebhook() }),
     answer: () => ({ dead: [], waiting_sessions: 0 }),
   },
   "webhook.redeliver": {
+    lent: "chat.read",
     params: async (world) => ({ webhook_id: await world.freshWebhook() }),
     answer: () => ({ delivered: [], failed: [] }),
   },

@@ -9,6 +9,8 @@ export interface MethodCase {
   readonly params: (world: World) => Record<string, unknown> | Promise<Record<string, unknown>>;
   /** Only a socket can ask it; "own": it answers for the handshake or the end of the socket, and wants one of its own. */
   readonly socket?: "only" | "own";
+  /** The scope that what it changes was made with: who changes it needs that, too. */
+  readonly lent?: string;
   /** What the answer has at the least. */
   readonly answer?: (world: World) => Record<string, unknown>;
 }
