@@ -14,10 +14,10 @@ const executable = resolve(root, "dist/agentbus");
 const TEST_MS = 30_000;
 /**
  * Test the executable, whatever else they do. They hold a promise in seconds, or a latency beside somebody hostile, on a machine
- * that may be shared, so one file runs at a time, and one that fails is run once more by itself. What passes then is
- * named as flaky; more than a few at once are not chance.
+ * that may be shared, so one file runs at a time.
  */
 const BINARY_ONLY = ["test/cluster/", "test/console/", "test/hostile/", "test/process/"];
+/** A file that fails is run once more by itself. What passes then is named as flaky; more than a few at once are not chance. */
 const MAX_FLAKY = 3;
 /** Hold for the sources and for the executable. */
 const BOTH = ["test/gateway/"];
@@ -43,6 +43,8 @@ interface Counts {
 interface Outcome extends Counts {
   /** Files with a test that failed; null where a failure belongs to no test. */
   readonly failing: ReadonlyMap<string, string[]> | null;
+  /** The names of tests that passed. */
+  readonly passing: ReadonlySet<string>;
 }
 
 function testFiles(only: readonly string[]): string[] {
@@ -61,7 +63,7 @@ async function runTests(
   env: Record<string, string>,
   threads = 1,
 ): Promise<Outcome> {
-  if (files.length === 0) return { passed: 0, failed: 0, skipped: 0, failing: new Map() };
+  if (files.length === 0) return { passed: 0, failed: 0, skipped: 0, failing: new Map(), passing: new Set() };
   const child = Bun.spawn(
     [
       process.execPath,
@@ -89,7 +91,8 @@ async function runTests(
   const counts = count(output.slice(-4_000), await child.exited);
   const failing = failuresOf(output);
   const named = [...failing.values()].flat().length;
-  return { ...counts, failing: named === counts.failed ? failing : null };
+  const passing = new Set([...output.matchAll(/^\(pass\) (.*)$/gm)].map(([, line = ""]) => nameIn(line)));
+  return { ...counts, failing: named === counts.failed ? failing : null, passing };
 }
 
 /** The tests that failed, by file: every file has a heading of its own, and its results stand below. */
@@ -100,14 +103,19 @@ function failuresOf(output: string): Map<string, string[]> {
   for (const line of results.split("\n")) {
     file = /^(test\/\S+\.test\.ts):$/.exec(line)?.[1] ?? file;
     if (!line.startsWith("(fail) ")) continue;
-    failing.set(file, [...(failing.get(file) ?? []), line.slice("(fail) ".length)]);
+    failing.set(file, [...(failing.get(file) ?? []), nameIn(line.slice("(fail) ".length))]);
   }
   return failing;
 }
 
-/** As `runTests`, one file after the other; what failed gets a second try. */
-async function runTimed(files: readonly string[], env: Record<string, string>): Promise<Counts> {
-  const first = await runTests(files, env);
+/** Without the time it took. */
+function nameIn(line: string): string {
+  return line.replace(/ \[[\d.]+m?s\]$/, "");
+}
+
+/** As `runTests`; what failed gets a second try, one file after the other. */
+async function runTwice(files: readonly string[], env: Record<string, string>, threads = 1): Promise<Counts> {
+  const first = await runTests(files, env, threads);
   const failing = [...(first.failing ?? [])];
   if (first.failed === 0 || first.failing === null || failing.length > MAX_FLAKY) return first;
   console.error(`once more: ${failing.map(([file]) => file).join(", ")}`);
@@ -115,9 +123,10 @@ async function runTimed(files: readonly string[], env: Record<string, string>): 
     failing.map(([file]) => file),
     env,
   );
-  if (again.failed > 0 || again.passed < first.failed) return first;
-  for (const [file, names] of failing) {
-    for (const name of names)
+  const names = failing.flatMap(([, each]) => each);
+  if (again.failed > 0 || names.some((name) => !again.passing.has(name))) return first;
+  for (const [file, each] of failing) {
+    for (const name of each)
       console.error(`flaky: ${file}: ${name} failed, and passed when it was run again`);
   }
   return { passed: first.passed + first.failed, failed: 0, skipped: first.skipped };
@@ -164,15 +173,15 @@ async function main(): Promise<void> {
   const built = binary.length === 0 || build();
   if (!built) total.failed++;
   const threads = availableParallelism();
-  add(await runTests(source, { AGENTBUS_BINARY: "" }, threads));
+  add(await runTwice(source, { AGENTBUS_BINARY: "" }, threads));
   if (built) {
     const env = { AGENTBUS_BINARY: executable };
     const timed = binary.filter((file) => among(file, BINARY_ONLY));
     const others = binary.filter((file) => among(file, BOTH));
-    add(await runTests(others, env, threads));
+    add(await runTwice(others, env, threads));
     const again = others.filter((file) => ON_POSTGRES.includes(file));
-    add(await runTests(again, { ...env, AGENTBUS_TEST_STORE: "postgres" }));
-    add(await runTimed(timed, env));
+    add(await runTwice(again, { ...env, AGENTBUS_TEST_STORE: "postgres" }));
+    add(await runTwice(timed, env));
   }
 
   const { passed, failed, skipped } = total;
