@@ -149,3 +149,16 @@ export function takeFound(
     if (answer !== null) return answer;
   }
 }
+
+/** More than this of an amount is no exact number for whoever reads it, and the sum of two of them fits an integer of any store. */
+export const MOST_USED = Number.MAX_SAFE_INTEGER;
+/** What an account adds up, besides what it cost. */
+export const USAGE_AMOUNTS = [
+  "calls",
+  "unknown_calls",
+  "input_tokens",
+  "output_tokens",
+  "cached_tokens",
+  "reasoning_tokens",
+] as const;
+export const USAGE_COLUMNS = [...USAGE_AMOUNTS, "cost"] as const;

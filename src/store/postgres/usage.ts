@@ -1,21 +1,9 @@
 import type { Limits } from "../../core/limits.ts";
 import type { UsageEntry, UsageGrouping, UsageQuery, UsageRow } from "../../core/usage.ts";
 import { OTHER_MODELS } from "../../core/usage.ts";
-import { firstKeptDay } from "../rules.ts";
+import { firstKeptDay, MOST_USED, USAGE_AMOUNTS, USAGE_COLUMNS } from "../rules.ts";
 import type { Queries } from "./queries.ts";
 import type { Work } from "./work.ts";
-
-/** More than this is no exact number for whoever reads it, and the sum of two of them fits a bigint. */
-const MOST = Number.MAX_SAFE_INTEGER;
-const AMOUNTS = [
-  "calls",
-  "unknown_calls",
-  "input_tokens",
-  "output_tokens",
-  "cached_tokens",
-  "reasoning_tokens",
-] as const;
-const COLUMNS = [...AMOUNTS, "cost"] as const;
 
 const ACCOUNTS = [
   { table: "usage_days", owner: "username", type: "text" },
@@ -41,12 +29,12 @@ async function add(
     [whose, day, model],
   );
   const full = found !== null && !found.known && found.models >= limits.usage_models;
-  const sums = COLUMNS.map((each) => `${each} = LEAST(u.${each} + excluded.${each}, ${MOST})`);
+  const sums = USAGE_COLUMNS.map((each) => `${each} = LEAST(u.${each} + excluded.${each}, ${MOST_USED})`);
   await q.run(
-    `INSERT INTO ${table} AS u (${owner}, day, model, currency, ${COLUMNS.join(", ")})
-     VALUES ($1::${type}, $2::text, $3::text, $4::text, ${COLUMNS.map((_, at) => `$${at + 5}::bigint`).join(", ")})
+    `INSERT INTO ${table} AS u (${owner}, day, model, currency, ${USAGE_COLUMNS.join(", ")})
+     VALUES ($1::${type}, $2::text, $3::text, $4::text, ${USAGE_COLUMNS.map((_, at) => `$${at + 5}::bigint`).join(", ")})
      ON CONFLICT (${owner}, day, model, currency) DO UPDATE SET ${sums.join(", ")}`,
-    [whose, day, full ? OTHER_MODELS : model, currency, ...COLUMNS.map((each) => entry[each])],
+    [whose, day, full ? OTHER_MODELS : model, currency, ...USAGE_COLUMNS.map((each) => entry[each])],
   );
 }
 
@@ -70,10 +58,10 @@ function readText(by: UsageGrouping, session: string | undefined): string {
       ? "s.id = $5::text"
       : `${ofSessions ? "s.owner" : "u.username"} = $5::text OR $5::text IS NULL`;
   const sum = (what: string, name: string): string =>
-    `LEAST(coalesce(sum(${what}), 0), ${MOST})::float8 AS ${name}`;
+    `LEAST(coalesce(sum(${what}), 0), ${MOST_USED})::float8 AS ${name}`;
   const priced = (what: string): string => `CASE WHEN u.currency = $1::text THEN ${what} ELSE 0 END`;
   const columns = [
-    ...AMOUNTS.map((each) => sum(`u.${each}`, each)),
+    ...USAGE_AMOUNTS.map((each) => sum(`u.${each}`, each)),
     sum(priced("u.calls"), "priced_calls"),
     sum(priced("u.cost"), "cost"),
   ];

@@ -2,20 +2,8 @@ import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
 import type { UsageEntry, UsageGrouping, UsageQuery, UsageRow } from "../../core/usage.ts";
 import { OTHER_MODELS } from "../../core/usage.ts";
-import { firstKeptDay } from "../rules.ts";
+import { firstKeptDay, MOST_USED, USAGE_AMOUNTS, USAGE_COLUMNS } from "../rules.ts";
 import { hold } from "./database.ts";
-
-/** More than this is no exact number for whoever reads it, and the sum of two of them fits an integer of SQLite. */
-const MOST = Number.MAX_SAFE_INTEGER;
-const AMOUNTS = [
-  "calls",
-  "unknown_calls",
-  "input_tokens",
-  "output_tokens",
-  "cached_tokens",
-  "reasoning_tokens",
-] as const;
-const COLUMNS = [...AMOUNTS, "cost"] as const;
 
 /** Adds to the day of the user and, with a session, of the session. */
 export function createUsageWriter(
@@ -36,17 +24,17 @@ function createAdd(db: Database, table: string, owner: string, limits: Limits) {
     db,
     `SELECT COUNT(DISTINCT model) AS models FROM ${table} WHERE ${owner} = ? AND day = ?`,
   );
-  const sums = COLUMNS.map((each) => `${each} = MIN(${each} + excluded.${each}, ${MOST})`);
+  const sums = USAGE_COLUMNS.map((each) => `${each} = MIN(${each} + excluded.${each}, ${MOST_USED})`);
   const put = hold(
     db,
-    `INSERT INTO ${table} (${owner}, day, model, currency, ${COLUMNS.join(", ")})
-     VALUES (?, ?, ?, ?, ${COLUMNS.map(() => "?").join(", ")})
+    `INSERT INTO ${table} (${owner}, day, model, currency, ${USAGE_COLUMNS.join(", ")})
+     VALUES (?, ?, ?, ?, ${USAGE_COLUMNS.map(() => "?").join(", ")})
      ON CONFLICT (${owner}, day, model, currency) DO UPDATE SET ${sums.join(", ")}`,
   );
   return (whose: string | number, { day, model, currency, ...entry }: UsageEntry): void => {
     const full = (): boolean => (models.get(whose, day)?.models ?? 0) >= limits.usage_models;
     const counted = known.get(whose, day, model) === null && full() ? OTHER_MODELS : model;
-    put.run(whose, day, counted, currency, ...COLUMNS.map((each) => entry[each]));
+    put.run(whose, day, counted, currency, ...USAGE_COLUMNS.map((each) => entry[each]));
   };
 }
 
@@ -76,10 +64,10 @@ function readText(by: UsageGrouping, user: string | undefined, session: string |
         ? "s.owner = ?5 OR ?5 IS NULL"
         : "u.user = ?5 OR ?5 IS NULL";
   const sum = (what: string, name: string): string =>
-    `CAST(MIN(TOTAL(${what}), ${MOST}) AS INTEGER) AS ${name}`;
+    `CAST(MIN(TOTAL(${what}), ${MOST_USED}) AS INTEGER) AS ${name}`;
   const priced = (what: string): string => `CASE WHEN u.currency = ?1 THEN ${what} ELSE 0 END`;
   const columns = [
-    ...AMOUNTS.map((each) => sum(`u.${each}`, each)),
+    ...USAGE_AMOUNTS.map((each) => sum(`u.${each}`, each)),
     sum(priced("u.calls"), "priced_calls"),
     sum(priced("u.cost"), "cost"),
   ];
