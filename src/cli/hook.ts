@@ -1,5 +1,6 @@
 import type { ParamsFor, ResultFor } from "../client/methods.ts";
 import { administer } from "./administer.ts";
+import { enabledOf, idOf } from "./automation.ts";
 import type { Command, Input, OptionSpecs } from "./args.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
@@ -77,11 +78,8 @@ export const hookCommands: readonly Command[] = [
       ...OPTIONS,
     },
     run: async (input, io) => {
-      if (input.on("enable") && input.on("disable"))
-        throw new UsageError("hook update: --enable or --disable");
-      const enabled = input.on("enable") || (input.on("disable") ? false : undefined);
-      const params = { ...choicesOf(input), ...(enabled !== undefined && { enabled }) };
-      const hook = await administer(input, io, "hook.update", { hook_id: await idOf(input, io), ...params });
+      const params = { ...choicesOf(input), ...enabledOf(input, "hook update") };
+      const hook = await administer(input, io, "hook.update", { hook_id: await named(input, io), ...params });
       tell(input, io, hook, hook.enabled ? "changed" : "changed; it is off");
       return EXIT.ok;
     },
@@ -102,7 +100,7 @@ export const hookCommands: readonly Command[] = [
       if (keep !== undefined && !/^\d{1,6}$/.test(keep))
         throw new UsageError(`--keep takes seconds, not "${keep}"`);
       const hook = await administer(input, io, "hook.rotate", {
-        hook_id: await idOf(input, io),
+        hook_id: await named(input, io),
         ...(keep !== undefined && { keep_secs: Number(keep) }),
         ...(await secretOf(input, io)),
       });
@@ -118,7 +116,7 @@ export const hookCommands: readonly Command[] = [
     args: [1, 1],
     options: OPTIONS,
     run: async (input, io) => {
-      const answer = await administer(input, io, "hook.delete", { hook_id: await idOf(input, io) });
+      const answer = await administer(input, io, "hook.delete", { hook_id: await named(input, io) });
       tell(input, io, answer, answer.deleted ? "deleted" : "there was none");
       return EXIT.ok;
     },
@@ -157,11 +155,9 @@ function choicesOf(input: Input): Omit<ParamsFor<"hook.update">, "hook_id"> {
   };
 }
 
-/** Names are easier to remember; what is no name of a hook is taken for an id. */
-async function idOf(input: Input, io: Io): Promise<string> {
-  const said = input.args[0] ?? "";
+async function named(input: Input, io: Io): Promise<string> {
   const { hooks } = await administer(input, io, "hook.list", {});
-  return hooks.find(({ name }) => name === said)?.hook_id ?? said;
+  return idOf(input.args[0] ?? "", hooks, "hook", ({ hook_id }) => hook_id);
 }
 
 async function secretOf(input: Input, io: Io): Promise<{ secret?: string }> {

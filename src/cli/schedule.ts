@@ -1,5 +1,6 @@
 import type { ParamsFor, ResultFor } from "../client/methods.ts";
 import { administer } from "./administer.ts";
+import { enabledOf, idOf } from "./automation.ts";
 import type { Command, Input, OptionSpecs } from "./args.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
@@ -92,7 +93,7 @@ export const scheduleCommands: readonly Command[] = [
     args: [1, 1],
     options: OPTIONS,
     run: async (input, io) => {
-      const answer = await administer(input, io, "schedule.run", { schedule_id: await idOf(input, io) });
+      const answer = await administer(input, io, "schedule.run", { schedule_id: await named(input, io) });
       tell(input, io, answer, `${answer.status}: ${answer.run_id} in ${answer.session_id}`);
       return EXIT.ok;
     },
@@ -105,7 +106,7 @@ export const scheduleCommands: readonly Command[] = [
     args: [1, 1],
     options: OPTIONS,
     run: async (input, io) => {
-      const answer = await administer(input, io, "schedule.delete", { schedule_id: await idOf(input, io) });
+      const answer = await administer(input, io, "schedule.delete", { schedule_id: await named(input, io) });
       tell(input, io, answer, answer.deleted ? "deleted" : "there was none");
       return EXIT.ok;
     },
@@ -113,16 +114,13 @@ export const scheduleCommands: readonly Command[] = [
 ];
 
 async function update(input: Input, io: Io): Promise<number> {
-  if (input.on("enable") && input.on("disable"))
-    throw new UsageError("schedule update: --enable or --disable");
-  const enabled = input.on("enable") || (input.on("disable") ? false : undefined);
   const [when, message] = [input.text("when"), input.text("message")];
   const changed = await administer(input, io, "schedule.update", {
-    schedule_id: await idOf(input, io),
+    schedule_id: await named(input, io),
     ...(when === undefined ? zoneOf(input) : whenOf(when, input)),
     ...(message !== undefined && { message }),
     ...choicesOf(input),
-    ...(enabled !== undefined && { enabled }),
+    ...enabledOf(input, "schedule update"),
   });
   tell(
     input,
@@ -186,13 +184,9 @@ function offsetAt(timezone: string, at: number): number {
   }
 }
 
-/** Names are easier to remember; what is no name of one is taken for an id. */
-async function idOf(input: Input, io: Io): Promise<string> {
-  const said = input.args[0] ?? "";
+async function named(input: Input, io: Io): Promise<string> {
   const { schedules } = await administer(input, io, "schedule.list", {});
-  const named = schedules.filter(({ name }) => name === said);
-  if (named.length > 1) throw new UsageError(`${named.length} schedules are called ${said}: say its id`);
-  return named[0]?.schedule_id ?? said;
+  return idOf(input.args[0] ?? "", schedules, "schedule", ({ schedule_id }) => schedule_id);
 }
 
 function tell(input: Input, io: Io, answer: unknown, text: string): void {

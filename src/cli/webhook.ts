@@ -1,5 +1,6 @@
 import type { ResultFor } from "../client/methods.ts";
 import { administer } from "./administer.ts";
+import { enabledOf, idOf } from "./automation.ts";
 import type { Command, Input, OptionSpecs } from "./args.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
@@ -75,7 +76,7 @@ export const webhookCommands: readonly Command[] = [
       const keep = input.text("keep");
       if (keep !== undefined && !/^\d{1,6}$/.test(keep))
         throw new UsageError(`--keep takes seconds, not "${keep}"`);
-      const webhook_id = await idOf(input, io);
+      const webhook_id = await named(input, io);
       const params = { webhook_id, ...(keep !== undefined && { keep_secs: Number(keep) }) };
       return tellIssued(input, io, await administer(input, io, "webhook.rotate", params));
     },
@@ -88,7 +89,7 @@ export const webhookCommands: readonly Command[] = [
     args: [1, 1],
     options: OPTIONS,
     run: async (input, io) => {
-      const answer = await administer(input, io, "webhook.test", { webhook_id: await idOf(input, io) });
+      const answer = await administer(input, io, "webhook.test", { webhook_id: await named(input, io) });
       const text = answer.ok ? `taken: ${answer.status}` : `not taken: ${answer.reason ?? ""}`;
       tell(input, io, answer, `${text}, ${answer.ms} ms`);
       return answer.ok ? EXIT.ok : EXIT.failed;
@@ -102,7 +103,9 @@ export const webhookCommands: readonly Command[] = [
     args: [1, 1],
     options: OPTIONS,
     run: async (input, io) => {
-      const answer = await administer(input, io, "webhook.deliveries", { webhook_id: await idOf(input, io) });
+      const answer = await administer(input, io, "webhook.deliveries", {
+        webhook_id: await named(input, io),
+      });
       if (input.on("json")) outJson(io, answer);
       else {
         for (const line of deadOf(answer.dead)) io.out(line);
@@ -120,7 +123,7 @@ export const webhookCommands: readonly Command[] = [
     options: OPTIONS,
     run: async (input, io) => {
       const delivery_ids = input.args.slice(1);
-      const webhook_id = await idOf(input, io);
+      const webhook_id = await named(input, io);
       const params = { webhook_id, ...(delivery_ids.length > 0 && { delivery_ids }) };
       const answer = await administer(input, io, "webhook.redeliver", params);
       tell(input, io, answer, `delivered: ${answer.delivered.length}, failed: ${answer.failed.length}`);
@@ -135,7 +138,7 @@ export const webhookCommands: readonly Command[] = [
     args: [1, 1],
     options: OPTIONS,
     run: async (input, io) => {
-      const answer = await administer(input, io, "webhook.delete", { webhook_id: await idOf(input, io) });
+      const answer = await administer(input, io, "webhook.delete", { webhook_id: await named(input, io) });
       tell(input, io, answer, answer.deleted ? "deleted" : "there was none");
       return EXIT.ok;
     },
@@ -143,27 +146,20 @@ export const webhookCommands: readonly Command[] = [
 ];
 
 async function update(input: Input, io: Io): Promise<number> {
-  if (input.on("enable") && input.on("disable"))
-    throw new UsageError("webhook update: --enable or --disable");
-  const enabled = input.on("enable") || (input.on("disable") ? false : undefined);
   const [url, types] = [input.text("url"), input.args.slice(1)];
   const changed = await administer(input, io, "webhook.update", {
-    webhook_id: await idOf(input, io),
+    webhook_id: await named(input, io),
     ...(url !== undefined && { url }),
     ...(types.length > 0 && { types }),
-    ...(enabled !== undefined && { enabled }),
+    ...enabledOf(input, "webhook update"),
   });
   tell(input, io, changed, changed.enabled ? "changed" : "changed; it is off");
   return EXIT.ok;
 }
 
-/** Names are easier to remember; what is no name of one is taken for an id. */
-async function idOf(input: Input, io: Io): Promise<string> {
-  const said = input.args[0] ?? "";
+async function named(input: Input, io: Io): Promise<string> {
   const { webhooks } = await administer(input, io, "webhook.list", {});
-  const named = webhooks.filter(({ name }) => name === said);
-  if (named.length > 1) throw new UsageError(`${named.length} webhooks are called ${said}: say its id`);
-  return named[0]?.webhook_id ?? said;
+  return idOf(input.args[0] ?? "", webhooks, "webhook", ({ webhook_id }) => webhook_id);
 }
 
 function tellIssued(input: Input, io: Io, webhook: ResultFor<"webhook.create">): number {
