@@ -91,7 +91,8 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
   const setToken = createSetToken(book);
   setToken(config.token);
   const devices = new DeviceBook({ book, pairing, journal, clock, log });
-  const tokens = new Tokens({ book, journal, clock, log, data_dir: config.data_dir });
+  const place = (): string => store.cluster?.node() ?? "";
+  const tokens = new Tokens({ book, journal, clock, log, data_dir: config.data_dir, place });
   const authSessions = new AuthSessions({
     book,
     clock,

@@ -15,8 +15,10 @@ export interface TokenEntry extends LastUse {
   readonly digest: Buffer;
   readonly principal: Principal;
   readonly name: string;
-  /** Whether it is the one whose secret stands in the data directory. */
+  /** Whether it is the one whose secret stands in a data directory. */
   readonly local: boolean;
+  /** The node whose directory that is; "": no other shares the store. */
+  readonly place: string;
   readonly created_at: number;
 }
 
@@ -57,6 +59,7 @@ interface StoredToken {
   readonly scopes: readonly string[];
   readonly digest: string;
   readonly local: boolean;
+  readonly place?: string;
   readonly created_at: number;
   readonly last_used_at: number | null;
 }
@@ -92,7 +95,7 @@ export function bondOf(parent: Buffer, id: string): string {
 }
 
 export function tokenRecord(entry: TokenEntry): RecordRow {
-  const { id, digest, principal, name, local, created_at, last_used_at } = entry;
+  const { id, digest, principal, name, local, place, created_at, last_used_at } = entry;
   const { user, expires_at } = principal;
   const scopes = listScopes(principal.scopes);
   const data: StoredToken = {
@@ -101,6 +104,7 @@ export function tokenRecord(entry: TokenEntry): RecordRow {
     scopes,
     digest: digest.toString("hex"),
     local,
+    ...(place !== "" && { place }),
     created_at,
     last_used_at,
   };
@@ -108,7 +112,8 @@ export function tokenRecord(entry: TokenEntry): RecordRow {
 }
 
 export function tokenFrom(row: RecordRow): TokenEntry {
-  const { name, user, scopes, digest, local, created_at, last_used_at } = JSON.parse(row.data) as StoredToken;
+  const stored = JSON.parse(row.data) as StoredToken;
+  const { name, user, scopes, digest, local, place = "", created_at, last_used_at } = stored;
   const { id, expires_at } = row;
   return {
     kind: "token",
@@ -117,6 +122,7 @@ export function tokenFrom(row: RecordRow): TokenEntry {
     principal: { user, scopes: storedScopes(scopes), method: "token", credential: id, expires_at },
     name,
     local,
+    place,
     created_at,
     ...lastUse(last_used_at),
   };

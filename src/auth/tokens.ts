@@ -22,6 +22,8 @@ export interface TokensOptions {
   readonly log: Logger;
   /** Where the local token's secret stands. */
   readonly data_dir: string;
+  /** The node that has this directory, among those that share the store; "": none does. Known once the store is open. */
+  readonly place: () => string;
 }
 
 /** The tokens in the book: made, rotated, revoked; the local one, and the last use of each. */
@@ -53,7 +55,7 @@ export class Tokens {
     }
     const { name, user = by.user, expires_in_secs } = grant;
     const expires_at = expires_in_secs === undefined ? null : clock.now() + expires_in_secs * 1_000;
-    const { secret, entry } = this.#make({ name, user, scopes, expires_at, local: false });
+    const { secret, entry } = this.#make({ name, user, scopes, expires_at, local: false, place: "" });
     return {
       id: entry.id,
       rows: [{ kind: "record.put", record: tokenRecord(entry) }],
@@ -74,7 +76,7 @@ export class Tokens {
         details: { kind: "token" },
       });
     }
-    const { name, local, created_at } = old;
+    const { name, local, place, created_at } = old;
     const { user, scopes, expires_at } = old.principal;
     const { secret, entry } = this.#make({
       id: token_id,
@@ -84,11 +86,12 @@ export class Tokens {
       scopes,
       expires_at,
       local,
+      place,
     });
     return changing(old, [{ kind: "record.put", record: tokenRecord(entry) }], () => {
       book.end(token_id);
       book.add(entry);
-      if (local) this.#rewriteFile(secret);
+      if (this.#isHere(old)) this.#rewriteFile(secret);
       log.info({ token_id, user }, "a token was rotated");
       return { token: secret, ...viewToken(entry) };
     });
@@ -99,8 +102,9 @@ export class Tokens {
     const old = this.#find(token_id);
     if (old === null) return null;
     const rows: RowChange[] = [{ kind: "record.drop", collection: TOKENS, id: token_id }];
-    // The commands on this machine never lack a token: the local one is replaced, with a new id and secret.
-    const next = old.local ? this.#make(LOCAL) : null;
+    // The commands on this machine never lack a token: the local one is replaced, with a new id and secret. Another
+    // node does so for its own.
+    const next = this.#isHere(old) ? this.#make(this.#local()) : null;
     if (next !== null) rows.push({ kind: "record.put", record: tokenRecord(next.entry) });
     return changing(old, rows, () => {
       book.end(token_id);
@@ -112,11 +116,11 @@ export class Tokens {
     });
   }
 
-  /** A new local token in the place of every earlier one, whose secrets are not where they should be. */
+  /** A new local token in the place of every earlier one of this directory, whose secrets are not where they should be. */
   async makeLocal(): Promise<string> {
     const { book, data_dir } = this.#options;
-    const { secret, entry } = this.#make(LOCAL);
-    const old = this.#all().filter((each) => each.local);
+    const { secret, entry } = this.#make(this.#local());
+    const old = this.#all().filter((each) => this.#isHere(each));
     const rows: RowChange[] = old.map(({ id }) => ({
       kind: "record.drop",
       collection: TOKENS,
@@ -148,6 +152,15 @@ export class Tokens {
     this.#uses.flush(this.#all());
   }
 
+  /** Whether it is the one whose secret stands, or stood, in this data directory. */
+  #isHere({ local, place }: TokenEntry): boolean {
+    return local && place === this.#options.place();
+  }
+
+  #local(): NewToken {
+    return { ...LOCAL, place: this.#options.place() };
+  }
+
   #all(): TokenEntry[] {
     return [...this.#options.book.entries()].filter((entry) => entry.kind === "token");
   }
@@ -162,7 +175,7 @@ export class Tokens {
 
   #make(grant: NewToken): { secret: string; entry: TokenEntry } {
     const now = this.#options.clock.now();
-    const { id = newId("tok", now), created_at = now, name, local, user, scopes, expires_at } = grant;
+    const { id = newId("tok", now), created_at = now, name, local, place, user, scopes, expires_at } = grant;
     const secret = newSecret("agb_");
     const entry: TokenEntry = {
       kind: "token",
@@ -171,6 +184,7 @@ export class Tokens {
       principal: { user, scopes, method: "token", credential: id, expires_at },
       name,
       local,
+      place,
       created_at,
       ...lastUse(null),
     };
@@ -205,6 +219,7 @@ interface NewToken {
   readonly created_at?: number;
   readonly name: string;
   readonly local: boolean;
+  readonly place: string;
   readonly user: string;
   readonly scopes: Principal["scopes"];
   readonly expires_at: number | null;
@@ -213,6 +228,7 @@ interface NewToken {
 const LOCAL: NewToken = {
   name: "local",
   local: true,
+  place: "",
   user: OWNER,
   scopes: expandScopes("admin"),
   expires_at: null,

@@ -156,6 +156,8 @@ export interface StoreTotals {
 
 /** What a store that several nodes share knows of them. */
 export interface Cluster {
+  /** The name of this node's data directory: no other node has it. Once the store is open. */
+  node(): string;
   /** Whether this node may act for the sessions it has, at this moment: asked before a tool is started, too. */
   leased(): boolean;
   /**

@@ -93,7 +93,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   };
 }
 
-function createPerson(gateway: RunningGateway, token: string): Person {
+/** Whoever holds a token of the gateway. */
+export function createPerson(gateway: RunningGateway, token: string): Person {
   const bearer = { authorization: `Bearer ${token}` };
   const person: Person = {
     token,

@@ -13,6 +13,7 @@ import type { GroupWriter } from "./group-writer.ts";
 import { createGroupWriter } from "./group-writer.ts";
 import { Holdings } from "./holdings.ts";
 import { identify } from "./identity.ts";
+import type { NodeName } from "./lease.ts";
 import { Lease } from "./lease.ts";
 import { nodeName } from "./node-name.ts";
 import { Pool } from "./pool.ts";
@@ -67,6 +68,7 @@ export interface Opened extends Pools {
   readonly writer: GroupWriter;
   readonly lease: Lease;
   readonly wake: Wake;
+  readonly node: NodeName;
   readonly found: OpenedStore;
   /** Ends the lease, every connection and the hold of the data directory. */
   close(): Promise<void>;
@@ -149,7 +151,7 @@ async function begin(
   try {
     const left = await adoptAll({ keeper, writer, boot, max_rows: limits.maintenance_rows });
     const found: OpenedStore = { last_stop: isSame ? stop : "power", ...left, server_id };
-    return { ...pools, writing, writer, lease, wake, found, close };
+    return { ...pools, writing, writer, lease, wake, node, found, close };
   } catch (error) {
     lease.abandon();
     await Promise.all([writing.close(), wake.close()]);

@@ -25,6 +25,7 @@ export function createPostgresStore(options: PostgresStoreOptions): Store {
 class PostgresStore implements Store {
   readonly kind = "postgres";
   readonly cluster: Cluster = {
+    node: () => this.#live().node.key,
     leased: () => this.#opened?.lease.lasts() ?? false,
     onGrown: (listener) => this.#live().wake.onGrown(listener),
   };
