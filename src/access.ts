@@ -1,6 +1,6 @@
 import { createAuthenticator } from "./auth/authenticate.ts";
 import { createChallenges } from "./auth/challenges.ts";
-import type { CredentialBook } from "./auth/credentials.ts";
+import type { CredentialBook, CredentialsConfig } from "./auth/credentials.ts";
 import { createCredentials } from "./auth/credentials.ts";
 import { isLocalAddress } from "./auth/address.ts";
 import { createDeviceLogin } from "./auth/device-login.ts";
@@ -45,10 +45,9 @@ export function createAccess(
 ) {
   const { journal, store, audit, server_id } = engine;
   const { limits } = config;
-  const { mode, token } = config.auth;
-  const { data_dir } = config.server;
   const isLive = (principal: Principal): boolean => credentials.isLive(principal);
   const pairing = new Pairing({ clock, log, limits });
+  const named = live.derive(namedUsers);
   const credentials = createCredentials({
     store,
     journal,
@@ -56,14 +55,8 @@ export function createAccess(
     log,
     audit,
     pairing,
-    config: {
-      mode,
-      token,
-      data_dir,
-      get session_ttl_secs() {
-        return config.auth.session_ttl_secs;
-      },
-    },
+    config: credentialsConfig(config),
+    named: () => named.now,
     onRevoked: (id) => closeRevoked(engine, id, isLive),
   });
   live.onReplaced((next) => credentials.setToken(next.auth.token));
@@ -93,11 +86,34 @@ export function createAccess(
         credentials.close();
       },
     } satisfies CredentialBook,
+    named: () => named.now,
     authenticator: audited(login.authenticator, audit),
     challenger: createChallenges({ clock, limits, server_id }),
     doors,
     ports,
   };
+}
+
+/** @param config reads as it is now */
+function credentialsConfig(config: Config): CredentialsConfig {
+  const { mode, token } = config.auth;
+  return {
+    mode,
+    token,
+    data_dir: config.server.data_dir,
+    get session_ttl_secs() {
+      return config.auth.session_ttl_secs;
+    },
+  };
+}
+
+/** Who the configuration itself lets in. */
+function namedUsers({ auth }: Config): ReadonlyMap<string, readonly Scope[]> {
+  const named = new Map<string, readonly Scope[]>();
+  for (const { user, role } of acceptsTailscale(auth) ? Object.values(auth.tailscale.users) : []) {
+    named.set(user, listScopes(new Set([...(named.get(user) ?? []), ...expandScopes(role)])));
+  }
+  return named;
 }
 
 interface LoginParts {

@@ -9,6 +9,7 @@ import { configured } from "./config/error.ts";
 import type { Receive, Schedules, SendFor } from "./core/automation.ts";
 import type { Outcome } from "./core/call.ts";
 import type { Logger } from "./core/ports.ts";
+import type { CredentialBook } from "./auth/credentials.ts";
 import type { UserBook, UserChange } from "./core/users.ts";
 import type { Engine } from "./engine.ts";
 import { createReach } from "./tool/fetch-reach.ts";
@@ -37,20 +38,19 @@ export interface Automations {
 /** Constructs the automation ring over an engine and adds its methods. */
 export function createAutomations(
   engine: Engine,
-  users: UserBook,
+  { users, makers }: Pick<CredentialBook, "users" | "makers">,
   config: Pick<Config, "server" | "webhooks">,
   log: Logger,
 ): Automations {
   const { store, audit, registry, directory, journal, limits, clock } = engine;
-  const isShutOut = (user: string): boolean => users.isShutOut(user);
   const sealer = createSealer(config.server.data_dir);
   const send = senderOf(engine);
-  const inbound = createInbound({ clock, limits, log, audit, sealer, send, isShutOut });
-  const book = new ScheduleBook({ clock, limits });
+  const inbound = createInbound({ clock, limits, log, audit, sealer, send, makers });
+  const book = new ScheduleBook({ clock, limits, makers });
   const isOpen = (run_id: string): boolean => engine.runs.get(run_id) !== undefined;
-  const scheduler = new Scheduler({ book, clock, log, journal, limits, send, isShutOut, isOpen });
+  const scheduler = new Scheduler({ book, clock, log, journal, limits, send, makers, isOpen });
   const schedules = schedulesOf(book, scheduler);
-  const outbound = createOutbound({ ...engine, log, isShutOut, sealer, ...posterOf(config) });
+  const outbound = createOutbound({ ...engine, log, makers, sealer, ...posterOf(config) });
   const deps = { inbound, schedules, outbound, limits, directory, journal, clock };
   for (const method of [...hookMethods(deps), ...scheduleMethods(deps), ...webhookMethods(deps)])
     registry.add(method);

@@ -269,10 +269,10 @@ interface Surfaced extends Omit<SurfaceParts, "access" | "log" | "receive"> {
 /** Who may come in, what comes in without anybody connected, and what the transports are handed. */
 function surfaced({ logOf, ...parts }: Surfaced, isLocal?: (address: string) => boolean) {
   const { engine, settings, clock } = parts;
-  const { live, config } = settings;
+  const { config } = settings;
   const access = createAccess(engine, settings, clock, logOf("auth"), isLocal);
-  const automations = createAutomations(engine, access.credentials.users, config, logOf("automation"));
-  const removals = createRemovals(engine, automations.users, live, config.limits, clock, logOf("auth"));
+  const automations = createAutomations(engine, access.credentials, config, logOf("automation"));
+  const removals = createRemovals(engine, automations.users, access.named, logOf("auth"));
   const days = (): number => config.storage.retention_days;
   const retention = new Retention({ ...engine, days, log: logOf("store") });
   const context = surfaceOf({ ...parts, access, receive: automations.receive, log: logOf("transport") });

@@ -79,6 +79,11 @@ export class Book {
     return this.#byId.get(id);
   }
 
+  /** Who is behind a credential. */
+  principal(id: string): Principal | undefined {
+    return this.#standing.get(id)?.principal ?? this.#byId.get(id)?.principal;
+  }
+
   /** The device that has this key. */
   device(key: Buffer): DeviceEntry | undefined {
     return this.#byKey.get(keyOf(key));

@@ -1,14 +1,17 @@
 import type { Audit } from "../core/audit.ts";
 import type { Journal } from "../core/journal.ts";
+import type { Makers } from "../core/maker.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Store } from "../core/store.ts";
 import type { Credentials, Principal } from "../core/principal.ts";
+import type { Scope } from "../protocol/schema.ts";
 import { AuthSessions } from "./auth-sessions.ts";
 import type { Configured, Found } from "./book.ts";
 import { Book } from "./book.ts";
 import { DeviceBook } from "./devices.ts";
 import type { AuthSessionEntry } from "./entry.ts";
 import { AUTH_SESSIONS, authSessionFrom, tokenFrom, TOKENS } from "./entry.ts";
+import { createMakers } from "./makers.ts";
 import { ownerPrincipal } from "./owner.ts";
 import type { Pairing } from "./pairing.ts";
 import { digestOf } from "./secret.ts";
@@ -36,6 +39,8 @@ export interface CredentialsOptions {
   readonly audit: Audit;
   readonly pairing: Pairing;
   readonly config: CredentialsConfig;
+  /** Whom the configuration lets in by themselves, and as what. */
+  readonly named: () => ReadonlyMap<string, readonly Scope[]>;
   /**
    * A credential was revoked or rotated, or expired: connections whose principal carries its id and is not live
    * (`isLive`) have to go. Called a turn of the event loop after the request that did it was answered.
@@ -46,6 +51,7 @@ export interface CredentialsOptions {
 /** What `createCredentials` makes: the port of the methods, what the authenticator asks, and a lifetime. */
 export interface CredentialBook extends Credentials {
   readonly devices: DeviceBook;
+  readonly makers: Makers;
   /**
    * Loads what the store has and sees to it that `<data_dir>/token` holds an administrator's token. Once, after the
    * store was opened and before anything is served. `created`: the token is new, show it once.
@@ -109,6 +115,7 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
   return {
     devices,
     users: createUsers({ book, shut, clock }),
+    makers: createMakers(book, (user) => shut.has(user), options.named),
     async start() {
       shut.load(await store.records(USERS));
       for (const row of await store.records(TOKENS)) book.add(tokenFrom(row));

@@ -116,11 +116,18 @@ export class Tokens {
     });
   }
 
-  /** A new local token in the place of every earlier one of this directory, whose secrets are not where they should be. */
+  /**
+   * A new local token in the place of every earlier one of this directory, whose secrets are not where they should be: as with
+   * a rotation, what was set up with it goes on.
+   */
   async makeLocal(): Promise<string> {
     const { book, data_dir } = this.#options;
-    const { secret, entry } = this.#make(this.#local());
     const old = this.#all().filter((each) => this.#isHere(each));
+    const [before] = old;
+    const { secret, entry } = this.#make({
+      ...this.#local(),
+      ...(before !== undefined && { id: before.id }),
+    });
     const rows: RowChange[] = old.map(({ id }) => ({
       kind: "record.drop",
       collection: TOKENS,

@@ -1,6 +1,7 @@
 import type { Audit } from "../core/audit.ts";
 import type { Journal } from "../core/journal.ts";
 import type { Limits } from "../core/limits.ts";
+import type { Makers } from "../core/maker.ts";
 import type { RowChange } from "../core/operation.ts";
 import type { Debt, Owed } from "../core/owed.ts";
 import { isOf, OWED } from "../core/owed.ts";
@@ -34,7 +35,7 @@ export interface DeliveriesOptions {
   readonly log: Logger;
   readonly audit: Audit;
   readonly limits: Pick<Limits, "webhook_attempts">;
-  readonly isShutOut: (user: string) => boolean;
+  readonly makers: Makers;
 }
 
 /** A receiver that does not take what it is sent. */
@@ -98,12 +99,14 @@ export class Deliveries {
     return [...this.#lanes.keys()].filter((key) => key.startsWith(`${webhook_id} `)).length;
   }
 
-  /** Asked before every attempt: meanwhile its owner may be shut out, and the session gone, or shared with them no more. */
-  async mayHave({ owner, reads, sessions }: StoredWebhook, session_id: string): Promise<boolean> {
-    const { store, directory, isShutOut } = this.#options;
+  /** Asked before every attempt: meanwhile its maker may have lost their rights, and the session may be gone, or shared with them no more. */
+  async mayHave(webhook: StoredWebhook, session_id: string): Promise<boolean> {
+    const { store, directory, makers } = this.#options;
     const session = await store.session(session_id);
-    if (session === null || !reads || isShutOut(owner)) return false;
-    return sessions === "all" || directory.mayRead(session, owner);
+    const rights = makers.rights(webhook);
+    if (session === null || typeof rights === "string") return false;
+    if (!webhook.reads || !rights.has("chat.read")) return false;
+    return webhook.sessions === "all" ? rights.has("admin") : directory.mayRead(session, webhook.owner);
   }
 
   #goOn(session_id: string): void {

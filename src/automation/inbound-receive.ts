@@ -4,12 +4,14 @@ import type { Delivery, Receive, SendFor } from "../core/automation.ts";
 import type { Outcome } from "../core/call.ts";
 import { payloadOf } from "../core/call.ts";
 import type { Limits } from "../core/limits.ts";
+import type { Makers } from "../core/maker.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { isTooDeep, tooDeep } from "../protocol/frames.ts";
 import type { Read } from "./inbound-message.ts";
 import { messageOf } from "./inbound-message.ts";
 import { Paces } from "./paces.ts";
+import { rightsNow } from "./records.ts";
 import type { Sealer } from "./sealed.ts";
 import type { Verify } from "./signature.ts";
 import { newSigningSecret, proves } from "./signature.ts";
@@ -29,13 +31,12 @@ export interface InboundOptions {
   readonly audit: Audit;
   readonly sealer: Sealer;
   readonly send: SendFor;
-  /** Nothing of theirs counts. */
-  readonly isShutOut: (user: string) => boolean;
+  readonly makers: Makers;
 }
 
 /** What takes deliveries in. What is found first is whether the sender has the secret: nothing else is told before. */
 export function createReceiver(options: InboundOptions, find: (name: string) => StoredHook | null): Receive {
-  const { clock, limits, sealer, audit, isShutOut, log } = options;
+  const { clock, limits, sealer, audit, makers, log } = options;
   const paces = new Paces(clock, limits.hook_calls_per_minute);
 
   /** Secrets that count now. */
@@ -52,13 +53,13 @@ export function createReceiver(options: InboundOptions, find: (name: string) => 
   }
 
   /** Somebody who names a hook that is not there waits as long as for one that is. */
-  function isProved(hook: StoredHook | null, { headers, body }: Delivery): boolean {
+  function isProved(hook: StoredHook | null, { headers, body }: Delivery): hook is StoredHook {
     const { verify, header } = hook ?? { verify: "hmac", header: HEADERS.hmac };
     const proof = { verify, header, headers, body, now: Math.floor(clock.now() / 1_000) };
     const right = (hook === null ? [NOBODYS] : secretsOf(hook))
       .map((secret) => proves(secret, proof))
       .includes(true);
-    return right && hook !== null && hook.enabled && !isShutOut(hook.owner);
+    return right && hook !== null && hook.enabled;
   }
 
   return async (delivery) => {
@@ -67,7 +68,9 @@ export function createReceiver(options: InboundOptions, find: (name: string) => 
     const credential = hook?.id ?? null;
     const about = { action: "hook.call", transport: "rest", remote, method: "hook", credential };
     try {
-      if (!isProved(hook, delivery) || hook === null) {
+      const isRight = isProved(hook, delivery);
+      const scopes = isRight ? rightsNow(makers, hook) : "";
+      if (!isRight || typeof scopes === "string") {
         audit.tally({ ...about, outcome: "UNAUTHORIZED" });
         return { ok: false, error: unproved() };
       }
@@ -75,7 +78,7 @@ export function createReceiver(options: InboundOptions, find: (name: string) => 
       if (wait_ms > 0) throw tooOften(limits, wait_ms);
       const params = messageOf(hook, read(delivery, limits.json_depth), limits.message_bytes);
       const outcome = await options.send(
-        hook,
+        { owner: hook.owner, scopes },
         { client_id: `hook:${hook.name}`, remote, signal, transport: "rest" },
         params,
       );

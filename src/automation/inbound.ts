@@ -1,5 +1,7 @@
 import type { Change, HookView, InboundHooks, IssuedHook, Receive } from "../core/automation.ts";
 import { newId } from "../core/id.ts";
+import type { Maker } from "../core/maker.ts";
+import { changedBy } from "../core/maker.ts";
 import type { Principal } from "../core/principal.ts";
 import type { Store } from "../core/store.ts";
 import { hasPlaces, templateFault } from "../core/template.ts";
@@ -9,7 +11,7 @@ import { GatewayError } from "../protocol/errors.ts";
 import type { ParamsOf } from "../protocol/methods.ts";
 import type { InboundOptions } from "./inbound-receive.ts";
 import { createReceiver, HEADERS } from "./inbound-receive.ts";
-import { OwnedRecords, requireScopes, writing } from "./records.ts";
+import { OwnedRecords, requireScopes, suspension, writing } from "./records.ts";
 import type { Sealer } from "./sealed.ts";
 import type { Verify } from "./signature.ts";
 import { newSigningSecret, secretFault } from "./signature.ts";
@@ -26,24 +28,25 @@ export interface InboundBook extends InboundHooks {
 
 /** The hooks of this gateway, and what comes in by them. */
 export function createInbound(options: InboundOptions): InboundBook {
-  const { clock, limits, sealer } = options;
-  const hooks = new OwnedRecords<StoredHook>({
-    collection: HOOKS,
-    noun: "hook",
-    per_user: limits.hooks_per_user,
-  });
+  const { clock, limits, sealer, makers } = options;
+  const per_user = limits.hooks_per_user;
+  const hooks = new OwnedRecords<StoredHook>({ collection: HOOKS, noun: "hook", per_user });
   /** Names that are taken, those of hooks that are being made among them. */
   const names = new Map<string, string>();
-  const viewNow = (hook: StoredHook): HookView => viewHook(hook, clock.now());
+  const viewNow = (hook: StoredHook): HookView => ({
+    ...viewHook(hook, clock.now()),
+    ...suspension(makers, hook),
+  });
 
-  function create({ user, scopes }: Principal, params: ParamsOf<typeof hookCreate>): Change<IssuedHook> {
+  function create(by: Principal, params: ParamsOf<typeof hookCreate>): Change<IssuedHook> {
+    const { user } = by;
     hooks.requireRoom(user);
     const { name, verify = "token" } = params;
     const given = params.secret;
     const secret = secretOf(verify, given);
     check(params);
     if (names.has(name)) throw taken(name);
-    const hook = made(user, params, { scopes, verify, secret, sealer, now: clock.now() });
+    const hook = made(by, params, { made_by: makers.of(by), verify, secret, sealer, now: clock.now() });
     const { id } = hook;
     names.set(name, id);
     const change = hooks.put(hook, () => ({ ...(given === undefined && { secret }), ...viewNow(hook) }));
@@ -59,6 +62,7 @@ export function createInbound(options: InboundOptions): InboundBook {
       ...old,
       ...said,
       ...(model !== undefined && { model: model === "" ? null : model }),
+      ...changedBy(old, makers.of(by)),
       updated_at: clock.now(),
     };
     return hooks.put(next, () => viewNow(next));
@@ -71,7 +75,9 @@ export function createInbound(options: InboundOptions): InboundBook {
     const secret = secretOf(old.verify, given);
     const now = clock.now();
     const previous = keep_secs === 0 ? null : { secret: old.secret, until: now + keep_secs * 1_000 };
-    const next = { ...old, secret: sealer.seal(secret, old.id), previous, updated_at: now };
+    const sealed = sealer.seal(secret, old.id);
+    const maker = changedBy(old, makers.of(by));
+    const next = { ...old, ...maker, secret: sealed, previous, updated_at: now };
     return hooks.put(next, () => ({ ...(given === undefined && { secret }), ...viewNow(next) }));
   }
 
@@ -96,7 +102,7 @@ export function createInbound(options: InboundOptions): InboundBook {
 }
 
 interface Making {
-  readonly scopes: Principal["scopes"];
+  readonly made_by: Maker;
   readonly verify: Verify;
   readonly secret: string;
   readonly sealer: Sealer;
@@ -104,15 +110,16 @@ interface Making {
 }
 
 function made(
-  owner: string,
+  { user: owner, scopes }: Principal,
   params: ParamsOf<typeof hookCreate>,
-  { scopes, verify, secret, sealer, now }: Making,
+  { made_by, verify, secret, sealer, now }: Making,
 ): StoredHook {
   const { name, session_id, template, header, model, on_busy, dedupe, id_header } = params;
   const id = newId("hok", now);
   return {
     id,
     owner,
+    made_by,
     scopes: writing(scopes),
     name,
     verify,

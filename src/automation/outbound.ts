@@ -33,11 +33,12 @@ const AT_A_TIME = 20;
 
 /** Webhooks, and what is delivered to them. */
 export function createOutbound(options: OutboundOptions): OutboundBook {
-  const { clock, store, limits, sealer, checkUrl } = options;
+  const { clock, store, limits, sealer, makers, checkUrl } = options;
   const book: WebhookBook = new WebhookBook({
     clock,
     limits,
     sealer,
+    makers,
     checkUrl,
     failingSince: (id) => deliveries.failingSince(id),
     onChange: () => deliveries.changed(),
@@ -78,7 +79,7 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
       const work = chosen.slice(0, AT_A_TIME).map(async ({ delivery_id, session_id }) => {
         const body = await dead.body(delivery_id);
         if (body === null || !(await deliveries.mayHave(webhook, session_id)))
-          return void failed.push({ delivery_id, reason: "you may not read this session any more" });
+          return void failed.push({ delivery_id, reason: "its owner may not read this session any more" });
         const { ok, reason = "" } = await attempts.try(webhook, delivery_id, body, signal);
         if (ok) delivered.push(delivery_id);
         else failed.push({ delivery_id, reason });

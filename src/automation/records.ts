@@ -1,5 +1,7 @@
 import type { Change } from "../core/automation.ts";
 import type { RecordRow, RowChange } from "../core/operation.ts";
+import type { MadeBy, Makers } from "../core/maker.ts";
+import { SUSPENDED } from "../core/maker.ts";
 import type { Principal } from "../core/principal.ts";
 import type { UserChange } from "../core/users.ts";
 import { GatewayError } from "../protocol/errors.ts";
@@ -14,6 +16,22 @@ export interface Owned {
 /** What somebody may have done for them later: what they might do themselves, and no more than say something. */
 export function writing(scopes: ReadonlySet<Scope>): Scope[] {
   return scopes.has("chat.write") ? ["chat.write"] : [];
+}
+
+/** Those of the scopes it was made with that count now; a text: why nothing of it does. */
+export function rightsNow(
+  makers: Makers,
+  made: MadeBy & { readonly scopes: readonly Scope[] },
+): readonly Scope[] | string {
+  const rights = makers.rights(made);
+  if (typeof rights === "string") return SUSPENDED[rights];
+  return made.scopes.filter((scope) => rights.has(scope));
+}
+
+/** What a view tells of one of which nothing is done. */
+export function suspension(makers: Makers, made: MadeBy): { readonly suspended?: string } {
+  const rights = makers.rights(made);
+  return typeof rights === "string" ? { suspended: SUSPENDED[rights] } : {};
 }
 
 /**

@@ -3,10 +3,13 @@ import type { Caller, Outcome } from "../core/call.ts";
 import { payloadOf } from "../core/call.ts";
 import type { Journal } from "../core/journal.ts";
 import type { Limits } from "../core/limits.ts";
+import type { Makers } from "../core/maker.ts";
 import type { RowChange } from "../core/operation.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import { GatewayError } from "../protocol/errors.ts";
+import type { Scope } from "../protocol/schema.ts";
 import { planOf } from "./cron.ts";
+import { rightsNow } from "./records.ts";
 import type { ScheduleBook } from "./schedules.ts";
 import type { ScheduleState, StoredSchedule } from "./stored-schedule.ts";
 
@@ -30,8 +33,7 @@ export interface SchedulerOptions {
   readonly journal: Pick<Journal, "append">;
   readonly limits: Pick<Limits, "schedule_catch_up">;
   readonly send: SendFor;
-  /** Nothing of theirs counts. */
-  readonly isShutOut: (user: string) => boolean;
+  readonly makers: Makers;
   /** Whether a run has not ended. */
   readonly isOpen: (run_id: string) => boolean;
 }
@@ -75,8 +77,10 @@ export class Scheduler {
 
   /** Says it now, whatever is due. Never rejects. */
   async run(schedule: StoredSchedule): Promise<Outcome> {
-    if (this.#options.isShutOut(schedule.owner)) return { ok: false, error: shutOut(schedule.owner) };
-    return this.#say(schedule, {});
+    const rights = rightsNow(this.#options.makers, schedule);
+    return typeof rights === "string"
+      ? { ok: false, error: suspended(rights) }
+      : this.#say(schedule, rights, {});
   }
 
   #arm(): void {
@@ -126,7 +130,7 @@ export class Scheduler {
 
   /** A moment has come. */
   async #come(schedule: StoredSchedule, state: ScheduleState, next_at: number): Promise<void> {
-    const { book, clock, limits, isOpen, isShutOut } = this.#options;
+    const { book, clock, limits, isOpen, makers } = this.#options;
     const release = book.hold(schedule);
     // Somebody changes it: then it is looked at again.
     if (release === null) return this.#later(schedule, clock.now(), RETRY_MS / 10);
@@ -141,22 +145,26 @@ export class Scheduler {
       const { due, next } = plan;
       const used = (last: Last): ScheduleState => ({ ...state, next_at: next, last });
       if (due === null) return await this.#write(used({ due_at: next_at, status: "missed" }));
-      if (isShutOut(schedule.owner)) {
-        return await this.#write(used({ due_at: due, status: "skipped", reason: "the user is disabled" }));
-      }
+      const rights = rightsNow(makers, schedule);
+      if (typeof rights === "string")
+        return await this.#write(used({ due_at: due, status: "skipped", reason: rights }));
       const { run_id } = state.last ?? {};
       if (schedule.overlap === "skip" && run_id !== undefined && isOpen(run_id)) {
         // It stays the one that is waited for.
         const reason = "the run before it was not over";
         return await this.#write(used({ ...state.last, due_at: due, status: "skipped", reason }));
       }
-      return await this.#send(schedule, due, used);
+      return await this.#send(schedule, rights, { due, used });
     } finally {
       release();
     }
   }
 
-  async #send(schedule: StoredSchedule, due: number, used: (last: Last) => ScheduleState): Promise<void> {
+  async #send(
+    schedule: StoredSchedule,
+    rights: readonly Scope[],
+    { due, used }: { readonly due: number; readonly used: (last: Last) => ScheduleState },
+  ): Promise<void> {
     const { book, clock } = this.#options;
     let written: ScheduleState | null = null;
     const besides: Caller["besides"] = ({ run_id }, session_id) => {
@@ -168,7 +176,7 @@ export class Scheduler {
       });
       return [book.row(written)];
     };
-    const outcome = await this.#say(schedule, { due, besides });
+    const outcome = await this.#say(schedule, rights, { due, besides });
     if (outcome.ok) {
       this.#failing.delete(schedule.id);
       const { session_id, run_id } = payloadOf(outcome) as { session_id: string; run_id: string };
@@ -190,12 +198,13 @@ export class Scheduler {
 
   #say(
     schedule: StoredSchedule,
+    scopes: readonly Scope[],
     { due, besides }: { readonly due?: number; readonly besides?: Caller["besides"] },
   ): Promise<Outcome> {
-    const { id, name, session_id, message, model, on_busy } = schedule;
+    const { id, owner, name, session_id, message, model, on_busy } = schedule;
     const from = { client_id: `schedule:${name === "" ? id : name}`, remote: "local", signal: this.#signal };
     return this.#options.send(
-      schedule,
+      { owner, scopes },
       { ...from, ...(besides !== undefined && { besides }) },
       {
         message,
@@ -250,14 +259,8 @@ export class Scheduler {
   }
 }
 
-function shutOut(user: string): GatewayError {
-  return new GatewayError(
-    "CONFLICT",
-    `${user} is disabled: nothing is said for them until they are enabled`,
-    {
-      details: { kind: "state" },
-    },
-  );
+function suspended(why: string): GatewayError {
+  return new GatewayError("CONFLICT", `nothing is said: ${why}`, { details: { kind: "state" } });
 }
 
 function isSame(written: ScheduleState | null, said: ScheduleState): boolean {

@@ -3,6 +3,8 @@ import { newId } from "../core/id.ts";
 import type { Limits } from "../core/limits.ts";
 import type { RowChange } from "../core/operation.ts";
 import type { Clock } from "../core/ports.ts";
+import type { Makers } from "../core/maker.ts";
+import { changedBy } from "../core/maker.ts";
 import type { Principal } from "../core/principal.ts";
 import type { Store } from "../core/store.ts";
 import type { UserChange } from "../core/users.ts";
@@ -10,7 +12,7 @@ import type { scheduleCreate, scheduleUpdate } from "../protocol/api/schedule.ts
 import { GatewayError } from "../protocol/errors.ts";
 import type { ParamsOf } from "../protocol/methods.ts";
 import type { Calendar } from "./cron.ts";
-import { OwnedRecords, requireScopes, writing } from "./records.ts";
+import { OwnedRecords, requireScopes, suspension, writing } from "./records.ts";
 import type { ScheduleState, StoredSchedule } from "./stored-schedule.ts";
 import { calendarOf, viewSchedule } from "./stored-schedule.ts";
 
@@ -20,11 +22,13 @@ const STATES = "schedule_state";
 export interface SchedulesOptions {
   readonly clock: Clock;
   readonly limits: Pick<Limits, "schedules_per_user">;
+  readonly makers: Makers;
 }
 
 /** The schedules of this gateway, and when each is next. */
 export class ScheduleBook {
   readonly #clock: Clock;
+  readonly #makers: Makers;
   readonly #all: OwnedRecords<StoredSchedule>;
   /** Apart from them: one is changed by people, the other as time goes by. */
   readonly #states: OwnedRecords<ScheduleState>;
@@ -32,8 +36,9 @@ export class ScheduleBook {
   /** Told when something may be due earlier than before. */
   onChange: () => void = () => undefined;
 
-  constructor({ clock, limits }: SchedulesOptions) {
+  constructor({ clock, limits, makers }: SchedulesOptions) {
     this.#clock = clock;
+    this.#makers = makers;
     const per_user = limits.schedules_per_user;
     this.#all = new OwnedRecords({ collection: SCHEDULES, noun: "schedule", per_user });
     this.#states = new OwnedRecords({ collection: STATES, noun: "schedule", per_user });
@@ -45,7 +50,7 @@ export class ScheduleBook {
   }
 
   list(user: string | null): ScheduleView[] {
-    return this.#all.list(user).map((each) => viewSchedule(each, this.state(each)));
+    return this.#all.list(user).map((each) => this.#view(each, this.state(each)));
   }
 
   every(): StoredSchedule[] {
@@ -69,7 +74,8 @@ export class ScheduleBook {
     return known;
   }
 
-  create({ user, scopes }: Principal, params: ParamsOf<typeof scheduleCreate>): Change<ScheduleView> {
+  create(by: Principal, params: ParamsOf<typeof scheduleCreate>): Change<ScheduleView> {
+    const { user, scopes } = by;
     this.#all.requireRoom(user);
     const now = this.#clock.now();
     const { cron = null, at = null, name = "", timezone = "UTC", session_id = null, message } = params;
@@ -77,7 +83,8 @@ export class ScheduleBook {
     const id = newId("sch", now);
     const said = { cron, at, timezone, session_id, message, model, on_busy, missed, overlap };
     const times = { enabled: true, created_at: now, updated_at: now };
-    return this.#put({ id, owner: user, scopes: writing(scopes), name, ...said, ...times }, null);
+    const rights = { made_by: this.#makers.of(by), scopes: writing(scopes) };
+    return this.#put({ id, owner: user, ...rights, name, ...said, ...times }, null);
   }
 
   update(by: Principal, params: ParamsOf<typeof scheduleUpdate>): Change<ScheduleView> {
@@ -90,6 +97,7 @@ export class ScheduleBook {
       ...(moved && { cron: cron ?? null, at: at ?? null }),
       ...(session_id !== undefined && { session_id: session_id === "" ? null : session_id }),
       ...(model !== undefined && { model: model === "" ? null : model }),
+      ...changedBy(old, this.#makers.of(by)),
       updated_at: this.#clock.now(),
     };
     return this.#put(next, this.state(old));
@@ -131,6 +139,10 @@ export class ScheduleBook {
     this.#states.set(state);
   }
 
+  #view(schedule: StoredSchedule, state: ScheduleState): ScheduleView {
+    return { ...viewSchedule(schedule, state), ...suspension(this.#makers, schedule) };
+  }
+
   /** @throws GatewayError INVALID_REQUEST */
   #put(schedule: StoredSchedule, before: ScheduleState | null): Change<ScheduleView> {
     const { id, owner, enabled } = schedule;
@@ -141,7 +153,7 @@ export class ScheduleBook {
       this.#states.set(state);
       this.#calendars.set(id, calendar);
       this.onChange();
-      return viewSchedule(schedule, state);
+      return this.#view(schedule, state);
     });
     return { ...change, rows: [...change.rows, this.#states.row(state)] };
   }

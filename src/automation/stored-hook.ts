@@ -1,11 +1,11 @@
+import type { MadeBy } from "../core/maker.ts";
 import type { HookView } from "../core/automation.ts";
 import type { Scope } from "../protocol/schema.ts";
 import type { Verify } from "./signature.ts";
 
 /** As stored. */
-export interface StoredHook {
+export interface StoredHook extends MadeBy {
   readonly id: string;
-  readonly owner: string;
   /** What of chat.write whoever made it had: it does later no more than they might do themselves. */
   readonly scopes: readonly Scope[];
   readonly name: string;

@@ -1,12 +1,12 @@
+import type { MadeBy } from "../core/maker.ts";
 import type { ScheduleView } from "../core/automation.ts";
 import type { Scope } from "../protocol/schema.ts";
 import type { Calendar } from "./cron.ts";
 import { cronCalendar, onceCalendar } from "./cron.ts";
 
 /** As stored, apart from what becomes of it. */
-export interface StoredSchedule {
+export interface StoredSchedule extends MadeBy {
   readonly id: string;
-  readonly owner: string;
   /** What of chat.write whoever made it had: it does later no more than they might do themselves. */
   readonly scopes: readonly Scope[];
   readonly name: string;

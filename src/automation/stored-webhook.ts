@@ -1,9 +1,9 @@
+import type { MadeBy } from "../core/maker.ts";
 import type { WebhookView } from "../core/automation.ts";
 
 /** As stored. */
-export interface StoredWebhook {
+export interface StoredWebhook extends MadeBy {
   readonly id: string;
-  readonly owner: string;
   readonly name: string;
   readonly url: string;
   readonly types: readonly string[];

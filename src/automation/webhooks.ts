@@ -2,6 +2,8 @@ import type { Change, IssuedWebhook, WebhookView } from "../core/automation.ts";
 import { newId } from "../core/id.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Clock } from "../core/ports.ts";
+import type { Makers } from "../core/maker.ts";
+import { changedBy } from "../core/maker.ts";
 import type { Principal } from "../core/principal.ts";
 import type { Store } from "../core/store.ts";
 import type { UserChange } from "../core/users.ts";
@@ -10,7 +12,7 @@ import { isOf } from "../core/owed.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { DURABLE } from "../protocol/events.ts";
 import type { ParamsOf } from "../protocol/methods.ts";
-import { OwnedRecords, requireScopes } from "./records.ts";
+import { OwnedRecords, requireScopes, suspension } from "./records.ts";
 import type { Sealer } from "./sealed.ts";
 import { newSigningSecret } from "./signature.ts";
 import type { StoredWebhook } from "./stored-webhook.ts";
@@ -22,6 +24,7 @@ export interface WebhooksOptions {
   readonly clock: Clock;
   readonly limits: Pick<Limits, "webhooks_per_user">;
   readonly sealer: Sealer;
+  readonly makers: Makers;
   /** What is wrong with a URL is thrown. */
   readonly checkUrl: (url: string) => string;
   /** Since when nothing gets there; null: it does. */
@@ -81,6 +84,7 @@ export class WebhookBook {
     const webhook: StoredWebhook = {
       id,
       owner: user,
+      made_by: this.#options.makers.of(by),
       name,
       url: this.#url(url),
       types: wanted(types),
@@ -107,6 +111,7 @@ export class WebhookBook {
       ...(said.url !== undefined && { url: this.#url(said.url) }),
       ...(said.types !== undefined && { types: wanted(said.types) }),
       ...(comesBack && { since: now, reason: null }),
+      ...changedBy(old, this.#options.makers.of(by)),
       updated_at: now,
     };
     return this.#put(next, () => this.#view(next));
@@ -121,7 +126,8 @@ export class WebhookBook {
     const secret = newSigningSecret("standard");
     const previous = keep_secs === 0 ? null : { secret: old.secret, until: now + keep_secs * 1_000 };
     const sealed = this.#options.sealer.seal(secret, old.id);
-    const next = { ...old, secret: sealed, previous, updated_at: now };
+    const maker = changedBy(old, this.#options.makers.of(by));
+    const next = { ...old, ...maker, secret: sealed, previous, updated_at: now };
     return this.#put(next, () => ({ secret, ...this.#view(next) }));
   }
 
@@ -159,8 +165,9 @@ export class WebhookBook {
   }
 
   #view(webhook: StoredWebhook): WebhookView {
-    const { clock, failingSince } = this.#options;
-    return viewWebhook(webhook, clock.now(), failingSince(webhook.id));
+    const { clock, failingSince, makers } = this.#options;
+    const view = viewWebhook(webhook, clock.now(), failingSince(webhook.id));
+    return { ...view, ...suspension(makers, webhook) };
   }
 
   /** @throws GatewayError INVALID_REQUEST */

@@ -8,6 +8,12 @@ export function enabledOf(input: Input, command: string): { enabled?: boolean } 
   return on || off ? { enabled: on } : {};
 }
 
+/** Whether anything of it is done, and why not. */
+export function stateOf({ enabled, suspended }: { enabled: boolean; suspended?: string }): string {
+  if (!enabled) return "off";
+  return suspended === undefined ? "on" : `suspended: ${suspended}`;
+}
+
 /**
  * The id of what is called so. Names are easier to remember; what is no name of one is taken for an id.
  * @throws UsageError where several have the name

@@ -1,6 +1,6 @@
 import type { ParamsFor, ResultFor } from "../client/methods.ts";
 import { administer } from "./administer.ts";
-import { enabledOf, idOf } from "./automation.ts";
+import { enabledOf, idOf, stateOf } from "./automation.ts";
 import type { Command, Input, OptionSpecs } from "./args.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
@@ -181,13 +181,13 @@ function tell(input: Input, io: Io, answer: unknown, text: string): void {
 function tableOf(hooks: readonly Hook[]): string[] {
   return table(
     ["name", "id", "user", "session", "proof", "state"],
-    hooks.map(({ name, hook_id, owner, session_id, verify, header, enabled }) => [
+    hooks.map(({ name, hook_id, owner, session_id, verify, header, ...hook }) => [
       name,
       hook_id,
       owner,
       session_id,
       `${verify} in ${header}`,
-      enabled ? "on" : "off",
+      stateOf(hook),
     ]),
   );
 }

@@ -1,6 +1,6 @@
 import type { ParamsFor, ResultFor } from "../client/methods.ts";
 import { administer } from "./administer.ts";
-import { enabledOf, idOf } from "./automation.ts";
+import { enabledOf, idOf, stateOf } from "./automation.ts";
 import type { Command, Input, OptionSpecs } from "./args.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
@@ -201,12 +201,12 @@ function momentOf(timestamp: number | undefined): string {
 function tableOf(schedules: readonly Schedule[]): string[] {
   return table(
     ["id", "name", "user", "when", "next", "last"],
-    schedules.map(({ schedule_id, name, owner, cron, at, timezone, enabled, next_at, last }) => [
+    schedules.map(({ schedule_id, name, owner, cron, at, timezone, next_at, last, ...schedule }) => [
       schedule_id,
       name === "" ? "-" : name,
       owner,
       cron === undefined ? momentOf(at) : `${cron} ${timezone}`,
-      enabled ? momentOf(next_at) : "off",
+      stateOf(schedule) === "on" ? momentOf(next_at) : stateOf(schedule),
       last === undefined ? "-" : `${last.status}${last.reason === undefined ? "" : ` (${last.reason})`}`,
     ]),
   );

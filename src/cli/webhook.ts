@@ -1,6 +1,6 @@
 import type { ResultFor } from "../client/methods.ts";
 import { administer } from "./administer.ts";
-import { enabledOf, idOf } from "./automation.ts";
+import { enabledOf, idOf, stateOf } from "./automation.ts";
 import type { Command, Input, OptionSpecs } from "./args.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
@@ -179,16 +179,16 @@ function tell(input: Input, io: Io, answer: unknown, text: string): void {
 function tableOf(webhooks: readonly Webhook[]): string[] {
   return table(
     ["id", "name", "user", "url", "events", "state"],
-    webhooks.map(({ webhook_id, name, owner, url, types, enabled, reason, failing_since }) => [
+    webhooks.map(({ webhook_id, name, owner, url, types, reason, failing_since, ...webhook }) => [
       webhook_id,
       name === "" ? "-" : name,
       owner,
       url,
       types.join(" "),
-      !enabled
-        ? `off${reason === undefined ? "" : `: ${reason}`}`
+      !webhook.enabled && reason !== undefined
+        ? `off: ${reason}`
         : failing_since === undefined
-          ? "on"
+          ? stateOf(webhook)
           : `failing since ${moment(failing_since)}`,
     ]),
   );

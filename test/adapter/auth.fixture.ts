@@ -25,6 +25,7 @@ import { authSessionMethods } from "../../src/method/auth-session.ts";
 import { deviceMethods } from "../../src/method/device.ts";
 import { Registry } from "../../src/method/registry.ts";
 import { tokenMethods } from "../../src/method/token.ts";
+import type { Scope } from "../../src/protocol/schema.ts";
 import type { GatewayError } from "../../src/protocol/errors.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
 import type { ManualClock } from "../support/clock.ts";
@@ -128,6 +129,8 @@ export interface AuthChanges extends Partial<CredentialsConfig> {
   /** For mode "password": one of them. */
   readonly password?: string;
   readonly password_hash?: string;
+  /** Whom the configuration lets in by themselves. */
+  readonly named?: Readonly<Record<string, readonly Scope[]>>;
   readonly limits?: Partial<Limits>;
 }
 
@@ -146,9 +149,20 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
   const journal = new Journal({ store, clock, limits, log, publish: nothing, onStorage: nothing, fatal });
   const audit = new Audit({ journal, clock, log });
   const config = { mode: "token", token: "", session_ttl_secs: 86_400, data_dir, ...PASSWORD, ...changes };
+  const named = new Map(Object.entries(changes.named ?? {}));
   const onRevoked = (id: string): void => void revoked.push(id);
   const pairing = new Pairing({ clock, log, limits });
-  const credentials = createCredentials({ store, journal, clock, log, audit, pairing, config, onRevoked });
+  const credentials = createCredentials({
+    store,
+    journal,
+    clock,
+    log,
+    audit,
+    pairing,
+    config,
+    onRevoked,
+    named: () => named,
+  });
   const throttle = new Throttle({ store, journal, clock });
   await throttle.start();
   const { mode, password, password_hash } = config;

@@ -65,7 +65,7 @@ beforeEach(async () => {
     book: { every: () => [WEBHOOK], get: () => WEBHOOK } as unknown as { every(): StoredWebhook[] },
     journal: { append: ({ settle }: { settle(result: { ok: boolean }): void }) => settle({ ok: true }) },
     directory: { mayRead: () => true },
-    isShutOut: () => false,
+    makers: { rights: () => new Set(["chat.read"]) },
   };
   deliveries = new Deliveries(options as unknown as DeliveriesOptions);
   await deliveries.load();

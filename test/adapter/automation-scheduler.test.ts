@@ -2,6 +2,9 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { Automations } from "../../src/automations.ts";
 import { createAutomations } from "../../src/automations.ts";
 import type { Config } from "../../src/config.ts";
+import type { MadeBy } from "../../src/core/maker.ts";
+import type { Principal } from "../../src/core/principal.ts";
+import { SCOPES } from "../../src/protocol/schema.ts";
 import type { UserBook } from "../../src/core/users.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/core/store.ts";
@@ -41,10 +44,16 @@ async function begin(script: Script = says("done")): Promise<void> {
     run_timeout_ms: DAY,
     limits: { schedules_per_user: 3, schedule_catch_up: 4 },
   });
-  const isShutOut = (user: string): boolean => shut.has(user);
-  const users = { isShutOut, forget: () => ({ rows: [], commit: () => undefined, undo: () => undefined }) };
+  const rights = ({ owner: user }: MadeBy) => (shut.has(user) ? ("disabled" as const) : new Set(SCOPES));
+  const of = ({ user, method, credential }: Principal) => ({ user, method, credential });
+  const users = { forget: () => ({ rows: [], commit: () => undefined, undo: () => undefined }) };
   const config = { server: { data_dir: "/none" } as Config["server"], webhooks: { allow: [] } };
-  automations = createAutomations(scene.engine, users as unknown as UserBook, config, silentLog);
+  automations = createAutomations(
+    scene.engine,
+    { users: users as unknown as UserBook, makers: { of, rights } },
+    config,
+    silentLog,
+  );
   await automations.load();
   automations.start();
   owner = scene.connect("owner");

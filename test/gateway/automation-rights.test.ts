@@ -76,7 +76,7 @@ describe("a delivery that is tried again", () => {
     const before = receiver.got.length;
     expect(await ann.call("webhook.redeliver", { webhook_id })).toEqual({
       delivered: [],
-      failed: [{ delivery_id: dead[0].delivery_id, reason: "you may not read this session any more" }],
+      failed: [{ delivery_id: dead[0].delivery_id, reason: "its owner may not read this session any more" }],
     });
     expect(receiver.got).toHaveLength(before);
   });

@@ -9,6 +9,12 @@ export const HookName = Type.String({
   description: "lower case letters, digits, dots, dashes: the end of its path; one of the gateway",
 });
 
+/** Of what somebody set up. */
+export const Suspended = Type.String({
+  description:
+    "why nothing of it is done: its user is disabled, or the credential it was made with has ended",
+});
+
 const Verify = Type.Union([Type.Literal("token"), Type.Literal("hmac"), Type.Literal("standard")], {
   description:
     "how a sender proves itself: `token`, the secret in a header; `hmac`, the HMAC-SHA256 of the body in a header, as " +
@@ -46,6 +52,7 @@ const hookFields = {
   dedupe: Dedupe,
   id_header: Type.Optional(Header),
   enabled: Type.Boolean(),
+  suspended: Type.Optional(Suspended),
   created_at: Timestamp,
   updated_at: Timestamp,
   previous_until: Type.Optional(

@@ -2,6 +2,7 @@ import { Type } from "@sinclair/typebox";
 import { defineMethod } from "../methods.ts";
 import { Empty, Id, Params, SessionId, Timestamp, User } from "../schema.ts";
 import { chatSend, OnBusy } from "./chat.ts";
+import { Suspended } from "./hook.ts";
 
 const Name = Type.String({ maxLength: 64 });
 const CronText = Type.String({
@@ -50,6 +51,7 @@ export const Schedule = Type.Object({
   missed: Missed,
   overlap: Overlap,
   enabled: Type.Boolean(),
+  suspended: Type.Optional(Suspended),
   created_at: Timestamp,
   updated_at: Timestamp,
   next_at: Type.Optional(Timestamp),

@@ -1,6 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { defineMethod } from "../methods.ts";
 import { Empty, Id, Params, Timestamp, User } from "../schema.ts";
+import { Suspended } from "./hook.ts";
 
 const Name = Type.String({ maxLength: 64 });
 const Url = Type.String({ minLength: 8, maxLength: 2_048 });
@@ -23,6 +24,7 @@ const fields = {
   types: Type.Array(Type.String()),
   sessions: Sessions,
   enabled: Type.Boolean(),
+  suspended: Type.Optional(Suspended),
   reason: Type.Optional(Type.String({ description: "why it was turned off by itself" })),
   failing_since: Type.Optional(Timestamp),
   created_at: Timestamp,
