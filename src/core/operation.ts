@@ -169,8 +169,21 @@ export type RowChange =
       readonly answer: string;
       readonly created_at: number;
     }
-  | { readonly kind: "record.put"; readonly record: RecordRow }
-  | { readonly kind: "record.drop"; readonly collection: string; readonly id: string }
+  /** `over`: what is there now has to have this data, or, with null, nothing may be there; the operation fails "changed". */
+  | { readonly kind: "record.put"; readonly record: RecordRow; readonly over?: string | null }
+  /** Where there is one already it stays as it is. Nobody drops it by `at` before this operation is over. */
+  | { readonly kind: "record.keep"; readonly record: RecordRow }
+  /**
+   * `over`: as for record.put. `at`: only while the head of the session is this, or the session is gone. Else the
+   * operation fails "changed".
+   */
+  | {
+      readonly kind: "record.drop";
+      readonly collection: string;
+      readonly id: string;
+      readonly over?: string;
+      readonly at?: { readonly session: string; readonly head: number };
+    }
   | { readonly kind: "audit"; readonly entry: AuditEntry }
   /** Adds to what was used that day by its user and, where the operation has a session, in that session. */
   | { readonly kind: "usage.add"; readonly entry: UsageEntry }
@@ -251,6 +264,8 @@ export type Refusal =
   | "full"
   /** A file that a message names is not there. */
   | "attachment"
+  /** A record is not what the operation takes it for: somebody changed it in between. */
+  | "changed"
   /** Another node has the session, or has had it since its tail was loaded. */
   | "elsewhere"
   /** An earlier operation of the same run failed in this group. */

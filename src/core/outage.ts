@@ -69,6 +69,15 @@ export function servedElsewhere(): GatewayError {
   );
 }
 
+/** What a command is told whose record another node, or another request, changed at the same time. */
+export function changedMeanwhile(): GatewayError {
+  return new GatewayError("CONFLICT", "it was changed at the same time; nothing was done: try again", {
+    details: { kind: "busy" },
+    retryable: true,
+    retry_after_ms: 100,
+  });
+}
+
 /** What a command is told once the journal takes nothing more. */
 export function gatewayStops(): GatewayError {
   return new GatewayError("UNAVAILABLE", "the gateway is stopping; nothing was done", {

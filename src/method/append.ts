@@ -8,6 +8,7 @@ import {
   noRoomForFiles,
   quotaReached,
   servedElsewhere,
+  changedMeanwhile,
   storageRefuses,
   tooMuchWaits,
 } from "../core/outage.ts";
@@ -145,6 +146,8 @@ export function appendError(
       return session === null ? noSession() : gone(session, user);
     case "unknown":
       return noSession();
+    case "changed":
+      return changedMeanwhile();
     default:
       return gatewayStops();
   }

@@ -53,6 +53,7 @@ export function endsRun(item: AppendItem): boolean {
 const SESSIONLESS: ReadonlySet<RowChange["kind"]> = new Set([
   "idempotency",
   "record.put",
+  "record.keep",
   "record.drop",
   "audit",
   "usage.add",
@@ -60,6 +61,17 @@ const SESSIONLESS: ReadonlySet<RowChange["kind"]> = new Set([
   "upload.done",
   "upload.drop",
 ] as const);
+
+/** Whether a record is not what a change of it takes it for. `there`: its data, `head`: of the session that the change names, or null. */
+export function isChanged(
+  row: Extract<RowChange, { kind: "record.put" | "record.keep" | "record.drop" }>,
+  there: string | null,
+  head: number | null,
+): boolean {
+  if (row.kind === "record.keep") return false;
+  if (row.over !== undefined && row.over !== there) return true;
+  return row.kind === "record.drop" && row.at !== undefined && head !== null && head !== row.at.head;
+}
 
 /** Changes that need the session of their operation. */
 export function needsSession(row: RowChange): boolean {

@@ -10,6 +10,7 @@ import { keysConformance } from "./store.keys.ts";
 import { listConformance } from "./store.list.ts";
 import { logConformance } from "./store.log.ts";
 import { messagesConformance } from "./store.messages.ts";
+import { recordsConformance } from "./store.records.ts";
 import { searchConformance } from "./store.search.ts";
 import { usageConformance } from "./store.usage.ts";
 
@@ -28,5 +29,6 @@ export function storeConformance(name: string, make: MakeStore): void {
     describe("search", () => searchConformance(make));
     describe("usage", () => usageConformance(make));
     describe("lists and records", () => listConformance(make));
+    describe("records that change only over what is there", () => recordsConformance(make));
   });
 }

@@ -1,7 +1,7 @@
 import { isImporter } from "../../core/importing.ts";
 import type { AppendItem, ItemResult, RowChange, SessionRow } from "../../core/operation.ts";
 import type { Limits } from "../../core/limits.ts";
-import { endsRun, hasEnded, needsSession, withinTtl } from "../rules.ts";
+import { endsRun, hasEnded, isChanged, needsSession, withinTtl } from "../rules.ts";
 import { changeUpload, useUploads } from "./attachments.ts";
 import { keepAudit } from "./audit.ts";
 import { keepUsage } from "./usage.ts";
@@ -274,13 +274,17 @@ function changeRecord(
   };
   if (row.kind === "usage.add") undo.push(keepUsage(state.usage, limits, row.entry, session?.id ?? null));
   if (row.kind === "audit") undo.push(keepAudit(state.audit, row.entry));
-  if (row.kind === "record.drop") put(state.records, pair(row.collection, row.id), null);
-  if (row.kind === "record.put") {
-    const id = pair(row.record.collection, row.record.id);
-    put(state.records, id, {
-      row: row.record,
-      place: state.records.get(id)?.place ?? nextPlace(state),
-    });
+  if (row.kind === "record.drop" || row.kind === "record.put" || row.kind === "record.keep") {
+    const { collection, id: name } = row.kind === "record.drop" ? row : row.record;
+    const id = pair(collection, name);
+    const there = state.records.get(id);
+    const at = row.kind === "record.drop" ? row.at : undefined;
+    const head = at === undefined ? null : (state.sessions.get(at.session)?.row.head ?? null);
+    if (isChanged(row, there?.row.data ?? null, head)) return { ok: false, reason: "changed" };
+    if (row.kind === "record.drop") put(state.records, id, null);
+    else if (row.kind === "record.put" || there === undefined) {
+      put(state.records, id, { row: row.record, place: there?.place ?? nextPlace(state) });
+    }
   }
   if (row.kind === "idempotency") put(state.keys, pair(row.user, row.key), keyOf(row, session, seq));
   if (row.kind === "upload.piece" || row.kind === "upload.done" || row.kind === "upload.drop") {

@@ -88,6 +88,7 @@ const INDEPENDENT: ReadonlySet<RowChange["kind"]> = new Set([
   "run.put",
   "idempotency",
   "record.put",
+  "record.keep",
   "record.drop",
   "audit",
 ] as const);

@@ -16,6 +16,7 @@ import { identify } from "./identity.ts";
 import type { NodeName } from "./lease.ts";
 import { Lease } from "./lease.ts";
 import { nodeName } from "./node-name.ts";
+import { Notices } from "./notices.ts";
 import { Pool } from "./pool.ts";
 import { migrate } from "./schema.ts";
 import { lastStop, settleIdentity } from "./start.ts";
@@ -68,6 +69,7 @@ export interface Opened extends Pools {
   readonly writer: GroupWriter;
   readonly lease: Lease;
   readonly wake: Wake;
+  readonly notices: Notices;
   readonly node: NodeName;
   readonly found: OpenedStore;
   /** Ends the lease, every connection and the hold of the data directory. */
@@ -129,7 +131,20 @@ async function begin(
   const node = nodeName(options.data_dir, options.node_id);
   const stop = await keeper.read((q) => lastStop(q, node.key));
   const names = { boot, node, lease_ms };
-  const wake = new Wake({ dial: to, pool: pools.reading, boot, log });
+  const wake = new Wake({
+    dial: to,
+    pool: pools.reading,
+    boot,
+    log,
+    onLine: (line) => notices.attach(line),
+  });
+  const notices = new Notices({
+    pool: keeper,
+    boot,
+    clock: lease_clock,
+    log,
+    listenAnew: () => wake.listen(),
+  });
   const onAlive = (others: number): void => {
     wake.check(others);
     onRenewed();
@@ -151,14 +166,16 @@ async function begin(
   try {
     const left = await adoptAll({ keeper, writer, boot, max_rows: limits.maintenance_rows });
     const found: OpenedStore = { last_stop: isSame ? stop : "power", ...left, server_id };
-    return { ...pools, writing, writer, lease, wake, node, found, close };
+    return { ...pools, writing, writer, lease, wake, notices, node, found, close };
   } catch (error) {
     lease.abandon();
+    notices.close();
     await Promise.all([writing.close(), wake.close()]);
     throw error;
   }
 
   async function close(): Promise<void> {
+    notices.close();
     try {
       await Promise.all([writing.close(), wake.close()]);
       await lease.end();

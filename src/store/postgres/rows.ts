@@ -1,9 +1,11 @@
 import { isImporter } from "../../core/importing.ts";
 import type { RowChange } from "../../core/operation.ts";
+import { SESSIONS } from "../../core/store.ts";
 import { hasEnded } from "../rules.ts";
 import { putAudit } from "./audit.ts";
 import { dropMessage, fillMessage, putMessage } from "./messages.ts";
 import type { Refused } from "./quotas.ts";
+import { dropRecord, keepRecord, putRecord } from "./records.ts";
 import { folded } from "./session-row.ts";
 import { addUsage } from "./usage.ts";
 import type { Work } from "./work.ts";
@@ -58,21 +60,11 @@ export async function writeRecord(work: Work, row: RowChange): Promise<Refused |
       await addUsage(work, row.entry, null);
       return null;
     case "record.drop":
-      await q.run("DELETE FROM records WHERE collection = $1::text AND id = $2::text", [
-        row.collection,
-        row.id,
-      ]);
-      return null;
-    case "record.put": {
-      const { collection, id, owner, data, expires_at } = row.record;
-      await q.run(
-        `INSERT INTO records (collection, id, owner, data, expires_at) VALUES ($1::text, $2::text, $3::text, $4::text, $5::bigint)
-         ON CONFLICT (collection, id) DO UPDATE
-         SET owner = excluded.owner, data = excluded.data, expires_at = excluded.expires_at`,
-        [collection, id, owner, data, expires_at],
-      );
-      return null;
-    }
+      return dropRecord(work, row);
+    case "record.keep":
+      return keepRecord(work, row);
+    case "record.put":
+      return putRecord(work, row);
     default:
       return null;
   }
@@ -91,8 +83,13 @@ async function updateSettings(
   return null;
 }
 
-async function close({ q, sessions, quotas }: Work, session: WorkingSession, at: number): Promise<null> {
+async function close(
+  { q, sessions, quotas, changed }: Work,
+  session: WorkingSession,
+  at: number,
+): Promise<null> {
   if (session.state === "deleting") return null;
+  changed.add(SESSIONS, session.id);
   const { id, owner, name, epoch } = session;
   const buried = q.run(
     `INSERT INTO tombstones (id, owner, name, epoch, deleted_at) VALUES ($1::text, $2::text, $3::text, $4::text, $5::bigint)`,
@@ -106,7 +103,7 @@ async function close({ q, sessions, quotas }: Work, session: WorkingSession, at:
 }
 
 async function transfer(
-  { q, sessions, quotas, attachments }: Work,
+  { q, sessions, quotas, attachments, changed }: Work,
   session: WorkingSession,
   to: string,
   name: string | null,
@@ -118,6 +115,7 @@ async function transfer(
   if (taken) return { ok: false, reason: "exists" };
   const full = isImporter(owner) ? quotas.checkSession(to) : null;
   if (full !== null) return full;
+  changed.add(SESSIONS, session.id);
   // Without its name: the new owner may have one that is called so.
   sessions.change(session, { name, owner: to });
   await Promise.all([

@@ -28,6 +28,10 @@ class PostgresStore implements Store {
     node: () => this.#live().node.key,
     leased: () => this.#opened?.lease.lasts() ?? false,
     onGrown: (listener) => this.#live().wake.onGrown(listener),
+    onRecords: (listener) => this.#live().notices.onRecords(listener),
+    heardAll: async () => (await this.#opened?.notices.heardAll()) ?? false,
+    tell: (topic, text) => this.#opened?.notices.tell(topic, text),
+    onTold: (topic, listener) => this.#live().notices.onTold(topic, listener),
   };
   readonly #options: PostgresStoreOptions;
   /** This incarnation of the node. */

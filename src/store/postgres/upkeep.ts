@@ -7,6 +7,7 @@ import type {
   SessionRow,
   TrimItem,
 } from "../../core/operation.ts";
+import type { RecordKey } from "../../core/store.ts";
 import { APPROVALS, SESSION_RECORDS } from "../../core/tool-events.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
 import { writesMessage } from "../rules.ts";
@@ -85,7 +86,7 @@ function eraseEvents(q: Work["q"], session_key: number, upto: number): Promise<n
 
 /** Erases events, then messages with their words, then runs, then what was used, then files, then the row. */
 export async function erase(work: Work, { session: id, max_rows }: EraseItem): Promise<ItemResult> {
-  const { q, sessions, events, attachments } = work;
+  const { q, sessions, events, attachments, changed } = work;
   const session = sessions.find(id);
   if (session === null) return { ok: true, done: true };
   if (session.state === "live") return { ok: false, reason: "exists" };
@@ -108,15 +109,16 @@ export async function erase(work: Work, { session: id, max_rows }: EraseItem): P
   if (left > 0) left -= await eraseUsage(q, session_key, left);
   if (left > 0) left -= await attachments.erase(session, left);
   if (left <= 0) return { ok: true, done: false };
-  await Promise.all([
-    q.run("DELETE FROM records WHERE collection = ANY($1::text[]) AND owner = $2::text", [
-      texts([...SESSION_RECORDS]),
-      id,
-    ]),
+  const [records] = await Promise.all([
+    q.all<RecordKey>(
+      "DELETE FROM records WHERE collection = ANY($1::text[]) AND owner = $2::text RETURNING collection, id",
+      [texts([...SESSION_RECORDS]), id],
+    ),
     q.run("DELETE FROM search_queue WHERE session_key = $1::bigint", [session_key]),
     q.run("DELETE FROM search_moved WHERE session_key = $1::bigint", [session_key]),
     q.run("DELETE FROM sessions WHERE session_key = $1::bigint", [session_key]),
   ]);
+  for (const record of records) changed.add(record.collection, record.id);
   sessions.remove(session);
   return { ok: true, done: true };
 }
@@ -151,7 +153,7 @@ export async function forget(
 }
 
 export async function expire(work: Work, now: number, max_rows: number): Promise<number> {
-  const { q, limits, quotas, attachments } = work;
+  const { q, limits, quotas, attachments, changed } = work;
   const audit = await expireAudit(q, limits, now, max_rows);
   const usage = await expireUsage(q, limits, now, max_rows);
   const files = await attachments.expire(now, max_rows);
@@ -161,10 +163,12 @@ export async function expire(work: Work, now: number, max_rows: number): Promise
        (SELECT id FROM tombstones WHERE deleted_at <= $1::bigint ORDER BY deleted_at LIMIT $2::bigint FOR UPDATE SKIP LOCKED)`,
     [now - limits.tombstone_ttl_secs * 1000, max_rows],
   );
-  const records = await q.run(
+  const records = await q.all<RecordKey>(
     `DELETE FROM records WHERE (collection, id) IN (SELECT collection, id FROM records
-       WHERE expires_at <= $1::bigint ORDER BY expires_at LIMIT $2::bigint FOR UPDATE SKIP LOCKED)`,
+       WHERE expires_at <= $1::bigint ORDER BY expires_at LIMIT $2::bigint FOR UPDATE SKIP LOCKED)
+     RETURNING collection, id`,
     [now, max_rows],
   );
-  return audit + usage + files + keys + tombstones + records;
+  for (const { collection, id } of records) changed.add(collection, id);
+  return audit + usage + files + keys + tombstones + records.length;
 }

@@ -14,6 +14,8 @@ export interface WakeOptions {
   readonly pool: Pool;
   readonly boot: string;
   readonly log: Logger;
+  /** Told of each connection that listens: others may listen on it, too. */
+  readonly onLine: (line: SQL) => void;
 }
 
 const CHANNEL = "agentbus_log";
@@ -56,7 +58,7 @@ export class Wake {
   check(others: number): void {
     this.#others = others;
     if (this.#closed) return;
-    if (this.#line === null || this.#probe !== null) this.#listen();
+    if (this.#line === null || this.#probe !== null) this.listen();
     this.#probe = crypto.randomUUID();
     void this.#notify(`? ${this.#probe}`);
   }
@@ -67,10 +69,13 @@ export class Wake {
     this.#line = null;
   }
 
-  #listen(): void {
+  /** Listens anew, on another connection. */
+  listen(): void {
+    if (this.#closed) return;
     this.#line?.close({ timeout: 0 }).catch(() => undefined);
     const line = dial(this.#options.dial, 1);
     this.#line = line;
+    this.#options.onLine(line);
     line
       .listen(
         CHANNEL,

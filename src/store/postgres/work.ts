@@ -1,5 +1,6 @@
 import type { Limits } from "../../core/limits.ts";
 import { Attachments } from "./attachments.ts";
+import { ChangedRecords } from "./changed-records.ts";
 import { NewEvents } from "./new-events.ts";
 import type { Queries } from "./queries.ts";
 import { Quotas } from "./quotas.ts";
@@ -15,6 +16,8 @@ export interface Work {
   readonly events: NewEvents;
   readonly quotas: Quotas;
   readonly attachments: Attachments;
+  /** Other nodes are told of these. */
+  readonly changed: ChangedRecords;
   /** Answers that nobody waited for yet. */
   readonly pending: Promise<unknown>[];
 }
@@ -29,6 +32,7 @@ export function newWork(q: Queries, limits: Limits, boot: string): Work {
     events: new NewEvents(q),
     quotas,
     attachments: new Attachments(q, limits, quotas),
+    changed: new ChangedRecords(boot),
     pending: [],
   };
 }
@@ -42,6 +46,6 @@ export function later({ q, pending }: Work, text: string): void {
 }
 
 /** Writes back what was changed in memory, and waits for everything. */
-export async function flush({ events, sessions, quotas, pending }: Work): Promise<void> {
-  await Promise.all([...pending, events.flush(), sessions.flush(), quotas.flush()]);
+export async function flush({ q, events, sessions, quotas, pending, changed }: Work): Promise<void> {
+  await Promise.all([...pending, events.flush(), sessions.flush(), quotas.flush(), changed.flush(q)]);
 }

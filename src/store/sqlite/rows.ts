@@ -7,6 +7,7 @@ import type { Attachments } from "./attachments.ts";
 import { createAuditWriter } from "./audit.ts";
 import { hold } from "./database.ts";
 import type { Quotas, Refused } from "./quotas.ts";
+import { createRecords } from "./records.ts";
 import { folded } from "./session-row.ts";
 import { createUsageWriter } from "./usage.ts";
 import type { WorkingSession, WorkingSessions } from "./working-sessions.ts";
@@ -32,7 +33,7 @@ export function createRowWriter(
   const messages = createMessageWriter(db, limits, sessions);
   const putRun = createRunWriter(db, sessions);
   const addUsage = createUsageWriter(db, limits);
-  const writeRecord = createRecordWriter(db, attachments);
+  const writeRecord = createRecordWriter(db, sessions, attachments);
   const settings = hold(
     db,
     `UPDATE sessions SET title = ?, title_folded = ?, model = ?, system_prompt = ?, metadata = ?, archived = ?
@@ -117,15 +118,13 @@ function createTransfer(db: Database, sessions: WorkingSessions, quotas: Quotas,
 }
 
 /** Writes the rows that belong to no session. */
-function createRecordWriter(db: Database, attachments: Attachments): (row: RowChange) => Refused | null {
+function createRecordWriter(
+  db: Database,
+  sessions: WorkingSessions,
+  attachments: Attachments,
+): (row: RowChange) => Refused | null {
   const putAudit = createAuditWriter(db);
-  const putRecord = hold(
-    db,
-    `INSERT INTO records (collection, id, owner, data, expires_at) VALUES (?, ?, ?, ?, ?)
-     ON CONFLICT (collection, id) DO UPDATE
-     SET owner = excluded.owner, data = excluded.data, expires_at = excluded.expires_at`,
-  );
-  const dropRecord = hold(db, "DELETE FROM records WHERE collection = ? AND id = ?");
+  const changeRecord = createRecords(db, sessions);
 
   return (row) => {
     switch (row.kind) {
@@ -137,13 +136,9 @@ function createRecordWriter(db: Database, attachments: Attachments): (row: RowCh
         putAudit(row.entry);
         return null;
       case "record.drop":
-        dropRecord.run(row.collection, row.id);
-        return null;
-      case "record.put": {
-        const { collection, id, owner, data, expires_at } = row.record;
-        putRecord.run(collection, id, owner, data, expires_at);
-        return null;
-      }
+      case "record.keep":
+      case "record.put":
+        return changeRecord(row);
       default:
         return null;
     }
