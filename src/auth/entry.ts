@@ -1,5 +1,6 @@
 import type { DeviceView } from "../core/devices.ts";
-import type { RecordRow, RowChange } from "../core/operation.ts";
+import type { RowChange } from "../core/operation.ts";
+import type { RecordRow } from "../core/record.ts";
 import type { AuthSessionView, CredentialChange, Principal, TokenView } from "../core/principal.ts";
 import { deviceOf } from "../core/principal.ts";
 import { GatewayError } from "../protocol/errors.ts";

@@ -1,5 +1,5 @@
 import type { Journal } from "../core/journal.ts";
-import type { RecordRow } from "../core/operation.ts";
+import type { RecordRow } from "../core/record.ts";
 import type { Clock } from "../core/ports.ts";
 
 /** How often the last use of a credential is written, at most. */

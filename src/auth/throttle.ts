@@ -1,5 +1,6 @@
 import type { Journal } from "../core/journal.ts";
-import type { RecordRow, RowChange } from "../core/operation.ts";
+import type { RowChange } from "../core/operation.ts";
+import type { RecordRow } from "../core/record.ts";
 import type { Clock } from "../core/ports.ts";
 import type { Store } from "../core/store.ts";
 import { GatewayError } from "../protocol/errors.ts";

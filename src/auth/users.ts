@@ -1,4 +1,4 @@
-import type { RecordRow } from "../core/operation.ts";
+import type { RecordRow } from "../core/record.ts";
 import type { Clock } from "../core/ports.ts";
 import type { KnownUser, Removal, UserBook, UserChange } from "../core/users.ts";
 import { GatewayError } from "../protocol/errors.ts";

@@ -1,5 +1,6 @@
 import type { Change } from "../core/automation.ts";
-import type { RecordRow, RowChange } from "../core/operation.ts";
+import type { RowChange } from "../core/operation.ts";
+import type { RecordRow } from "../core/record.ts";
 import type { MadeBy, Makers } from "../core/maker.ts";
 import { SUSPENDED } from "../core/maker.ts";
 import type { Principal } from "../core/principal.ts";

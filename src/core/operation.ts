@@ -1,5 +1,6 @@
 import type { Role, RunStatus } from "../protocol/entities.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
+import type { RecordChange } from "./record.ts";
 import type { UsageEntry } from "./usage.ts";
 import type { AttachmentChange } from "./attachment.ts";
 
@@ -55,18 +56,6 @@ export interface RunRow {
   readonly session: string;
   readonly status: RunStatus;
   readonly data: string;
-}
-
-/** A JSON document in a named collection: tokens, auth sessions, shares and what later work adds. */
-export interface RecordRow {
-  readonly collection: string;
-  readonly id: string;
-  /** What the record belongs to (a user, a session), for listing; "" for none. */
-  readonly owner: string;
-  /** JSON text. */
-  readonly data: string;
-  /** Milliseconds since 1970, after which the store may erase it; null: never. */
-  readonly expires_at: number | null;
 }
 
 /**
@@ -169,21 +158,7 @@ export type RowChange =
       readonly answer: string;
       readonly created_at: number;
     }
-  /** `over`: what is there now has to have this data, or, with null, nothing may be there; the operation fails "changed". */
-  | { readonly kind: "record.put"; readonly record: RecordRow; readonly over?: string | null }
-  /** Where there is one already it stays as it is. Nobody drops it by `at` before this operation is over. */
-  | { readonly kind: "record.keep"; readonly record: RecordRow }
-  /**
-   * `over`: as for record.put. `at`: only while the head of the session is this, or the session is gone. Else the
-   * operation fails "changed".
-   */
-  | {
-      readonly kind: "record.drop";
-      readonly collection: string;
-      readonly id: string;
-      readonly over?: string;
-      readonly at?: { readonly session: string; readonly head: number };
-    }
+  | RecordChange
   | { readonly kind: "audit"; readonly entry: AuditEntry }
   /** Adds to what was used that day by its user and, where the operation has a session, in that session. */
   | { readonly kind: "usage.add"; readonly entry: UsageEntry }

@@ -1,6 +1,7 @@
 import type { StoredEvent } from "../protocol/frames.ts";
 import { isImporter } from "./importing.ts";
-import type { NewEvent, RecordRow, RowChange } from "./operation.ts";
+import type { NewEvent, RowChange } from "./operation.ts";
+import type { RecordRow } from "./record.ts";
 import type { SessionRef } from "./session.ts";
 
 /** Sessions in whose log is something that somebody outside has not got yet, by the gateway's ids. */

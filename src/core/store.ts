@@ -8,11 +8,11 @@ import type {
   GroupResult,
   IdempotencyRow,
   MessageRow,
-  RecordRow,
   RunRow,
   SessionRow,
   StoreItem,
 } from "./operation.ts";
+import type { RecordRow } from "./record.ts";
 import type { UsageQuery, UsageRow } from "./usage.ts";
 
 export interface Page {

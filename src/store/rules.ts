@@ -1,6 +1,7 @@
 import type { AppendItem, RowChange, StoreItem } from "../core/operation.ts";
 import { dayOf } from "../core/day.ts";
 import { SEARCHED_CHARS, snippetOf } from "../core/search.ts";
+import type { RecordChange } from "../core/record.ts";
 import type { FoundMessage, FoundMessages, SearchQuery } from "../core/store.ts";
 import type { RunStatus } from "../protocol/entities.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
@@ -63,11 +64,7 @@ const SESSIONLESS: ReadonlySet<RowChange["kind"]> = new Set([
 ] as const);
 
 /** Whether a record is not what a change of it takes it for. `there`: its data, `head`: of the session that the change names, or null. */
-export function isChanged(
-  row: Extract<RowChange, { kind: "record.put" | "record.keep" | "record.drop" }>,
-  there: string | null,
-  head: number | null,
-): boolean {
+export function isChanged(row: RecordChange, there: string | null, head: number | null): boolean {
   if (row.kind === "record.keep") return false;
   if (row.over !== undefined && row.over !== there) return true;
   return row.kind === "record.drop" && row.at !== undefined && head !== null && head !== row.at.head;

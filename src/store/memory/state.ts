@@ -4,10 +4,10 @@ import type {
   AuditRow,
   IdempotencyRow,
   MessageRow,
-  RecordRow,
   RunRow,
   SessionRow,
 } from "../../core/operation.ts";
+import type { RecordRow } from "../../core/record.ts";
 import type { UsageEntry } from "../../core/usage.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
 

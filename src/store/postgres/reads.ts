@@ -1,4 +1,5 @@
-import type { IdempotencyRow, RecordRow, SessionRow } from "../../core/operation.ts";
+import type { IdempotencyRow, SessionRow } from "../../core/operation.ts";
+import type { RecordRow } from "../../core/record.ts";
 import type { Limits } from "../../core/limits.ts";
 import type { Page, StoreTotals } from "../../core/store.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";

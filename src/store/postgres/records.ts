@@ -1,8 +1,8 @@
-import type { RowChange } from "../../core/operation.ts";
+import type { RecordChange } from "../../core/record.ts";
 import type { Refused } from "./quotas.ts";
 import type { Work } from "./work.ts";
 
-type Change<K extends RowChange["kind"]> = Extract<RowChange, { kind: K }>;
+type Change<K extends RecordChange["kind"]> = Extract<RecordChange, { kind: K }>;
 
 const CHANGED: Refused = { ok: false, reason: "changed" };
 const INSERT = `INSERT INTO records (collection, id, owner, data, expires_at)

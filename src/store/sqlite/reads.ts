@@ -1,12 +1,6 @@
 import type { Database } from "bun:sqlite";
-import type {
-  Covers,
-  IdempotencyRow,
-  MessageRow,
-  RecordRow,
-  RunRow,
-  SessionRow,
-} from "../../core/operation.ts";
+import type { Covers, IdempotencyRow, MessageRow, RunRow, SessionRow } from "../../core/operation.ts";
+import type { RecordRow } from "../../core/record.ts";
 import type { ContextRows, HistoryQuery, HistoryRows, SnapshotRows, StoreTotals } from "../../core/store.ts";
 import { messageBytes, takeWithin } from "../rules.ts";
 import { createAttachmentReads } from "./attachments.ts";

@@ -1,11 +1,9 @@
 import type { Database } from "bun:sqlite";
-import type { RowChange } from "../../core/operation.ts";
+import type { RecordChange } from "../../core/record.ts";
 import { isChanged } from "../rules.ts";
 import { hold } from "./database.ts";
 import type { Refused } from "./quotas.ts";
 import type { WorkingSessions } from "./working-sessions.ts";
-
-type RecordChange = Extract<RowChange, { kind: "record.put" | "record.keep" | "record.drop" }>;
 
 /** Writes records; null, or that one is not what it was taken for. */
 export function createRecords(
