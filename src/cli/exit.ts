@@ -1,7 +1,8 @@
 import { ClientError } from "../client/error.ts";
+import { ConfigError } from "../config/error.ts";
 import { GatewayError } from "../protocol/errors.ts";
 
-/** What a command's exit code says. */
+/** What a command's exit code says. Of `usage` the command has to be called otherwise, or configured: no restart helps. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, unreachable: 3, unauthorized: 4 } as const;
 
 /** The command line cannot be understood; the message names the way out. */
@@ -18,7 +19,7 @@ const UNAUTHORIZED: ReadonlySet<string> = new Set(["UNAUTHORIZED", "FORBIDDEN"])
 const UNREACHABLE: ReadonlySet<string> = new Set(["UNREACHABLE", "CLOSED"]);
 
 export function exitCodeOf(error: unknown): number {
-  if (error instanceof UsageError) return EXIT.usage;
+  if (error instanceof UsageError || error instanceof ConfigError) return EXIT.usage;
   const code = errorCode(error);
   if (code === null) return EXIT.failed;
   if (UNAUTHORIZED.has(code)) return EXIT.unauthorized;

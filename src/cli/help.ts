@@ -13,7 +13,7 @@ export function overview(commands: readonly Command[]): string {
     ...lines,
     "",
     "agentbus COMMAND --help tells more of each.",
-    "exit codes: 0 ok, 1 failed, 2 usage, 3 cannot reach the gateway, 4 not authorised",
+    "exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 cannot reach the gateway, 4 not authorised",
   ].join("\n");
 }
 
