@@ -1,5 +1,6 @@
 import type { Audit } from "./audit.ts";
 import type { Journal } from "./journal.ts";
+import { KnownTime } from "./known-time.ts";
 import type { Limits } from "./limits.ts";
 import type { Owed } from "./owed.ts";
 import type { Clock, Logger } from "./ports.ts";
@@ -32,6 +33,8 @@ export class Maintenance {
   readonly #options: MaintenanceOptions;
   /** How full the store was when it was last looked. */
   readonly room: RoomWatch;
+  /** What is deleted for good by its age goes by it. */
+  readonly time: KnownTime;
   readonly #cancel: () => void;
   #running: Promise<void> | null = null;
   readonly #erasing = new Set<Promise<void>>();
@@ -42,6 +45,7 @@ export class Maintenance {
   constructor(options: MaintenanceOptions) {
     this.#options = options;
     this.room = new RoomWatch(options);
+    this.time = new KnownTime(options);
     this.#cancel = options.clock.every(EVERY_MS, () => void this.run());
   }
 
@@ -87,7 +91,7 @@ export class Maintenance {
   }
 
   async #round(): Promise<void> {
-    const { store, journal, clock, limits, log, settings } = this.#options;
+    const { store, journal, limits, log, settings } = this.#options;
     try {
       const room = await this.room.look();
       // At its bound a database still takes what makes it smaller.
@@ -96,10 +100,8 @@ export class Maintenance {
       if (!isFull) await this.#trimAll(settings.event_grace_ms);
       if (isTight(room)) await this.#relieve();
       if (journal.refused !== null) return;
-      while (
-        !this.#closed &&
-        (await store.expire(clock.now(), limits.maintenance_rows)) >= limits.maintenance_rows
-      );
+      const now = await this.time.now();
+      while (!this.#closed && (await store.expire(now, limits.maintenance_rows)) >= limits.maintenance_rows);
       if (this.#isErased && this.#erasing.size === 0 && !this.#closed)
         this.#isErased = !(await store.scrub());
     } catch (error) {

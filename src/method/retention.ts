@@ -77,12 +77,12 @@ export class Retention {
   }
 
   async #expire(): Promise<void> {
-    const { clock, stats, log, days } = this.#deps;
+    const { maintenance, stats, log, days } = this.#deps;
     const retention_days = days();
     if (retention_days === 0) return;
     const had = stats.sessions_expired.age;
     try {
-      await this.#all(clock.now() - retention_days * DAY_MS);
+      await this.#all((await maintenance.time.now()) - retention_days * DAY_MS);
     } finally {
       const sessions = stats.sessions_expired.age - had;
       if (sessions > 0)

@@ -71,6 +71,7 @@ export interface TestEngineOptions {
   readonly script?: Script;
   readonly limits?: Partial<Limits>;
   readonly clock?: Clock;
+  readonly log?: Logger;
   readonly storage_stall_ms?: number;
   readonly max_concurrent_runs?: number;
   readonly run_timeout_ms?: number;
@@ -112,7 +113,7 @@ export async function startEngine(options: TestEngineOptions = {}): Promise<Test
     router: scriptedRouter(options.script ?? says("hello", " ", "world")),
     clock,
     limits,
-    log: silentLog,
+    log: options.log ?? silentLog,
     toolbox: createToolbox({
       sources: [{ tools: () => options.tools ?? [] }],
       policy: createPolicy(options.policy ?? { "*": "allow" }),
