@@ -65,7 +65,7 @@ export class KnownTime {
     if (step > LEAP_MS) {
       const days = Math.floor(step / DAY_MS);
       log.warn(
-        { days, now: new Date(now).toISOString(), last: new Date(seen).toISOString() },
+        { days, now, last: seen },
         "the clock is days ahead of where it was last seen: what is deleted by its age goes by the time before, for three days; set the clock right if it is wrong",
       );
       return { seen: now, ahead: ahead + step, leapt_at: now };
@@ -75,7 +75,7 @@ export class KnownTime {
     const left = Math.max(0, ahead + Math.min(0, step));
     if (left > 0 && now - leapt_at < BELIEVED_AFTER_MS)
       return { seen: now, ahead: left, leapt_at: Math.min(leapt_at, now) };
-    log.info({ now: new Date(now).toISOString() }, "the clock is believed again: deletions go by it");
+    log.info({ now }, "the clock is believed again: deletions go by it");
     return { seen: now, ahead: 0, leapt_at };
   }
 

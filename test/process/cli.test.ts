@@ -193,28 +193,6 @@ describe("serve says in one line why it cannot start", () => {
     }
   });
 
-  test.each([
-    ["a file with a key that is none", "[server]\nprot = 1\n", /agentbus\.toml.*did you mean/],
-    [
-      "options that go against each other",
-      '[server]\nhost = "0.0.0.0"\n[auth]\nmode = "none"\n',
-      /auth\.mode/,
-    ],
-    ["a certificate that is not there", '[server]\ntls = { cert = "no.pem", key = "no.key" }\n', /no\.pem/],
-  ])(
-    "the configuration: %s, with the exit code after which no service manager tries again",
-    async (_, text, why) => {
-      using place = workplace();
-      place.file("agentbus.toml", text);
-      const { code, out, err } = await agentbus(["serve", "--port", "0", "--data-dir", "data"], {
-        cwd: place.path,
-      });
-      expect([code, out]).toEqual([2, ""]);
-      expect(err).toMatch(LINE);
-      expect(err).toMatch(why);
-    },
-  );
-
   test("the data directory cannot be made", async () => {
     using place = workplace();
     place.file("file", "");

@@ -84,11 +84,7 @@ export interface TestEngineOptions {
   readonly approval_timeout_ms?: number;
   readonly prices?: PriceTable;
   readonly bounds?: (user: string) => Partial<UserBounds>;
-  readonly budget?: {
-    readonly max_turns?: number;
-    readonly max_tool_calls?: number;
-    readonly max_tokens?: number;
-  };
+  readonly budget?: Partial<Record<"max_turns" | "max_tool_calls" | "max_tokens", number>>;
 }
 
 const UNBOUNDED: UserBounds = { day_tokens: 0, month_tokens: 0, day_cost: 0, month_cost: 0 };
