@@ -209,7 +209,7 @@ export function construct({
     log.error({ err: error }, "the outcome of a write is unknown: stopping so that nothing wrong is shown");
     onFatal(error);
   };
-  const storing = { settings, takeover, clock, log: logOf("store"), engine: () => engine, fatal };
+  const storing = { settings, takeover, clock, log: logOf("store"), engine: () => engine };
   const store = overrides.store ?? createStore(storing);
   const onChanged = (now: Config, changed: readonly string[]): void =>
     noteReload(engine, now, clock, changed);

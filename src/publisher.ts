@@ -9,6 +9,19 @@ import { nameOf, namingsOf, topicOf } from "./core/session.ts";
 import type { Stats } from "./core/stats.ts";
 import { encodeEvent } from "./protocol/frames.ts";
 
+/** Shows an event to those who follow its session here. */
+export function shower({ hub, changes }: { readonly hub: Hub; readonly changes: Changes }): Publish {
+  return (session, tail, event) => {
+    for (const naming of namingsOf(session)) {
+      hub.publish(topicOf(session, naming), () => {
+        const text = encodeEvent(nameOf(session, naming), tail.epoch, event);
+        return { text, type: event.type, epoch: tail.epoch, seq: event.seq };
+      });
+    }
+    changes.touch(session, tail);
+  };
+}
+
 interface Told {
   readonly indexing: Indexing;
   readonly owed: Owed;
@@ -20,16 +33,11 @@ interface Told {
 
 /** Shows an event that is committed to everybody who wants to see it. */
 export function publisher({ stats, hub, changes, observers, indexing, owed }: Told): Publish {
+  const show = shower({ hub, changes });
   return (session, tail, event) => {
     stats.event(event.type);
     if (event.type === "message.created" || event.type === "message.completed") indexing.touch();
-    for (const naming of namingsOf(session)) {
-      hub.publish(topicOf(session, naming), () => {
-        const text = encodeEvent(nameOf(session, naming), tail.epoch, event);
-        return { text, type: event.type, epoch: tail.epoch, seq: event.seq };
-      });
-    }
-    changes.touch(session, tail);
+    show(session, tail, event);
     // What was said elsewhere, long ago, is no news.
     if (isImporter(session.owner)) return;
     owed.published(session, event);

@@ -20,12 +20,10 @@ export interface StorageOptions {
   readonly log: Logger;
   /** Asked for once the store is open. */
   readonly engine: () => Engine;
-  /** What is in memory cannot be trusted any more. */
-  readonly fatal: (error: unknown) => void;
 }
 
 /** What keeps everything, as the configuration chooses it. */
-export function createStore({ settings, takeover, clock, log, engine, fatal }: StorageOptions): Store {
+export function createStore({ settings, takeover, clock, log, engine }: StorageOptions): Store {
   const { live, config } = settings;
   const { server, storage, limits, cluster } = config;
   const common = {
@@ -48,7 +46,7 @@ export function createStore({ settings, takeover, clock, log, engine, fatal }: S
     lease_ms: cluster.lease_secs * 1_000,
     onAdopted: (left) => engine().adopt(left),
     onLease: (lasts) => engine().leased(lasts),
-    onFenced: (sessions) => fatal(new Error(`another node took over ${sessions.join(", ")}`)),
+    onFenced: (sessions) => engine().lost(sessions),
   });
 }
 

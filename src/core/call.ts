@@ -20,6 +20,15 @@ export interface Asked {
   readonly traceparent?: string;
 }
 
+/** What another node passed on. */
+export interface Relayed {
+  /** The ids of what it makes: whoever asked knows them. */
+  readonly message_id: string;
+  readonly run_id: string;
+  /** Its effect is in the journal's queue. */
+  readonly entered: () => void;
+}
+
 /** One request, as the method layer sees it: no transport, only who asks and where an answer goes. */
 export interface Caller {
   readonly principal: Principal;
@@ -32,6 +41,8 @@ export interface Caller {
   readonly signal: AbortSignal;
   /** Of the one request it makes; absent: it makes several, and each of them says it. */
   readonly mark?: RequestMark;
+  /** Set where another node was asked. */
+  readonly relayed?: Relayed;
   /** What is written besides the effect of the request, in its transaction: made from what is remembered of it. */
   readonly besides?: (
     remember: Readonly<Record<string, unknown>>,

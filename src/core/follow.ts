@@ -12,7 +12,7 @@ import { Snapshots } from "./snapshot.ts";
 import type { SubscriptionDeps } from "./subscription.ts";
 import { Subscription } from "./subscription.ts";
 import type { Tail } from "./tail.ts";
-import { NoSuchSession } from "./tails.ts";
+import { NoSuchSession } from "./slot.ts";
 
 export interface FollowRequest {
   readonly epoch?: string;

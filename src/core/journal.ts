@@ -10,7 +10,8 @@ import type { Owed } from "./owed.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { SessionRef } from "./session.ts";
 import type { Store } from "./store.ts";
-import type { Load } from "./tails.ts";
+import type { Shared } from "./shared-tails.ts";
+import type { Load } from "./slot.ts";
 import { Tails } from "./tails.ts";
 
 export interface JournalOptions extends Published {
@@ -22,6 +23,8 @@ export interface JournalOptions extends Published {
   readonly onStorage: (reason: string | null) => void;
   /** Takes the seconds from an append to the moment its events were published, for each event. */
   readonly lag?: Histogram;
+  /** Absent: no other node writes logs of the store. */
+  readonly shared?: Shared | null;
   /** Whose rows say that webhooks are owed something of an operation. */
   readonly owed?: Pick<Owed, "mark">;
   /** The outcome of a group is unknown, or an invariant broke: nothing may be published any more. */
@@ -47,7 +50,7 @@ export class Journal {
   constructor(options: JournalOptions) {
     this.#options = options;
     this.#queue = new JournalQueue(options.limits);
-    this.tails = new Tails(options.limits, (session, load) => this.#load(session, load));
+    this.tails = new Tails(options.limits, (session, load) => this.#load(session, load), options.shared);
   }
 
   /** Why storage refuses now, and since when (monotonic ms); null when it does not. */
@@ -75,6 +78,9 @@ export class Journal {
       if (append.final !== true) return append.settle({ ok: false, reason: "skipped" });
       this.#broken.delete(run);
     }
+    // Whatever is written by another node is not written here, and is known to be refused.
+    if (session !== null && this.tails.isElsewhere(session.id))
+      return append.settle({ ok: false, reason: "elsewhere" });
     if (session !== null) this.tails.expect(session, append.rows);
     const owed = this.#options.owed?.mark(session, append.events) ?? null;
     const began = this.#options.clock.monotonic();

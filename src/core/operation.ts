@@ -262,6 +262,8 @@ export interface LoadedTail {
   readonly open: readonly { readonly row: MessageRow; readonly events: readonly StoredEvent[] }[];
   /** JSON text of the session's approvals that nobody answered, oldest first. */
   readonly approvals: readonly string[];
+  /** Runs without an end, in order, where another node may have left them. */
+  readonly unended?: readonly RunRow[];
 }
 
 export type ItemResult =

@@ -57,6 +57,11 @@ export function storageRefuses(): GatewayError {
   );
 }
 
+/** Whether something was refused because another node has the session. */
+export function isElsewhere(error: unknown): boolean {
+  return error instanceof GatewayError && error.details?.["kind"] === "elsewhere";
+}
+
 /** What a command is told whose session another node has: it alone appends to it. */
 export function servedElsewhere(): GatewayError {
   return new GatewayError(

@@ -7,6 +7,7 @@ import type { Ending } from "./ending.ts";
 import type { Appended } from "./append.ts";
 import type { Reservation } from "./lane.ts";
 import { Lanes } from "./lane.ts";
+import type { RunRow } from "./operation.ts";
 import type { UnendedRun } from "./store.ts";
 import type { RunnerDeps, RunSettings } from "./runner-deps.ts";
 import { Runner } from "./runner.ts";
@@ -48,6 +49,8 @@ export class Runs {
   readonly #options: RunsOptions;
   readonly #deps: Omit<RunnerDeps, keyof RunSettings>;
   readonly #active = new Map<string, Runner>();
+  /** Runs that another process left, whose ends are being written. */
+  readonly #interrupting = new Map<string, Promise<void>>();
   #closing = false;
   readonly #cancel: () => void;
 
@@ -161,11 +164,24 @@ export class Runs {
    */
   async recover(unended: readonly UnendedRun[]): Promise<void> {
     for (let from = 0; from < unended.length; from += RECOVER_AT_ONCE) {
-      const some = unended.slice(from, from + RECOVER_AT_ONCE);
-      await Promise.all(
-        some.map(({ run }) => this.#interrupt(run.session, JSON.parse(run.data) as EventRun)),
-      );
+      await this.endLeft(unended.slice(from, from + RECOVER_AT_ONCE).map(({ run }) => run));
     }
+  }
+
+  /** Ends those of these runs that are no runs of this process, with what the log has of them. */
+  async endLeft(rows: readonly RunRow[]): Promise<void> {
+    const left = rows.filter(({ run_id }) => !this.#active.has(run_id));
+    await Promise.all(
+      left.map(({ run_id, session, data }) => {
+        const begun = this.#interrupting.get(run_id);
+        if (begun !== undefined) return begun;
+        const ended = this.#interrupt(session, JSON.parse(data) as EventRun).finally(() =>
+          this.#interrupting.delete(run_id),
+        );
+        this.#interrupting.set(run_id, ended);
+        return ended;
+      }),
+    );
   }
 
   async #interrupt(session_id: string, run: EventRun): Promise<void> {

@@ -2,6 +2,7 @@ import type { RunStatus } from "../protocol/entities.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
 import type { SearchTerms } from "./search.ts";
 import type { AttachmentRow } from "./attachment.ts";
+import type { Cluster } from "./cluster.ts";
 import type {
   Covers,
   AuditRow,
@@ -152,40 +153,6 @@ export interface StoreTotals {
   readonly sessions: number;
   readonly messages: number;
   readonly events: number;
-}
-
-export interface RecordKey {
-  readonly collection: string;
-  readonly id: string;
-}
-/** What `onRecords` calls sessions that were deleted or given to another user: their rows, not records. */
-export const SESSIONS = "session";
-
-/** What a store that several nodes share knows of them. */
-export interface Cluster {
-  /** The name of this node's data directory: no other node has it. Once the store is open. */
-  node(): string;
-  /** Whether this node may act for the sessions it has, at this moment: asked before a tool is started, too. */
-  leased(): boolean;
-  /**
-   * Once the store is open: tells of sessions whose log grew on other nodes; null: some may have grown of which nobody
-   * told. A hint alone, late or lost: who follows a session looks by itself now and then. Ends with what is answered.
-   */
-  onGrown(listener: (sessions: readonly string[] | null) => void): () => void;
-  /**
-   * Once the store is open: tells of records that were put or dropped, in the order of the commits, `isOwn` by this node
-   * itself; null: some may have been of which nobody told, so that all are to be read again. Ends with what is answered.
-   */
-  onRecords(listener: (changed: readonly RecordKey[] | null, isOwn: boolean) => void): () => void;
-  /**
-   * Resolves once `onRecords` told of everything that was committed before the call; false where nobody can say. Any number
-   * of callers cost one message to the database at a time.
-   */
-  heardAll(): Promise<boolean>;
-  /** Says something to the other nodes, at most 4,000 bytes of it. Late or lost at times; never throws. */
-  tell(topic: string, text: string): void;
-  /** What other nodes say. Ends with what is answered. */
-  onTold(topic: string, listener: (text: string) => void): () => void;
 }
 
 /**

@@ -1,46 +1,15 @@
-import type { Settled } from "./journal-queue.ts";
 import type { Limits } from "./limits.ts";
 import type { ItemResult, RowChange } from "./operation.ts";
 import { gatewayStops, servedElsewhere, storageRefuses } from "./outage.ts";
 import type { SessionRef } from "./session.ts";
+import type { Shared } from "./shared-tails.ts";
+import { SharedTails } from "./shared-tails.ts";
+import type { Load, Slot } from "./slot.ts";
+import { isIdle, newSlot, NoSuchSession } from "./slot.ts";
 import { Tail } from "./tail.ts";
-
-interface Waiter {
-  readonly resolve: (tail: Tail) => void;
-  readonly reject: (error: Error) => void;
-  readonly as: "reader" | "run";
-}
-
-interface Slot {
-  readonly session: SessionRef;
-  tail: Tail | null;
-  /** Readers attached. */
-  pins: number;
-  /** Operations queued or in flight. */
-  queued: number;
-  /** Bytes of the tail as they were last added to the sum. */
-  counted: number;
-  /** Storage refuses to load it, for now. */
-  isRefused: boolean;
-  /** Its session is erased: it goes as soon as nobody uses it. */
-  isForgotten: boolean;
-  /** Why there will be no tail: the slot is not in use any more. */
-  failed: Error | null;
-  waiting: Waiter[];
-}
 
 /** Operations between two sweeps for idle tails. */
 const SWEEP_EVERY = 256;
-
-/** The session of a tail that was asked for does not exist (any more). */
-export class NoSuchSession extends Error {}
-
-/** What a tail that has to be loaded is told. */
-export interface Load {
-  readonly settle: (result: Settled) => void;
-  /** Not now: it is tried again. May be called any number of times before `settle`. */
-  readonly refused: () => void;
-}
 
 /** The tails in memory, least recently used first. One with readers or queued operations is never dropped. */
 export class Tails {
@@ -48,12 +17,23 @@ export class Tails {
   readonly #limits: Limits;
   readonly #load: (session: SessionRef, load: Load) => void;
   readonly #touched = new Set<Slot>();
+  /** Null: no other node shares the store. */
+  readonly #shared: SharedTails | null;
   #bytes = 0;
   #landed = 0;
 
-  constructor(limits: Limits, load: (session: SessionRef, load: Load) => void) {
+  constructor(limits: Limits, load: (session: SessionRef, load: Load) => void, shared: Shared | null = null) {
     this.#limits = limits;
     this.#load = load;
+    this.#shared =
+      shared === null
+        ? null
+        : new SharedTails(shared, {
+            load,
+            fill: (slot, tail) => this.#fill(slot, tail),
+            fail: (slot, error) => this.#fail(slot, error),
+            dropForgotten: (slot) => this.#dropForgotten(slot),
+          });
   }
 
   get size(): number {
@@ -76,6 +56,47 @@ export class Tails {
   /** The tail if it is in memory. */
   peek(id: string): Tail | undefined {
     return this.#slots.get(id)?.tail ?? undefined;
+  }
+
+  /** Whether the log of a session is written by another node, as far as is known here. */
+  isElsewhere(id: string): boolean {
+    const slot = this.#slots.get(id);
+    return slot !== undefined && (slot.feed !== null || slot.isFollowing);
+  }
+
+  /** Another node writes the logs of these from now on. */
+  lose(ids: readonly string[]): void {
+    for (const id of ids) {
+      const slot = this.#slots.get(id);
+      if (slot !== undefined && slot.tail !== null && slot.feed === null) this.#shared?.feed(slot, slot.tail);
+    }
+  }
+
+  /** As lose, of all that are in memory but those with something on its way into the log, and `but`. */
+  loseAll(but: ReadonlySet<string>): void {
+    const ids = [...this.#slots].flatMap(([id, { queued }]) => (queued > 0 || but.has(id) ? [] : [id]));
+    this.lose(ids);
+  }
+
+  /** What is in memory of another node's session is as far as its log. */
+  async caughtUp(id: string): Promise<void> {
+    await this.#slots.get(id)?.feed?.wake();
+  }
+
+  /**
+   * As pin, for what only the node does that has the session: it is taken where no node that lives has it, and what was left
+   * in it is ended first. @throws NoSuchSession, GatewayError UNAVAILABLE {kind:"elsewhere"}
+   */
+  async own(session: SessionRef): Promise<Tail> {
+    const tail = await this.pin(session, "run");
+    const slot = this.#slots.get(session.id);
+    const isElse = slot !== undefined && slot.feed !== null;
+    if (isElse && (await this.#shared?.take(slot)) !== true) {
+      this.release(session.id);
+      throw servedElsewhere();
+    }
+    await slot?.settling;
+    return tail;
   }
 
   /** Pins the tail if it is in memory; release it once. */
@@ -126,7 +147,8 @@ export class Tails {
     return () => {
       slot.queued--;
       // What would have made the session failed, so that there is nothing to wait for.
-      if (slot.queued <= 0 && slot.tail === null) this.#fail(slot, new NoSuchSession(session.id));
+      if (slot.queued <= 0 && slot.tail === null && !slot.isFollowing)
+        this.#fail(slot, new NoSuchSession(session.id));
       this.#dropForgotten(slot);
     };
   }
@@ -210,8 +232,12 @@ export class Tails {
     this.#load(session, {
       settle: (result) => {
         if (typeof result === "string") this.#fail(slot, gatewayStops());
-        else if (result.ok && "tail" in result) this.#fill(slot, new Tail(result.tail));
-        else this.#fail(slot, noTail(session, result));
+        else if (result.ok && "tail" in result) {
+          this.#fill(slot, new Tail(result.tail));
+          this.#shared?.settle(slot, result.tail);
+        } else if (!result.ok && result.reason === "elsewhere" && this.#shared !== null) {
+          void this.#shared.follow(slot);
+        } else this.#fail(slot, noTail(session, result));
       },
       refused: () => this.#refused(slot),
     });
@@ -219,9 +245,7 @@ export class Tails {
   }
 
   #add(session: SessionRef): Slot {
-    const counts = { pins: 0, queued: 0, counted: 0 };
-    const states = { isRefused: false, isForgotten: false, failed: null };
-    const slot: Slot = { session, tail: null, ...counts, ...states, waiting: [] };
+    const slot = newSlot(session);
     this.#slots.set(session.id, slot);
     return slot;
   }
@@ -252,6 +276,7 @@ export class Tails {
   }
 
   #drop(slot: Slot): void {
+    this.#shared?.dropped(slot);
     this.#touched.delete(slot);
     this.#bytes -= slot.counted;
     slot.counted = 0;
@@ -261,8 +286,4 @@ export class Tails {
 
 function noTail({ id }: SessionRef, result: ItemResult): Error {
   return !result.ok && result.reason === "elsewhere" ? servedElsewhere() : new NoSuchSession(id);
-}
-
-function isIdle(slot: Slot): boolean {
-  return slot.pins <= 0 && slot.queued <= 0 && slot.tail !== null && slot.tail.open.size === 0;
 }

@@ -19,7 +19,7 @@ import type { Observers } from "../core/observers.ts";
 import type { Slots } from "../core/slots.ts";
 import type { Stats } from "../core/stats.ts";
 import type { Tail } from "../core/tail.ts";
-import { NoSuchSession } from "../core/tails.ts";
+import { NoSuchSession } from "../core/slot.ts";
 
 /** What a message does to a session that is answering already. */
 export type SendPolicy = BusyPolicy | "steer";

@@ -2,7 +2,7 @@ import { isGatewaySessionId } from "../core/id.ts";
 import type { SessionRef } from "../core/session.ts";
 import { noSession } from "../core/session.ts";
 import type { Tail } from "../core/tail.ts";
-import { NoSuchSession } from "../core/tails.ts";
+import { NoSuchSession } from "../core/slot.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { MethodDeps } from "./deps.ts";
 

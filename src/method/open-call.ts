@@ -1,5 +1,6 @@
 import type { Caller, Outcome, RequestMark } from "../core/call.ts";
 import type { IdempotencyRow } from "../core/operation.ts";
+import { isElsewhere } from "../core/outage.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { Audited } from "./audited.ts";
 import type { KeyedRequest } from "./idempotency.ts";
@@ -24,6 +25,8 @@ export class OpenCall implements Call {
   /** Set by the registry: what to do when the store finds the key taken after all. */
   onPrior: (prior: IdempotencyRow) => void = () => undefined;
   onEntered: () => void = () => undefined;
+  /** Set by the registry: has it carried out by the node that has the session. */
+  onElsewhere: (() => void) | null = null;
   readonly #deps: OpenCallDeps;
   readonly #after: (() => void)[] = [];
 
@@ -46,9 +49,14 @@ export class OpenCall implements Call {
     this.#settle({ ok: true, text }, null);
   }
   fail(error: unknown): void {
+    const elsewhere = isElsewhere(error) ? this.onElsewhere : null;
+    if (elsewhere !== null && !this.answered) {
+      this.onElsewhere = null;
+      return elsewhere();
+    }
     // Also where it is too late to tell the caller: what is a bug is in the log.
     const known = this.#deps.publicError(error);
-    this.#settle({ ok: false, error: known }, known);
+    return this.#settle({ ok: false, error: known }, known);
   }
   requireLive(): void {
     if (this.#deps.isLive(this.caller.principal)) return;
@@ -56,6 +64,7 @@ export class OpenCall implements Call {
   }
   entered(): void {
     this.onEntered();
+    this.caller.relayed?.entered();
   }
   onAnswer(task: () => void): void {
     if (this.answered) task();

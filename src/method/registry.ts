@@ -1,13 +1,7 @@
 import type { Static, TObject, TSchema } from "@sinclair/typebox";
-import type { Audit } from "../core/audit.ts";
 import type { Asked, Caller, Dispatch, Outcome, RequestMark } from "../core/call.ts";
 import type { IdempotencyRow } from "../core/operation.ts";
-import type { Clock, Logger } from "../core/ports.ts";
-import type { Principal } from "../core/principal.ts";
-import type { Rates } from "../core/rates.ts";
-import type { Store } from "../core/store.ts";
 import { wellFormed } from "../core/text.ts";
-import type { Tracing } from "../core/tracing.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
 import { validate } from "../protocol/schema.ts";
@@ -18,6 +12,8 @@ import type { KeyedRequest } from "./idempotency.ts";
 import { InFlight } from "./idempotency.ts";
 import { OpenCall } from "./open-call.ts";
 import { markOf, publicError } from "./request-mark.ts";
+import type { RegistryDeps } from "./registry-deps.ts";
+import { route } from "./routing.ts";
 import { Turns } from "./turns.ts";
 
 /** One request on its way through a handler. */
@@ -49,6 +45,8 @@ export interface MethodHandler {
   readonly run: (params: never, call: Call) => unknown;
   /** Answers a repeated request from what was stored with the first one's effect. */
   readonly replay?: (prior: IdempotencyRow, params: never, call: Call) => unknown;
+  /** Answers with what another node answered that has the session. */
+  readonly relayed?: (payload: unknown, params: never, call: Call) => unknown;
 }
 
 type Answer<R> = R | Promise<R> | undefined | Promise<undefined> | Promise<R | undefined>;
@@ -58,26 +56,14 @@ export function handle<P extends TObject, R extends TSchema>(
   definition: MethodDefinition<P, R>,
   run: (params: Static<P>, call: Call) => Answer<Static<R>>,
   replay?: (prior: IdempotencyRow, params: Static<P>, call: Call) => Answer<Static<R>>,
+  relayed?: (payload: unknown, params: Static<P>, call: Call) => unknown,
 ): MethodHandler {
-  return { definition, run, ...(replay !== undefined && { replay }) };
-}
-
-export interface RegistryDeps {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly audit: Audit;
-  /** Whether what a caller came in with still counts: asked when a request comes, and again when it is about to write. */
-  readonly isLive: (principal: Principal) => boolean;
-  /** Counts every request, with the error it was answered with. */
-  readonly count: (error: GatewayError | null, caller: Caller) => void;
-  readonly tracing?: Pick<Tracing, "request">;
-  /** Bounds how fast a caller changes things. */
-  readonly rates: Pick<Rates, "count">;
-  /** The gateway stops: nothing new is begun, chat.abort still works. */
-  readonly draining: () => boolean;
-  /** The gateway's id of a session by the id a user calls it, where it is known without a read. */
-  readonly sessionOf?: (user: string, id: string) => string | null;
+  return {
+    definition,
+    run,
+    ...(replay !== undefined && { replay }),
+    ...(relayed !== undefined && { relayed }),
+  };
 }
 
 /** Longest a method may take before the caller is told TIMEOUT; run.wait has its own. */
@@ -139,7 +125,8 @@ export class Registry {
       }
       call.requireLive();
       const { definition } = handler;
-      if (definition.mutates === true && this.#isTooFast(caller, call)) return;
+      const isCounted = definition.mutates === true && caller.relayed === undefined;
+      if (isCounted && this.#isTooFast(caller, call)) return;
       if (definition.audit !== undefined) {
         call.audited = new Audited(this.#deps.audit, this.#deps.clock, caller, definition);
       }
@@ -228,7 +215,10 @@ export class Registry {
 
   #run(handler: MethodHandler, params: unknown, call: OpenCall): void {
     call.onPrior = (prior) => this.replay(handler, prior, params, call);
-    this.#settle(() => handler.run(params as never, call), call, handler.definition);
+    const here = (): void => this.#settle(() => handler.run(params as never, call), call, handler.definition);
+    const relay = call.caller.relayed === undefined ? (this.#deps.relay?.() ?? null) : null;
+    if (relay === null || handler.definition.mutates !== true) here();
+    else void route(relay, handler, params, call, here);
     if (call.answered) return;
     const { clock } = this.#deps;
     const cancel = clock.after(DEADLINE_MS, () => {
@@ -285,7 +275,7 @@ export class Registry {
       isLive,
       mark,
       count: (error) => {
-        count(error, caller);
+        if (caller.relayed === undefined) count(error, caller);
         traced?.end(error);
       },
       publicError: (error) => publicError(this.#deps, { caller, mark, method: request.method }, error),

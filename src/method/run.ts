@@ -78,26 +78,61 @@ async function find(
 }
 
 async function wait(deps: MethodDeps, run_id: string, timeout_ms: number, call: Call): Promise<Run> {
-  const { run } = await find(deps, run_id, call.user);
+  const { run, session } = await find(deps, run_id, call.user);
   const runner = deps.runs.get(run_id);
   if (isEnded(run)) return run;
-  if (runner !== undefined) await inTime(deps, runner.ended, timeout_ms, call.caller.signal);
+  const { signal } = call.caller;
+  await inTime(
+    deps,
+    timeout_ms,
+    signal,
+    (over) => runner?.ended ?? endedElsewhere(deps, session, run_id, over),
+  );
   // Who may read it is asked again, and only what is published is told.
   return (await find(deps, run_id, call.user)).run;
+}
+
+/**
+ * Resolves once a run that another node has ended is told to readers here; at once where no node has it. Looks again
+ * each time another run of its session begins or ends.
+ */
+async function endedElsewhere(
+  deps: MethodDeps,
+  session: SessionRef,
+  run_id: string,
+  over: Promise<void>,
+): Promise<void> {
+  const { tails } = deps.journal;
+  const tail = await tails.pin(session).catch(() => null);
+  if (tail === null) return;
+  let isOver = false;
+  void over.then(() => (isOver = true));
+  const goesOn = (): boolean => !isOver && tails.isElsewhere(session.id);
+  try {
+    for (let active = tail.row.active_run_id; goesOn(); active = tail.row.active_run_id) {
+      const row = await deps.store.run(run_id);
+      if (row === null || (JSON.parse(row.data) as EventRun).ended_at !== undefined) return;
+      while (tail.row.active_run_id === active && goesOn())
+        await Promise.race([tail.reached(tail.head + 1), over]);
+    }
+  } finally {
+    tails.release(session.id);
+  }
 }
 
 /** Resolves with the work, after `timeout_ms`, or when the caller is gone; keeps nothing of it then. */
 async function inTime(
   deps: MethodDeps,
-  work: Promise<void>,
   timeout_ms: number,
   signal: AbortSignal,
+  work: (over: Promise<void>) => Promise<void>,
 ): Promise<void> {
   const over = Promise.withResolvers<void>();
   const cancel = deps.clock.after(timeout_ms, over.resolve);
   const gone = (): void => over.resolve();
   signal.addEventListener("abort", gone, { once: true });
-  await Promise.race([work, over.promise]);
+  await Promise.race([work(over.promise), over.promise]);
+  over.resolve();
   signal.removeEventListener("abort", gone);
   cancel();
 }

@@ -8,6 +8,7 @@ import type { Tail } from "../core/tail.ts";
 import { wellFormed } from "../core/text.ts";
 import { chatSend } from "../protocol/api/chat.ts";
 import type { EventRun } from "../protocol/entities.ts";
+import type { ResultOf } from "../protocol/methods.ts";
 import { append } from "./append.ts";
 import type { Told } from "./message.ts";
 import { addMessage, namedFiles, requireSomething } from "./message.ts";
@@ -22,6 +23,7 @@ import { handle } from "./registry.ts";
 import { bounded, boundedJson } from "./text.ts";
 
 type Send = Static<typeof chatSend.params>;
+type Sent = ResultOf<typeof chatSend>;
 
 const TITLE_CHARS = 80;
 
@@ -30,6 +32,7 @@ export function sendMethod(deps: MethodDeps): MethodHandler {
     chatSend,
     async (params, call) => send(deps, params, call),
     async (prior, params, call) => replaySend(deps, prior, params, call),
+    (payload, params, call) => relayedSend(deps, payload as Sent, params, call),
   );
 }
 
@@ -70,8 +73,10 @@ function commitSend(
   const steered = policy === "steer" ? runs.steerable(session.id) : null;
   if (steered !== null && tail !== null) return commitSteer(deps, params, call, steered, message);
   const reservation = runs.lanes.reserve(session.id, policy === "steer" ? "queue" : policy);
-  const run_id = newId("run", now);
-  const message_id = newId("msg", now);
+  const { run_id, message_id } = call.caller.relayed ?? {
+    run_id: newId("run", now),
+    message_id: newId("msg", now),
+  };
   const events: NewEvent[] = [];
   const rows: RowChange[] = [];
   if (created) addSession(session, params, titleFor(message), now, events, rows);
@@ -105,7 +110,7 @@ function commitSend(
 function commitSteer(deps: MethodDeps, params: Send, call: Call, runner: Runner, message: Told): undefined {
   const now = deps.clock.now();
   const { session, run_id } = runner;
-  const message_id = newId("msg", now);
+  const message_id = call.caller.relayed?.message_id ?? newId("msg", now);
   const events: NewEvent[] = [];
   const rows: RowChange[] = [];
   const whole = { ...message, message_id, role: "user", run_id, timestamp: now } as const;
@@ -141,6 +146,24 @@ function answerSend(
   const room = wanted && deps.followers.mayFollow(connection, session);
   call.ok({ session_id: nameFor(session, call.user), ...ids, subscribed: follows || room, from });
   if (room) deps.followers.followNow(connection, session, from);
+}
+
+/** Another node took the message: the sender follows here what is written there. */
+async function relayedSend(deps: MethodDeps, sent: Sent, params: Send, call: Call): Promise<undefined> {
+  const { message_id, run_id, status, epoch, seq, from } = sent;
+  const ids = { message_id, run_id, status, epoch, seq };
+  const unfollowed = { ...params, subscribe: false };
+  const session = await deps.directory.find(call.user, sent.session_id, "read");
+  try {
+    await withTail(deps, session, (tail) => {
+      const reaches = tail.epoch === epoch && from >= tail.floor;
+      answerSend(deps, reaches ? params : unfollowed, call, session, ids, from);
+    });
+  } catch {
+    // It was said, whether it can be followed now or not.
+    answerSend(deps, unfollowed, call, session, ids, from);
+  }
+  return undefined;
 }
 
 async function replaySend(

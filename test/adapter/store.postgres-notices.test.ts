@@ -1,6 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { SQL } from "bun";
-import type { RecordKey, Store } from "../../src/core/store.ts";
+import type { RecordKey } from "../../src/core/cluster.ts";
+import type { Store } from "../../src/core/store.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 import { GRANTS } from "../../src/core/tool-events.ts";
 import { hasPostgres, testDatabase } from "../support/postgres.ts";

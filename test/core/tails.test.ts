@@ -3,7 +3,8 @@ import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Limits } from "../../src/core/limits.ts";
 import type { RowChange, SessionRow } from "../../src/core/operation.ts";
 import type { SessionRef } from "../../src/core/session.ts";
-import { NoSuchSession, Tails } from "../../src/core/tails.ts";
+import { NoSuchSession } from "../../src/core/slot.ts";
+import { Tails } from "../../src/core/tails.ts";
 import type { Tail } from "../../src/core/tail.ts";
 
 const ref = (id: string): SessionRef => ({ id, owner: "ann", name: null });

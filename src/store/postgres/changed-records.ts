@@ -1,4 +1,4 @@
-import type { RecordKey } from "../../core/store.ts";
+import type { RecordKey } from "../../core/cluster.ts";
 import type { Queries } from "./queries.ts";
 
 /** Told within the transaction that changes records, so that who hears of one finds it as it is then. */

@@ -255,4 +255,20 @@ export const MIGRATIONS = [
   CREATE INDEX search_found ON search_words USING gin (words);
   CREATE TABLE search_moved (session_key bigint PRIMARY KEY);
   `,
+  `
+  -- What one node asks of the node that has a session, until it is answered.
+  CREATE TABLE calls (
+    id text COLLATE "C" PRIMARY KEY,
+    place bigint GENERATED ALWAYS AS IDENTITY,
+    session text COLLATE "C" NOT NULL,
+    from_boot text COLLATE "C" NOT NULL,
+    made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    body text COLLATE "C" NOT NULL,
+    answer text COLLATE "C",
+    answered_at timestamptz
+  );
+  CREATE INDEX calls_open ON calls (session, place) WHERE answer IS NULL;
+  CREATE INDEX calls_age ON calls (answered_at, made_at);
+  CREATE INDEX sessions_owner ON sessions (owner_boot) WHERE owner_boot IS NOT NULL;
+  `,
 ] as const;

@@ -1,6 +1,6 @@
 import type { SQL } from "bun";
 import type { Clock, Logger } from "../../core/ports.ts";
-import type { RecordKey } from "../../core/store.ts";
+import type { RecordKey } from "../../core/cluster.ts";
 import { RECORDS_CHANNEL } from "./changed-records.ts";
 import { describeFailure } from "./failures.ts";
 import type { Pool } from "./pool.ts";

@@ -7,6 +7,7 @@ import type { Lock } from "../sqlite/lock.ts";
 import { releaseLock, takeLock } from "../sqlite/lock.ts";
 import { takeLockOver } from "../sqlite/takeover.ts";
 import { adoptAll } from "./adoption.ts";
+import { PostgresCalls } from "./calls.ts";
 import type { Dial } from "./dial.ts";
 import { adviceFor, describeFailure } from "./failures.ts";
 import type { GroupWriter } from "./group-writer.ts";
@@ -71,6 +72,7 @@ export interface Opened extends Pools {
   readonly wake: Wake;
   readonly notices: Notices;
   readonly node: NodeName;
+  readonly calls: PostgresCalls;
   readonly found: OpenedStore;
   /** Ends the lease, every connection and the hold of the data directory. */
   close(): Promise<void>;
@@ -166,7 +168,8 @@ async function begin(
   try {
     const left = await adoptAll({ keeper, writer, boot, max_rows: limits.maintenance_rows });
     const found: OpenedStore = { last_stop: isSame ? stop : "power", ...left, server_id };
-    return { ...pools, writing, writer, lease, wake, notices, node, found, close };
+    const calls = new PostgresCalls({ pool: pools.reading, wake, boot });
+    return { ...pools, writing, writer, lease, wake, notices, node, calls, found, close };
   } catch (error) {
     lease.abandon();
     notices.close();

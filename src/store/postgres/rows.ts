@@ -1,6 +1,6 @@
 import { isImporter } from "../../core/importing.ts";
 import type { RowChange } from "../../core/operation.ts";
-import { SESSIONS } from "../../core/store.ts";
+import { SESSIONS } from "../../core/cluster.ts";
 import { hasEnded } from "../rules.ts";
 import { putAudit } from "./audit.ts";
 import { dropMessage, fillMessage, putMessage } from "./messages.ts";

@@ -1,7 +1,7 @@
 import type { RunRow } from "../../core/operation.ts";
 import type { OpenedStore } from "../../core/store.ts";
 import type { Identity } from "./identity.ts";
-import { bigints } from "./queries.ts";
+import { bigints, texts } from "./queries.ts";
 import type { Queries } from "./queries.ts";
 import { IS_FREE } from "./working-sessions.ts";
 
@@ -52,7 +52,8 @@ export async function adopt(q: Queries, boot: string): Promise<Adopted> {
        SELECT s.session_key FROM sessions AS s
        WHERE s.owner_boot IS DISTINCT FROM $1::text AND ${IS_FREE} AND s.session_key IN (
          SELECT session_key FROM runs WHERE status IN ('queued', 'running')
-         UNION SELECT session_key FROM sessions WHERE state <> 'live')
+         UNION SELECT session_key FROM sessions WHERE state <> 'live'
+         UNION SELECT a.session_key FROM sessions AS a WHERE a.id IN (SELECT session FROM calls WHERE answer IS NULL))
        ORDER BY s.session_key LIMIT $2::bigint FOR UPDATE OF s SKIP LOCKED)
      RETURNING session_key::float8 AS session_key, id, state`,
     [boot, AT_ONCE],
@@ -66,4 +67,20 @@ export async function adopt(q: Queries, boot: string): Promise<Adopted> {
   );
   const idsIn = (state: string): string[] => taken.filter((each) => each.state === state).map(({ id }) => id);
   return { unended: runs.map((run) => ({ run })), deleting: idsIn("deleting"), copying: idsIn("copying") };
+}
+
+/** Takes the name of this node off sessions: these, or all `but` some. What a group is writing keeps it. */
+export async function release(
+  q: Queries,
+  boot: string,
+  sessions: readonly string[] | null,
+  but: readonly string[],
+): Promise<void> {
+  const which = sessions === null ? "s.id <> ALL($2::text[])" : "s.id = ANY($2::text[])";
+  await q.run(
+    `UPDATE sessions SET owner_boot = NULL WHERE session_key IN (
+       SELECT s.session_key FROM sessions AS s WHERE s.owner_boot = $1::text AND ${which} AND s.state = 'live'
+       ORDER BY s.session_key FOR UPDATE OF s SKIP LOCKED)`,
+    [boot, texts(sessions ?? but)],
+  );
 }

@@ -1,5 +1,6 @@
 import type { GroupResult, StoreItem } from "../../core/operation.ts";
-import type { Cluster, OpenedStore, Store } from "../../core/store.ts";
+import type { Cluster } from "../../core/cluster.ts";
+import type { OpenedStore, Store } from "../../core/store.ts";
 import { GatewayError } from "../../protocol/errors.ts";
 import { assertGroup } from "../rules.ts";
 import { adoptAll } from "./adoption.ts";
@@ -13,6 +14,8 @@ import { openDatabase } from "./opening.ts";
 import type { Queries } from "./queries.ts";
 import * as reads from "./reads.ts";
 import { index, search } from "./search.ts";
+import { release } from "./start.ts";
+import { readHeads, readTail } from "./tail-reads.ts";
 import { expire } from "./upkeep.ts";
 import { readUsage } from "./usage.ts";
 import { flush, newWork } from "./work.ts";
@@ -32,6 +35,16 @@ class PostgresStore implements Store {
     heardAll: async () => (await this.#opened?.notices.heardAll()) ?? false,
     tell: (topic, text) => this.#opened?.notices.tell(topic, text),
     onTold: (topic, listener) => this.#live().notices.onTold(topic, listener),
+    tail: (session) => this.#readWhole((q) => readTail(q, session)),
+    release: (sessions, but = []) => this.#live().upkeep.change((q) => release(q, this.#boot, sessions, but)),
+    heads: (sessions) => this.#read((q) => readHeads(q, sessions)),
+    calls: {
+      put: (calls) => this.#live().calls.put(calls),
+      waiting: (except, limit) => this.#live().calls.waiting(except, limit),
+      answer: (answers) => this.#live().calls.answer(answers),
+      states: (ids) => this.#live().calls.states(ids),
+      onNews: (listener) => this.#live().calls.onNews(listener),
+    },
   };
   readonly #options: PostgresStoreOptions;
   /** This incarnation of the node. */

@@ -1,19 +1,10 @@
-import type {
-  EraseItem,
-  ForgetItem,
-  ItemResult,
-  LoadItem,
-  MessageRow,
-  SessionRow,
-  TrimItem,
-} from "../../core/operation.ts";
-import type { RecordKey } from "../../core/store.ts";
-import { APPROVALS, SESSION_RECORDS } from "../../core/tool-events.ts";
-import type { StoredEvent } from "../../protocol/frames.ts";
-import { writesMessage } from "../rules.ts";
+import type { RecordKey } from "../../core/cluster.ts";
+import type { EraseItem, ForgetItem, ItemResult, LoadItem, TrimItem } from "../../core/operation.ts";
+import { SESSION_RECORDS } from "../../core/tool-events.ts";
 import { expireAudit } from "./audit.ts";
+import { expireCalls } from "./calls.ts";
 import { texts } from "./queries.ts";
-import { EVENT_COLUMNS, MESSAGE_COLUMNS, SESSION_COLUMNS, toSessionRow } from "./session-row.ts";
+import { readTail } from "./tail-reads.ts";
 import { eraseUsage, expireUsage, forgetUsage } from "./usage.ts";
 import type { Work } from "./work.ts";
 import type { WorkingSession } from "./working-sessions.ts";
@@ -22,37 +13,9 @@ export async function load({ q, sessions, events }: Work, item: LoadItem): Promi
   const session = sessions.find(item.session);
   // One being deleted is still loaded: the end of its run may have to be written.
   if (session === null || session.state === "copying") return { ok: false, reason: "unknown" };
-  const { session_key } = session;
-  const [, , columns, open, approvals] = await Promise.all([
-    events.flush(),
-    sessions.flush(session),
-    q.one<SessionRow>(`SELECT ${SESSION_COLUMNS} FROM sessions AS s WHERE s.session_key = $1::bigint`, [
-      session_key,
-    ]),
-    q.all<MessageRow & { run_id: string | null }>(
-      `SELECT ${MESSAGE_COLUMNS}, run_id FROM messages
-       WHERE session_key = $1::bigint AND status = 'streaming' ORDER BY messages.seq`,
-      [session_key],
-    ),
-    q.all<{ data: string }>(
-      `SELECT data FROM records WHERE collection = $1::text AND owner = $2::text AND expires_at IS NULL ORDER BY place`,
-      [APPROVALS, item.session],
-    ),
-  ]);
-  if (columns === null) return { ok: false, reason: "unknown" };
-  const messages = await Promise.all(
-    open.map(async ({ run_id, ...row }) => {
-      const written = await q.all<StoredEvent>(
-        `SELECT ${EVENT_COLUMNS} FROM events
-         WHERE session_key = $1::bigint AND seq > $2::bigint AND run_id IS NOT DISTINCT FROM $3::text
-           AND (type = 'message.delta' OR starts_with(type, 'tool.')) ORDER BY events.seq`,
-        [session_key, row.seq, run_id],
-      );
-      return { row, events: written.filter((event) => writesMessage(event, row.message_id)) };
-    }),
-  );
-  const waiting = approvals.map(({ data }) => data);
-  return { ok: true, tail: { session: toSessionRow(columns), open: messages, approvals: waiting } };
+  await Promise.all([events.flush(), sessions.flush(session)]);
+  const tail = await readTail(q, item.session);
+  return tail === null ? { ok: false, reason: "unknown" } : { ok: true, tail };
 }
 
 export async function trim(
@@ -170,5 +133,6 @@ export async function expire(work: Work, now: number, max_rows: number): Promise
     [now, max_rows],
   );
   for (const { collection, id } of records) changed.add(collection, id);
-  return audit + usage + files + keys + tombstones + records.length;
+  const calls = await expireCalls(q, max_rows);
+  return audit + usage + files + keys + tombstones + records.length + calls;
 }

@@ -19,6 +19,9 @@ export interface WakeOptions {
 }
 
 const CHANNEL = "agentbus_log";
+/** What a notification begins with that is not about sessions that grew. */
+const ASKED = "!";
+const ANSWERED = "=";
 /** A notification has 8,000 bytes at the most. */
 const AT_ONCE = 200;
 
@@ -29,6 +32,7 @@ const AT_ONCE = 200;
 export class Wake {
   readonly #options: WakeOptions;
   readonly #listeners = new Set<Grown>();
+  readonly #onCall = new Set<(what: "asked" | "answered") => void>();
   /** Sessions that grew while the last notification was on its way. */
   #waiting = new Set<string>();
   #sending = false;
@@ -45,6 +49,19 @@ export class Wake {
   onGrown(listener: Grown): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
+  }
+
+  /** Told when a node asked this one for something, or answered it; both, when that may have gone unheard. */
+  onCall(listener: (what: "asked" | "answered") => void): () => void {
+    this.#onCall.add(listener);
+    return () => void this.#onCall.delete(listener);
+  }
+
+  /** After calls were put or answered: whom they concern. */
+  call(what: "asked" | "answered", boots: readonly string[]): void {
+    const others = new Set(boots);
+    if (others.delete(this.#options.boot)) this.#called(what);
+    if (others.size > 0) void this.#notify(`${what === "asked" ? ASKED : ANSWERED} ${[...others].join(" ")}`);
   }
 
   /** After a commit. */
@@ -81,7 +98,11 @@ export class Wake {
         CHANNEL,
         (payload) => this.#heard(payload),
         // What was said before, or while it was away, is not heard any more.
-        () => this.#grown(null),
+        () => {
+          this.#grown(null);
+          this.#called("asked");
+          this.#called("answered");
+        },
       )
       .catch((error: unknown) => {
         if (this.#line !== line) return;
@@ -99,11 +120,17 @@ export class Wake {
     const [from, ...ids] = payload.split(" ");
     if (from === "?") {
       if (ids[0] === this.#probe) this.#probe = null;
+    } else if (from === ASKED || from === ANSWERED) {
+      if (ids.includes(this.#options.boot)) this.#called(from === ASKED ? "asked" : "answered");
     } else if (from !== this.#options.boot) this.#grown(ids);
   }
 
   #grown(sessions: readonly string[] | null): void {
     for (const listener of this.#listeners) listener(sessions);
+  }
+
+  #called(what: "asked" | "answered"): void {
+    for (const listener of this.#onCall) listener(what);
   }
 
   /** One on its way at a time: what comes meanwhile goes together. */

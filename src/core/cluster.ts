@@ -1,0 +1,86 @@
+import type { LoadedTail } from "./operation.ts";
+
+export interface RecordKey {
+  readonly collection: string;
+  readonly id: string;
+}
+/** What `onRecords` calls sessions that were deleted or given to another user: their rows, not records. */
+export const SESSIONS = "session";
+
+/** How far the log of a session goes, as the store has it. */
+export interface Head {
+  readonly id: string;
+  readonly epoch: string;
+  readonly floor: number;
+  readonly head: number;
+}
+
+/** Who has a session: this node, another one that lives, or nobody; "gone": there is no such session. */
+export type Place = "here" | "elsewhere" | "nobody" | "gone";
+
+/** What the node that has a session is asked to do in it. */
+export interface NodeCall {
+  /** Made by the node that asks. */
+  readonly id: string;
+  readonly session: string;
+  /** JSON text. */
+  readonly body: string;
+}
+
+/** What became of a call, and who has its session. */
+export interface CallState {
+  readonly id: string;
+  /** JSON text; null: it was not answered yet. */
+  readonly answer: string | null;
+  readonly place: Place;
+}
+
+/**
+ * Calls from node to node. They stand in the store until they are answered, so that whoever has the session next finds what
+ * the last one left. Of calls that one node puts after one another the order is kept.
+ */
+export interface Calls {
+  /** Resolves once they are on disk. The same id may be put again: it counts once. */
+  put(calls: readonly NodeCall[]): Promise<CallState[]>;
+  /** Those to sessions of this node that were not answered, in their order, without the `except`. */
+  waiting(except: readonly string[], limit: number): Promise<NodeCall[]>;
+  answer(answers: readonly { readonly id: string; readonly answer: string }[]): Promise<void>;
+  /** Of these, as far as they are there. */
+  states(ids: readonly string[]): Promise<CallState[]>;
+  /** Once the store is open: told when there may be something new. A hint, late or lost. Ends with what is answered. */
+  onNews(listener: (what: "asked" | "answered") => void): () => void;
+}
+
+/** What a store that several nodes share knows of them. */
+export interface Cluster {
+  /** The name of this node's data directory: no other node has it. Once the store is open. */
+  node(): string;
+  /** Whether this node may act for the sessions it has, at this moment: asked before a tool is started, too. */
+  leased(): boolean;
+  /**
+   * Once the store is open: tells of sessions whose log grew on other nodes; null: some may have grown of which nobody
+   * told. A hint alone, late or lost: who follows a session looks by itself now and then. Ends with what is answered.
+   */
+  onGrown(listener: (sessions: readonly string[] | null) => void): () => void;
+  /** What a tail starts from, as the log is now; nothing is taken. Null: there is no such session. */
+  tail(session: string): Promise<LoadedTail | null>;
+  /** Lets any node have sessions that this one has: these, or (null) all `but` some. What is being written is left out. */
+  release(sessions: readonly string[] | null, but?: readonly string[]): Promise<void>;
+  /** Of these sessions, as far as they are there. */
+  heads(sessions: readonly string[]): Promise<Head[]>;
+  readonly calls: Calls;
+  /**
+   * Once the store is open: tells of records that were put or dropped, in the order of the commits, `isOwn` by this node
+   * itself; null: some may have been of which nobody told, so that all are to be read again. Ends with what is answered.
+   */
+  onRecords(listener: (changed: readonly RecordKey[] | null, isOwn: boolean) => void): () => void;
+  /**
+   * Resolves once `onRecords` told of everything that was committed before the call; false where nobody can say. Any number
+   * of callers cost one message to the database at a time.
+   */
+  heardAll(): Promise<boolean>;
+  /** Says something to the other nodes, at most 4,000 bytes of it. Late or lost at times; never throws. */
+  tell(topic: string, text: string): void;
+  /** What other nodes say. Ends with what is answered. */
+  onTold(topic: string, listener: (text: string) => void): () => void;
+}

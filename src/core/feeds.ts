@@ -1,0 +1,188 @@
+import type { Cluster } from "./cluster.ts";
+import type { Publish } from "./append.ts";
+import type { Clock, Logger } from "./ports.ts";
+import type { SessionRef } from "./session.ts";
+import type { Store } from "./store.ts";
+import type { Tail } from "./tail.ts";
+
+/** Why a log cannot be followed from where its tail is: it is another one, its beginning is gone, or all of it is. */
+export type Lost = "epoch" | "trimmed" | "deleted";
+
+export interface FeedsOptions {
+  readonly store: Pick<Store, "page">;
+  readonly cluster: Cluster;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Shows an event that another node wrote, after it was put in the tail. */
+  readonly publish: Publish;
+}
+
+/** How long a tail may be behind where nobody tells that its log grew. */
+const LOOK_EVERY_MS = 1_000;
+/** Heads that are asked for at once. */
+const HEADS_AT_ONCE = 1_000;
+
+/** The log of one session that another node writes, on its way into a tail here. One page is read at a time. */
+export class Feed {
+  readonly session: SessionRef;
+  readonly tail: Tail;
+  readonly #options: FeedsOptions;
+  readonly #stopped: () => void;
+  #lost: ((why: Lost) => void) | null;
+  #reading: Promise<void> | null = null;
+  #again = false;
+
+  constructor(
+    options: FeedsOptions,
+    session: SessionRef,
+    tail: Tail,
+    told: { readonly lost: (why: Lost) => void; readonly stopped: () => void },
+  ) {
+    this.#options = options;
+    this.session = session;
+    this.tail = tail;
+    this.#lost = told.lost;
+    this.#stopped = told.stopped;
+  }
+
+  get isOver(): boolean {
+    return this.#lost === null;
+  }
+
+  /** There may be more: reads until there is none. Resolves then, or where it could not be read. */
+  wake(): Promise<void> {
+    this.#again = true;
+    this.#reading ??= this.#read().finally(() => (this.#reading = null));
+    return this.#reading;
+  }
+
+  /** Reads up to a head that is in the log for certain; false where that cannot be. */
+  async upTo(head: number): Promise<boolean> {
+    while (!this.isOver && this.tail.head < head) {
+      const before = this.tail.head;
+      await this.wake();
+      if (this.tail.head === before) return false;
+    }
+    return !this.isOver;
+  }
+
+  /** Nothing more is put in the tail. Idempotent. */
+  stop(): void {
+    if (this.#lost === null) return;
+    this.#lost = null;
+    this.#stopped();
+  }
+
+  async #read(): Promise<void> {
+    try {
+      while (this.#again && !this.isOver) {
+        this.#again = false;
+        await this.#page();
+      }
+    } catch (error) {
+      this.#options.log.warn(
+        { session: this.session.id, err: error },
+        "the log of another node's session could not be read: it is tried again",
+      );
+    }
+  }
+
+  async #page(): Promise<void> {
+    const { store, publish } = this.#options;
+    const { tail, session } = this;
+    const page = await store.page(session.id, tail.head, Number.MAX_SAFE_INTEGER);
+    if (this.isOver) return undefined;
+    if (page === null) return this.#lose("deleted");
+    if (page.epoch !== tail.epoch) return this.#lose("epoch");
+    if (page.floor > tail.head) return this.#lose("trimmed");
+    if (page.floor > tail.floor) tail.row.floor = page.floor;
+    for (const event of page.events) {
+      if (event.seq !== tail.head + 1) return this.#lose("trimmed");
+      tail.push(event);
+      publish(session, tail, event);
+    }
+    if (tail.head < page.head) this.#again = true;
+    return undefined;
+  }
+
+  #lose(why: Lost): void {
+    const lost = this.#lost;
+    this.stop();
+    lost?.(why);
+  }
+}
+
+/** The sessions of other nodes that this one follows. */
+export class Feeds {
+  readonly #options: FeedsOptions;
+  readonly #feeds = new Map<string, Feed>();
+  #unlisten: (() => void) | null = null;
+
+  constructor(options: FeedsOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#feeds.size;
+  }
+
+  has(session: string): boolean {
+    return this.#feeds.has(session);
+  }
+
+  /** Goes on from where a tail is. `lost`: it cannot any more. */
+  follow(session: SessionRef, tail: Tail, lost: (why: Lost) => void): Feed {
+    this.#listen();
+    const feed: Feed = new Feed(this.#options, session, tail, {
+      lost,
+      stopped: () => {
+        if (this.#feeds.get(session.id) === feed) this.#feeds.delete(session.id);
+      },
+    });
+    this.#feeds.set(session.id, feed);
+    // It may have grown since the tail was read.
+    void feed.wake();
+    return feed;
+  }
+
+  close(): void {
+    this.#unlisten?.();
+    for (const feed of this.#feeds.values()) feed.stop();
+  }
+
+  #listen(): void {
+    if (this.#unlisten !== null) return;
+    const { cluster, clock } = this.#options;
+    const unlisten = cluster.onGrown((ids) => {
+      if (ids === null) void this.#look();
+      else for (const id of ids) void this.#feeds.get(id)?.wake();
+    });
+    const cancel = clock.every(LOOK_EVERY_MS, () => void this.#look());
+    this.#unlisten = () => {
+      unlisten();
+      cancel();
+    };
+  }
+
+  /** Wakes those whose log is not what their tail has: one question for many. */
+  async #look(): Promise<void> {
+    const { cluster, log } = this.#options;
+    const ids = [...this.#feeds.keys()];
+    try {
+      for (let from = 0; from < ids.length; from += HEADS_AT_ONCE) {
+        const some = ids.slice(from, from + HEADS_AT_ONCE);
+        const heads = new Map((await cluster.heads(some)).map((each) => [each.id, each]));
+        for (const id of some) {
+          const feed = this.#feeds.get(id);
+          const at = heads.get(id);
+          if (feed === undefined) continue;
+          const { tail } = feed;
+          const isSame = at?.epoch === tail.epoch && at.head <= tail.head && at.floor <= tail.floor;
+          if (!isSame) void feed.wake();
+        }
+      }
+    } catch (error) {
+      log.debug({ err: error }, "the heads of other nodes' sessions could not be read");
+    }
+  }
+}

@@ -1,0 +1,156 @@
+import type { Caller, Dispatch, Outcome } from "../core/call.ts";
+import type { NodeCall } from "../core/cluster.ts";
+import { isElsewhere } from "../core/outage.ts";
+import type { Principal } from "../core/principal.ts";
+import { noSession } from "../core/session.ts";
+import type { RelayedRequest } from "./relay-call.ts";
+import { readRelayed, relayedAnswer } from "./relay-call.ts";
+import type { RelayOptions } from "./relay.ts";
+
+export interface InboxOptions extends RelayOptions {
+  readonly dispatch: Dispatch;
+  /** Whoever asks was let in by another node. */
+  readonly known: (principal: Principal) => void;
+}
+
+/** Calls that are carried out at once. */
+const AT_ONCE = 500;
+/** What a node that stops still does: it ends what runs. */
+const ENDS: ReadonlySet<string> = new Set(["chat.abort"]);
+
+/** What other nodes ask of the one that has a session: carried out one session's after the other, in their order. */
+export class Inbox {
+  readonly #options: InboxOptions;
+  /** Ids of those that were begun, and are not answered in the store. */
+  readonly #begun = new Set<string>();
+  /** The last one of each session: the next waits until that one is on its way into the log. */
+  readonly #last = new Map<string, Promise<void>>();
+  #answers: { readonly id: string; readonly answer: string }[] = [];
+  #isReading = false;
+  #again = false;
+  #isAnswering = false;
+  #isClosed = false;
+
+  constructor(options: InboxOptions) {
+    this.#options = options;
+  }
+
+  /** There may be more to do. */
+  wake(): void {
+    this.#again = true;
+    if (this.#answers.length > 0) void this.#answer();
+    if (!this.#isReading && !this.#isClosed) void this.#read();
+  }
+
+  /** Resolves when what was carried out is answered. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all(this.#last.values());
+    await this.#answer();
+  }
+
+  async #read(): Promise<void> {
+    this.#isReading = true;
+    const { cluster, log, draining } = this.#options;
+    while (this.#again && !this.#isClosed) {
+      this.#again = false;
+      try {
+        const calls = await cluster.calls.waiting([...this.#begun], AT_ONCE);
+        for (const call of calls) {
+          const request = readRelayed(call.body);
+          // What is begun here now would be ended at once: the next node begins it.
+          if (draining() && !ENDS.has(request.method)) continue;
+          this.#begin(call, request);
+        }
+        if (calls.length === AT_ONCE && !draining()) this.#again = true;
+      } catch (error) {
+        log.debug({ err: error }, "what other nodes ask could not be read: it is tried again");
+        break;
+      }
+    }
+    this.#isReading = false;
+  }
+
+  #begin(call: NodeCall, request: RelayedRequest): void {
+    this.#begun.add(call.id);
+    const before = this.#last.get(call.session) ?? Promise.resolve();
+    const mine = before.then(() => this.#carryOut(call, request));
+    this.#last.set(call.session, mine);
+    void mine.then(() => {
+      if (this.#last.get(call.session) === mine) this.#last.delete(call.session);
+    });
+  }
+
+  /** Resolves when the next one of the session may be begun. Never rejects. */
+  async #carryOut(call: NodeCall, request: RelayedRequest): Promise<void> {
+    const { store, journal } = this.#options;
+    const { tails } = journal;
+    try {
+      const row = await store.session(call.session);
+      if (row === null) return this.#done(call, { ok: false, error: noSession() });
+      const session = { id: row.id, owner: row.owner, name: row.name };
+      await tails.own(session);
+      try {
+        await this.#dispatch(call, request);
+      } finally {
+        tails.release(session.id);
+      }
+    } catch (error) {
+      this.#leave(call, error);
+    }
+    return undefined;
+  }
+
+  #dispatch(call: NodeCall, { method, params, ...request }: RelayedRequest): Promise<void> {
+    return new Promise((entered) => {
+      const principal: Principal = { ...request.principal, scopes: new Set(request.principal.scopes) };
+      this.#options.known(principal);
+      const { message_id, run_id, mark } = request;
+      const caller: Caller = {
+        ...request.caller,
+        principal,
+        mark,
+        connection: null,
+        signal: new AbortController().signal,
+        relayed: { message_id, run_id, entered },
+      };
+      this.#options.dispatch(caller, { method, params }, (outcome) => {
+        this.#done(call, outcome);
+        entered();
+      });
+    });
+  }
+
+  #done(call: NodeCall, outcome: Outcome): void {
+    // Whoever has the session now carries it out.
+    if (!outcome.ok && isElsewhere(outcome.error)) return this.#leave(call, outcome.error);
+    this.#answers.push({ id: call.id, answer: relayedAnswer(outcome) });
+    void this.#answer();
+    return undefined;
+  }
+
+  /** It was not carried out, and is looked at again. */
+  #leave({ id, session }: NodeCall, error: unknown): void {
+    this.#begun.delete(id);
+    if (!isElsewhere(error))
+      this.#options.log.warn({ session, err: error }, "what another node asks could not be carried out yet");
+  }
+
+  async #answer(): Promise<void> {
+    if (this.#isAnswering) return;
+    this.#isAnswering = true;
+    const { cluster, log } = this.#options;
+    while (this.#answers.length > 0) {
+      const some = this.#answers.slice(0, AT_ONCE);
+      try {
+        await cluster.calls.answer(some);
+        this.#answers = this.#answers.slice(some.length);
+        for (const { id } of some) this.#begun.delete(id);
+      } catch (error) {
+        log.warn({ err: error }, "what other nodes asked could not be answered yet");
+        break;
+      }
+    }
+    this.#isAnswering = false;
+  }
+}

@@ -1,0 +1,71 @@
+import type { Caller, Outcome, RequestMark } from "../core/call.ts";
+import { payloadOf } from "../core/call.ts";
+import type { Principal } from "../core/principal.ts";
+import type { ErrorBody, ErrorCode } from "../protocol/errors.ts";
+import { ERRORS, GatewayError } from "../protocol/errors.ts";
+import type { Scope } from "../protocol/schema.ts";
+
+/** Ids of what a request makes: whoever asked knows them before it is carried out. */
+export interface MadeIds {
+  readonly message_id: string;
+  readonly run_id: string;
+}
+
+/** A request as one node hands it to another. */
+export interface RelayedRequest extends MadeIds {
+  readonly method: string;
+  readonly params: unknown;
+  readonly caller: Pick<Caller, "transport" | "client_id" | "remote">;
+  readonly principal: Pick<Principal, "user" | "method" | "credential" | "expires_at" | "device"> & {
+    readonly scopes: readonly Scope[];
+  };
+  readonly mark: RequestMark;
+}
+
+export function relayedBody(
+  { principal, transport, client_id, remote }: Caller,
+  mark: RequestMark,
+  asked: MadeIds & { readonly method: string; readonly params: unknown },
+): string {
+  const { user, method, credential, expires_at, device, scopes } = principal;
+  const who = {
+    user,
+    method,
+    credential,
+    expires_at,
+    scopes: [...scopes],
+    ...(device !== undefined && { device }),
+  };
+  const { request_id, trace } = mark;
+  const body: RelayedRequest = {
+    ...asked,
+    caller: { transport, client_id, remote },
+    principal: who,
+    mark: { request_id, trace },
+  };
+  return JSON.stringify(body);
+}
+
+export function readRelayed(body: string): RelayedRequest {
+  return JSON.parse(body) as RelayedRequest;
+}
+
+type Answer = { readonly payload: unknown } | { readonly error: ErrorBody };
+
+export function relayedAnswer(outcome: Outcome): string {
+  const answer: Answer = outcome.ok ? { payload: payloadOf(outcome) } : { error: outcome.error.toBody() };
+  return JSON.stringify(answer);
+}
+
+export function readAnswer(text: string): Outcome {
+  const answer = JSON.parse(text) as Answer;
+  if ("payload" in answer) return { ok: true, payload: answer.payload };
+  const { code, message, details, retryable, retry_after_ms } = answer.error;
+  const reason = code in ERRORS ? (code as ErrorCode) : "INTERNAL_ERROR";
+  const error = new GatewayError(reason, message, {
+    retryable,
+    ...(details !== undefined && { details }),
+    ...(retry_after_ms !== undefined && { retry_after_ms }),
+  });
+  return { ok: false, error };
+}

@@ -1,0 +1,262 @@
+import type { Dispatch, Outcome } from "../core/call.ts";
+import type { CallState, Cluster, NodeCall } from "../core/cluster.ts";
+import { newId } from "../core/id.ts";
+import { isElsewhere } from "../core/outage.ts";
+import type { Journal } from "../core/journal.ts";
+import type { RowChange } from "../core/operation.ts";
+import type { Clock, Logger } from "../core/ports.ts";
+import type { Principal } from "../core/principal.ts";
+import type { Directory, SessionRef } from "../core/session.ts";
+import { noSession } from "../core/session.ts";
+import type { Store } from "../core/store.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { MethodDefinition } from "../protocol/methods.ts";
+import { Inbox } from "./inbox.ts";
+import type { Call } from "./registry.ts";
+import type { MadeIds } from "./relay-call.ts";
+import { readAnswer, relayedBody } from "./relay-call.ts";
+
+export interface RelayOptions {
+  readonly cluster: Cluster;
+  readonly store: Pick<Store, "session" | "run">;
+  readonly journal: Journal;
+  readonly directory: Directory;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly draining: () => boolean;
+}
+
+/** What is done where the session is: everything that appends to its log, or is about its runs. */
+const OWNERS: ReadonlySet<string> = new Set([
+  "chat.send",
+  "chat.abort",
+  "chat.inject",
+  "run.create",
+  "session.update",
+  "session.compact",
+  "session.title",
+  "session.delete",
+  "session.share",
+  "session.unshare",
+  "tool.approve",
+]);
+/** Of these the ones that are answered once something has ended, or a model has answered. */
+const SLOW: ReadonlySet<string> = new Set([
+  "chat.abort",
+  "session.delete",
+  "session.title",
+  "session.compact",
+]);
+
+/** How long whoever asked waits for another node. */
+const WAIT_MS = 10_000;
+const WAIT_SLOW_MS = 60_000;
+/** How soon an answer is found of which nobody told. */
+const LOOK_EVERY_MS = 1_000;
+const AT_ONCE = 100;
+
+interface Asked {
+  readonly session: SessionRef;
+  readonly answer: (outcome: Outcome) => void;
+}
+
+/**
+ * Hands requests to the nodes that have their sessions, and carries out those that are this node's. What is handed over is on
+ * disk first: it is carried out once, whoever has the session by then, also where nobody waits for the answer any more.
+ */
+export class Relay {
+  readonly #options: RelayOptions;
+  readonly #inbox: Inbox;
+  readonly #principals = new WeakSet<Principal>();
+  readonly #asked = new Map<string, Asked>();
+  #queue: { readonly call: NodeCall; readonly failed: (error: unknown) => void }[] = [];
+  #isPutting = false;
+  #isLooking = false;
+  #lookAgain = false;
+  #end: () => void = () => undefined;
+
+  constructor(options: RelayOptions, dispatch: Dispatch) {
+    this.#options = options;
+    const known = (principal: Principal): void => void this.#principals.add(principal);
+    this.#inbox = new Inbox({ ...options, dispatch, known });
+  }
+
+  /** Once the store is open. */
+  start(): void {
+    const { cluster, clock } = this.#options;
+    const unlisten = cluster.calls.onNews((what) => {
+      if (what === "asked") this.#inbox.wake();
+      else void this.#look();
+    });
+    const cancel = clock.every(LOOK_EVERY_MS, () => {
+      this.#inbox.wake();
+      if (this.#asked.size > 0) void this.#look();
+    });
+    this.#end = () => {
+      unlisten();
+      cancel();
+    };
+    this.#inbox.wake();
+  }
+
+  /** Nothing more is carried out. */
+  async close(): Promise<void> {
+    this.#end();
+    await this.#inbox.close();
+  }
+
+  /** Whether another node let somebody in who asks here. */
+  vouchesFor(principal: Principal): boolean {
+    return this.#principals.has(principal);
+  }
+
+  /** The session that a request is about, where another node has it; null: it is carried out here. */
+  async elsewhere({ name }: MethodDefinition, params: unknown, user: string): Promise<SessionRef | null> {
+    if (!OWNERS.has(name)) return null;
+    const { tails } = this.#options.journal;
+    const session = await this.sessionOf(params, user);
+    if (session === null) return null;
+    try {
+      await tails.pin(session);
+    } catch {
+      // Whoever carries it out says what is wrong.
+      return null;
+    }
+    const found = tails.isElsewhere(session.id) ? session : null;
+    tails.release(session.id);
+    return found;
+  }
+
+  /** Has it carried out where the session is, after what was asked before. */
+  ask(session: SessionRef, { name }: MethodDefinition, params: unknown, call: Call): Promise<Outcome> {
+    const { clock } = this.#options;
+    const now = clock.now();
+    const id = newId("call", now);
+    const ids: MadeIds = { message_id: newId("msg", now), run_id: newId("run", now) };
+    // What is done once for a key is done once, however often this is carried out.
+    const keyed =
+      call.keyed === null && KEYED.has(name)
+        ? { ...(params as Record<string, unknown>), idempotency_key: id }
+        : params;
+    const body = relayedBody(call.caller, call.mark, { ...ids, method: name, params: keyed });
+    return new Promise((resolve) => {
+      let cancel: () => void = () => undefined;
+      const answer = (outcome: Outcome): void => {
+        cancel();
+        if (this.#asked.delete(id)) resolve(outcome);
+      };
+      this.#asked.set(id, { session, answer });
+      cancel = clock.after(SLOW.has(name) ? WAIT_SLOW_MS : WAIT_MS, () =>
+        answer({ ok: false, error: tooLong(name, ids) }),
+      );
+      const failed = (): void => answer({ ok: false, error: notPut() });
+      this.#queue.push({ call: { id, session: session.id, body }, failed });
+      void this.#put();
+      call.entered();
+    });
+  }
+
+  /** A session that another node left, which is gone: takes it, ends what was left, does what was asked meanwhile. */
+  async adopt(id: string): Promise<void> {
+    const row = await this.#options.store.session(id).catch(() => null);
+    if (row !== null) await this.#take({ id, owner: row.owner, name: row.name });
+  }
+
+  /** What is written besides what another node did. Resolves once it is, or cannot be. */
+  keep(rows: readonly RowChange[]): Promise<void> {
+    return new Promise((resolve) => {
+      const settle = (): void => resolve();
+      this.#options.journal.append({ session: null, run: null, ack: true, events: [], rows, settle });
+    });
+  }
+
+  /** The session that a request of a user is about; null: none that there is. */
+  async sessionOf(params: unknown, user: string): Promise<SessionRef | null> {
+    const { directory, store } = this.#options;
+    const { session_id, run_id } = params as { session_id?: unknown; run_id?: unknown };
+    let id = session_id;
+    if (id === undefined && typeof run_id === "string") id = (await store.run(run_id))?.session;
+    if (typeof id !== "string") return null;
+    try {
+      return await directory.lookup(user, id);
+    } catch {
+      return null;
+    }
+  }
+
+  /** One group on its way at a time, so that the order is that in which they were asked. */
+  async #put(): Promise<void> {
+    if (this.#isPutting) return;
+    this.#isPutting = true;
+    const { cluster, log } = this.#options;
+    while (this.#queue.length > 0) {
+      const some = this.#queue.splice(0, AT_ONCE);
+      try {
+        const states = await cluster.calls.put(some.map(({ call }) => call));
+        for (const state of states) this.#settle(state);
+      } catch (error) {
+        log.warn({ err: error }, "a request could not be handed to the node that has its session");
+        for (const each of some) each.failed(error);
+      }
+    }
+    this.#isPutting = false;
+  }
+
+  async #look(): Promise<void> {
+    if (this.#isLooking) return void (this.#lookAgain = true);
+    this.#isLooking = true;
+    const { cluster, log } = this.#options;
+    do {
+      this.#lookAgain = false;
+      try {
+        const states = await cluster.calls.states([...this.#asked.keys()]);
+        for (const state of states) this.#settle(state);
+      } catch (error) {
+        log.debug({ err: error }, "answers of other nodes could not be read: it is tried again");
+      }
+    } while (this.#lookAgain);
+    this.#isLooking = false;
+    return undefined;
+  }
+
+  #settle({ id, answer, place }: CallState): void {
+    const asked = this.#asked.get(id);
+    if (answer !== null) return asked?.answer(readAnswer(answer));
+    if (place === "gone") return asked?.answer({ ok: false, error: noSession() });
+    if (place === "here") this.#inbox.wake();
+    if (place === "nobody" && asked !== undefined) void this.#take(asked.session);
+    return undefined;
+  }
+
+  /** The node that had it is gone: the first who finds out has it. */
+  async #take(session: SessionRef): Promise<void> {
+    const { log, journal } = this.#options;
+    const { tails } = journal;
+    if (this.#options.draining()) return;
+    try {
+      await tails.own(session);
+      tails.release(session.id);
+    } catch (error) {
+      if (!isElsewhere(error)) log.debug({ session: session.id, err: error }, "a session could not be taken");
+    }
+    this.#inbox.wake();
+  }
+}
+
+/** Methods that honour an idempotency_key. */
+const KEYED: ReadonlySet<string> = new Set(["chat.send", "chat.inject", "run.create", "tool.approve"]);
+
+function tooLong(method: string, ids: MadeIds): GatewayError {
+  return new GatewayError(
+    "TIMEOUT",
+    `${method} was handed to the node that has the session, which has not answered yet; it is carried out once`,
+    { details: method === "chat.send" ? { ...ids } : {} },
+  );
+}
+
+function notPut(): GatewayError {
+  return new GatewayError("UNAVAILABLE", "another node has the session, and the database is out of reach", {
+    details: { kind: "storage" },
+    retry_after_ms: 2_000,
+  });
+}

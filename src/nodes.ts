@@ -1,0 +1,88 @@
+import type { Changes } from "./core/changes.ts";
+import type { Cluster } from "./core/cluster.ts";
+import type { Connections } from "./core/connections.ts";
+import { Feeds } from "./core/feeds.ts";
+import type { Hub } from "./core/hub.ts";
+import type { Clock, Logger } from "./core/ports.ts";
+import type { Runs } from "./core/runs.ts";
+import type { Directory } from "./core/session.ts";
+import type { Shared } from "./core/shared-tails.ts";
+import type { Store } from "./core/store.ts";
+import { shower } from "./publisher.ts";
+
+export interface NodesOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly hub: Hub;
+  readonly changes: Changes;
+  readonly directory: Directory;
+  readonly connections: Connections;
+}
+
+/** How sessions of other nodes are followed here; null: no other node shares the store. */
+export function sharedTails(store: Store, options: NodesOptions, runs: () => Runs): Shared | null {
+  const { cluster } = store;
+  if (cluster === undefined) return null;
+  const { clock, log, directory, connections, changes } = options;
+  const releasing = new Releasing(cluster, clock, log, (session) => runs().lanes.has(session));
+  return {
+    feeds: new Feeds({ store, cluster, clock, log, publish: shower(options) }),
+    read: (session) => cluster.tail(session),
+    async left(session, rows) {
+      try {
+        await runs().endLeft(rows);
+      } catch (error) {
+        // Storage refuses, or the gateway stops: whoever has the session next finds the runs again.
+        log.error({ session: session.id, err: error }, "runs that another node left could not be ended");
+      }
+    },
+    dropped: (session) => releasing.add(session),
+    lost(session, why) {
+      const readers = directory.readersOf(session);
+      if (why === "deleted") directory.deleted(session);
+      for (const connection of connections.all()) connection.subscriptions.get(session.id)?.end(why);
+      if (why === "deleted") changes.deleted(session, undefined, readers);
+    },
+  };
+}
+
+/** How long a session that nobody uses here stays this node's: it may be used again soon. */
+const RELEASE_AFTER_MS = 2_000;
+const RELEASE_AT_ONCE = 1_000;
+
+/** Sessions that are not in memory any more, on their way to be anybody's. */
+class Releasing {
+  readonly #cluster: Cluster;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #isBusy: (session: string) => boolean;
+  #sessions = new Set<string>();
+  #isDue = false;
+
+  constructor(cluster: Cluster, clock: Clock, log: Logger, isBusy: (session: string) => boolean) {
+    this.#cluster = cluster;
+    this.#clock = clock;
+    this.#log = log;
+    this.#isBusy = isBusy;
+  }
+
+  add(session: string): void {
+    this.#sessions.add(session);
+    if (this.#isDue) return;
+    this.#isDue = true;
+    this.#clock.after(RELEASE_AFTER_MS, () => void this.#release());
+  }
+
+  async #release(): Promise<void> {
+    this.#isDue = false;
+    const sessions = [...this.#sessions].filter((session) => !this.#isBusy(session));
+    this.#sessions = new Set();
+    try {
+      for (let from = 0; from < sessions.length; from += RELEASE_AT_ONCE)
+        await this.#cluster.release(sessions.slice(from, from + RELEASE_AT_ONCE));
+    } catch (error) {
+      // They stay this node's until it stops, or somebody uses them.
+      this.#log.debug({ err: error }, "sessions that nobody uses could not be released");
+    }
+  }
+}
