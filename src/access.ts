@@ -60,9 +60,11 @@ export function createAccess(
     onRevoked: (id) => closeRevoked(engine, id, isLive),
   });
   live.onReplaced((next) => credentials.setToken(next.auth.token));
+  engine.mirrors.add(...credentials.mirrors);
   const tickets = createTickets({ clock, limits, isLive });
   const login = createLogin({ engine, live, clock, log, credentials, tickets, pairing, isLocal });
-  const methods = { journal, clock, credentials, devices: credentials.devices, tickets };
+  const caughtUp = (): Promise<void> => engine.mirrors.caughtUp();
+  const methods = { journal, clock, credentials, devices: credentials.devices, tickets, caughtUp };
   for (const method of [
     ...tokenMethods(methods),
     ...authSessionMethods(methods),
@@ -82,6 +84,7 @@ export function createAccess(
         return credentials.start();
       },
       close() {
+        engine.mirrors.close();
         login.close();
         credentials.close();
       },
@@ -153,6 +156,7 @@ function createLogin(parts: LoginParts) {
       mode: auth.mode,
       log: sampled,
       onThrottled: () => void stats.throttled++,
+      caughtUp: () => engine.mirrors.caughtUp(),
     }),
     async start(): Promise<void> {
       await throttle.start();

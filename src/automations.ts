@@ -54,6 +54,7 @@ export function createAutomations(
   const deps = { inbound, schedules, outbound, limits, directory, journal, clock };
   for (const method of [...hookMethods(deps), ...scheduleMethods(deps), ...webhookMethods(deps)])
     registry.add(method);
+  engine.mirrors.add(...inbound.mirrors(store), ...book.mirrors(store), ...outbound.mirrors());
   return {
     receive: inbound.receive,
     users: {

@@ -1,6 +1,7 @@
 import { networkOf } from "./auth/address.ts";
 import type { Published } from "./core/append.ts";
 import { Approvals } from "./core/approvals.ts";
+import { attended } from "./core/attended.ts";
 import { Audit } from "./core/audit.ts";
 import { Changes } from "./core/changes.ts";
 import { Connections } from "./core/connections.ts";
@@ -17,6 +18,7 @@ import { Ledger } from "./core/ledger.ts";
 import type { LogComponent } from "./core/log-components.ts";
 import { Maintenance } from "./core/maintenance.ts";
 import type { Measures } from "./core/measures.ts";
+import { Mirrors } from "./core/mirrors.ts";
 import { Owed } from "./core/owed.ts";
 import { Observers } from "./core/observers.ts";
 import { Presence } from "./core/presence.ts";
@@ -24,6 +26,7 @@ import { RunTimes } from "./core/run-times.ts";
 import { Runs } from "./core/runs.ts";
 import type { SessionRef } from "./core/session.ts";
 import { Directory } from "./core/session.ts";
+import { sessionMirrors } from "./core/session-mirrors.ts";
 import { SampledLog } from "./core/sampled-log.ts";
 import { inTurns, Slots } from "./core/slots.ts";
 import { Spending } from "./core/spending.ts";
@@ -97,6 +100,9 @@ export function createCore(options: EngineOptions, measures: Measures) {
   const toolbox = countTools(options.toolbox, clock, stats, measures);
   const approvals = new Approvals();
   const grants = new Grants(store);
+  const mirrors = new Mirrors({ store, clock, log });
+  directory.caughtUp = () => mirrors.caughtUp();
+  mirrors.add(...sessionMirrors({ ...base, directory, grants, connections, changes }));
   const tools = {
     toolbox,
     hooks,
@@ -117,16 +123,6 @@ export function createCore(options: EngineOptions, measures: Measures) {
   const runs: Runs = new Runs({ ...base, ...models, sha256, settings, ...tools, limited, ended });
   const maintenance = new Maintenance({ ...base, owed, settings, erased: () => indexing.touch() });
   const readers = { followers, connections, changes, hub, presence, reads, toolbox, approvals, grants };
-  const kept = { journal, shared, audit, hooks, directory, maintenance, indexing, observers, owed };
+  const kept = { journal, shared, mirrors, audit, hooks, directory, maintenance, indexing, observers, owed };
   return { store, ...kept, runs, times, tracing, ledger, router, stats, measures, sampled, ...readers };
-}
-
-/** Whether somebody is connected who could allow a call of the session. */
-function attended(connections: Connections, directory: Directory, session: SessionRef): boolean {
-  for (const { principal } of connections.all()) {
-    if (principal?.scopes.has("tools.approve") !== true) continue;
-    const role = directory.roleOf(session, principal.user);
-    if (role === "owner" || role === "editor") return true;
-  }
-  return false;
 }

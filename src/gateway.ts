@@ -13,6 +13,7 @@ import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
 import type { Store } from "./core/store.ts";
 import type { Engine } from "./engine.ts";
 import { createEngine } from "./engine.ts";
+import { extensionsOf } from "./extensions.ts";
 import { keepLog } from "./kept-log.ts";
 import type { Listening } from "./listening.ts";
 import { listen } from "./listening.ts";
@@ -48,8 +49,6 @@ const FLUSH_MS = 2_000;
 const RETRY_AFTER_MS = 500;
 /** How long the last of telemetry may take to be sent: what nobody takes is lost. */
 const TELEMETRY_MS = 2_000;
-/** How long a start waits for the skills: a directory on a network drive may not answer. */
-const SKILLS_MS = 5_000;
 
 export interface GatewayOptions {
   readonly config: Config;
@@ -112,11 +111,13 @@ export function composeGateway(options: GatewayOptions): Composed {
     const opened = await store.open();
     try {
       tellLastStop(opened, options.log);
+      engine.mirrors.listen();
       // Before the ends of what the last process left are written: webhooks are owed those, too.
       await parts.automations.load();
       await engine.recover(opened);
       await noteConfiguration(engine, config, clock);
       const token = await credentials.start();
+      engine.mirrors.start();
       parts.removals.resume();
       await parts.extensions.start();
       engine.hub.addListener(http.listener);
@@ -174,6 +175,7 @@ export function composeGateway(options: GatewayOptions): Composed {
 /** Nothing is served any more, or ever was. */
 async function giveUp({ extensions, engine, store }: ReturnType<typeof construct>): Promise<void> {
   await extensions.close();
+  engine.mirrors.close();
   await engine.drain(0);
   await store.close();
 }
@@ -277,24 +279,4 @@ function surfaced({ logOf, ...parts }: Surfaced, isLocal?: (address: string) => 
   const retention = new Retention({ ...engine, days, log: logOf("store") });
   const context = surfaceOf({ ...parts, access, receive: automations.receive, log: logOf("transport") });
   return { access, automations, removals, retention, context };
-}
-
-/** What reads directories and runs what is in them. */
-function extensionsOf(
-  skills: ReturnType<typeof createSkills>,
-  { plugins, folders, loader }: ReturnType<typeof createPlugins>,
-  clock: Clock,
-) {
-  return {
-    async start(): Promise<void> {
-      await inTime(skills.start(), SKILLS_MS, clock);
-      await folders.start();
-    },
-    async close(): Promise<void> {
-      skills.close();
-      folders.close();
-      await inTime(plugins.close(), DRAIN_MS, clock);
-      loader.close();
-    },
-  };
 }

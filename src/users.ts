@@ -1,8 +1,10 @@
 import { roleWith } from "./auth/scopes.ts";
+import { USERS } from "./auth/users.ts";
+import { mirrorOf } from "./core/mirrors.ts";
 import type { Logger } from "./core/ports.ts";
 import type { UserBook } from "./core/users.ts";
 import type { Engine } from "./engine.ts";
-import { userMethods } from "./method/user.ts";
+import { shutOut, userMethods } from "./method/user.ts";
 import { Removals } from "./method/user-removal.ts";
 import { GatewayError } from "./protocol/errors.ts";
 import type { Scope } from "./protocol/schema.ts";
@@ -25,6 +27,17 @@ export function createRemovals(
   for (const method of methods) {
     engine.registry.add(method);
   }
+  const shut = { ...engine, onShutOut };
+  engine.mirrors.add(
+    mirrorOf(engine.store, USERS, {
+      apply(user, row) {
+        const decided = users.told(user, row);
+        if (decided !== null)
+          shutOut(shut, user, decided.by, decided.isRemoved ? "user deleted" : "user disabled");
+      },
+      ids: () => users.shutOut(),
+    }),
+  );
   return removals;
 }
 

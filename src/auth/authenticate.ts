@@ -30,6 +30,8 @@ export interface AuthenticatorOptions {
   readonly log: SampledLog;
   /** Somebody was told to wait. */
   readonly onThrottled: () => void;
+  /** Resolves once everything is known that another node let in. Costs nothing where there is none. */
+  readonly caughtUp: () => Promise<void>;
 }
 
 /**
@@ -54,6 +56,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
 
   return {
     async authenticate(credential, from) {
+      if (!isKnown(options, credential)) await options.caughtUp();
       const verdict = judged(credentials, await judge(credential, from.remote));
       if (verdict.ok) return verdict;
       const { guess } = verdict;
@@ -68,6 +71,25 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
       return { ok: false, error };
     },
   };
+}
+
+/** Whether what is presented may be judged by what is known here. */
+function isKnown({ credentials, devices }: AuthenticatorOptions, credential: Credential): boolean {
+  switch (credential.kind) {
+    case "token":
+    case "session_token":
+      return !isText(credential.token) || credentials.knows(credential.token);
+    case "password":
+      return (
+        credential.basic !== true ||
+        !looksIssued(credential.password) ||
+        credentials.knows(credential.password)
+      );
+    case "device":
+      return devices === null || devices.knows(credential);
+    default:
+      return true;
+  }
 }
 
 /** What is right lets nobody in who was shut out; it says nothing new about the secret. */

@@ -1,6 +1,7 @@
 import type { Audit } from "../core/audit.ts";
 import type { Journal } from "../core/journal.ts";
 import type { Makers } from "../core/maker.ts";
+import type { Mirror } from "../core/mirrors.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Store } from "../core/store.ts";
 import type { Credentials, Principal } from "../core/principal.ts";
@@ -8,6 +9,7 @@ import type { Scope } from "../protocol/schema.ts";
 import { AuthSessions } from "./auth-sessions.ts";
 import type { Configured, Found } from "./book.ts";
 import { Book } from "./book.ts";
+import { credentialMirrors } from "./credential-mirrors.ts";
 import { DeviceBook } from "./devices.ts";
 import type { AuthSessionEntry } from "./entry.ts";
 import { AUTH_SESSIONS, authSessionFrom, tokenFrom, TOKENS } from "./entry.ts";
@@ -65,6 +67,10 @@ export interface CredentialBook extends Credentials {
   stand(configured: Configured): void;
   /** auth.token from here on; empty: none. What came in by another one ends. */
   setToken(token: string): void;
+  /** How it follows what other nodes make and end. */
+  readonly mirrors: readonly Mirror[];
+  /** Whether a secret lets somebody in, as far as is known here. */
+  knows(secret: string): boolean;
   /** What a secret is. Counts as a use of it. */
   find(secret: string): Found;
   /** Queues what was not written yet and stops the timers: before the journal is drained. Idempotent. */
@@ -112,6 +118,8 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
     return book.bond(entry.parent, entry.id) === entry.bond;
   }
 
+  const local = (): ReturnType<typeof localToken> => localToken(book, tokens, config.data_dir, log);
+
   return {
     devices,
     users: createUsers({ book, shut, clock }),
@@ -125,13 +133,18 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
         const entry = authSessionFrom(row, (credential) => book.get(credential)?.principal);
         if (holds(entry)) book.add(entry);
       }
-      const kept = readTokenFile(config.data_dir, log);
-      const found = kept === null ? null : book.find(kept);
-      if (kept !== null && found?.state === "live" && found.principal.scopes.has("admin")) {
-        return { created: false, token: kept };
-      }
-      return { created: true, token: await tokens.makeLocal() };
+      return local();
     },
+    mirrors: credentialMirrors({
+      store,
+      book,
+      holds,
+      isHere: (entry) => tokens.isHere(entry),
+      onLocalGone: () => {
+        local().catch((error: unknown) => log.error({ err: error }, "the local token cannot be made anew"));
+      },
+    }),
+    knows: (secret) => book.find(secret).state === "live",
     stand: (each) => book.stand(each.principal.credential ?? "", each, false),
     setToken,
     find(secret) {
@@ -145,6 +158,13 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
       tokens.flush();
       devices.flush();
     },
+    ...issued(tokens, authSessions),
+  };
+}
+
+/** What is issued, and taken back. */
+function issued(tokens: Tokens, authSessions: AuthSessions) {
+  return {
     createToken: (by, grant) => tokens.create(by, grant),
     tokens: () => tokens.list(),
     rotateToken: (token_id) => tokens.rotate(token_id),
@@ -154,5 +174,20 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
     authSession: (auth_session_id) => authSessions.get(auth_session_id),
     authSessionOf: (session_token) => authSessions.find(session_token),
     revokeAuthSession: (auth_session_id) => authSessions.revoke(auth_session_id),
-  };
+  } satisfies Partial<Credentials>;
+}
+
+/** An administrator's token is in the file, the one of before where it counts. */
+async function localToken(
+  book: Book,
+  tokens: Tokens,
+  data_dir: string,
+  log: Logger,
+): Promise<{ created: boolean; token: string }> {
+  const kept = readTokenFile(data_dir, log);
+  const found = kept === null ? null : book.find(kept);
+  if (kept !== null && found?.state === "live" && found.principal.scopes.has("admin")) {
+    return { created: false, token: kept };
+  }
+  return { created: true, token: await tokens.makeLocal() };
 }

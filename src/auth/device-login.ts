@@ -24,6 +24,8 @@ export interface DeviceLoginOptions {
 }
 
 export interface DeviceLogin {
+  /** Whether it is one that was admitted, as far as is known here, or nonsense. */
+  knows(credential: DeviceCredential): boolean;
   judge(credential: DeviceCredential, address: string): Verdict;
 }
 
@@ -52,6 +54,10 @@ export function createDeviceLogin(options: DeviceLoginOptions): DeviceLogin {
   }
 
   return {
+    knows({ proof: said }) {
+      const proof = readProof(said);
+      return typeof proof === "string" || devices.find(proof.device_id, proof.key) !== undefined;
+    },
     judge(credential, address) {
       const here = throttle.waitHere(address);
       if (here > 0) return tooSoon(here);

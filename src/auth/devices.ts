@@ -143,9 +143,11 @@ export class DeviceBook implements Devices {
         details: { kind: "device" },
       });
     }
-    const rows = [{ kind: "record.put", record: deviceRecord({ ...entry, name }) }] as const;
+    const record = deviceRecord({ ...entry, name });
+    const rows = [{ kind: "record.put", record, over: entry.stored }] as const;
     return changing(entry, rows, () => {
       entry.name = name;
+      entry.stored = record.data;
       entry.changing = false;
       return viewDevice(entry);
     });
@@ -185,9 +187,12 @@ export class DeviceBook implements Devices {
       created_at: clock.now(),
       ...lastUse(null),
     };
+    const record = deviceRecord(entry);
+    entry.stored = record.data;
     return {
       id,
-      rows: [{ kind: "record.put", record: deviceRecord(entry) }],
+      // Another node may be admitting it, too.
+      rows: [{ kind: "record.put", record, over: null }],
       commit: () => {
         release();
         then();

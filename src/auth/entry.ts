@@ -125,7 +125,7 @@ export function tokenFrom(row: RecordRow): TokenEntry {
     local,
     place,
     created_at,
-    ...lastUse(last_used_at),
+    ...lastUse(last_used_at, row.data),
   };
 }
 
@@ -156,7 +156,7 @@ export function deviceFrom({ id, data }: RecordRow): DeviceEntry {
     key: Buffer.from(public_key, "base64url"),
     name,
     created_at,
-    ...lastUse(last_used_at),
+    ...lastUse(last_used_at, data),
   };
 }
 

@@ -11,16 +11,19 @@ export interface LastUse {
   last_used_at: number | null;
   /** What the store knows of last_used_at. */
   stored_used_at: number | null;
+  /** The data of its record in the store, so that nothing is written over what another node made of it; null: none yet. */
+  stored: string | null;
   /** When that was written, by the monotonic clock. */
   stored_at: number;
   /** A change of the credential is on its way to the store: nothing else of it may be written, or one would undo the other. */
   changing: boolean;
 }
 
-export function lastUse(last_used_at: number | null): LastUse {
+export function lastUse(last_used_at: number | null, stored: string | null = null): LastUse {
   return {
     last_used_at,
     stored_used_at: last_used_at,
+    stored,
     stored_at: Number.NEGATIVE_INFINITY,
     changing: false,
   };
@@ -54,9 +57,15 @@ export class LastUses<E extends LastUse> {
   #write(entry: E): void {
     entry.stored_at = this.#clock.monotonic();
     entry.stored_used_at = entry.last_used_at;
-    const rows = [{ kind: "record.put", record: this.#recordOf(entry) }] as const;
-    // Where storage refuses it, the store's answer is older than the truth until the next use.
-    const settle = (): void => undefined;
+    const record = this.#recordOf(entry);
+    const before = entry.stored;
+    // It may have been revoked by another node meanwhile, and must not come back.
+    const rows = [{ kind: "record.put", record, over: before }] as const;
+    entry.stored = record.data;
+    const settle = ({ ok }: { readonly ok: boolean }): void => {
+      // Then the store's answer is older than the truth until the next use.
+      if (!ok && entry.stored === record.data) entry.stored = before;
+    };
     this.#journal.append({ session: null, run: null, ack: false, events: [], rows, settle });
   }
 }

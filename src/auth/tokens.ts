@@ -88,10 +88,11 @@ export class Tokens {
       local,
       place,
     });
-    return changing(old, [{ kind: "record.put", record: tokenRecord(entry) }], () => {
+    const rows = [{ kind: "record.put", record: tokenRecord(entry), over: old.stored }] as const;
+    return changing(old, rows, () => {
       book.end(token_id);
       book.add(entry);
-      if (this.#isHere(old)) this.#rewriteFile(secret);
+      if (this.isHere(old)) this.#rewriteFile(secret);
       log.info({ token_id, user }, "a token was rotated");
       return { token: secret, ...viewToken(entry) };
     });
@@ -104,7 +105,7 @@ export class Tokens {
     const rows: RowChange[] = [{ kind: "record.drop", collection: TOKENS, id: token_id }];
     // The commands on this machine never lack a token: the local one is replaced, with a new id and secret. Another
     // node does so for its own.
-    const next = this.#isHere(old) ? this.#make(this.#local()) : null;
+    const next = this.isHere(old) ? this.#make(this.#local()) : null;
     if (next !== null) rows.push({ kind: "record.put", record: tokenRecord(next.entry) });
     return changing(old, rows, () => {
       book.end(token_id);
@@ -122,7 +123,7 @@ export class Tokens {
    */
   async makeLocal(): Promise<string> {
     const { book, data_dir } = this.#options;
-    const old = this.#all().filter((each) => this.#isHere(each));
+    const old = this.#all().filter((each) => this.isHere(each));
     const [before] = old;
     const { secret, entry } = this.#make({
       ...this.#local(),
@@ -160,7 +161,7 @@ export class Tokens {
   }
 
   /** Whether it is the one whose secret stands, or stood, in this data directory. */
-  #isHere({ local, place }: TokenEntry): boolean {
+  isHere({ local, place }: TokenEntry): boolean {
     return local && place === this.#options.place();
   }
 
@@ -195,6 +196,7 @@ export class Tokens {
       created_at,
       ...lastUse(null),
     };
+    entry.stored = tokenRecord(entry).data;
     return { secret, entry };
   }
 

@@ -31,6 +31,13 @@ export class ShutUsers {
   get(user: string): StoredUser | undefined {
     return this.#shut.get(user);
   }
+  /** As another node left it. What was decided, where nothing was before; else null. */
+  told(user: string, row: RecordRow | null): StoredUser | null {
+    const had = this.#shut.has(user);
+    if (row === null) this.#shut.delete(user);
+    else this.load([row]);
+    return had ? null : (this.#shut.get(user) ?? null);
+  }
   entries(): Iterable<[string, StoredUser]> {
     return this.#shut;
   }
@@ -71,6 +78,11 @@ export function createUsers({ book, shut, clock }: UsersOptions): UserBook {
     disable: (user, by) => shut.put(user, { disabled_at: clock.now(), by, removal: null }),
     enable: (user) => shut.drop(user),
     remove: (removal) => shut.put(removal.user, { disabled_at: clock.now(), by: removal.by, removal }),
+    told(user, row) {
+      const decided = shut.told(user, row);
+      return decided && { by: decided.by, isRemoved: isRemoved(decided) };
+    },
+    shutOut: () => [...shut.entries()].map(([user]) => user),
     removals: () => [...shut.entries()].flatMap(([, { removal }]) => removal ?? []),
     forget(user) {
       const theirs = [...book.entries()].filter(({ principal }) => principal.user === user);

@@ -1,5 +1,6 @@
 import type { Change, HookView, InboundHooks, IssuedHook, Receive } from "../core/automation.ts";
 import { newId } from "../core/id.ts";
+import type { Mirror } from "../core/mirrors.ts";
 import type { Maker } from "../core/maker.ts";
 import { changedBy } from "../core/maker.ts";
 import type { Principal } from "../core/principal.ts";
@@ -23,6 +24,7 @@ const HOOKS = "hook";
 export interface InboundBook extends InboundHooks {
   readonly receive: Receive;
   load(store: Store): Promise<void>;
+  mirrors(store: Store): Mirror[];
   forget(user: string): UserChange;
 }
 
@@ -33,10 +35,8 @@ export function createInbound(options: InboundOptions): InboundBook {
   const hooks = new OwnedRecords<StoredHook>({ collection: HOOKS, noun: "hook", per_user });
   /** Names that are taken, those of hooks that are being made among them. */
   const names = new Map<string, string>();
-  const viewNow = (hook: StoredHook): HookView => ({
-    ...viewHook(hook, clock.now()),
-    ...suspension(makers, hook),
-  });
+  const viewNow = (hook: StoredHook): HookView =>
+    Object.assign(viewHook(hook, clock.now()), suspension(makers, hook));
 
   function create(by: Principal, params: ParamsOf<typeof hookCreate>): Change<IssuedHook> {
     const { user } = by;
@@ -97,8 +97,19 @@ export function createInbound(options: InboundOptions): InboundBook {
       hooks.load(await store.records(HOOKS));
       for (const { name, id } of hooks.list(null)) names.set(name, id);
     },
+    mirrors: (store) => [
+      hooks.mirror(store, (id, before) => rename(names, id, before?.name, hooks.get(id)?.name)),
+    ],
     forget: (user) => hooks.forget(user, drop),
   };
+}
+
+/** What another node calls a hook. Where two were made under one name at once, every node goes by the older. */
+function rename(names: Map<string, string>, id: string, before?: string, now?: string): void {
+  if (before !== undefined && names.get(before) === id) names.delete(before);
+  if (now === undefined) return;
+  const taken = names.get(now) ?? id;
+  names.set(now, id < taken ? id : taken);
 }
 
 interface Making {

@@ -3,6 +3,7 @@ import type { Store } from "../core/store.ts";
 import type { UserChange } from "../core/users.ts";
 import { newId } from "../core/id.ts";
 import type { Limits } from "../core/limits.ts";
+import type { Mirror } from "../core/mirrors.ts";
 import { Attempts } from "./attempts.ts";
 import type { Post } from "./attempts.ts";
 import { DeadLetters } from "./dead-letters.ts";
@@ -24,6 +25,7 @@ export interface OutboundOptions extends Omit<
 
 export interface OutboundBook extends Outbound {
   load(): Promise<void>;
+  mirrors(): Mirror[];
   start(): void;
   stop(): Promise<void>;
   forget(user: string): UserChange;
@@ -59,8 +61,8 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
     async test(by, id) {
       const webhook = book.requireAs(by, id);
       const now = clock.now();
-      const head = { type: "webhook.test", timestamp: new Date(now).toISOString(), webhook_id: id };
-      const body = JSON.stringify({ ...head, data: {} });
+      const timestamp = new Date(now).toISOString();
+      const body = JSON.stringify({ type: "webhook.test", timestamp, webhook_id: id, data: {} });
       const { retry_after_ms: _, ...attempt } = await attempts.try(webhook, newId("del", now), body, signal);
       return attempt;
     },
@@ -89,10 +91,8 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
       if (delivered.length > 0) await dead.drop(delivered);
       return { delivered, failed };
     },
-    async load() {
-      await book.load(store);
-      await deliveries.load();
-    },
+    load: () => book.load(store).then(() => deliveries.load()),
+    mirrors: () => book.mirrors(store),
     start: () => deliveries.start(),
     stop: () => deliveries.stop(),
     forget(user) {

@@ -3,7 +3,10 @@ import type { RowChange } from "../core/operation.ts";
 import type { RecordRow } from "../core/record.ts";
 import type { MadeBy, Makers } from "../core/maker.ts";
 import { SUSPENDED } from "../core/maker.ts";
+import type { Mirror } from "../core/mirrors.ts";
+import { mirrorOf } from "../core/mirrors.ts";
 import type { Principal } from "../core/principal.ts";
+import type { Store } from "../core/store.ts";
 import type { UserChange } from "../core/users.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { Scope } from "../protocol/schema.ts";
@@ -59,6 +62,8 @@ export class OwnedRecords<T extends Owned> {
   readonly #per_user: number;
   readonly #all = new Map<string, T>();
   readonly #changing = new Set<string>();
+  /** What the store has of each, so that nothing is written over what another node made of it. */
+  readonly #stored = new Map<string, string>();
 
   constructor(options: { readonly collection: string; readonly noun: string; readonly per_user: number }) {
     this.#collection = options.collection;
@@ -67,7 +72,24 @@ export class OwnedRecords<T extends Owned> {
   }
 
   load(rows: readonly RecordRow[]): void {
-    for (const { id, owner, data } of rows) this.#all.set(id, { ...(JSON.parse(data) as T), id, owner });
+    for (const { id, owner, data } of rows) {
+      this.#all.set(id, { ...(JSON.parse(data) as T), id, owner });
+      this.#stored.set(id, data);
+    }
+  }
+
+  /** How it follows what other nodes write. `done` is told of each, as it was before. */
+  mirror(store: Store, done: (id: string, before: T | undefined) => void): Mirror {
+    return mirrorOf(store, this.#collection, {
+      apply: (id, row) => {
+        const before = this.#all.get(id);
+        if ((row?.data ?? null) === (this.#stored.get(id) ?? null)) return;
+        if (row === null) this.forgetOne(id);
+        else this.load([row]);
+        done(id, before);
+      },
+      ids: () => this.#all.keys(),
+    });
   }
 
   get(id: string): T | undefined {
@@ -77,11 +99,13 @@ export class OwnedRecords<T extends Owned> {
   /** As it is committed by somebody else. */
   set(record: T): void {
     this.#all.set(record.id, record);
+    this.#stored.set(record.id, dataOf(record));
   }
 
   /** Its end is committed by somebody else. */
   forgetOne(id: string): void {
     this.#all.delete(id);
+    this.#stored.delete(id);
   }
 
   isChanging(id: string): boolean {
@@ -130,17 +154,18 @@ export class OwnedRecords<T extends Owned> {
   }
 
   row(record: T): RowChange {
-    const { id, owner, ...data } = record;
+    const { id, owner } = record;
     return {
       kind: "record.put",
-      record: { collection: this.#collection, id, owner, data: JSON.stringify(data), expires_at: null },
+      record: { collection: this.#collection, id, owner, data: dataOf(record), expires_at: null },
+      over: this.#stored.get(id) ?? null,
     };
   }
 
   /** One that is made, or replaced. @throws GatewayError CONFLICT {kind:"busy"} while another change of it is on its way */
   put<R>(record: T, answer: () => R): Change<R> {
     return this.#change(record.id, [this.row(record)], () => {
-      this.#all.set(record.id, record);
+      this.set(record);
       return answer();
     });
   }
@@ -149,7 +174,7 @@ export class OwnedRecords<T extends Owned> {
   drop(id: string, besides: readonly RowChange[] = [], done: () => void = () => undefined): Change<void> {
     const rows = [{ kind: "record.drop", collection: this.#collection, id } as const, ...besides];
     return this.#change(id, rows, () => {
-      this.#all.delete(id);
+      this.forgetOne(id);
       done();
     });
   }
@@ -189,4 +214,8 @@ export class OwnedRecords<T extends Owned> {
       undo: () => void this.#changing.delete(id),
     };
   }
+}
+
+function dataOf<T extends Owned>({ id: _id, owner: _owner, ...data }: T): string {
+  return JSON.stringify(data);
 }

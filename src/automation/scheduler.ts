@@ -182,7 +182,7 @@ export class Scheduler {
       const { session_id, run_id } = payloadOf(outcome) as { session_id: string; run_id: string };
       const said = used({ due_at: due, status: "sent", session_id, run_id });
       // Where it had been said before, nothing was written now.
-      if (isSame(written, said)) return book.committed(said);
+      if (written !== null && isSame(written, said)) return book.committed(written);
       return this.#write(said);
     }
     const { error } = outcome;
@@ -263,8 +263,8 @@ function suspended(why: string): GatewayError {
   return new GatewayError("CONFLICT", `nothing is said: ${why}`, { details: { kind: "state" } });
 }
 
-function isSame(written: ScheduleState | null, said: ScheduleState): boolean {
-  return written?.last?.run_id === said.last?.run_id;
+function isSame(written: ScheduleState, said: ScheduleState): boolean {
+  return written.last?.run_id === said.last?.run_id;
 }
 
 /** Whether it had one moment, which is long past. */

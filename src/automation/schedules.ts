@@ -1,6 +1,7 @@
 import type { Change, ScheduleView } from "../core/automation.ts";
 import { newId } from "../core/id.ts";
 import type { Limits } from "../core/limits.ts";
+import type { Mirror } from "../core/mirrors.ts";
 import type { RowChange } from "../core/operation.ts";
 import type { Clock } from "../core/ports.ts";
 import type { Makers } from "../core/maker.ts";
@@ -47,6 +48,16 @@ export class ScheduleBook {
   async load(store: Store): Promise<void> {
     this.#all.load(await store.records(SCHEDULES));
     this.#states.load(await store.records(STATES));
+  }
+
+  mirrors(store: Store): Mirror[] {
+    return [
+      this.#all.mirror(store, (id) => {
+        this.#calendars.delete(id);
+        this.onChange();
+      }),
+      this.#states.mirror(store, () => this.onChange()),
+    ];
   }
 
   list(user: string | null): ScheduleView[] {

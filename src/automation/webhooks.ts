@@ -1,6 +1,7 @@
 import type { Change, IssuedWebhook, WebhookView } from "../core/automation.ts";
 import { newId } from "../core/id.ts";
 import type { Limits } from "../core/limits.ts";
+import type { Mirror } from "../core/mirrors.ts";
 import type { Clock } from "../core/ports.ts";
 import type { Makers } from "../core/maker.ts";
 import { changedBy } from "../core/maker.ts";
@@ -46,6 +47,10 @@ export class WebhookBook {
 
   async load(store: Store): Promise<void> {
     this.#all.load(await store.records(WEBHOOKS));
+  }
+
+  mirrors(store: Store): Mirror[] {
+    return [this.#all.mirror(store, this.#options.onChange)];
   }
 
   get(id: string): StoredWebhook | undefined {

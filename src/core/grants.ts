@@ -42,8 +42,11 @@ export class Grants {
     return [...tools].map((tool) => ({ kind: "record.drop", collection: GRANTS, id: idOf(session, tool) }));
   }
 
-  forget(session: SessionRef): void {
-    this.#sessions.delete(session.id);
+  forget({ id }: Pick<SessionRef, "id">): void {
+    this.#sessions.delete(id);
+  }
+  forgetAll(): void {
+    this.#sessions.clear();
   }
 
   #load(id: string): Promise<Set<string>> {

@@ -113,6 +113,8 @@ export class Directory {
   readonly #shares = new Map<string, Map<string, ShareRole>>();
   /** Ids of sessions that were deleted lately: what was found before must not be used after. */
   readonly #deleted = new Set<string>();
+  /** Resolves once everything is known that other nodes shared. */
+  caughtUp: () => Promise<void> = () => Promise.resolve();
   /** Owners of sessions that were given to another user lately, by id: what was found before names the one before. */
   readonly #owners = new Map<string, string>();
 
@@ -138,6 +140,8 @@ export class Directory {
     }
     const remembered = this.#byId.get(id)?.session ?? null;
     const found = await this.#gateway(id);
+    if (found !== null && this.roleOf(found, user) !== null) return found;
+    await this.caughtUp();
     if (found !== null && this.roleOf(found, user) !== null) return found;
     // Another's costs the reads of what is not there, so that the time of the answer does not tell which it is.
     if (remembered !== null) await this.#store.session(NOWHERE);
@@ -189,6 +193,13 @@ export class Directory {
     return ids;
   }
 
+  /** Every one of them. */
+  shares(): { readonly session: string; readonly user: string }[] {
+    return [...this.#shares].flatMap(([session, users]) =>
+      [...users.keys()].map((user) => ({ session, user })),
+    );
+  }
+
   share(session: string, user: string, role: ShareRole): void {
     const users = this.#shares.get(session) ?? new Map<string, ShareRole>();
     users.set(user, role);
@@ -210,6 +221,14 @@ export class Directory {
   /** The session of that name if it is known to exist or being made; without a read. */
   known(owner: string, name: string): SessionRef | null {
     return this.#byName.get(nameKey(owner, name))?.session ?? null;
+  }
+
+  /** What is remembered under a gateway's id; null: nothing, or it is being looked for. */
+  cached(id: string): SessionRef | null {
+    return this.#byId.get(id)?.session ?? null;
+  }
+  cachedIds(): IterableIterator<string> {
+    return this.#byId.keys();
   }
 
   newId(): string {
@@ -256,18 +275,24 @@ export class Directory {
   }
 
   #gateway(id: string): Promise<SessionRef | null> {
-    return shareRead(this.#byId, id, () => this.#store.session(id).then(refOf));
+    return shareRead(this.#byId, id, () => this.#store.session(id).then((row) => row && refOf(row)));
   }
 
   #named(owner: string, name: string): Promise<SessionRef | "gone" | null> {
     return shareRead(this.#byName, nameKey(owner, name), () =>
-      this.#store.named(owner, name).then((row) => (row === "gone" ? row : refOf(row))),
+      this.#store.named(owner, name).then((row) => {
+        if (row === "gone" || row === null) return row;
+        const session = refOf(row);
+        // Found by its name, it is to be found by its id where another node ends it.
+        remember(this.#byId, session.id, { found: Promise.resolve(session), session });
+        return session;
+      }),
     );
   }
 }
 
-function refOf(row: SessionRow | null): SessionRef | null {
-  return row === null ? null : { id: row.id, owner: row.owner, name: row.name };
+function refOf({ id, owner, name }: SessionRow): SessionRef {
+  return { id, owner, name };
 }
 
 function nameKey(owner: string, name: string): string {

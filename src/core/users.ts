@@ -1,5 +1,6 @@
 import type { Scope } from "../protocol/schema.ts";
 import type { RowChange } from "./operation.ts";
+import type { RecordRow } from "./record.ts";
 
 /** What becomes of the sessions of a user who is deleted. */
 export type Inheritance =
@@ -54,6 +55,10 @@ export interface UserBook {
   enable(user: string): UserChange;
   /** Shuts the user out until nothing is left of them. */
   remove(removal: Removal): UserChange;
+  /** Everybody who is. */
+  shutOut(): string[];
+  /** Another node decided about a user: null is that they are let in. Who decided it, where they are shut out only now; else null. */
+  told(user: string, row: RecordRow | null): { readonly by: string; readonly isRemoved: boolean } | null;
   /** Those that were begun and are not over. */
   removals(): Removal[];
   /**

@@ -14,17 +14,20 @@ import { notThere, settle } from "./token.ts";
 
 export interface AuthSessionDeps extends CredentialDeps {
   readonly tickets: TicketIssuer;
+  /** Resolves once everything is known that another node let in. */
+  readonly caughtUp: () => Promise<void>;
 }
 
 /** Logins and tickets: everybody's own; an administrator sees and ends those of others too. */
 export function authSessionMethods(deps: AuthSessionDeps): MethodHandler[] {
-  const { credentials, tickets } = deps;
+  const { credentials, tickets, caughtUp } = deps;
   return [
     handle(authSessionCreate, (_params, call) => {
       mayPassOn(call.caller.principal);
       return settle(deps, call, credentials.createAuthSession(call.caller.principal), (issued) => issued);
     }),
-    handle(authSessionValidate, ({ session_token }, call) => {
+    handle(authSessionValidate, async ({ session_token }, call) => {
+      if (credentials.authSessionOf(session_token) === null) await caughtUp();
       const found = credentials.authSessionOf(session_token);
       if (found === null || !mayTouch(call.caller.principal, found.user)) return { valid: false };
       return { valid: true, user: found.user, scopes: found.scopes, expires_at: found.expires_at };

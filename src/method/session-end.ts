@@ -2,6 +2,7 @@ import type { RowChange } from "../core/operation.ts";
 import { storageRefuses } from "../core/outage.ts";
 import type { SessionRef } from "../core/session.ts";
 import { sessionPayload } from "../core/session.ts";
+import { shareId, SHARES } from "../core/session-mirrors.ts";
 import type { CommandAppend } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
 import { withTail } from "./deps.ts";
@@ -14,18 +15,8 @@ export type EndDeps = Pick<
 /** Appends, and resolves when it is committed. */
 type Write = (command: CommandAppend) => Promise<void>;
 
-export function shareId(session: string, user: string): string {
-  return `${session}:${user}`;
-}
-
 export function shareDrop(session: string, user: string): RowChange {
-  return { kind: "record.drop", collection: "share", id: shareId(session, user) };
-}
-
-/** The share is gone from the store: it acts at once, on what is open too. */
-export function takeBack({ directory, connections }: EndDeps, session: string, user: string): void {
-  directory.unshare(session, user);
-  for (const connection of connections.ofUser(user)) connection.subscriptions.get(session)?.end("revoked");
+  return { kind: "record.drop", collection: SHARES, id: shareId(session, user) };
 }
 
 /** Ends its runs, closes its log, tells who follows it, and erases it behind the answer. */

@@ -2,6 +2,7 @@ import type { Static } from "@sinclair/typebox";
 import type { Connection } from "../core/connections.ts";
 import type { RowChange } from "../core/operation.ts";
 import { Serial } from "../core/serial.ts";
+import { shareId, SHARES, takeBack } from "../core/session-mirrors.ts";
 import type { SessionRef, ShareRole } from "../core/session.ts";
 import {
   presenceList,
@@ -17,10 +18,10 @@ import type { MethodDeps } from "./deps.ts";
 import type { Call } from "./registry.ts";
 import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
-import { endSession, shareDrop, shareId, takeBack } from "./session-end.ts";
+import { endSession, shareDrop } from "./session-end.ts";
 
 /** With how many a session is shared. All of them are in memory, and are told of every change. */
-const SHARES = 200;
+const SHARES_MAX = 200;
 
 /** Who follows a session, who may, and its end. */
 export function sharingMethods(deps: MethodDeps): MethodHandler[] {
@@ -119,17 +120,17 @@ async function share(
     });
   }
   const readers = deps.directory.readersOf(session);
-  if (readers.length > SHARES && !readers.includes(user)) throw tooManyShares();
+  if (readers.length > SHARES_MAX && !readers.includes(user)) throw tooManyShares();
   const data = JSON.stringify({ user, role });
-  const place = { collection: "share", id: shareId(session.id, user), owner: session.id };
+  const place = { collection: SHARES, id: shareId(session.id, user), owner: session.id };
   const row: RowChange = { kind: "record.put", record: { ...place, data, expires_at: null } };
   await commitShare(deps, call, row, () => deps.directory.share(session.id, user, role));
 }
 
 function tooManyShares(): GatewayError {
-  return new GatewayError("CONFLICT", `full: a session is shared with ${SHARES} others at most`, {
+  return new GatewayError("CONFLICT", `full: a session is shared with ${SHARES_MAX} others at most`, {
     details: { kind: "full" },
-    limit: { what: "shares_per_session", limit: SHARES },
+    limit: { what: "shares_per_session", limit: SHARES_MAX },
   });
 }
 

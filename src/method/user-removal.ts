@@ -1,13 +1,14 @@
 import type { Logger } from "../core/ports.ts";
 import type { Runner } from "../core/runner.ts";
 import type { SessionRef } from "../core/session.ts";
+import { takeBack } from "../core/session-mirrors.ts";
 import type { Removal, UserBook } from "../core/users.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { CommandAppend } from "./append.ts";
 import { appendAlone } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
 import type { EndDeps } from "./session-end.ts";
-import { endSession, shareDrop, takeBack, transferSession } from "./session-end.ts";
+import { endSession, shareDrop, transferSession } from "./session-end.ts";
 
 const SESSIONS_AT_ONCE = 50;
 const RETRY_MS = 5_000;

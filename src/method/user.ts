@@ -162,7 +162,12 @@ function write(
 }
 
 /** In the block of the commit. A turn later what was under way in it has its runs, too. */
-function shutOut({ clock, runs, onShutOut }: UserDeps, user: string, by: string, reason: string): void {
+export function shutOut(
+  { clock, runs, onShutOut }: Pick<UserDeps, "clock" | "runs" | "onShutOut">,
+  user: string,
+  by: string,
+  reason: string,
+): void {
   clock.after(0, () => {
     onShutOut(user);
     void runs.stop(runs.ofOwner(user), { status: "aborted", ended_by: by, reason });

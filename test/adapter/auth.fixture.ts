@@ -190,8 +190,9 @@ export async function startAuth(home: Home, changes: AuthChanges = {}): Promise<
     mode,
     log: new SampledLog(clock, log),
     onThrottled,
+    caughtUp: async () => undefined,
   });
-  const deps = { journal, clock, credentials, devices, tickets };
+  const deps = { journal, clock, credentials, devices, tickets, caughtUp: async () => undefined };
   const isLive = (principal: Principal): boolean => credentials.isLive(principal);
   const rates = { count: () => null };
   const around = { store, clock, log, audit, isLive, count: nothing, rates, draining: () => false };

@@ -206,7 +206,13 @@ test("audit.list pages through everything once, a page in bounds, and hands out 
 test("a request that found nothing to end is counted, however often it comes, and one that ended something is not", async () => {
   const { engine, clock, connect, entries, close } = await stage();
   const nothing = { authSession: () => null, revokeToken: () => null } as Partial<Credentials> as Credentials;
-  const deps = { ...engine, clock, credentials: nothing, tickets: { issue: () => expect.unreachable() } };
+  const deps = {
+    ...engine,
+    clock,
+    credentials: nothing,
+    caughtUp: async () => undefined,
+    tickets: { issue: () => expect.unreachable() },
+  };
   for (const method of [...tokenMethods(deps), ...authSessionMethods(deps)]) engine.registry.add(method);
   const eve = connect("eve");
   for (let i = 0; i < 100; i++) {
