@@ -65,15 +65,20 @@ export interface Plan {
 /** A moment that is not older is not missed. */
 const GRACE_MS = 60_000;
 
-/** What `next` and those after it come to at `now`, which is not before it. */
+/**
+ * What `next` and those after it come to at `now`, which is not before it. @param since when it was first tried to do
+ * something for it: what could not be done in time was not missed
+ */
 export function planOf(
   calendar: Calendar,
   next: number,
   now: number,
   missed: Missed,
   catch_up: number,
+  since = now,
 ): Plan {
-  if (now - next <= GRACE_MS) return { due: next, next: calendar.next(next) };
+  const isTried = missed === "skip" && since - next <= GRACE_MS;
+  if (isTried || now - next <= GRACE_MS) return { due: next, next: calendar.next(next) };
   if (missed === "all") {
     const [due = next, following] = calendar.between(next, now, catch_up);
     return { due, next: following ?? calendar.next(Math.max(due, now)) };

@@ -22,6 +22,8 @@ const WRITE_MS = 1_000;
 const PATIENCE_MS = 6 * 3_600_000;
 /** Then it is turned off. */
 const GIVE_UP_MS = 3 * 86_400_000;
+/** Where nothing was sent for so long, nobody knows that it failed all the time: it is counted anew. */
+const SILENT_MS = 86_400_000;
 
 export interface DeliveriesOptions {
   readonly owed: Owed;
@@ -40,7 +42,9 @@ export interface DeliveriesOptions {
 
 /** A receiver that does not take what it is sent. */
 interface Trouble {
+  /** Its first failure, and the last one. */
   readonly since: number;
+  readonly last: number;
   readonly times: number;
   readonly until: number;
 }
@@ -93,6 +97,11 @@ export class Deliveries {
 
   failingSince(webhook_id: string): number | null {
     return this.#troubles.get(webhook_id)?.since ?? null;
+  }
+
+  /** It took something that was sent by hand. */
+  took(webhook_id: string): void {
+    this.#troubles.delete(webhook_id);
   }
 
   waiting(webhook_id: string): number {
@@ -227,9 +236,12 @@ export class Deliveries {
     const { clock, log } = this.#options;
     const now = clock.now();
     const { status, reason } = attempt;
-    const known = this.#troubles.get(webhook.id) ?? { since: now, times: 0, until: 0 };
+    const before = this.#troubles.get(webhook.id);
+    const isOn = before !== undefined && now - before.last <= SILENT_MS;
+    const known = isOn ? before : { since: now, times: 0, until: before?.until ?? 0 };
     const isAll = status === undefined || status === 429 || status >= 500;
-    const trouble = { since: known.since, times: known.times + 1, until: isAll ? now + wait : known.until };
+    const until = isAll ? now + wait : known.until;
+    const trouble = { since: known.since, last: now, times: known.times + 1, until };
     if (known.times === 0)
       log.warn({ webhook_id: webhook.id, reason }, "a webhook's receiver does not take what it is sent");
     this.#troubles.set(webhook.id, trouble);

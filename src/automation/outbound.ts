@@ -64,6 +64,7 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
       const timestamp = new Date(now).toISOString();
       const body = JSON.stringify({ type: "webhook.test", timestamp, webhook_id: id, data: {} });
       const { retry_after_ms: _, ...attempt } = await attempts.try(webhook, newId("del", now), body, signal);
+      if (attempt.ok) deliveries.took(id);
       return attempt;
     },
     async deliveries(by, id) {
@@ -83,6 +84,7 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
         if (body === null || !(await deliveries.mayHave(webhook, session_id)))
           return void failed.push({ delivery_id, reason: "its owner may not read this session any more" });
         const { ok, reason = "" } = await attempts.try(webhook, delivery_id, body, signal);
+        if (ok) deliveries.took(id);
         if (ok) delivered.push(delivery_id);
         else failed.push({ delivery_id, reason });
         return undefined;

@@ -90,7 +90,9 @@ export class Scheduler {
     const { book, clock } = this.#options;
     const now = clock.now();
     let wait = LOOK_MS;
-    for (const schedule of book.every()) {
+    // Where as many are said as may be at once, the end of one is what to wait for.
+    const isFull = this.#running.size >= AT_ONCE;
+    for (const schedule of isFull ? [] : book.every()) {
       const { next_at } = book.state(schedule);
       if (next_at === null || this.#running.has(schedule.id)) continue;
       const at = Math.max(next_at, this.#failing.get(schedule.id)?.until ?? 0);
@@ -141,6 +143,7 @@ export class Scheduler {
         clock.now(),
         schedule.missed,
         limits.schedule_catch_up,
+        this.#failing.get(schedule.id)?.since,
       );
       const { due, next } = plan;
       const used = (last: Last): ScheduleState => ({ ...state, next_at: next, last });

@@ -99,6 +99,13 @@ describe("what moments that have come come to", () => {
     expect(iso([found.due, found.next])).toEqual(["2025-12-31T23:58Z", "2025-12-31T23:59Z"]);
   });
 
+  test("one that could not be said in time was not missed, as long as it is tried", () => {
+    const [tried, now] = [at("2026-01-01T01:00:30Z"), at("2026-01-01T01:10Z")];
+    const found = planOf(hourly, next, now, "skip", 9, tried);
+    expect(iso([found.due, found.next])).toEqual(["2026-01-01T01:00Z", "2026-01-01T02:00Z"]);
+    expect(planOf(hourly, next, now, "skip", 9, now).due).toBeNull();
+  });
+
   test("of one moment there is one", () => {
     const once = onceCalendar(next);
     expect(planOf(once, next, next + 5, "skip", 9)).toEqual({ due: next, next: null });

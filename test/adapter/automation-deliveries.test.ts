@@ -30,11 +30,14 @@ let head: number | null;
 let isDown: boolean;
 let reads: number;
 let delivered: string[];
+/** What the receiver answers with. */
+let status: number;
+let off: string[];
 
 beforeEach(async () => {
   clock = manualClock();
   owed = new Owed();
-  [head, isDown, reads, delivered] = [null, false, 0, []];
+  [head, isDown, reads, delivered, status, off] = [null, false, 0, [], 204, []];
   const event = (seq: number) => ({ ...EVENT, ts: clock.now(), seq });
   const store = {
     async session() {
@@ -52,7 +55,7 @@ beforeEach(async () => {
   const attempts: Pick<Attempts, "try"> = {
     async try(_webhook, _id, body) {
       delivered.push(`${JSON.parse(body).data.seq}`);
-      return { ok: true, retry_after_ms: null, ms: 0 };
+      return { ok: status < 300, status, reason: `answered ${status}`, retry_after_ms: null, ms: 0 };
     },
   };
   const options = {
@@ -62,8 +65,17 @@ beforeEach(async () => {
     clock,
     log: silentLog,
     limits: { webhook_attempts: 2 },
-    book: { every: () => [WEBHOOK], get: () => WEBHOOK } as unknown as { every(): StoredWebhook[] },
+    book: {
+      every: () => [WEBHOOK],
+      get: () => WEBHOOK,
+      turnOff: (_: unknown, why: string) => {
+        off.push(why);
+        return { rows: [], commit: () => undefined, undo: () => undefined };
+      },
+    } as unknown as { every(): StoredWebhook[] },
     journal: { append: ({ settle }: { settle(result: { ok: boolean }): void }) => settle({ ok: true }) },
+    dead: { add: async () => true },
+    audit: { record: () => undefined },
     directory: { mayRead: () => true },
     makers: { rights: () => new Set(["chat.read"]) },
   };
@@ -130,5 +142,46 @@ test("a webhook that changes while a session is being made misses nothing of it"
   commit();
   await turns();
   expect(delivered).toEqual(["1"]);
+  await deliveries.stop();
+});
+
+const DAY_MS = 86_400_000;
+
+/** Something is to be delivered, and fails as often as it is tried within some hours. */
+async function fail(seq: number): Promise<void> {
+  write(seq)();
+  for (let i = 0; i < 4; i++) {
+    await turns();
+    clock.advance(3_600_000);
+  }
+}
+
+test("a receiver that was asked nothing for days is not turned off for one failure", async () => {
+  status = 500;
+  await fail(1);
+  clock.advance(4 * DAY_MS);
+  await fail(2);
+  expect([off, delivered]).toEqual([[], ["1", "1", "2", "2"]]);
+  await deliveries.stop();
+});
+
+test("one that takes nothing for three days is, counted from its first failure", async () => {
+  status = 500;
+  for (let seq = 1; seq <= 6; seq++) {
+    await fail(seq);
+    expect(off).toEqual([]);
+    clock.advance(8 * 3_600_000);
+  }
+  status = 204;
+  await fail(7);
+  status = 500;
+  for (let seq = 8; seq <= 13; seq++) {
+    await fail(seq);
+    expect(off).toEqual([]);
+    clock.advance(8 * 3_600_000);
+  }
+  clock.advance(1);
+  await fail(14);
+  expect(off).toEqual(["nothing was taken for three days: answered 500"]);
   await deliveries.stop();
 });

@@ -1,0 +1,110 @@
+import { beforeEach, expect, test } from "bun:test";
+import { Scheduler } from "../../src/automation/scheduler.ts";
+import { ScheduleBook } from "../../src/automation/schedules.ts";
+import type { Outcome } from "../../src/core/call.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
+import type { RowChange } from "../../src/core/operation.ts";
+import type { Principal } from "../../src/core/principal.ts";
+import { GatewayError } from "../../src/protocol/errors.ts";
+import { SCOPES } from "../../src/protocol/schema.ts";
+import type { ManualClock } from "../support/clock.ts";
+import { manualClock } from "../support/clock.ts";
+import { silentLog } from "../support/engine.ts";
+
+/** Schedules of a gateway that does not take at once what they say. */
+
+const START = Date.parse("2026-01-01T00:00:30Z");
+const MINUTE = 60_000;
+const ANN: Principal = {
+  user: "ann",
+  scopes: new Set(SCOPES),
+  method: "local",
+  credential: null,
+  expires_at: null,
+};
+const FULL = new GatewayError("UNAVAILABLE", "full", { retryable: true });
+
+let clock: ManualClock;
+let book: ScheduleBook;
+let scheduler: Scheduler;
+/** What is said, as long as nothing answers. */
+let said: number[];
+let answer: () => Promise<Outcome>;
+
+beforeEach(() => {
+  clock = manualClock(START);
+  said = [];
+  const limits = { ...DEFAULT_LIMITS, schedules_per_user: 100 };
+  const of = ({ user, method, credential }: Principal) => ({ user, method, credential });
+  const makers = { of, rights: () => new Set(SCOPES) };
+  book = new ScheduleBook({ clock, limits, makers });
+  const append = ({ settle }: { readonly settle: (result: { ok: boolean }) => void; rows: RowChange[] }) =>
+    settle({ ok: true });
+  scheduler = new Scheduler({
+    book,
+    clock,
+    limits,
+    makers,
+    log: silentLog,
+    journal: { append: append as never },
+    isOpen: () => false,
+    send: (_by, _from, { metadata }) => {
+      said.push((metadata as { due_at: number }).due_at);
+      return answer();
+    },
+  });
+});
+
+const create = (params: object): void =>
+  void book.create(ANN, { message: "tick", session_id: "s", ...params }).commit();
+
+async function pass(ms: number): Promise<void> {
+  for (let left = ms; left > 0; left -= 5_000) {
+    clock.advance(Math.min(left, 5_000));
+    for (let i = 0; i < 50; i++) await Promise.resolve();
+  }
+}
+
+test.each(["skip", "once", "all"])(
+  "what is refused for a while is said for a quarter of an hour, with %p, too",
+  async (missed) => {
+    answer = async () => ({ ok: false, error: FULL });
+    create({ cron: "1 * * * *", missed });
+    scheduler.start();
+    await pass(11 * MINUTE);
+    const due = Date.parse("2026-01-01T00:01:00Z");
+    expect(new Set(said)).toEqual(new Set([due]));
+    const last = book.list(null)[0]?.last;
+    expect(last).toBeUndefined();
+    await pass(7 * MINUTE);
+    expect(book.list(null)[0]).toMatchObject({ last: { status: "failed", due_at: due } });
+    await scheduler.stop();
+  },
+);
+
+test("more than are said at once wait for the end of one, and nobody looks at them all the time", async () => {
+  const open: ((outcome: Outcome) => void)[] = [];
+  answer = () => new Promise((resolve) => void open.push(resolve));
+  for (let i = 0; i < 20; i++) create({ cron: "1 * * * *", session_id: `s${i}` });
+  scheduler.start();
+  await pass(MINUTE);
+  expect(said).toHaveLength(16);
+  let timers = 0;
+  const after = clock.after.bind(clock);
+  Object.assign(clock, {
+    after: (ms: number, task: () => void) => {
+      timers++;
+      return after(ms, task);
+    },
+  });
+  await pass(MINUTE);
+  expect(timers).toBeLessThan(20);
+  open.shift()?.({ ok: true, payload: { session_id: "s0", run_id: "run_1" } });
+  await pass(10_000);
+  expect(said).toHaveLength(17);
+  for (let i = 0; i < 20; i++) open.shift()?.({ ok: true, payload: { session_id: "s", run_id: "run_1" } });
+  await pass(10_000);
+  expect(said).toHaveLength(20);
+  for (const each of open) each({ ok: true, payload: { session_id: "s", run_id: "run_1" } });
+  await scheduler.stop();
+});
