@@ -279,10 +279,13 @@ export class Deliveries {
     const { clock } = this.#options;
     const ms = at - clock.now();
     if (ms <= 0 || !this.#isOpen) return;
-    await new Promise<void>((resolve) => {
-      const cancel = clock.after(ms, resolve);
-      this.#abort.signal.addEventListener("abort", () => (cancel(), resolve()), { once: true });
-    });
+    const over = Promise.withResolvers<void>();
+    const stop = (): void => over.resolve();
+    const cancel = clock.after(ms, stop);
+    this.#abort.signal.addEventListener("abort", stop);
+    await over.promise;
+    cancel();
+    this.#abort.signal.removeEventListener("abort", stop);
   }
 
   #touch(session_id: string): void {

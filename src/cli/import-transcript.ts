@@ -193,9 +193,12 @@ function textOf(content: unknown): string {
 }
 
 /** Milliseconds, or ISO 8601. */
+/** Later there is no date. */
+const LAST_MS = 8_640_000_000_000_000;
+
 function timeOf(said: unknown, otherwise: number): number {
   const time = typeof said === "number" ? said : Date.parse(String(said));
-  return Number.isSafeInteger(time) && time >= 0 ? time : otherwise;
+  return Number.isInteger(time) && time >= 0 && time <= LAST_MS ? time : otherwise;
 }
 
 function lostName(type: string): string {

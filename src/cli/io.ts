@@ -48,8 +48,8 @@ export function jsonLine(io: Io, value: unknown): string {
   return io.tty ? escaped(text) : text;
 }
 
-/** The same JSON, without what JSON.stringify leaves in that would move or reorder a terminal. */
-function escaped(json: string): string {
+/** JSON of one line or more, without what JSON.stringify leaves in that would move or reorder a terminal. */
+export function escaped(json: string): string {
   return json.replaceAll(UNSEEN, (character) =>
     Array.from({ length: character.length }, (_, at) => {
       const unit = character.charCodeAt(at).toString(16).padStart(4, "0");

@@ -2,7 +2,7 @@ import type { ParamsFor, ResultFor } from "../client/methods.ts";
 import type { Command, Input } from "./args.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
-import { outJson } from "./io.ts";
+import { escaped, outJson } from "./io.ts";
 import { limitOf } from "./limit.ts";
 import { pause } from "./pause.ts";
 import { moment } from "./table.ts";
@@ -74,9 +74,10 @@ function show({ lines, gap }: Page, input: Input, io: Io): void {
   }
 }
 
-/** Fields are shown as JSON, in which nothing moves the cursor. */
+/** As JSON, and in that nothing that moves a cursor. */
 function textOf({ ts, level, message, component, fields }: Line): string {
   const more = Object.keys(fields).length > 0 ? ` ${JSON.stringify(fields)}` : "";
   const part = component === undefined ? "" : ` [${component}]`;
-  return `${moment(ts)} ${level.padEnd(5)}${part} ${JSON.stringify(message).slice(1, -1)}${more}`;
+  const said = escaped(`${JSON.stringify(message).slice(1, -1)}${more}`);
+  return `${moment(ts)} ${level.padEnd(5)}${part} ${said}`;
 }

@@ -25,6 +25,8 @@ export const ScopeSchema = Type.Union(
 
 /** Integer milliseconds since 1970-01-01 UTC. */
 export const Timestamp = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+/** One that a date can be made of. */
+export const Moment = Type.Integer({ minimum: 0, maximum: 8_640_000_000_000_000 });
 /** Position in a session's log: 0 is before the first event. */
 export const Seq = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 export const Epoch = Type.String({ pattern: "^[a-z0-9]{8}$" });

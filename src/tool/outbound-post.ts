@@ -21,9 +21,10 @@ const ANSWER_BYTES = 4_096;
 
 /** Posts JSON to where the reach allows: one resolved address, no redirect. Never rejects. */
 export function createPoster({ reach, resolve }: PosterOptions) {
-  async function addressOf(url: URL): Promise<string> {
+  async function addressOf(url: URL, signal: AbortSignal): Promise<string> {
     const host = hostOf(url);
-    const addresses = isIP(host) === 0 ? await resolve(host).catch(() => []) : [host];
+    const addresses = isIP(host) === 0 ? await until(signal, resolve(host)).catch(() => []) : [host];
+    signal.throwIfAborted();
     const [address] = addresses;
     if (address === undefined) throw new Error(`${host} is not known: no address is found for it`);
     for (const each of addresses) {
@@ -44,8 +45,7 @@ export function createPoster({ reach, resolve }: PosterOptions) {
     ): Promise<Posted> {
       try {
         const url = reach.url(text);
-        const address = await addressOf(url);
-        signal.throwIfAborted();
+        const address = await addressOf(url, signal);
         const response = await ask({ url, address, method: "POST", signal, headers, body });
         try {
           await readBody(response, ANSWER_BYTES);
@@ -59,6 +59,19 @@ export function createPoster({ reach, resolve }: PosterOptions) {
       }
     },
   };
+}
+
+/** Resolves as the work does, and rejects with the signal: a resolver that does not answer cannot be called back. */
+async function until<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  const over = Promise.withResolvers<never>();
+  const stop = (): void => over.reject(signal.reason);
+  if (signal.aborted) stop();
+  signal.addEventListener("abort", stop);
+  try {
+    return await Promise.race([work, over.promise]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
 }
 
 /** Without the address that was connected to. */

@@ -53,6 +53,17 @@ test("a session that comes in is there for nobody before its last request, then 
   });
 });
 
+test("a time that is none of any date is refused, and said so", async () => {
+  const messages = [{ ...said("one"), timestamp: 8_640_000_000_000_001 }];
+  expect(
+    await refusal(owner.call("session.import", { session: { digest: digest(90) }, messages })),
+  ).toMatchObject({
+    code: "INVALID_REQUEST",
+    details: { kind: "schema", path: "messages.0.timestamp" },
+    message: expect.stringContaining("8640000000000000"),
+  });
+});
+
 test("half of one is worth nothing: what is refused ends it, and so does a restart", async () => {
   const begin = (n: number) =>
     owner.call("session.import", {

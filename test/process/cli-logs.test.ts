@@ -1,3 +1,5 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "bun:test";
 import { eventually } from "../gateway/stack.ts";
 import { AGENTBUS, agentbus, plainEnvironment, serve, workplace } from "../support/executable.ts";
@@ -41,6 +43,21 @@ test(
     await read;
     const [line = ""] = said.split("\n");
     expect(JSON.parse(line)).toMatchObject({ level: "warn", fields: { limit: "metadata_bytes" } });
+  },
+  LONG_MS,
+);
+
+test(
+  "logs shows in letters what would move a cursor",
+  async () => {
+    using place = workplace();
+    const folder = join(place.path, ".agents/skills/a\u{e0001}b\u202ec");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "SKILL.md"), "no front matter");
+    await using _running = await serve(place.path, ["--port", "0", ...HERE]);
+    const { out } = await agentbus(["logs", "--level", "warn", ...HERE], { cwd: place.path });
+    expect(out).toContain("b\\u202ec");
+    expect(out).not.toMatch(/[\u0080-\u009f\u202e\u{e0001}]/u);
   },
   LONG_MS,
 );

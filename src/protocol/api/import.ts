@@ -1,7 +1,7 @@
 import { Type } from "@sinclair/typebox";
 import { Part, Role, Usage } from "../entities.ts";
 import { defineMethod } from "../methods.ts";
-import { Id, Metadata, Params, SessionId, Timestamp } from "../schema.ts";
+import { Id, Metadata, Params, SessionId, Moment } from "../schema.ts";
 
 /** Messages of one request. */
 const MESSAGES = 200;
@@ -18,7 +18,7 @@ const ImportedMessage = Type.Object(
     parts: Type.Optional(Type.Array(Type.Union([Part, File]), { maxItems: 10_000 })),
     model: Type.Optional(Type.String({ maxLength: 256 })),
     usage: Type.Optional(Usage),
-    timestamp: Timestamp,
+    timestamp: Moment,
     metadata: Type.Optional(Metadata),
   },
   { additionalProperties: false },
@@ -32,7 +32,7 @@ const ImportedSession = Type.Object(
     model: Type.Optional(Type.String({ maxLength: 256 })),
     system_prompt: Type.Optional(Type.String()),
     metadata: Type.Optional(Metadata),
-    created_at: Type.Optional(Timestamp),
+    created_at: Type.Optional(Moment),
     archived: Type.Optional(Type.Boolean()),
   },
   { additionalProperties: false },

@@ -1,6 +1,6 @@
 import { Type } from "@sinclair/typebox";
 import { defineMethod } from "../methods.ts";
-import { Empty, Id, Params, SessionId, Timestamp, User } from "../schema.ts";
+import { Empty, Id, Moment, Params, SessionId, Timestamp, User } from "../schema.ts";
 import { chatSend, OnBusy } from "./chat.ts";
 import { Suspended } from "./hook.ts";
 
@@ -79,7 +79,7 @@ export const scheduleCreate = defineMethod({
   }),
   params: Params({
     cron: Type.Optional(CronText),
-    at: Type.Optional(Timestamp),
+    at: Type.Optional(Moment),
     message: Type.String({ minLength: 1 }),
     session_id: Type.Optional(SessionId),
     ...choices,
@@ -104,7 +104,7 @@ export const scheduleUpdate = defineMethod({
   params: Params({
     schedule_id: Id,
     cron: Type.Optional(CronText),
-    at: Type.Optional(Timestamp),
+    at: Type.Optional(Moment),
     message: Type.Optional(Type.String({ minLength: 1 })),
     session_id: Type.Optional(Type.String({ pattern: "^[A-Za-z0-9._:-]{0,128}$" })),
     ...choices,
