@@ -13,18 +13,12 @@ import type { Attempt, Attempts } from "./attempts.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { bodyOf, idOf, RETRY_MS, waitAfter } from "./delivery.ts";
 import type { StoredWebhook } from "./stored-webhook.ts";
+import { Troubles } from "./troubles.ts";
 import type { WebhookBook } from "./webhooks.ts";
 import { UNDELIVERED } from "./webhooks.ts";
 
 /** How far is written so seldom: what was delivered since is delivered again after a crash, under the same id. */
 const WRITE_MS = 1_000;
-/** A receiver that has taken nothing for so long gets each delivery once more, and then it is given up. */
-const PATIENCE_MS = 6 * 3_600_000;
-/** Then it is turned off. */
-const GIVE_UP_MS = 3 * 86_400_000;
-/** Where nothing was sent for so long, nobody knows that it failed all the time: it is counted anew. */
-const SILENT_MS = 86_400_000;
-
 export interface DeliveriesOptions {
   readonly owed: Owed;
   readonly book: WebhookBook;
@@ -40,20 +34,11 @@ export interface DeliveriesOptions {
   readonly makers: Makers;
 }
 
-/** A receiver that does not take what it is sent. */
-interface Trouble {
-  /** Its first failure, and the last one. */
-  readonly since: number;
-  readonly last: number;
-  readonly times: number;
-  readonly until: number;
-}
-
 /** Reads the logs that somebody is owed something of, and delivers it: one after another of each session, for each webhook. */
 export class Deliveries {
   readonly #options: DeliveriesOptions;
   readonly #lanes = new Map<string, Promise<void>>();
-  readonly #troubles = new Map<string, Trouble>();
+  readonly #troubles: Troubles;
   readonly #dirty = new Set<string>();
   readonly #abort = new AbortController();
   #cancel: (() => void) | null = null;
@@ -61,6 +46,7 @@ export class Deliveries {
 
   constructor(options: DeliveriesOptions) {
     this.#options = options;
+    this.#troubles = new Troubles(options);
     options.owed.onOwed = (session_id) => this.#goOn(session_id);
   }
 
@@ -96,12 +82,12 @@ export class Deliveries {
   }
 
   failingSince(webhook_id: string): number | null {
-    return this.#troubles.get(webhook_id)?.since ?? null;
+    return this.#troubles.since(webhook_id);
   }
 
   /** It took something that was sent by hand. */
   took(webhook_id: string): void {
-    this.#troubles.delete(webhook_id);
+    this.#troubles.took(webhook_id);
   }
 
   waiting(webhook_id: string): number {
@@ -206,21 +192,20 @@ export class Deliveries {
   ): Promise<boolean> {
     const { book, attempts, dead, clock, limits } = this.#options;
     for (let tries = 1; ; tries++) {
-      await this.#until(this.#troubles.get(id)?.until ?? 0);
+      await this.#until(this.#troubles.until(id));
       const webhook = book.get(id);
       if (webhook === undefined || !webhook.enabled || !this.#isOpen) return false;
       if (!(await this.mayHave(webhook, about.session_id))) return true;
       const attempt = await attempts.try(webhook, delivery_id, about.body, this.#abort.signal);
       if (!this.#isOpen) return false;
       if (attempt.ok) {
-        this.#troubles.delete(id);
+        this.#troubles.took(id);
         return true;
       }
       const wait = waitAfter(attempt, tries);
-      const trouble = this.#trouble(webhook, attempt, wait);
-      if (attempt.status === 410 || clock.now() - trouble.since > GIVE_UP_MS)
-        return this.#turnOff(webhook, attempt);
-      if (tries >= limits.webhook_attempts || clock.now() - trouble.since > PATIENCE_MS) {
+      const next = this.#troubles.failed(id, attempt, wait);
+      if (next === "off") return this.#turnOff(webhook, attempt);
+      if (next === "last" || tries >= limits.webhook_attempts) {
         if (!(await this.mayHave(webhook, about.session_id))) return true;
         const { reason = "" } = attempt;
         const { body, ...rest } = about;
@@ -229,23 +214,6 @@ export class Deliveries {
       }
       await this.#until(clock.now() + wait);
     }
-  }
-
-  /** Who refuses one delivery may take others; who does not answer, or has too much to do, is left alone for a while. */
-  #trouble(webhook: StoredWebhook, attempt: Attempt, wait: number): Trouble {
-    const { clock, log } = this.#options;
-    const now = clock.now();
-    const { status, reason } = attempt;
-    const before = this.#troubles.get(webhook.id);
-    const isOn = before !== undefined && now - before.last <= SILENT_MS;
-    const known = isOn ? before : { since: now, times: 0, until: before?.until ?? 0 };
-    const isAll = status === undefined || status === 429 || status >= 500;
-    const until = isAll ? now + wait : known.until;
-    const trouble = { since: known.since, last: now, times: known.times + 1, until };
-    if (known.times === 0)
-      log.warn({ webhook_id: webhook.id, reason }, "a webhook's receiver does not take what it is sent");
-    this.#troubles.set(webhook.id, trouble);
-    return trouble;
   }
 
   async #turnOff(webhook: StoredWebhook, { reason = "" }: Attempt): Promise<false> {
@@ -261,7 +229,7 @@ export class Deliveries {
       return this.#later();
     }
     change.commit();
-    this.#troubles.delete(webhook.id);
+    this.#troubles.took(webhook.id);
     log.warn({ webhook_id: webhook.id, user: webhook.owner, reason: why }, "a webhook was turned off");
     const details = JSON.stringify({ reason: why });
     audit.record({ action: "webhook.disable", user: webhook.owner, target: webhook.id, details });

@@ -35,13 +35,9 @@ const AT_A_TIME = 20;
 
 /** Webhooks, and what is delivered to them. */
 export function createOutbound(options: OutboundOptions): OutboundBook {
-  const { clock, store, limits, sealer, makers, checkUrl } = options;
+  const { clock, store, limits } = options;
   const book: WebhookBook = new WebhookBook({
-    clock,
-    limits,
-    sealer,
-    makers,
-    checkUrl,
+    ...options,
     failingSince: (id) => deliveries.failingSince(id),
     onChange: () => deliveries.changed(),
   });
