@@ -80,7 +80,7 @@ export function createEngine(given: EngineOptions) {
   const state = { draining: false, server_id: "" };
   const core = createCore(options, measures);
   const unwatchLoop = watchLoop(clock, measures.loop_lag);
-  const { journal, directory, stats, audit, tracing } = core;
+  const { journal, runs, directory, stats, audit, tracing } = core;
   const uptime = (): number => (clock.monotonic() - started) / 1_000;
   const status = (): "healthy" | "degraded" | "draining" => {
     if (state.draining) return "draining";
@@ -101,7 +101,7 @@ export function createEngine(given: EngineOptions) {
   const relay =
     cluster === undefined
       ? null
-      : new Relay({ cluster, store, journal, directory, clock, log, draining }, registry.dispatch);
+      : new Relay({ cluster, store, journal, runs, directory, clock, log, draining }, registry.dispatch);
   for (const method of methodsOf(options, core, registry, { uptime, status })) registry.add(method);
 
   const imports = createImports({ ...core, clock, limits: options.limits, settings: options.settings });
@@ -115,6 +115,7 @@ export function createEngine(given: EngineOptions) {
     files,
     uptime,
     status,
+    ...(relay !== null && { bring: relay.bring }),
     /** The identity this gateway's store was given when it was made; "" before `recover`. */
     server_id: (): string => state.server_id,
     ...lifeOf({ core, relay, imports, state, clock, log, unwatchLoop }),

@@ -3,7 +3,8 @@ import type { NodeCall } from "../core/cluster.ts";
 import { isElsewhere } from "../core/outage.ts";
 import type { Principal } from "../core/principal.ts";
 import { noSession } from "../core/session.ts";
-import type { RelayedRequest } from "./relay-call.ts";
+import { GatewayError } from "../protocol/errors.ts";
+import type { RelayedRequest, Yield } from "./relay-call.ts";
 import { readRelayed, relayedAnswer } from "./relay-call.ts";
 import type { RelayOptions } from "./relay.ts";
 
@@ -59,7 +60,7 @@ export class Inbox {
         for (const call of calls) {
           const request = readRelayed(call.body);
           // What is begun here now would be ended at once: the next node begins it.
-          if (draining() && !ENDS.has(request.method)) continue;
+          if (draining() && "method" in request && !ENDS.has(request.method)) continue;
           this.#begin(call, request);
         }
         if (calls.length === AT_ONCE && !draining()) this.#again = true;
@@ -71,7 +72,7 @@ export class Inbox {
     this.#isReading = false;
   }
 
-  #begin(call: NodeCall, request: RelayedRequest): void {
+  #begin(call: NodeCall, request: RelayedRequest | Yield): void {
     this.#begun.add(call.id);
     const before = this.#last.get(call.session) ?? Promise.resolve();
     const mine = before.then(() => this.#carryOut(call, request));
@@ -82,7 +83,7 @@ export class Inbox {
   }
 
   /** Resolves when the next one of the session may be begun. Never rejects. */
-  async #carryOut(call: NodeCall, request: RelayedRequest): Promise<void> {
+  async #carryOut(call: NodeCall, request: RelayedRequest | Yield): Promise<void> {
     const { store, journal } = this.#options;
     const { tails } = journal;
     try {
@@ -91,7 +92,8 @@ export class Inbox {
       const session = { id: row.id, owner: row.owner, name: row.name };
       await tails.own(session);
       try {
-        await this.#dispatch(call, request);
+        if ("method" in request) await this.#dispatch(call, request);
+        else this.#done(call, await this.#yield(call.session, request));
       } finally {
         tails.release(session.id);
       }
@@ -99,6 +101,23 @@ export class Inbox {
       this.#leave(call, error);
     }
     return undefined;
+  }
+
+  /** Lets a session go, so that whoever asks can have it. */
+  async #yield(session: string, { ending }: Yield): Promise<Outcome> {
+    const { journal, runs, cluster } = this.#options;
+    const isBusy = runs.lanes.has(session) || journal.tails.isBusy(session);
+    if (ending === null && isBusy) {
+      const error = new GatewayError("CONFLICT", "something happens in the session", {
+        details: { kind: "state" },
+      });
+      return { ok: false, error };
+    }
+    const reopen = ending === null ? null : await runs.shut(session, ending);
+    journal.tails.lose([session]);
+    reopen?.();
+    await cluster.release([session]);
+    return { ok: true, payload: {} };
   }
 
   #dispatch(call: NodeCall, { method, params, ...request }: RelayedRequest): Promise<void> {

@@ -1,3 +1,4 @@
+import type { Ending } from "../core/ending.ts";
 import type { Caller, Outcome, RequestMark } from "../core/call.ts";
 import { payloadOf } from "../core/call.ts";
 import type { Principal } from "../core/principal.ts";
@@ -46,8 +47,18 @@ export function relayedBody(
   return JSON.stringify(body);
 }
 
-export function readRelayed(body: string): RelayedRequest {
-  return JSON.parse(body) as RelayedRequest;
+/** That a session is let go: its runs end so, or, with null, there are none. */
+export interface Yield {
+  readonly ending: Ending | null;
+}
+
+export function yieldBody(ending: Ending | null): () => string {
+  const body: Yield = { ending };
+  return () => JSON.stringify(body);
+}
+
+export function readRelayed(body: string): RelayedRequest | Yield {
+  return JSON.parse(body) as RelayedRequest | Yield;
 }
 
 type Answer = { readonly payload: unknown } | { readonly error: ErrorBody };

@@ -1,4 +1,6 @@
 import type { Dispatch, Outcome } from "../core/call.ts";
+import type { Ending } from "../core/ending.ts";
+import type { Runs } from "../core/runs.ts";
 import type { CallState, Cluster, NodeCall } from "../core/cluster.ts";
 import { newId } from "../core/id.ts";
 import { isElsewhere } from "../core/outage.ts";
@@ -14,12 +16,13 @@ import type { MethodDefinition } from "../protocol/methods.ts";
 import { Inbox } from "./inbox.ts";
 import type { Call } from "./registry.ts";
 import type { MadeIds } from "./relay-call.ts";
-import { readAnswer, relayedBody } from "./relay-call.ts";
+import { readAnswer, relayedBody, yieldBody } from "./relay-call.ts";
 
 export interface RelayOptions {
   readonly cluster: Cluster;
   readonly store: Pick<Store, "session" | "run">;
   readonly journal: Journal;
+  readonly runs: Runs;
   readonly directory: Directory;
   readonly clock: Clock;
   readonly log: Logger;
@@ -54,6 +57,8 @@ const WAIT_SLOW_MS = 60_000;
 /** How soon an answer is found of which nobody told. */
 const LOOK_EVERY_MS = 1_000;
 const AT_ONCE = 100;
+/** How often a session is asked for that others want, too. */
+const BRING_TRIES = 3;
 
 interface Asked {
   readonly session: SessionRef;
@@ -129,16 +134,28 @@ export class Relay {
 
   /** Has it carried out where the session is, after what was asked before. */
   ask(session: SessionRef, { name }: MethodDefinition, params: unknown, call: Call): Promise<Outcome> {
-    const { clock } = this.#options;
-    const now = clock.now();
-    const id = newId("call", now);
+    const now = this.#options.clock.now();
     const ids: MadeIds = { message_id: newId("msg", now), run_id: newId("run", now) };
-    // What is done once for a key is done once, however often this is carried out.
-    const keyed =
-      call.keyed === null && KEYED.has(name)
-        ? { ...(params as Record<string, unknown>), idempotency_key: id }
-        : params;
-    const body = relayedBody(call.caller, call.mark, { ...ids, method: name, params: keyed });
+    const wait_ms = SLOW.has(name) ? WAIT_SLOW_MS : WAIT_MS;
+    const body = (id: string): string => {
+      // What is done once for a key is done once, however often this is carried out.
+      const isKeyed = call.keyed === null && KEYED.has(name);
+      const keyed = isKeyed ? { ...(params as Record<string, unknown>), idempotency_key: id } : params;
+      return relayedBody(call.caller, call.mark, { ...ids, method: name, params: keyed });
+    };
+    const outcome = this.#ask(session, wait_ms, body, () => tooLong(name, ids));
+    call.entered();
+    return outcome;
+  }
+
+  #ask(
+    session: SessionRef,
+    wait_ms: number,
+    body: (id: string) => string,
+    late: () => GatewayError,
+  ): Promise<Outcome> {
+    const { clock } = this.#options;
+    const id = newId("call", clock.now());
     return new Promise((resolve) => {
       let cancel: () => void = () => undefined;
       const answer = (outcome: Outcome): void => {
@@ -146,15 +163,32 @@ export class Relay {
         if (this.#asked.delete(id)) resolve(outcome);
       };
       this.#asked.set(id, { session, answer });
-      cancel = clock.after(SLOW.has(name) ? WAIT_SLOW_MS : WAIT_MS, () =>
-        answer({ ok: false, error: tooLong(name, ids) }),
-      );
+      cancel = clock.after(wait_ms, () => answer({ ok: false, error: late() }));
       const failed = (): void => answer({ ok: false, error: notPut() });
-      this.#queue.push({ call: { id, session: session.id, body }, failed });
+      this.#queue.push({ call: { id, session: session.id, body: body(id) }, failed });
       void this.#put();
-      call.entered();
     });
   }
+
+  /**
+   * Has this node have a session: whoever has it ends its runs in it so, or, with null, keeps it where something happens in
+   * it. @throws GatewayError CONFLICT, UNAVAILABLE
+   */
+  readonly bring = async (session: SessionRef, ending: Ending | null): Promise<void> => {
+    const { tails } = this.#options.journal;
+    for (let tries = 1; ; tries++) {
+      try {
+        await tails.own(session);
+        return tails.release(session.id);
+      } catch (error) {
+        if (!isElsewhere(error) || tries > BRING_TRIES) throw error;
+      }
+      const outcome = await this.#ask(session, WAIT_SLOW_MS, yieldBody(ending), () => {
+        return new GatewayError("TIMEOUT", "the node that has the session does not let it go");
+      });
+      if (!outcome.ok) throw outcome.error;
+    }
+  };
 
   /** A session that another node left, which is gone: takes it, ends what was left, does what was asked meanwhile. */
   async adopt(id: string): Promise<void> {

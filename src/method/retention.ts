@@ -145,6 +145,7 @@ export class Retention {
     const { journal, owed, stats, clock, runs } = this.#deps;
     if (owed.holds(session.id)) return false;
     try {
+      await this.#deps.bring?.(session, null);
       await withTail(this.#deps, session, async ({ row }) => {
         const requireOver = (): void => {
           const isIdle = row.active_run_id === null && !journal.tails.isBusy(session.id);

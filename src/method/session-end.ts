@@ -4,13 +4,17 @@ import type { SessionRef } from "../core/session.ts";
 import { sessionPayload } from "../core/session.ts";
 import { shareId, SHARES } from "../core/session-mirrors.ts";
 import type { CommandAppend } from "./append.ts";
+import type { Relay } from "./relay.ts";
 import type { MethodDeps } from "./deps.ts";
 import { withTail } from "./deps.ts";
 
 export type EndDeps = Pick<
   MethodDeps,
   "runs" | "journal" | "directory" | "connections" | "clock" | "changes" | "maintenance" | "grants"
->;
+> & {
+  /** Has this node have a session, whose runs elsewhere end so (null: only where there are none). Absent: no other node has any. */
+  readonly bring?: Relay["bring"];
+};
 
 /** Appends, and resolves when it is committed. */
 type Write = (command: CommandAppend) => Promise<void>;
@@ -29,6 +33,7 @@ export async function endSession(
   const { runs, journal, directory, connections, clock, changes, maintenance } = deps;
   if (journal.refused !== null) throw storageRefuses();
   const ending = { status: "aborted", ended_by: by, reason: "deleted" } as const;
+  await deps.bring?.(session, ending);
   const reopen = await runs.shut(session.id, ending);
   const shared = directory.readersOf(session).filter((user) => user !== session.owner);
   const now = clock.now();
@@ -67,7 +72,9 @@ export async function transferSession(
 ): Promise<void> {
   const { runs, journal, directory, clock, grants } = deps;
   if (journal.refused !== null) throw storageRefuses();
-  const reopen = await runs.shut(session.id, { status: "aborted", ended_by: by, reason: "transferred" });
+  const ending = { status: "aborted", ended_by: by, reason: "transferred" } as const;
+  await deps.bring?.(session, ending);
+  const reopen = await runs.shut(session.id, ending);
   try {
     const taken = await grants.drops(session);
     await withTail(deps, session, async ({ row }) => {

@@ -119,6 +119,39 @@ describe.skipIf(!hasPostgres)("any node serves any session", () => {
     expect(await refusal(b.call("session.delete", { session_id: "talk" }))).toMatchObject({ code: "GONE" });
   });
 
+  test("a user is deleted whose sessions another node has: what runs there ends, and all of it goes or is handed on", async () => {
+    await using nodes = await startNodes();
+    const [a, b] = [nodes.node(0), nodes.node(1)];
+    const { token } = await a.owner.call("token.create", { name: "guest", user: "guest", role: "user" });
+    const guest = b.person(token);
+    await say(guest, { session_id: "quiet", message: "first" });
+    nodes.model.reply().text("so far").hang();
+    const { run_id } = await guest.call("chat.send", { session_id: "busy", message: "first" });
+    await within(
+      () => guest.call("run.get", { run_id }),
+      ({ status }) => status === "running",
+    );
+    await using there = await b.person(token).connect({});
+    await there.request("session.subscribe", { session_id: "busy", after: 0, catch_up: "log" });
+    await within(
+      () => a.owner.call("user.list"),
+      ({ users }) => users.some(({ user }: { user: string }) => user === "guest"),
+    );
+    expect(
+      await a.owner.call("user.delete", { user: "guest", sessions: "transfer", transfer_to: "owner" }),
+    ).toEqual({
+      deleted: true,
+      sessions: 2,
+    });
+    const { sessions } = await b.owner.call("session.list");
+    expect(sessions).toHaveLength(2);
+    const { runs } = await b.owner.call("run.list");
+    expect(runs.find((run: { run_id: string }) => run.run_id === run_id)).toMatchObject({
+      status: "aborted",
+    });
+    expect(await refusal(guest.call("session.list"))).toMatchObject({ code: "UNAUTHORIZED" });
+  });
+
   test("the owner is killed in mid-answer: whoever follows at another node is told the end, and goes on there", async () => {
     await using nodes = await startNodes();
     const [a, b] = [nodes.node(0), nodes.node(1)];
