@@ -14,6 +14,7 @@ import { exportCommand } from "./export.ts";
 import { importCommand } from "./import.ts";
 import { init } from "./init.ts";
 import { logs } from "./logs.ts";
+import { migrate } from "./migrate.ts";
 import { password } from "./password.ts";
 import { scheduleCommands } from "./schedule.ts";
 import { search } from "./search.ts";
@@ -54,6 +55,7 @@ export const commands: readonly Command[] = [
   backup,
   restore,
   repair,
+  migrate,
   exportCommand,
   importCommand,
   doctor,

@@ -19,11 +19,17 @@ export async function checkDatabase(config: Config, deep: boolean): Promise<Find
   const [fault] = found.faults;
   if (fault !== undefined) {
     const finding = `${found.file} is not as it should be: ${found.faults.join("; ").slice(0, 500)}`;
-    const advice = fault.includes("newer agentbus")
-      ? "use that version, or restore a backup from before it"
-      : "stop the gateway, keep a copy of the data directory, and put a backup in place: agentbus restore FILE";
+    const advice = adviceFor(fault);
     return { check, state: "failed", finding, advice };
   }
   if (!found.read) return { check, state: "ok", finding: `${size}, not read: agentbus doctor --deep does` };
   return { check, state: "ok", finding: `${size}, ${deep ? "all of it" : "every page"} read and in order` };
+}
+
+function adviceFor(fault: string): string {
+  if (fault.includes("migration"))
+    return "run agentbus migrate again, which goes on where it stopped, or remove that file";
+  return fault.includes("newer agentbus")
+    ? "use that version, or restore a backup from before it"
+    : "stop the gateway, keep a copy of the data directory, and put a backup in place: agentbus restore FILE";
 }

@@ -2,6 +2,7 @@ import type { Clock } from "../../core/ports.ts";
 import { GatewayError } from "../../protocol/errors.ts";
 import { adviceFor, describeFailure } from "./failures.ts";
 import { identify } from "./identity.ts";
+import { isUnfinished } from "./migrating.ts";
 import { Pool } from "./pool.ts";
 import type { Queries } from "./queries.ts";
 import { SCHEMA } from "./schema.ts";
@@ -44,6 +45,10 @@ async function look(q: Queries): Promise<Examined> {
   if (!made && !may) {
     const advice = "GRANT CREATE ON DATABASE … TO its user, for the first start";
     return { state: "failed", finding: `${name}, without a schema, and none may be made`, advice };
+  }
+  if (await isUnfinished(q)) {
+    const advice = "run agentbus migrate again: it goes on where it stopped";
+    return { state: "failed", finding: `${name}, into which not all was copied`, advice };
   }
   if (fsync !== "on")
     return {

@@ -6,6 +6,7 @@ import { prepareDataDir } from "../sqlite/data-dir.ts";
 import type { Lock } from "../sqlite/lock.ts";
 import { releaseLock, takeLock } from "../sqlite/lock.ts";
 import { takeLockOver } from "../sqlite/takeover.ts";
+import type { AdoptionOptions } from "./adoption.ts";
 import { adoptAll } from "./adoption.ts";
 import { PostgresCalls } from "./calls.ts";
 import type { Dial } from "./dial.ts";
@@ -13,9 +14,12 @@ import { adviceFor, describeFailure } from "./failures.ts";
 import type { GroupWriter } from "./group-writer.ts";
 import { createGroupWriter } from "./group-writer.ts";
 import { Holdings } from "./holdings.ts";
+import type { Identity } from "./identity.ts";
 import { identify } from "./identity.ts";
 import type { NodeName } from "./lease.ts";
 import { Lease } from "./lease.ts";
+import type { Queries } from "./queries.ts";
+import { refuseMigration } from "./migrating.ts";
 import { nodeName } from "./node-name.ts";
 import { Notices } from "./notices.ts";
 import { Pool } from "./pool.ts";
@@ -127,7 +131,7 @@ async function begin(
   const { keeper } = pools;
   const { clock, limits, log, lease_ms, lease_clock = clock } = options;
   const { onLease = () => undefined, onFenced = () => undefined } = options;
-  const identity = await keeper.read(identify);
+  const identity = await keeper.read(identifyUsable);
   await bringUpToDate(to, clock);
   const { isSame, server_id } = await keeper.change((q) => settleIdentity(q, identity));
   const node = nodeName(options.data_dir, options.node_id);
@@ -166,7 +170,7 @@ async function begin(
   const holdings = new Holdings();
   const writer = createGroupWriter({ writing, limits, boot, holdings, mayWrite, onFenced, onGrown });
   try {
-    const left = await adoptAll({ keeper, writer, boot, max_rows: limits.maintenance_rows });
+    const left = await takeOver({ keeper, writer, boot, max_rows: limits.maintenance_rows });
     const found: OpenedStore = { last_stop: isSame ? stop : "power", ...left, server_id };
     const calls = new PostgresCalls({ pool: pools.reading, wake, boot });
     return { ...pools, writing, writer, lease, wake, notices, node, calls, found, close };
@@ -190,6 +194,18 @@ async function begin(
     await closeAll(pools);
     releaseLock(lock);
   }
+}
+
+async function identifyUsable(q: Queries): Promise<Identity> {
+  const identity = await identify(q);
+  await refuseMigration(q);
+  return identity;
+}
+
+/** A migration that began since we looked last sees this node by now, or we see it. */
+async function takeOver(options: AdoptionOptions): ReturnType<typeof adoptAll> {
+  await options.keeper.read(refuseMigration);
+  return adoptAll(options);
 }
 
 /** However long that takes: it may wait for another node that does the same. */

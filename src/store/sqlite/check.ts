@@ -1,6 +1,7 @@
 import { Database } from "bun:sqlite";
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { draftPath } from "../migration/unfinished.ts";
 import { DATABASE_FILE, describeError } from "./database.ts";
 import { SCHEMA_VERSION } from "./schema.ts";
 
@@ -22,6 +23,11 @@ const FAULTS = 3;
  */
 export function checkDatabase(data_dir: string, deep: boolean, most_bytes: number): DatabaseCheck | null {
   const file = join(data_dir, DATABASE_FILE);
+  const draft = draftPath(file);
+  if (existsSync(draft)) {
+    const fault = "it is a migration that was not finished";
+    return { file: draft, bytes: statSync(draft).size, read: false, faults: [fault] };
+  }
   if (!existsSync(file)) return null;
   const bytes = statSync(file).size;
   const read = deep || bytes <= most_bytes;

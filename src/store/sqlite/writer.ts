@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
 import { GatewayError } from "../../protocol/errors.ts";
+import { refuseDraft } from "../migration/unfinished.ts";
 import { describeError, hold, openWritable, refusalOf } from "./database.ts";
 import type { GroupWriter } from "./group-writer.ts";
 import { createGroupWriter } from "./group-writer.ts";
@@ -102,6 +103,7 @@ function attempt(task: () => unknown): void {
 function open(request: Extract<WriterRequest, { op: "open" }>): void {
   let db: Database | null = null;
   try {
+    refuseDraft(request.path);
     checkLength(request.path);
     db = openWritable(request.path, request.max_bytes);
     checkAtStart(db, request.path, request.suspect);
