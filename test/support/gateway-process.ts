@@ -2,6 +2,7 @@ import type { Subprocess } from "bun";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { TRANSPILED } from "./executable.ts";
 import type { TestDatabase } from "./postgres.ts";
 import { testDatabase } from "./postgres.ts";
 
@@ -87,6 +88,7 @@ export async function startGateway(options: GatewayProcessOptions = {}): Promise
   const database = await databaseFor(data_dir);
   const env = {
     ...(database !== null && { AGENTBUS_STORAGE_URL: database.url, AGENTBUS_STORAGE_CONNECTIONS: "5" }),
+    ...TRANSPILED,
     PATH: Bun.env["PATH"] ?? "",
     HOME: home,
     AGENTBUS_SERVER_PORT: "0",
