@@ -5,7 +5,7 @@ import type { ClientFile } from "../../scripts/pack-client.ts";
 import { buildClient } from "../../scripts/pack-client.ts";
 import { startBrowser } from "../support/browser.ts";
 import type { Runtime } from "../support/client-runtimes.ts";
-import { RUNTIMES } from "../support/client-runtimes.ts";
+import { commandOf } from "../support/client-runtimes.ts";
 import { workplace } from "../support/executable.ts";
 import type { RunningGateway } from "../support/gateway-process.ts";
 import { startGateway } from "../support/gateway-process.ts";
@@ -137,7 +137,7 @@ for (const [index, block] of MODULES.entries()) {
       `${block.at}: runs in ${runtime}`,
       async () => {
         const file = place.file(`run-${index}.${block.words[0] === "js" ? "mjs" : "ts"}`, programOf(block));
-        const { code, out, err } = await run([...RUNTIMES[runtime], file]);
+        const { code, out, err } = await run([...(await commandOf(runtime)), file]);
         expect({ code, err: code === 0 ? "" : err }).toEqual({ code: 0, err: "" });
         if (block.text.includes("process.stdout")) expect(out.length).toBeGreaterThan(20);
       },

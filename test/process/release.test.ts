@@ -8,6 +8,7 @@ import manifest from "../../package.json" with { type: "json" };
 import { faultsOf, inspect } from "../../scripts/inspect.ts";
 import { TARGETS } from "../../scripts/release-targets.ts";
 import { SIGNATURE, SUMS, archiveName, isSigned, readSums } from "../../src/cli/release-file.ts";
+import { exclusive } from "../support/exclusive.ts";
 import { startGateway } from "../support/gateway-process.ts";
 import { needs } from "../support/needs.ts";
 import type { BuiltRelease } from "../support/release.ts";
@@ -197,7 +198,7 @@ test(
     const files = ["package.json", "bun.lock", "tsconfig.json", "LICENSE", "README.md", "CHANGELOG.md"];
     for (const name of [...files, "src", "scripts"])
       cpSync(join(ROOT, name), join(root, name), { recursive: true });
-    run(["cp", "-al", join(ROOT, "node_modules"), root]);
+    await exclusive("node_modules", async () => run(["cp", "-al", join(ROOT, "node_modules"), root]));
     const again = await builtRelease("again", { version, targets: ["linux-x64"], root });
     const [one, other] = [release, again].map((each) => readSums(each.read(SUMS).toString()));
     const same = [archiveName(version, "linux-x64"), `agentbus_${version}_amd64.deb`, "install.sh"];

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { hold } from "./exclusive.ts";
 import { workplace } from "./executable.ts";
 import type { Outcome } from "./executable.ts";
 import { canIsolate } from "./namespaces.ts";
@@ -22,8 +23,9 @@ export function canBoot(): boolean {
   return canIsolate("no systemd can be booted");
 }
 
-/** `binds`: files of this machine, and where they are in that one, read-only. */
+/** One at a time: systemd-nspawn keeps a folder to itself. `binds`: files of this machine, and where they are in that one, read-only. */
 export async function boot(root: string, binds: Readonly<Record<string, string>>): Promise<BootedMachine> {
+  const held = await hold("machine");
   const place = workplace();
   const console_ = join(place.path, "console");
   const child = Bun.spawn(
@@ -66,6 +68,7 @@ export async function boot(root: string, binds: Readonly<Record<string, string>>
     if (child.exitCode === null && leader() !== "") process.kill(Number(leader()), "SIGKILL");
     await child.exited;
     place[Symbol.dispose]();
+    await held[Symbol.asyncDispose]();
   }
   const machine: BootedMachine = {
     run,

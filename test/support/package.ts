@@ -1,8 +1,21 @@
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { changedAt } from "./changed.ts";
+import { exclusive } from "./exclusive.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
+const PACK_MS = 150_000;
+/** Packed once for all tests, as long as nothing that goes in was changed. */
+const PACKED = join(ROOT, "dist/package-test");
+const PACKED_OF = [
+  "{src,scripts}/**/*",
+  "{package,tsconfig}.json",
+  "bun.lock",
+  "{README,CHANGELOG}.md",
+  "LICENSE",
+];
 
 export interface Outcome {
   readonly code: number;
@@ -22,7 +35,34 @@ export interface Project extends AsyncDisposable {
   check(files: readonly string[], options: Readonly<Record<string, unknown>>): Promise<string>;
 }
 
-/** Packs and installs. The types of Bun and Node are there for `types` to name them. */
+/** What `bun run pack` makes. While that runs, folders of its own come and go in node_modules: whoever copies those waits. */
+async function packed(): Promise<string> {
+  const stamp = String(changedAt(PACKED_OF));
+  const stamped = join(PACKED, "stamp");
+  if (existsSync(stamped)) {
+    const [made = "", of] = readFileSync(stamped, "utf8").split("\n");
+    if (of === stamp) return made;
+  }
+  const argv = [process.execPath, join(ROOT, "scripts/pack.ts"), "--outdir", PACKED];
+  const child = Bun.spawn(argv, {
+    cwd: ROOT,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: PACK_MS,
+  });
+  const [out, err, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  if (code !== 0) throw new Error(`packing ended with ${code}\n${out}${err}`);
+  const made = resolve(ROOT, lastLine(out));
+  await writeFile(stamped, `${made}\n${stamp}`);
+  return made;
+}
+
+/** Installs it. The types of Bun and Node are there for `types` to name them. */
 export async function installPackage(): Promise<Project> {
   const directory = await mkdtemp(join(tmpdir(), "agentbus-project-"));
   const run: Project["run"] = async (cmd, env = {}) => {
@@ -52,8 +92,7 @@ export async function installPackage(): Promise<Project> {
     return path;
   };
   await write("package.json", '{"name":"project","private":true,"type":"module"}\n');
-  const packed = await must([process.execPath, join(ROOT, "scripts/pack.ts"), "--outdir", directory]);
-  await must([process.execPath, "add", "--prefer-offline", resolve(directory, lastLine(packed))]);
+  await must([process.execPath, "add", "--prefer-offline", await exclusive("node_modules", packed)]);
   await mkdir(join(directory, "node_modules/@types"), { recursive: true });
   for (const types of ["bun-types", "@types/node"])
     await symlink(join(ROOT, "node_modules", types), join(directory, "node_modules", types));

@@ -6,7 +6,6 @@ import {
   readFileSync,
   readdirSync,
   rmSync,
-  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -17,12 +16,17 @@ import type { Entry } from "../../scripts/release-archives.ts";
 import { tarGz } from "../../scripts/release-archives.ts";
 import { signatureOf } from "../../scripts/release-keys.ts";
 import { SIGNATURE, SUMS, archiveName } from "../../src/cli/release-file.ts";
+import { changedAt } from "./changed.ts";
+import { exclusive } from "./exclusive.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
 const BINARY = resolve(ROOT, Bun.env["AGENTBUS_BINARY"] || "dist/agentbus");
 /** What the tests of releases build is there once for all of them, as long as nothing it is built of was changed. */
 const PLACE = join(ROOT, "dist/release-test");
-export const RELEASE_MS = 300_000;
+/** Of one release. What takes longer is ended, so that nobody waits for it in vain. */
+const BUILD_MS = 300_000;
+/** Until another file has built one, and this one another. */
+export const RELEASE_MS = 2 * BUILD_MS;
 
 /** One of each kind that differs: these are built in the tests, all of them by hand before a release. */
 export const BUILT = ["linux-x64", "linux-arm64", "linux-x64-musl", "darwin-x64", "windows-x64"];
@@ -57,11 +61,16 @@ export interface BuiltRelease {
 }
 
 /** Runs the script of releases, unless it did for the same executable before. */
-export async function builtRelease(
+export function builtRelease(name: string, wanted: Wanted): Promise<BuiltRelease> {
+  return exclusive("release", () => buildRelease(name, wanted));
+}
+
+async function buildRelease(
   name: string,
   { version, targets, deb = true, root = ROOT }: Wanted,
 ): Promise<BuiltRelease> {
-  const stamp = JSON.stringify({ changed: changedAt(), version, targets, deb });
+  const changed = changedAt([BINARY, "{src,scripts}/**/*"]);
+  const stamp = JSON.stringify({ changed, version, targets, deb });
   const directory = join(PLACE, name);
   const stamped = `${directory}.stamp`;
   const key = testKey();
@@ -76,7 +85,13 @@ export async function builtRelease(
         ...(deb ? [] : ["--no-deb"]),
         ...targets.flatMap((target) => ["--target", target]),
       ],
-      { cwd: root, stdout: "pipe", stderr: "pipe", env: { ...process.env, AGENTBUS_RELEASE_URL: "" } },
+      {
+        cwd: root,
+        stdout: "pipe",
+        stderr: "pipe",
+        env: { ...process.env, AGENTBUS_RELEASE_URL: "" },
+        timeout: BUILD_MS,
+      },
     );
     const [out, err, code] = await Promise.all([
       new Response(child.stdout).text(),
@@ -87,12 +102,6 @@ export async function builtRelease(
     writeFileSync(stamped, stamp);
   }
   return { directory, key, read: (file) => readFileSync(join(directory, file)) };
-}
-
-/** When the executable, or anything a release is built of, was changed last. */
-function changedAt(): number {
-  const files = [...new Bun.Glob("{src,scripts}/**/*").scanSync({ cwd: ROOT, absolute: true })];
-  return Math.max(...[BINARY, ...files].map((file) => statSync(file).mtimeMs));
 }
 
 /** The release of this version. */
