@@ -3,20 +3,33 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 
 /**
- * Builds the executable and runs every test: `bun scripts/test.ts [--only PATH]... [--binary]`.
+ * Builds the executable and runs every test: `bun scripts/test.ts [--only PATH]... [--binary] [--update-timings]`.
  *
- * `--only test/core` runs what begins with that path, `--binary` only what runs against the executable. The last line is
- * the result, `N passed, M failed`; the exit code is 1 where anything failed, nothing ran or, with CI=true, a test was skipped.
+ * `--only test/core` runs what begins with that path, `--binary` only what runs against the executable, `--update-timings`
+ * writes down how long each file took. The last line is the result, `N passed, M failed`; the exit code is 1 where anything
+ * failed, nothing ran or, with CI=true, a test was skipped.
  */
 const root = resolve(import.meta.dir, "..");
 const executable = resolve(root, "dist/agentbus");
 /** Longest test that does not say otherwise, on a machine that has much else to do. */
 const TEST_MS = 30_000;
-/**
- * Test the executable, whatever else they do. They hold a promise in seconds, or a latency beside somebody hostile, on a machine
- * that may be shared, so one file runs at a time.
- */
+/** How long each file takes, ms: the longest ones are begun first. It decides nothing else, and need not be exact. */
+const TIMINGS = "test/timings.json";
+/** Test the executable, whatever else they do. */
 const BINARY_ONLY = ["test/cluster/", "test/console/", "test/hostile/", "test/process/"];
+/** Of these, what measures milliseconds: no other file runs meanwhile. */
+const ALONE = [
+  // How long somebody who behaves waits beside an attack, and what memory it leaves.
+  "test/hostile/",
+  // Requests that write nothing, while a disk is slow.
+  "test/process/disk.test.ts",
+  // A socket, beside two hundred passwords.
+  "test/process/password.test.ts",
+  // Fifty readers, beside one that does not read.
+  "test/process/slow.test.ts",
+  // Right tokens, beside wrong ones.
+  "test/process/throttle.test.ts",
+];
 /** A file that fails is run once more by itself. What passes then is named as flaky; more than a few at once are not chance. */
 const MAX_FLAKY = 3;
 /** Hold for the sources and for the executable. */
@@ -57,19 +70,25 @@ function among(file: string, places: readonly string[]): boolean {
   return places.some((place) => file.startsWith(place));
 }
 
-/** One run of `bun test`, passed on as it comes; `threads`: files that run at a time. */
-async function runTests(
-  files: readonly string[],
-  env: Record<string, string>,
-  threads = 1,
-): Promise<Outcome> {
-  if (files.length === 0) return { passed: 0, failed: 0, skipped: 0, failing: new Map(), passing: new Set() };
+/** A number of files that run under the same circumstances. */
+interface Suite {
+  readonly name: string;
+  readonly files: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** Files that run at a time. */
+  readonly threads: number;
+}
+
+/** One run of `bun test`, passed on as it comes; `more`: arguments of its own. */
+async function runTests({ files, env, threads }: Suite, more: readonly string[] = []): Promise<Outcome> {
   const child = Bun.spawn(
     [
       process.execPath,
       "test",
       `--timeout=${TEST_MS}`,
+      `--timings=${TIMINGS}`,
       ...(threads > 1 ? [`--parallel=${threads}`] : []),
+      ...more,
       ...files.map((file) => `./${file}`),
     ],
     {
@@ -114,15 +133,12 @@ function nameIn(line: string): string {
 }
 
 /** As `runTests`; what failed gets a second try, one file after the other. */
-async function runTwice(files: readonly string[], env: Record<string, string>, threads = 1): Promise<Counts> {
-  const first = await runTests(files, env, threads);
+async function runTwice(suite: Suite, more: readonly string[]): Promise<Counts> {
+  const first = await runTests(suite, more);
   const failing = [...(first.failing ?? [])];
   if (first.failed === 0 || first.failing === null || failing.length > MAX_FLAKY) return first;
   console.error(`once more: ${failing.map(([file]) => file).join(", ")}`);
-  const again = await runTests(
-    failing.map(([file]) => file),
-    env,
-  );
+  const again = await runTests({ ...suite, files: failing.map(([file]) => file), threads: 1 });
   const names = failing.flatMap(([, each]) => each);
   if (again.failed > 0 || names.some((name) => !again.passing.has(name))) return first;
   for (const [file, each] of failing) {
@@ -156,33 +172,53 @@ function build(): boolean {
   return success;
 }
 
+/** What there is to run of these files, in this order; without an executable, what needs none. */
+function suitesOf(files: readonly string[], binary_only: boolean, built: boolean): Suite[] {
+  // One more than there are processors: most tests wait now and then.
+  const threads = availableParallelism() + 1;
+  const env = { AGENTBUS_BINARY: executable };
+  const on_binary = files.filter((file) => among(file, [...BOTH, ...BINARY_ONLY]));
+  const source: Suite = {
+    name: "sources",
+    files: files.filter((file) => !among(file, BINARY_ONLY)),
+    env: { AGENTBUS_BINARY: "" },
+    threads,
+  };
+  const binary: Suite[] = [
+    { name: "executable", files: on_binary.filter((file) => !among(file, ALONE)), env, threads },
+    {
+      name: "on PostgreSQL",
+      files: on_binary.filter((file) => ON_POSTGRES.includes(file)),
+      env: { ...env, AGENTBUS_TEST_STORE: "postgres" },
+      threads,
+    },
+    { name: "alone", files: on_binary.filter((file) => among(file, ALONE)), env, threads: 1 },
+  ];
+  const all = [...(binary_only ? [] : [source]), ...(built ? binary : [])];
+  return all.filter((suite) => suite.files.length > 0);
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       only: { type: "string", multiple: true, default: [] },
       binary: { type: "boolean", default: false },
+      "update-timings": { type: "boolean", default: false },
     },
   });
   const files = testFiles(values.only);
-  const source = values.binary ? [] : files.filter((file) => !among(file, BINARY_ONLY));
   const binary = files.filter((file) => among(file, [...BINARY_ONLY, ...BOTH]));
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
-  const add = (counts: Counts): void => {
-    for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
-  };
   const built = binary.length === 0 || build();
   if (!built) total.failed++;
-  const threads = availableParallelism();
-  add(await runTwice(source, { AGENTBUS_BINARY: "" }, threads));
-  if (built) {
-    const env = { AGENTBUS_BINARY: executable };
-    const timed = binary.filter((file) => among(file, BINARY_ONLY));
-    const others = binary.filter((file) => among(file, BOTH));
-    add(await runTwice(others, env, threads));
-    const again = others.filter((file) => ON_POSTGRES.includes(file));
-    add(await runTwice(again, { ...env, AGENTBUS_TEST_STORE: "postgres" }));
-    add(await runTwice(timed, env));
+  const times: string[] = [];
+  for (const suite of suitesOf(files, values.binary, built)) {
+    const started = performance.now();
+    const counts = await runTwice(suite, values["update-timings"] ? ["--update-timings"] : []);
+    for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
+    times.push(`${suite.name} ${Math.round((performance.now() - started) / 1_000)} s`);
   }
+  if (times.length > 0) console.error(`took: ${times.join(", ")}`);
 
   const { passed, failed, skipped } = total;
   const strict = process.env["CI"] === "true";
