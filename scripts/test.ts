@@ -17,7 +17,7 @@ const TEST_MS = 30_000;
 const TIMINGS = "test/timings.json";
 /** Test the executable, whatever else they do. */
 const BINARY_ONLY = ["test/cluster/", "test/console/", "test/hostile/", "test/process/"];
-/** Of these, what measures milliseconds: no other file runs meanwhile. */
+/** Of these, what measures how fast something is: no other file runs meanwhile. */
 const ALONE = [
   // How long somebody who behaves waits beside an attack, and what memory it leaves.
   "test/hostile/",
@@ -27,6 +27,8 @@ const ALONE = [
   "test/process/password.test.ts",
   // Fifty readers, beside one that does not read.
   "test/process/slow.test.ts",
+  // Two hundred clients, until all of them are back.
+  "test/process/takeover.test.ts",
   // Right tokens, beside wrong ones.
   "test/process/throttle.test.ts",
 ];

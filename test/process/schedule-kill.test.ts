@@ -21,7 +21,7 @@ async function call(gateway: RunningGateway, method: string, params: unknown): P
 test("whatever moment the process is killed at, every moment of a schedule is said once", async () => {
   await using gateway = await startGateway();
   // All of them are due while the process dies again and again.
-  const start = Date.now() + 1_500;
+  const start = Date.now() + 3_000;
   const ids: string[] = [];
   for (let i = 0; i < SCHEDULES; i++) {
     const params = {
