@@ -10,6 +10,8 @@ import type { Receive, Schedules, SendFor } from "./core/automation.ts";
 import type { Outcome } from "./core/call.ts";
 import type { Logger } from "./core/ports.ts";
 import type { CredentialBook } from "./auth/credentials.ts";
+import { whileLeading } from "./core/leading.ts";
+import type { Store } from "./core/store.ts";
 import type { UserBook, UserChange } from "./core/users.ts";
 import type { Engine } from "./engine.ts";
 import { createReach } from "./tool/fetch-reach.ts";
@@ -39,21 +41,33 @@ export interface Automations {
 export function createAutomations(
   engine: Engine,
   { users, makers }: Pick<CredentialBook, "users" | "makers">,
-  config: Pick<Config, "server" | "webhooks">,
+  config: Pick<Config, "server" | "webhooks" | "cluster">,
   log: Logger,
 ): Automations {
   const { store, audit, registry, directory, journal, limits, clock } = engine;
-  const sealer = createSealer(config.server.data_dir);
+  const { cluster } = store;
+  const shared = cluster === undefined ? null : { cluster, file: config.cluster.key_file };
+  const sealer = createSealer(config.server.data_dir, shared);
   const send = senderOf(engine);
   const inbound = createInbound({ clock, limits, log, audit, sealer, send, makers });
   const book = new ScheduleBook({ clock, limits, makers });
-  const isOpen = (run_id: string): boolean => engine.runs.get(run_id) !== undefined;
+  const isOpen = (run_id: string): boolean | Promise<boolean> =>
+    engine.runs.get(run_id) !== undefined || (cluster !== undefined && isOpenElsewhere(store, run_id));
   const scheduler = new Scheduler({ book, clock, log, journal, limits, send, makers, isOpen });
   const schedules = schedulesOf(book, scheduler);
   const outbound = createOutbound({ ...engine, log, makers, sealer, ...posterOf(config) });
   const deps = { inbound, schedules, outbound, limits, directory, journal, clock };
   for (const method of [...hookMethods(deps), ...scheduleMethods(deps), ...webhookMethods(deps)])
     registry.add(method);
+  /** One node says what is due and delivers, for all of them. */
+  const begin = (): void => {
+    scheduler.start();
+    outbound.start();
+  };
+  const stop = async (): Promise<void> => {
+    await Promise.all([scheduler.stop(), outbound.stop()]);
+  };
+  let end = (): void => undefined;
   engine.mirrors.add(...inbound.mirrors(store), ...book.mirrors(store), ...outbound.mirrors());
   return {
     receive: inbound.receive,
@@ -62,18 +76,27 @@ export function createAutomations(
       forget: (user) => together([users, inbound, book, outbound].map((each) => () => each.forget(user))),
     },
     async load() {
+      await sealer.load();
       await inbound.load(store);
       await book.load(store);
       await outbound.load();
     },
     start() {
-      scheduler.start();
-      outbound.start();
+      // What is appended on other nodes is owed, too.
+      const { owed } = engine;
+      cluster?.onGrown((grown) => (grown ?? owed.all()).forEach((id) => owed.grown(id)));
+      end = whileLeading(store, { begin, end: () => void stop() });
     },
     async stop() {
-      await Promise.all([scheduler.stop(), outbound.stop()]);
+      end();
+      await stop();
     },
   };
+}
+
+async function isOpenElsewhere(store: Store, run_id: string): Promise<boolean> {
+  const run = await store.run(run_id);
+  return run?.status === "queued" || run?.status === "running";
 }
 
 function posterOf({ webhooks }: Pick<Config, "webhooks">) {

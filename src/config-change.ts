@@ -5,6 +5,7 @@ import type { Clock } from "./core/ports.ts";
 import type { Engine } from "./engine.ts";
 
 const COLLECTION = "config";
+/** Where no other node shares the store. */
 const ID = "values";
 /** Options that are named; of more only the number. */
 const NAMED = 40;
@@ -16,8 +17,8 @@ const DIGEST_CHARS = 16;
  */
 export async function noteConfiguration(engine: Engine, config: Config, clock: Clock): Promise<void> {
   const now = digests(config);
-  const [kept] = await engine.store.records(COLLECTION);
-  const before = kept === undefined ? null : (JSON.parse(kept.data) as Record<string, string>);
+  const kept = await engine.store.record(COLLECTION, idOf(engine));
+  const before = kept === null ? null : (JSON.parse(kept.data) as Record<string, string>);
   const changed = before === null ? [] : changedOptions(before, now);
   if (before === null || changed.length > 0) note({ engine, clock, now, changed, isFirst: before === null });
 }
@@ -37,7 +38,13 @@ interface Note {
 }
 
 function note({ engine, clock, now, changed, isFirst }: Note): void {
-  const record = { collection: COLLECTION, id: ID, owner: "", data: JSON.stringify(now), expires_at: null };
+  const record = {
+    collection: COLLECTION,
+    id: idOf(engine),
+    owner: "",
+    data: JSON.stringify(now),
+    expires_at: null,
+  };
   const details = JSON.stringify({ options: changed.slice(0, NAMED), count: changed.length });
   const entry = entryOf({ action: "config.change", transport: "local", details }, clock.now());
   engine.journal.append({
@@ -49,6 +56,11 @@ function note({ engine, clock, now, changed, isFirst }: Note): void {
     // Where storage refuses it, the next start notices.
     settle: () => undefined,
   });
+}
+
+/** Each node has a configuration of its own. */
+function idOf({ store }: Engine): string {
+  return store.cluster?.node() ?? ID;
 }
 
 function digests(config: Config): Record<string, string> {

@@ -64,7 +64,7 @@ export function createCore(options: EngineOptions, measures: Measures) {
   const stats = new Stats(sampled);
   const hub = new Hub();
   const observers = new Observers(options.log);
-  const owed = new Owed();
+  const owed = new Owed(store.cluster !== undefined);
   const connections = new Connections({ limits, networkOf });
   const directory = new Directory(store, clock);
   const changes = new Changes(clock, connections, directory, hub);

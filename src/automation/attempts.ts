@@ -61,7 +61,8 @@ export class Attempts {
     const began = this.#clock.monotonic();
     const secrets = this.#secretsOf(webhook);
     if (secrets.length === 0) {
-      const reason = "its secret cannot be opened with this secrets.key: webhook.rotate makes a new one";
+      const reason =
+        "its secret cannot be opened with the key of this gateway: webhook.rotate makes a new one";
       return { ok: false, reason, retry_after_ms: null, ms: 0 };
     }
     const late = new AbortController();

@@ -3,6 +3,8 @@ import type { Journal } from "../core/journal.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Makers } from "../core/maker.ts";
 import type { RowChange } from "../core/operation.ts";
+import type { Mirror } from "../core/mirrors.ts";
+import { mirrorOf } from "../core/mirrors.ts";
 import type { Debt, Owed } from "../core/owed.ts";
 import { isOf, OWED } from "../core/owed.ts";
 import type { Clock, Logger } from "../core/ports.ts";
@@ -12,13 +14,12 @@ import type { StoredEvent } from "../protocol/frames.ts";
 import type { Attempt, Attempts } from "./attempts.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { bodyOf, idOf, RETRY_MS, waitAfter } from "./delivery.ts";
+import { Progress } from "./progress.ts";
 import type { StoredWebhook } from "./stored-webhook.ts";
 import { Troubles } from "./troubles.ts";
 import type { WebhookBook } from "./webhooks.ts";
 import { UNDELIVERED } from "./webhooks.ts";
 
-/** How far is written so seldom: what was delivered since is delivered again after a crash, under the same id. */
-const WRITE_MS = 1_000;
 export interface DeliveriesOptions {
   readonly owed: Owed;
   readonly book: WebhookBook;
@@ -39,14 +40,16 @@ export class Deliveries {
   readonly #options: DeliveriesOptions;
   readonly #lanes = new Map<string, Promise<void>>();
   readonly #troubles: Troubles;
-  readonly #dirty = new Set<string>();
-  readonly #abort = new AbortController();
-  #cancel: (() => void) | null = null;
+  readonly #progress: Progress;
+  #abort = new AbortController();
   #isOpen = false;
 
   constructor(options: DeliveriesOptions) {
     this.#options = options;
     this.#troubles = new Troubles(options);
+    const everybody = (): string[] =>
+      options.book.every().flatMap(({ id, enabled }) => (enabled ? [id] : []));
+    this.#progress = new Progress({ ...options, everybody });
     options.owed.onOwed = (session_id) => this.#goOn(session_id);
   }
 
@@ -54,6 +57,15 @@ export class Deliveries {
     const { owed, store } = this.#options;
     owed.load(await store.records(OWED));
     this.changed();
+  }
+
+  /** How it follows what other nodes owe, and deliver. */
+  mirror(store: Store): Mirror {
+    const { owed } = this.#options;
+    return mirrorOf(store, OWED, {
+      apply: (id, row) => (row === null ? owed.gone(id) : owed.load([row])),
+      ids: () => owed.all(),
+    });
   }
 
   /** Webhooks came, went or changed. */
@@ -69,16 +81,16 @@ export class Deliveries {
 
   start(): void {
     this.#isOpen = true;
+    this.#abort = new AbortController();
     this.changed();
   }
 
-  /** What is on its way is given up, and delivered again after the next start. Idempotent. */
+  /** What is on its way is given up, and delivered again after the next start, here or at another node. Idempotent. */
   async stop(): Promise<void> {
     this.#isOpen = false;
     this.#abort.abort();
-    this.#cancel?.();
     await Promise.allSettled(this.#lanes.values());
-    this.#write();
+    this.#progress.write();
   }
 
   failingSince(webhook_id: string): number | null {
@@ -123,7 +135,7 @@ export class Deliveries {
           const debt = this.#options.owed.get(session_id);
           if (debt === undefined) return;
           // Something came while it was about to end.
-          const isBehind = debt.head !== Infinity && (debt.cursors.get(webhook.id) ?? -1) < debt.head;
+          const isBehind = (debt.cursors.get(webhook.id) ?? -1) < debt.head;
           if (isBehind || isCutShort) this.#goOn(session_id);
         });
       this.#lanes.set(key, lane);
@@ -133,14 +145,15 @@ export class Deliveries {
   /** Everything of one session that is owed to one webhook. */
   async #read(webhook_id: string, session_id: string): Promise<void> {
     const { owed, store } = this.#options;
-    const row = await store.session(session_id);
-    if (row === null) return void this.#append([owed.forget(session_id)]);
-    const session: SessionRef = { id: row.id, owner: row.owner, name: row.name };
     for (;;) {
       const debt = owed.get(session_id);
       if (debt === undefined || !this.#isOpen) return undefined;
-      // After a restart that is all there is.
-      if (debt.head === Infinity) debt.head = row.head;
+      const { grown } = debt;
+      const row = await store.session(session_id);
+      if (row === null) return void this.#append([owed.forget(session_id)]);
+      const session: SessionRef = { id: row.id, owner: row.owner, name: row.name };
+      // After a restart that is all there is, and of another node, unless more was heard of meanwhile.
+      if (debt.head === Infinity && debt.grown === grown) debt.head = row.head;
       const at = debt.cursors.get(webhook_id) ?? debt.from ?? row.floor;
       if (at >= debt.head) return void debt.cursors.set(webhook_id, at);
       const after = Math.max(at, row.floor);
@@ -257,24 +270,10 @@ export class Deliveries {
   }
 
   #touch(session_id: string): void {
-    if (!this.#isOpen) return;
-    this.#dirty.add(session_id);
-    this.#cancel ??= this.#options.clock.after(WRITE_MS, () => this.#write());
-  }
-
-  #write(): void {
-    this.#cancel = null;
-    const { owed, book } = this.#options;
-    const everybody = book.every().flatMap(({ id, enabled }) => (enabled ? [id] : []));
-    const rows = [...this.#dirty].flatMap((id) => owed.row(id, everybody) ?? []);
-    this.#dirty.clear();
-    if (rows.length > 0) void this.#append(rows);
+    if (this.#isOpen) this.#progress.touch(session_id);
   }
 
   #append(rows: readonly RowChange[]): Promise<boolean> {
-    return new Promise((resolve) => {
-      const settle = ({ ok }: { readonly ok: boolean }): void => resolve(ok);
-      this.#options.journal.append({ session: null, run: null, ack: false, events: [], rows, settle });
-    });
+    return this.#progress.append(rows);
   }
 }

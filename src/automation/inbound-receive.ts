@@ -46,7 +46,7 @@ export function createReceiver(options: InboundOptions, find: (name: string) => 
     if (found.includes(null)) {
       log.warn(
         { hook_id: id },
-        "the secret of a hook cannot be opened with this secrets.key: hook.rotate makes a new one",
+        "the secret of a hook cannot be opened with the key of this gateway: hook.rotate makes a new one",
       );
     }
     return found.filter((each) => each !== null);

@@ -90,7 +90,7 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
       return { delivered, failed };
     },
     load: () => book.load(store).then(() => deliveries.load()),
-    mirrors: () => book.mirrors(store),
+    mirrors: () => [...book.mirrors(store), deliveries.mirror(store)],
     start: () => deliveries.start(),
     stop: () => deliveries.stop(),
     forget(user) {

@@ -35,7 +35,7 @@ export interface SchedulerOptions {
   readonly send: SendFor;
   readonly makers: Makers;
   /** Whether a run has not ended. */
-  readonly isOpen: (run_id: string) => boolean;
+  readonly isOpen: (run_id: string) => boolean | Promise<boolean>;
 }
 
 type Last = NonNullable<ScheduleState["last"]>;
@@ -152,7 +152,7 @@ export class Scheduler {
       if (typeof rights === "string")
         return await this.#write(used({ due_at: due, status: "skipped", reason: rights }));
       const { run_id } = state.last ?? {};
-      if (schedule.overlap === "skip" && run_id !== undefined && isOpen(run_id)) {
+      if (schedule.overlap === "skip" && run_id !== undefined && (await isOpen(run_id))) {
         // It stays the one that is waited for.
         const reason = "the run before it was not over";
         return await this.#write(used({ ...state.last, due_at: due, status: "skipped", reason }));

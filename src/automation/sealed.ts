@@ -10,13 +10,17 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import type { Cluster } from "../core/cluster.ts";
 import { GatewayError } from "../protocol/errors.ts";
 
 /**
  * Keeps secrets that have to be used again, and so cannot be kept as hashes: what a sender signs with, what deliveries are
- * signed with. They are in the database, the key is beside it: who has a copy of the database, a backup, has none of them.
+ * signed with. With SQLite the key is beside the database: who has a copy of it, a backup, has none of them. With a database that
+ * several nodes share it is in there, or in a file that each of them has.
  */
 export interface Sealer {
+  /** Once the store is open, where nodes share it: before anything is sealed. @throws GatewayError UNAVAILABLE */
+  load(): Promise<void>;
   /** `about`: what the secret belongs to; it opens for nothing else. @throws GatewayError UNAVAILABLE without the key file */
   seal(secret: string, about: string): string;
   /** Null: it was sealed with another key, or for something else. @throws GatewayError UNAVAILABLE */
@@ -28,11 +32,21 @@ const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** The key is read, or made, when it is needed first. */
-export function createSealer(data_dir: string): Sealer {
+/** Where nodes that share a store have their key. */
+export interface SharedKey {
+  readonly cluster: Pick<Cluster, "key">;
+  /** cluster.key_file; "": it is in the database. */
+  readonly file: string;
+}
+
+/** Of a directory the key is read, or made, when it is needed first. */
+export function createSealer(data_dir: string, shared: SharedKey | null = null): Sealer {
   let key: Buffer | null = null;
-  const keyed = (): Buffer => (key ??= readKey(data_dir) ?? makeKey(data_dir));
+  const keyed = (): Buffer => (key ??= readKey(keyFile(data_dir)) ?? makeKey(data_dir));
   return {
+    async load() {
+      if (shared !== null) key = await sharedKey(data_dir, shared);
+    },
     seal(secret, about) {
       const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv(CIPHER, keyed(), nonce).setAAD(Buffer.from(about));
@@ -62,15 +76,34 @@ export function keyFile(data_dir: string): string {
   return join(data_dir, "secrets.key");
 }
 
-function readKey(data_dir: string): Buffer | null {
+/** What the directory had of its own before it met the database is brought in where that has none yet. */
+async function sharedKey(data_dir: string, { cluster, file }: SharedKey): Promise<Buffer> {
+  if (file !== "") {
+    const key = readKey(file);
+    if (key !== null) return key;
+    throw new GatewayError(
+      "UNAVAILABLE",
+      `there is no ${file} (cluster.key_file): make it with "openssl rand -base64 32", the same for every node, or copy another node's`,
+      { details: { kind: "key_file" } },
+    );
+  }
+  const offered = readKey(keyFile(data_dir)) ?? randomBytes(KEY_BYTES);
+  return keyOf(await cluster.key(offered.toString("base64url")));
+}
+
+/** Whatever is in it, of a wrong length too, is one key. */
+function keyOf(text: string): Buffer {
+  const key = Buffer.from(text, "base64url");
+  return key.length === KEY_BYTES ? key : createHash("sha256").update(text).digest();
+}
+
+function readKey(path: string): Buffer | null {
   try {
-    const text = readFileSync(keyFile(data_dir), "utf8").trim();
-    const key = Buffer.from(text, "base64url");
-    // Whatever is in it, of a wrong length too, is one key.
-    return key.length === KEY_BYTES ? key : createHash("sha256").update(text).digest();
+    const text = readFileSync(path, "utf8").trim();
+    return keyOf(text);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-    throw unusable("read", data_dir, error);
+    throw unusable("read", path, error);
   }
 }
 
@@ -91,20 +124,16 @@ function makeKey(data_dir: string): Buffer {
     linkSync(draft, path);
     return key;
   } catch (error) {
-    throw unusable("write", data_dir, error);
+    throw unusable("write", path, error);
   } finally {
     rmSync(draft, { force: true });
   }
 }
 
-function unusable(verb: "read" | "write", data_dir: string, error: unknown): GatewayError {
+function unusable(verb: "read" | "write", path: string, error: unknown): GatewayError {
   const why = (error as NodeJS.ErrnoException).code ?? "unknown error";
-  return new GatewayError(
-    "UNAVAILABLE",
-    `cannot ${verb} ${keyFile(data_dir)} (${why}): let this user own it`,
-    {
-      details: { kind: "key_file" },
-      cause: error,
-    },
-  );
+  return new GatewayError("UNAVAILABLE", `cannot ${verb} ${path} (${why}): let this user own it`, {
+    details: { kind: "key_file" },
+    cause: error,
+  });
 }

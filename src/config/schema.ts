@@ -230,6 +230,9 @@ export const ConfigSchema = Type.Object({
       "How long a node that is not heard of counts as alive; then others take over what it had.",
       [6, 600],
     ),
+    key_file: place(
+      "A file with the key for the secrets of hooks and webhooks, the same on every node; empty: with PostgreSQL the key is in the database.",
+    ),
   }),
   backup: Type.Object({
     directory: place(

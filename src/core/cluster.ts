@@ -55,8 +55,14 @@ export interface Calls {
 export interface Cluster {
   /** The name of this node's data directory: no other node has it. Once the store is open. */
   node(): string;
+  /** A secret that all nodes have in common, kept in the database: what the first of them offered. */
+  key(offered: string): Promise<string>;
   /** Whether this node may act for the sessions it has, at this moment: asked before a tool is started, too. */
   leased(): boolean;
+  /** Whether this node, and no other, does what is done once for all of them. */
+  leads(): boolean;
+  /** Told when that changes. Ends with what is answered. */
+  onLeads(listener: (leads: boolean) => void): () => void;
   /**
    * Once the store is open: tells of sessions whose log grew on other nodes; null: some may have grown of which nobody
    * told. A hint alone, late or lost: who follows a session looks by itself now and then. Ends with what is answered.

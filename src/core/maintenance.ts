@@ -1,6 +1,7 @@
 import type { Audit } from "./audit.ts";
 import type { Journal } from "./journal.ts";
 import { KnownTime } from "./known-time.ts";
+import { leads } from "./leading.ts";
 import type { Limits } from "./limits.ts";
 import type { Owed } from "./owed.ts";
 import type { Clock, Logger } from "./ports.ts";
@@ -101,7 +102,8 @@ export class Maintenance {
       if (isTight(room)) await this.#relieve();
       if (journal.refused !== null) return;
       const now = await this.time.now();
-      while (!this.#closed && (await store.expire(now, limits.maintenance_rows)) >= limits.maintenance_rows);
+      const { maintenance_rows: rows } = limits;
+      while (!this.#closed && leads(store) && (await store.expire(now, rows)) >= rows);
       if (this.#isErased && this.#erasing.size === 0 && !this.#closed)
         this.#isErased = !(await store.scrub());
     } catch (error) {

@@ -1,7 +1,7 @@
 import type { StoredEvent } from "../protocol/frames.ts";
 import { isImporter } from "./importing.ts";
 import type { NewEvent, RowChange } from "./operation.ts";
-import type { RecordRow } from "./record.ts";
+import type { RecordChange, RecordRow } from "./record.ts";
 import type { SessionRef } from "./session.ts";
 
 /** Sessions in whose log is something that somebody outside has not got yet, by the gateway's ids. */
@@ -10,6 +10,9 @@ export const OWED = "webhook_owed";
 export const DEAD = "webhook_dead";
 /** What would have been posted of them: apart, for it is long and seldom asked for. */
 export const DEAD_BODY = "webhook_dead_body";
+
+/** Sessions of which it is remembered how far everybody had them. */
+const PAID_KEPT = 10_000;
 
 /** What is still to be read of a session's log. */
 export interface Debt {
@@ -20,8 +23,10 @@ export interface Debt {
   readonly cursors: Map<string, number>;
   /** Before the first event that is owed; null: that is not known after a restart. */
   from: number | null;
-  /** The last one that is owed; what is not known after a restart is Infinity. */
+  /** The last one that is owed; what is not known after a restart, or of another node, is Infinity. */
   head: number;
+  /** How often it was heard that there is more of it than is known. */
+  grown: number;
 }
 
 interface Entry extends Debt {
@@ -42,10 +47,18 @@ interface Mark {
  * event that is, so that no moment at which the process dies has it forgotten; from then on the log itself is the queue.
  */
 export class Owed {
+  /** Other nodes write to the store, too: one of them delivers, and any may append. */
+  readonly #isShared: boolean;
+  /** How far everybody had sessions of which nothing was owed any more, lately. */
+  readonly #paid = new Map<string, number>();
   readonly #entries = new Map<string, Entry>();
   #wanted: readonly string[] = [];
   /** Told when there is more to read of a session. */
   onOwed: (session_id: string) => void = () => undefined;
+
+  constructor(isShared = false) {
+    this.#isShared = isShared;
+  }
 
   /** Types of events, or their beginnings with a `*` behind them. */
   want(types: readonly string[]): void {
@@ -66,7 +79,7 @@ export class Owed {
     this.#entries.set(session.id, entry);
     entry.open++;
     return {
-      rows: entry.isKept ? [] : [rowOf(entry)],
+      rows: this.#markOf(entry),
       settled: (ok) => {
         entry.open--;
         if (ok) entry.isKept = true;
@@ -84,14 +97,44 @@ export class Owed {
     this.onOwed(session.id);
   }
 
-  /** What the last process left. */
+  /** What the last process left, or other nodes. */
   load(rows: readonly RecordRow[]): void {
     for (const { id, data } of rows) {
       const { since, cursors } = JSON.parse(data) as { since: number; cursors: Record<string, number> };
-      const entry = newEntry(id, since, Infinity);
-      for (const [webhook, seq] of Object.entries(cursors)) entry.cursors.set(webhook, seq);
-      this.#entries.set(id, { ...entry, isKept: true });
+      const known = this.#entries.get(id);
+      const entry = known ?? newEntry(id, since, Infinity);
+      for (const [webhook, seq] of Object.entries(cursors))
+        entry.cursors.set(webhook, Math.max(seq, entry.cursors.get(webhook) ?? 0));
+      entry.from ??= this.#paid.get(id) ?? null;
+      entry.isKept = true;
+      this.#entries.set(id, entry);
+      if (known !== undefined) this.grown(id);
     }
+  }
+
+  /** Another node may have appended to it. */
+  grown(session_id: string): void {
+    const entry = this.#entries.get(session_id);
+    if (entry === undefined) return;
+    entry.head = Infinity;
+    entry.grown++;
+    this.onOwed(session_id);
+  }
+
+  /** Nothing of it is in the store any more: another node delivered it. */
+  gone(session_id: string): void {
+    if (this.#entries.get(session_id)?.open === 0) this.#entries.delete(session_id);
+  }
+
+  /** The row that `row` answered is written, and everybody has everything up to `head`. */
+  paid(session_id: string, head: number): void {
+    this.#paid.delete(session_id);
+    this.#paid.set(session_id, head);
+    const [oldest] = this.#paid.keys();
+    if (this.#paid.size > PAID_KEPT && oldest !== undefined) this.#paid.delete(oldest);
+    const entry = this.#entries.get(session_id);
+    // More of it is on its way, and makes the row anew.
+    if (entry !== undefined && entry.open === 0 && entry.head === head) this.#entries.delete(session_id);
   }
 
   get size(): number {
@@ -112,13 +155,22 @@ export class Owed {
   }
 
   /** How far everybody is; gone where `everybody` has everything, and nothing more is on its way. */
-  row(session_id: string, everybody: readonly string[]): RowChange | null {
+  row(session_id: string, everybody: readonly string[]): RecordChange | null {
     const entry = this.#entries.get(session_id);
     if (entry === undefined) return null;
     const isPaid = entry.open === 0 && everybody.every((id) => (entry.cursors.get(id) ?? -1) >= entry.head);
     if (!isPaid) return rowOf(entry);
+    // An event that another node appends meanwhile finds the row or makes it anew: it goes only while there is none.
+    if (this.#isShared && everybody.length > 0)
+      return { ...dropOf(session_id), at: { session: session_id, head: entry.head } };
     this.#entries.delete(session_id);
     return dropOf(session_id);
+  }
+
+  /** Who delivers may be about to drop the row: where nodes share the store each operation sees to it that it is there. */
+  #markOf(entry: Entry): RecordChange[] {
+    if (this.#isShared) return [{ kind: "record.keep", record: rowOf(entry).record }];
+    return entry.isKept ? [] : [rowOf(entry)];
   }
 
   /** Its session is gone. */
@@ -134,10 +186,10 @@ export function isOf(type: string, wanted: string): boolean {
 }
 
 function newEntry(session_id: string, since: number, head: number): Entry {
-  return { session_id, since, cursors: new Map(), from: null, head, open: 0, isKept: false };
+  return { session_id, since, cursors: new Map(), from: null, head, grown: 0, open: 0, isKept: false };
 }
 
-function rowOf({ session_id, since, cursors }: Debt): RowChange {
+function rowOf({ session_id, since, cursors }: Debt): RecordChange & { readonly kind: "record.put" } {
   const data = JSON.stringify({ since, cursors: Object.fromEntries(cursors) });
   return {
     kind: "record.put",
@@ -145,6 +197,6 @@ function rowOf({ session_id, since, cursors }: Debt): RowChange {
   };
 }
 
-function dropOf(id: string): RowChange {
+function dropOf(id: string): RecordChange & { readonly kind: "record.drop" } {
   return { kind: "record.drop", collection: OWED, id };
 }

@@ -1,5 +1,6 @@
 import { entryOf } from "../core/audit.ts";
 import { isImporter } from "../core/importing.ts";
+import { leads } from "../core/leading.ts";
 import type { Owed } from "../core/owed.ts";
 import type { Logger } from "../core/ports.ts";
 import { isTight } from "../core/room.ts";
@@ -65,8 +66,8 @@ export class Retention {
   }
 
   async #look(): Promise<void> {
-    const { journal, log } = this.#deps;
-    if (journal.refused !== null) return;
+    const { journal, store, log } = this.#deps;
+    if (journal.refused !== null || !leads(store)) return;
     try {
       await this.#expire();
       await this.#makeRoom();

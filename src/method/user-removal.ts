@@ -1,3 +1,4 @@
+import { whileLeading } from "../core/leading.ts";
 import type { Logger } from "../core/ports.ts";
 import type { Runner } from "../core/runner.ts";
 import type { SessionRef } from "../core/session.ts";
@@ -12,6 +13,8 @@ import { endSession, shareDrop, transferSession } from "./session-end.ts";
 
 const SESSIONS_AT_ONCE = 50;
 const RETRY_MS = 5_000;
+/** A session that another node has is asked for so often. */
+const ELSEWHERE_MS = 500;
 
 export interface RemovalDeps extends EndDeps, Pick<MethodDeps, "store" | "limits" | "ledger"> {
   readonly users: UserBook;
@@ -27,13 +30,18 @@ export class Removals {
   readonly #running = new Map<string, Promise<number>>();
   readonly #retries = new Set<() => void>();
   #closed = false;
+  #unlisten: () => void = () => undefined;
 
   constructor(deps: RemovalDeps) {
     this.#deps = deps;
   }
 
-  /** Once at a start: goes on with those the last process did not finish. */
+  /** Once at a start: goes on with those the last process did not finish, or a node that is gone. */
   resume(): void {
+    this.#unlisten = whileLeading(this.#deps.store, { begin: () => this.#resume(), end: () => undefined });
+  }
+
+  #resume(): void {
     for (const removal of this.#deps.users.removals()) void this.finish(removal).catch(() => undefined);
   }
 
@@ -49,6 +57,7 @@ export class Removals {
   /** Stops after the step that is under way. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#unlisten();
     for (const cancel of this.#retries) cancel();
     await Promise.allSettled(this.#running.values());
   }
@@ -88,15 +97,25 @@ export class Removals {
       for (const { id, owner, name } of rows) {
         this.#checkOpen();
         const session: SessionRef = { id, owner, name };
-        await (inheritance.sessions === "delete"
-          ? endSession(this.#deps, session, by, write)
-          : transferSession(this.#deps, session, { to: inheritance.transfer_to, by }, write));
-        count++;
+        const work =
+          inheritance.sessions === "delete"
+            ? endSession(this.#deps, session, by, write)
+            : transferSession(this.#deps, session, { to: inheritance.transfer_to, by }, write);
+        await work.then(
+          () => count++,
+          (error: unknown) => this.#wait(error),
+        );
       }
       // A run whose message was on its way when the user was shut out.
       await this.#stop(runs.ofOwner(user), by);
       await new Promise<void>((resolve) => clock.after(0, resolve));
     }
+  }
+
+  /** Another node has it until it has ended the runs there. @throws every other error */
+  async #wait(error: unknown): Promise<void> {
+    if (!(error instanceof GatewayError) || error.details?.["kind"] !== "elsewhere") throw error;
+    await new Promise<void>((resolve) => this.#deps.clock.after(ELSEWHERE_MS, resolve));
   }
 
   #stop(runners: readonly Runner[], by: string): Promise<void> {
@@ -126,6 +145,8 @@ export class Removals {
     }
     this.#deps.maintenance.scrub();
     ledger.spending.forget(user);
+    // Another node was first: who has the name by now is somebody else.
+    if (!users.removals().some((each) => each.user === user)) return;
     const { rows, commit, undo } = users.forget(user);
     await appendAlone(journal, { session: null, events: [], rows, remember: {}, committed: commit, undo });
   }

@@ -48,6 +48,11 @@ export class Lease {
     this.#options = options;
   }
 
+  /** When it ends for us, by both clocks. */
+  get until(): { readonly monotonic: number; readonly wall: number } {
+    return this.#until;
+  }
+
   /** Whether it lasts at this moment: to be asked before everything that only the owner of a session may do. */
   lasts(): boolean {
     const { clock } = this.#options;

@@ -1,3 +1,4 @@
+import type { SQL } from "bun";
 import type { Limits } from "../../core/limits.ts";
 import type { Clock, Logger } from "../../core/ports.ts";
 import type { OpenedStore } from "../../core/store.ts";
@@ -16,6 +17,7 @@ import { createGroupWriter } from "./group-writer.ts";
 import { Holdings } from "./holdings.ts";
 import type { Identity } from "./identity.ts";
 import { identify } from "./identity.ts";
+import { Leadership } from "./leadership.ts";
 import type { NodeName } from "./lease.ts";
 import { Lease } from "./lease.ts";
 import type { Queries } from "./queries.ts";
@@ -73,6 +75,7 @@ export interface Opened extends Pools {
   readonly writing: Writing;
   readonly writer: GroupWriter;
   readonly lease: Lease;
+  readonly leadership: Leadership;
   readonly wake: Wake;
   readonly notices: Notices;
   readonly node: NodeName;
@@ -137,32 +140,17 @@ async function begin(
   const node = nodeName(options.data_dir, options.node_id);
   const stop = await keeper.read((q) => lastStop(q, node.key));
   const names = { boot, node, lease_ms };
-  const wake = new Wake({
-    dial: to,
-    pool: pools.reading,
-    boot,
-    log,
-    onLine: (line) => notices.attach(line),
-  });
-  const notices = new Notices({
-    pool: keeper,
-    boot,
-    clock: lease_clock,
-    log,
-    listenAnew: () => wake.listen(),
-  });
+  const onLine = (line: SQL): void => notices.attach(line);
+  const wake = new Wake({ dial: to, pool: pools.reading, boot, log, onLine });
+  const kept = { pool: keeper, boot, clock: lease_clock, log };
+  const notices = new Notices({ ...kept, listenAnew: () => wake.listen() });
   const onAlive = (others: number): void => {
     wake.check(others);
+    void leadership.check();
     onRenewed();
   };
-  const lease = new Lease({
-    pool: keeper,
-    ...names,
-    clock: lease_clock,
-    log,
-    onChange: onLease,
-    onRenewed: onAlive,
-  });
+  const lease = new Lease({ ...kept, ...names, onChange: onLease, onRenewed: onAlive });
+  const leadership = new Leadership({ ...kept, lease });
   await lease.begin();
   const writing = new Writing({ dial: to, clock, boot, silence_ms: limits.writer_silence_ms, identity });
   const mayWrite = (): boolean => lease.lasts();
@@ -173,8 +161,9 @@ async function begin(
     const left = await takeOver({ keeper, writer, boot, max_rows: limits.maintenance_rows });
     const found: OpenedStore = { last_stop: isSame ? stop : "power", ...left, server_id };
     const calls = new PostgresCalls({ pool: pools.reading, wake, boot });
-    return { ...pools, writing, writer, lease, wake, notices, node, calls, found, close };
+    return { ...pools, writing, writer, lease, leadership, wake, notices, node, calls, found, close };
   } catch (error) {
+    leadership.abandon();
     lease.abandon();
     notices.close();
     await Promise.all([writing.close(), wake.close()]);
@@ -184,7 +173,7 @@ async function begin(
   async function close(): Promise<void> {
     notices.close();
     try {
-      await Promise.all([writing.close(), wake.close()]);
+      await Promise.all([writing.close(), wake.close(), leadership.giveUp()]);
       await lease.end();
     } catch (error) {
       // What this node had is free when its lease is over.

@@ -13,6 +13,7 @@ import type { Opened, PostgresStoreOptions } from "./opening.ts";
 import { openDatabase } from "./opening.ts";
 import type { Queries } from "./queries.ts";
 import * as reads from "./reads.ts";
+import { sharedSecret } from "./shared-secret.ts";
 import { index, search } from "./search.ts";
 import { release } from "./start.ts";
 import { readHeads, readTail } from "./tail-reads.ts";
@@ -29,6 +30,9 @@ class PostgresStore implements Store {
   readonly kind = "postgres";
   readonly cluster: Cluster = {
     node: () => this.#live().node.key,
+    key: (offered) => this.#live().upkeep.change((q) => sharedSecret(q, offered)),
+    leads: () => this.#opened?.leadership.leads() ?? false,
+    onLeads: (listener) => this.#live().leadership.onLeads(listener),
     leased: () => this.#opened?.lease.lasts() ?? false,
     onGrown: (listener) => this.#live().wake.onGrown(listener),
     onRecords: (listener) => this.#live().notices.onRecords(listener),
