@@ -14,6 +14,7 @@ import { latency } from "./latency.ts";
 import { logins } from "./logins.ts";
 import { memory } from "./memory.ts";
 import { metrics } from "./metrics.ts";
+import { migrate } from "./migrate.ts";
 import { plugins } from "./plugins.ts";
 import { reconnect } from "./reconnect.ts";
 import { replay } from "./replay.ts";
@@ -55,6 +56,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "client", run: client },
   { name: "sessions", run: sessions },
   { name: "search", run: search },
+  { name: "migrate", run: migrate },
   { name: "skills", run: skills },
   { name: "tools", run: tools },
   { name: "usage", run: usage },

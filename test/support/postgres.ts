@@ -52,9 +52,9 @@ export const hasPostgres = BIN !== null;
 
 let cluster: Promise<TestCluster> | null = null;
 
-/** The one of this process, started when it is first asked for; it ends with the process, however that ends. */
-export function testCluster(): Promise<TestCluster> {
-  cluster ??= startCluster();
+/** The one of this process, started when it is first asked for, with `more` settings; it ends with the process, however that ends. */
+export function testCluster(more: Readonly<Record<string, string>> = {}): Promise<TestCluster> {
+  cluster ??= startCluster(more);
   return cluster;
 }
 
@@ -112,7 +112,7 @@ function asServer(command: readonly string[]): string[] {
 const TIED =
   'exec 3<&0; "$@" 3<&- </dev/null & pid=$!; echo $pid; (cat <&3 >/dev/null; kill -QUIT $pid 2>/dev/null && sleep 1 && rm -rf "$PWD") & wait $pid';
 
-async function startCluster(): Promise<TestCluster> {
+async function startCluster(more: Readonly<Record<string, string>>): Promise<TestCluster> {
   if (BIN === null) throw new Error("there is no PostgreSQL here");
   const folder = mkdtempSync(join(tmpdir(), "agentbus-pg-"));
   const who = account();
@@ -137,6 +137,7 @@ async function startCluster(): Promise<TestCluster> {
   const port = freePort();
   const settings = Object.entries({
     ...SETTINGS,
+    ...more,
     port: String(port),
     listen_addresses: "127.0.0.1",
     unix_socket_directories: folder,
