@@ -1,4 +1,4 @@
-import type { Cluster } from "./cluster.ts";
+import type { Cluster, Head } from "./cluster.ts";
 import type { Publish } from "./append.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { SessionRef } from "./session.ts";
@@ -112,11 +112,22 @@ export class Feed {
   }
 }
 
+/** Tails that somebody reads and that this node writes, as far as it knows: another one may have taken their sessions. */
+export interface Written {
+  /** Their sessions. */
+  ids(): Iterable<string>;
+  /** How far the log of one goes in the store. */
+  found(head: Head): void;
+}
+
 /** The sessions of other nodes that this one follows. */
 export class Feeds {
   readonly #options: FeedsOptions;
   readonly #feeds = new Map<string, Feed>();
   #unlisten: (() => void) | null = null;
+  #unwatch: () => void = () => undefined;
+  #written: Written | null = null;
+  #isLooking = false;
 
   constructor(options: FeedsOptions) {
     this.#options = options;
@@ -145,29 +156,32 @@ export class Feeds {
     return feed;
   }
 
+  /** Looks every second whether what this node takes for its own is. */
+  watch(written: Written): void {
+    this.#written = written;
+    this.#unwatch = this.#options.clock.every(LOOK_EVERY_MS, () => void this.#look());
+  }
+
   close(): void {
     this.#unlisten?.();
+    this.#unwatch();
     for (const feed of this.#feeds.values()) feed.stop();
   }
 
   #listen(): void {
     if (this.#unlisten !== null) return;
-    const { cluster, clock } = this.#options;
-    const unlisten = cluster.onGrown((ids) => {
+    this.#unlisten = this.#options.cluster.onGrown((ids) => {
       if (ids === null) void this.#look();
       else for (const id of ids) void this.#feeds.get(id)?.wake();
     });
-    const cancel = clock.every(LOOK_EVERY_MS, () => void this.#look());
-    this.#unlisten = () => {
-      unlisten();
-      cancel();
-    };
   }
 
   /** Wakes those whose log is not what their tail has: one question for many. */
   async #look(): Promise<void> {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
     const { cluster, log } = this.#options;
-    const ids = [...this.#feeds.keys()];
+    const ids = [...new Set([...this.#feeds.keys(), ...(this.#written?.ids() ?? [])])];
     try {
       for (let from = 0; from < ids.length; from += HEADS_AT_ONCE) {
         const some = ids.slice(from, from + HEADS_AT_ONCE);
@@ -175,7 +189,10 @@ export class Feeds {
         for (const id of some) {
           const feed = this.#feeds.get(id);
           const at = heads.get(id);
-          if (feed === undefined) continue;
+          if (feed === undefined) {
+            if (at !== undefined) this.#written?.found(at);
+            continue;
+          }
           const { tail } = feed;
           const isSame = at?.epoch === tail.epoch && at.head <= tail.head && at.floor <= tail.floor;
           if (!isSame) void feed.wake();
@@ -184,5 +201,6 @@ export class Feeds {
     } catch (error) {
       log.debug({ err: error }, "the heads of other nodes' sessions could not be read");
     }
+    this.#isLooking = false;
   }
 }

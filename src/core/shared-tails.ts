@@ -1,9 +1,10 @@
+import type { Head } from "./cluster.ts";
 import type { Feeds, Lost } from "./feeds.ts";
 import type { LoadedTail, RunRow } from "./operation.ts";
 import { storageRefuses } from "./outage.ts";
 import type { SessionRef } from "./session.ts";
 import type { Load, Slot } from "./slot.ts";
-import { NoSuchSession } from "./slot.ts";
+import { isWritten, NoSuchSession } from "./slot.ts";
 import { Tail } from "./tail.ts";
 
 /** What follows from having a store that other nodes share. */
@@ -21,6 +22,8 @@ export interface Shared {
 
 /** What the tails do with a slot. */
 interface Slots {
+  readonly all: () => Iterable<Slot>;
+  readonly find: (session: string) => Slot | undefined;
   readonly load: (session: SessionRef, load: Load) => void;
   readonly fill: (slot: Slot, tail: Tail) => void;
   /** There will be no tail. */
@@ -37,6 +40,11 @@ export class SharedTails {
   constructor(shared: Shared, slots: Slots) {
     this.#shared = shared;
     this.#slots = slots;
+    shared.feeds.watch({
+      ids: () =>
+        [...slots.all()].flatMap((slot) => (isWritten(slot) && slot.pins > 0 ? slot.session.id : [])),
+      found: (head) => this.#found(head),
+    });
   }
 
   /** Another node has it. */
@@ -71,6 +79,13 @@ export class SharedTails {
       this.#shared.lost(session, why);
       this.#slots.dropForgotten(slot);
     });
+  }
+
+  /** More than is written here is in the log of a session: another node has taken it, and nobody told. */
+  #found({ id, epoch, head }: Head): void {
+    const slot = this.#slots.find(id);
+    if (slot?.tail === null || slot === undefined || !isWritten(slot)) return;
+    if (epoch !== slot.tail.epoch || head > slot.tail.head) this.feed(slot, slot.tail);
   }
 
   /** Takes a session that is followed, once no node has it; false: one has. */

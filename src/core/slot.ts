@@ -58,3 +58,8 @@ export function isIdle({ pins, queued, tail, feed, settling }: Slot): boolean {
   if (pins > 0 || queued > 0 || tail === null) return false;
   return feed !== null || (settling === null && tail.open.size === 0);
 }
+
+/** Whether its log is written here, as far as is known, and nothing is on its way into it. */
+export function isWritten({ tail, feed, queued }: Slot): boolean {
+  return tail !== null && feed === null && queued <= 0;
+}

@@ -29,6 +29,8 @@ export class Tails {
       shared === null
         ? null
         : new SharedTails(shared, {
+            all: () => this.#slots.values(),
+            find: (id) => this.#slots.get(id),
             load,
             fill: (slot, tail) => this.#fill(slot, tail),
             fail: (slot, error) => this.#fail(slot, error),

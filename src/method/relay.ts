@@ -3,7 +3,7 @@ import type { Ending } from "../core/ending.ts";
 import type { Runs } from "../core/runs.ts";
 import type { CallState, Cluster, NodeCall } from "../core/cluster.ts";
 import { newId } from "../core/id.ts";
-import { isElsewhere } from "../core/outage.ts";
+import { isElsewhere, storageRefuses } from "../core/outage.ts";
 import type { Journal } from "../core/journal.ts";
 import type { RowChange } from "../core/operation.ts";
 import type { Clock, Logger } from "../core/ports.ts";
@@ -56,6 +56,8 @@ const WAIT_MS = 10_000;
 const WAIT_SLOW_MS = 60_000;
 /** How soon an answer is found of which nobody told. */
 const LOOK_EVERY_MS = 1_000;
+/** How soon what could not be put is put again. */
+const PUT_AGAIN_MS = 250;
 const AT_ONCE = 100;
 /** How often a session is asked for that others want, too. */
 const BRING_TRIES = 3;
@@ -74,7 +76,7 @@ export class Relay {
   readonly #inbox: Inbox;
   readonly #principals = new WeakSet<Principal>();
   readonly #asked = new Map<string, Asked>();
-  #queue: { readonly call: NodeCall; readonly failed: (error: unknown) => void }[] = [];
+  #queue: NodeCall[] = [];
   #isPutting = false;
   #isLooking = false;
   #lookAgain = false;
@@ -134,7 +136,13 @@ export class Relay {
 
   /** Has it carried out where the session is, after what was asked before. */
   ask(session: SessionRef, { name }: MethodDefinition, params: unknown, call: Call): Promise<Outcome> {
-    const now = this.#options.clock.now();
+    const { clock, journal } = this.#options;
+    // Whether something reached a database that does not answer nobody could say.
+    if (journal.refused !== null) {
+      call.entered();
+      return Promise.resolve({ ok: false, error: storageRefuses() });
+    }
+    const now = clock.now();
     const ids: MadeIds = { message_id: newId("msg", now), run_id: newId("run", now) };
     const wait_ms = SLOW.has(name) ? WAIT_SLOW_MS : WAIT_MS;
     const body = (id: string): string => {
@@ -164,8 +172,7 @@ export class Relay {
       };
       this.#asked.set(id, { session, answer });
       cancel = clock.after(wait_ms, () => answer({ ok: false, error: late() }));
-      const failed = (): void => answer({ ok: false, error: notPut() });
-      this.#queue.push({ call: { id, session: session.id, body: body(id) }, failed });
+      this.#queue.push({ id, session: session.id, body: body(id) });
       void this.#put();
     });
   }
@@ -222,15 +229,19 @@ export class Relay {
   async #put(): Promise<void> {
     if (this.#isPutting) return;
     this.#isPutting = true;
-    const { cluster, log } = this.#options;
+    const { cluster, clock, log } = this.#options;
     while (this.#queue.length > 0) {
-      const some = this.#queue.splice(0, AT_ONCE);
+      // Those nobody waits for any more were told that their outcome is open.
+      const some = this.#queue.splice(0, AT_ONCE).filter(({ id }) => this.#asked.has(id));
+      if (some.length === 0) continue;
       try {
-        const states = await cluster.calls.put(some.map(({ call }) => call));
+        const states = await cluster.calls.put(some);
         for (const state of states) this.#settle(state);
       } catch (error) {
-        log.warn({ err: error }, "a request could not be handed to the node that has its session");
-        for (const each of some) each.failed(error);
+        // It may have been put all the same, so that nobody is told anything yet: twice counts once.
+        log.warn({ err: error }, "requests could not be handed to other nodes yet: it is tried again");
+        this.#queue.unshift(...some);
+        await new Promise<void>((resolve) => clock.after(PUT_AGAIN_MS, resolve));
       }
     }
     this.#isPutting = false;
@@ -283,14 +294,7 @@ const KEYED: ReadonlySet<string> = new Set(["chat.send", "chat.inject", "run.cre
 function tooLong(method: string, ids: MadeIds): GatewayError {
   return new GatewayError(
     "TIMEOUT",
-    `${method} was handed to the node that has the session, which has not answered yet; it is carried out once`,
+    `${method} is for another node, which has not answered yet; it is carried out once, or not at all where the database is out of reach`,
     { details: method === "chat.send" ? { ...ids } : {} },
   );
-}
-
-function notPut(): GatewayError {
-  return new GatewayError("UNAVAILABLE", "another node has the session, and the database is out of reach", {
-    details: { kind: "storage" },
-    retry_after_ms: 2_000,
-  });
 }

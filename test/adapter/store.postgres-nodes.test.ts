@@ -4,6 +4,7 @@ import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import type { Clock } from "../../src/core/ports.ts";
+import { postgresProxy } from "../support/postgres-proxy.ts";
 import { hasPostgres, testCluster, testDatabase } from "../support/postgres.ts";
 import { append, commit, commitAll, create, event, key, ok, startRun } from "./store.builders.ts";
 import type { PostgresChanges } from "./store.postgres.ts";
@@ -25,10 +26,11 @@ async function shared() {
   stack.defer(() => sql.close({ timeout: 1 }));
   return {
     sql,
-    async node(changes: PostgresChanges = {}, data_dir?: string) {
+    url: database.url,
+    async node(changes: PostgresChanges = {}, data_dir?: string, url = database.url) {
       const directory = stack.use(await temporaryDirectory());
       const place = data_dir ?? directory.path;
-      const made = postgresStore(database.url, place, changes);
+      const made = postgresStore(url, place, changes);
       stack.defer(() => made.store.close());
       return { ...made, place, directory: directory.path };
     },
@@ -156,6 +158,26 @@ describe.skipIf(cluster === null)("nodes", () => {
     await database.sql.unsafe("ALTER TABLE agentbus.hidden RENAME TO nodes");
     while (told.at(-1) !== true) await Bun.sleep(20);
     expect(await commit(a.store, append("ses_a", [event("x")]))).toEqual([ok(4)]);
+  });
+
+  test("what a node has locked that is cut off in the middle of a group is free once its lease is over", async () => {
+    await using database = await shared();
+    using proxy = postgresProxy(cluster!.port);
+    const far = database.url.replace(`:${cluster!.port}/`, `:${proxy.port}/`);
+    const a = await database.node({ lease_ms: 1_500 }, undefined, far);
+    const b = await database.node();
+    await a.store.open();
+    await b.store.open();
+    await commitAll(a.store, create("ses_a"));
+    proxy.holdCommit();
+    a.store.commit([append("ses_a", [event("x")])]).catch(() => undefined);
+    await Bun.sleep(500);
+    await database.expire();
+    const began = performance.now();
+    for (let answer = await b.store.commit([load]); !answer.ok; answer = await b.store.commit([load]));
+    expect(await commit(b.store, append("ses_a", [event("y")]))).toEqual([ok(2)]);
+    // Not for as long as a server may say nothing, which is 30 s.
+    expect(performance.now() - began).toBeLessThan(20_000);
   });
 
   test("the others hear which sessions grew, also after their connections were ended", async () => {

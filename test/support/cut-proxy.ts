@@ -34,6 +34,10 @@ export interface CutProxy extends AsyncDisposable {
   readonly cuts: number;
   /** Bytes a second from the gateway to each client, from now on: 0 holds everything, Infinity is no bound. */
   throttle(bytes_per_sec: number): void;
+  /** Nothing passes any more, one way or both, and nobody is told, not of an end either; what comes is kept. */
+  hold(sides?: readonly ("up" | "down")[]): void;
+  /** What was held passes, and what comes. */
+  release(): void;
   stop(): void;
 }
 
@@ -45,6 +49,7 @@ export function startCutProxy(options: CutProxyOptions): CutProxy {
   const wires = new Set<Wire>();
   const count = { connections: 0, cuts: 0 };
   let rate = Number.POSITIVE_INFINITY;
+  let held: readonly ("up" | "down")[] = [];
   let ticking: ReturnType<typeof setInterval> | null = null;
   const listener = Bun.listen<Wire>({
     hostname: "127.0.0.1",
@@ -59,6 +64,7 @@ export function startCutProxy(options: CutProxyOptions): CutProxy {
         });
         wires.add(wire);
         wire.down.rate = rate;
+        for (const side of held) wire[side].rate = 0;
         client.data = wire;
         wire.connect(options.target(), options.narrow === true);
       },
@@ -90,6 +96,18 @@ export function startCutProxy(options: CutProxyOptions): CutProxy {
       ticking ??= setInterval(() => {
         for (const { down } of wires) down.tick();
       }, TICK_MS);
+    },
+    hold(sides = ["up", "down"]) {
+      held = sides;
+      for (const wire of wires) for (const side of sides) wire[side].rate = 0;
+    },
+    release() {
+      for (const wire of wires)
+        for (const side of held) {
+          wire[side].rate = Number.POSITIVE_INFINITY;
+          wire[side].pump();
+        }
+      held = [];
     },
     stop,
     [Symbol.asyncDispose]: async () => stop(),
@@ -162,7 +180,7 @@ class Flow {
       if (written < chunk.length) this.#queue[0] = chunk.subarray(written);
       else this.#queue.shift();
     }
-    if (this.#finishing && this.#waiting === 0) to?.end();
+    if (this.#finishing && this.#waiting === 0 && this.rate > 0) to?.end();
     this.#press();
   }
 
@@ -220,7 +238,8 @@ class Wire {
     if (this.#state === "orphaned") return;
     this.#tell.gone();
     this.down.discard();
-    if (reset || this.#state === "stalled") this.#gateway?.terminate();
+    const passes = this.up.rate > 0;
+    if (passes && (reset || this.#state === "stalled")) this.#gateway?.terminate();
     else this.up.finish();
     this.#state = "ending";
   }

@@ -61,7 +61,7 @@ export interface RunningGateway extends AsyncDisposable {
   takeover(): Promise<{ readonly exit_code: number; readonly gap_ms: number }>;
 }
 
-const LISTEN_MS = 20_000;
+const LISTEN_MS = 60_000;
 const STOP_MS = 10_000;
 const LOG_LINES = 2_000;
 const SOURCES = resolve(import.meta.dir, "../../src/main.ts");

@@ -5,6 +5,8 @@ export interface PostgresProxy extends Disposable {
   readonly port: number;
   /** At the next COMMIT: the server gets it and its answer does not come back, or it never gets there; `freezes` from then on. */
   cutCommit(how: "after" | "before", freezes?: boolean): void;
+  /** The next COMMIT does not get there, and nothing else passes from then on: its transaction stays as it is. */
+  holdCommit(): void;
   /** Bytes of neither side are passed on any more, and nobody is told. */
   freeze(): void;
 }
@@ -18,7 +20,7 @@ interface Pair {
 }
 
 export function postgresProxy(to: number): PostgresProxy {
-  let cut: "after" | "before" | null = null;
+  let cut: "after" | "before" | "hold" | null = null;
   let isFrozen = false;
   let freezesThen = false;
   const fromClient = (pair: Pair, data: Buffer): void => {
@@ -27,6 +29,7 @@ export function postgresProxy(to: number): PostgresProxy {
     if (cut !== null && data.includes("COMMIT\0")) {
       const how = cut;
       cut = null;
+      if (how === "hold") return void (isFrozen = true);
       pair.isMute = true;
       isFrozen = freezesThen;
       if (how === "before") return end(pair);
@@ -76,6 +79,9 @@ export function postgresProxy(to: number): PostgresProxy {
     cutCommit: (how, freezes = false) => {
       cut = how;
       freezesThen = freezes;
+    },
+    holdCommit: () => {
+      cut = "hold";
     },
     freeze: () => {
       isFrozen = true;

@@ -34,7 +34,10 @@ export async function claimDatabase<E extends End>(
 ): Promise<E> {
   const { hostname, port, pathname } = new URL(to.url);
   const place = `the database ${pathname.slice(1)} of ${hostname || "this machine"}${port === "" ? "" : `:${port}`}`;
-  const pool = dial({ url: to.url, silence_ms: SILENCE_MS, application_name: "agentbus migrate" }, 1);
+  const pool = dial(
+    { url: to.url, silence_ms: SILENCE_MS, idle_ms: SILENCE_MS, application_name: "agentbus migrate" },
+    1,
+  );
   let connection: ReservedSQL | null = null;
   const close = (): Promise<void> => leave(pool, connection);
   try {

@@ -4,8 +4,10 @@ import { SCHEMA } from "./schema.ts";
 /** How a server is reached: from storage.url. */
 export interface Dial {
   readonly url: string;
-  /** A statement that takes longer is ended, and so is a transaction in which nothing happens for so long. */
+  /** A statement that takes longer is ended. */
   readonly silence_ms: number;
+  /** And so is a transaction in which nothing happens for so long: what it has locked others need, once its node is gone. */
+  readonly idle_ms: number;
   /** Shown by the server beside every connection. */
   readonly application_name: string;
 }
@@ -18,7 +20,7 @@ const KEEPALIVE = { tcp_keepalives_idle: "10", tcp_keepalives_interval: "5", tcp
 const DEFAULT_PORT = "5432";
 
 /** So many connections at the most, each made when it is first needed. Nothing is connected yet. */
-export function dial({ url, silence_ms, application_name }: Dial, max: number): SQL {
+export function dial({ url, silence_ms, idle_ms, application_name }: Dial, max: number): SQL {
   const { address, tls, path } = addressOf(url);
   const settings = {
     application_name,
@@ -26,7 +28,7 @@ export function dial({ url, silence_ms, application_name }: Dial, max: number): 
     client_min_messages: "warning",
     statement_timeout: String(silence_ms),
     lock_timeout: String(LOCK_MS),
-    idle_in_transaction_session_timeout: String(silence_ms),
+    idle_in_transaction_session_timeout: String(idle_ms),
     ...KEEPALIVE,
   };
   return new SQL({

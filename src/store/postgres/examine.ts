@@ -19,7 +19,7 @@ const SILENCE_MS = 10_000;
 /** Whether a gateway could work with the database of a storage.url, and what stands in the way. Never rejects. */
 export async function examine(url: string, clock: Clock): Promise<Examined> {
   const patience = { clock, silence_ms: SILENCE_MS };
-  const dial = { url, silence_ms: SILENCE_MS, application_name: "agentbus doctor" };
+  const dial = { url, silence_ms: SILENCE_MS, idle_ms: SILENCE_MS, application_name: "agentbus doctor" };
   let pool: Pool | null = null;
   try {
     pool = new Pool({ dial, max: 1, ...patience });

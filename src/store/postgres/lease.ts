@@ -103,6 +103,8 @@ export class Lease {
   async #renew(): Promise<void> {
     const { boot, lease_ms, clock, log, onRenewed } = this.#options;
     const sent = { monotonic: clock.monotonic(), wall: clock.now() };
+    // The machine may have slept past its end, which no timer tells.
+    this.#tell(this.lasts());
     try {
       const renewed = await this.#ask(
         `UPDATE nodes SET lease_until = clock_timestamp() + $2::bigint * interval '1 millisecond'

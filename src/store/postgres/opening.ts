@@ -207,8 +207,9 @@ async function bringUpToDate(to: Dial, clock: Clock): Promise<void> {
   }
 }
 
-function dialOf({ url, limits }: PostgresStoreOptions, boot: string): Dial {
-  return { url, silence_ms: limits.writer_silence_ms, application_name: `agentbus ${boot}` };
+function dialOf({ url, limits, lease_ms }: PostgresStoreOptions, boot: string): Dial {
+  const silence_ms = limits.writer_silence_ms;
+  return { url, silence_ms, idle_ms: Math.min(silence_ms, lease_ms), application_name: `agentbus ${boot}` };
 }
 
 async function closeAll({ reading, upkeep, keeper }: Pools): Promise<void> {

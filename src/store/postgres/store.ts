@@ -6,7 +6,7 @@ import { assertGroup } from "../rules.ts";
 import { adoptAll } from "./adoption.ts";
 import { readAttachment, readPiece, readUploads } from "./attachments.ts";
 import { readAudit } from "./audit.ts";
-import { describeFailure } from "./failures.ts";
+import { describeFailure, isLost } from "./failures.ts";
 import { readArchived, readOwners, readRun, readRuns, readSessions } from "./list-reads.ts";
 import { readContext, readHistory, readRunMessages, readSession, readSnapshot } from "./message-reads.ts";
 import type { Opened, PostgresStoreOptions } from "./opening.ts";
@@ -206,9 +206,25 @@ class PostgresStore implements Store {
   }
 
   async #read<T>(read: (q: Queries) => Promise<T>): Promise<T> {
-    return this.#live().reading.read(read);
+    const { reading } = this.#live();
+    return answered(reading.read(read));
   }
   async #readWhole<T>(read: (q: Queries) => Promise<T>): Promise<T> {
-    return this.#live().reading.readWhole(read);
+    const { reading } = this.#live();
+    return answered(reading.readWhole(read));
+  }
+}
+
+/** @throws GatewayError UNAVAILABLE where there is no answer: that is no fault of whoever asks, who may ask again */
+async function answered<T>(read: Promise<T>): Promise<T> {
+  try {
+    return await read;
+  } catch (error) {
+    if (!isLost(error)) throw error;
+    throw new GatewayError("UNAVAILABLE", "the database is out of reach: try again", {
+      details: { kind: "storage" },
+      retry_after_ms: 2_000,
+      cause: error,
+    });
   }
 }
