@@ -81,6 +81,12 @@ interface Suite {
   readonly threads: number;
 }
 
+/** A server of PostgreSQL for all files of a suite, as postgres://USER@HOST:PORT; it ends with this process. "": there is none. */
+async function postgresServer(): Promise<string> {
+  const { hasPostgres, testCluster } = await import("../test/support/postgres.ts");
+  return hasPostgres ? (await testCluster()).url("").replace(/\/$/, "") : "";
+}
+
 /** One run of `bun test`, passed on as it comes; `more`: arguments of its own. */
 async function runTests({ files, env, threads }: Suite, more: readonly string[] = []): Promise<Outcome> {
   const child = Bun.spawn(
@@ -214,8 +220,11 @@ async function main(): Promise<void> {
   const built = binary.length === 0 || build();
   if (!built) total.failed++;
   const times: string[] = [];
-  for (const suite of suitesOf(files, values.binary, built)) {
+  for (const planned of suitesOf(files, values.binary, built)) {
     const started = performance.now();
+    const on_postgres = planned.env["AGENTBUS_TEST_STORE"] === "postgres";
+    const server = on_postgres ? { AGENTBUS_TEST_POSTGRES: await postgresServer() } : {};
+    const suite = { ...planned, env: { ...planned.env, ...server } };
     const counts = await runTwice(suite, values["update-timings"] ? ["--update-timings"] : []);
     for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
     times.push(`${suite.name} ${Math.round((performance.now() - started) / 1_000)} s`);
