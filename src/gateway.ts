@@ -15,6 +15,7 @@ import type { Engine } from "./engine.ts";
 import { createEngine } from "./engine.ts";
 import { extensionsOf } from "./extensions.ts";
 import { keepLog } from "./kept-log.ts";
+import { Leaving, timesOf } from "./leaving.ts";
 import type { Listening } from "./listening.ts";
 import { listen } from "./listening.ts";
 import { encodeSignal } from "./protocol/frames.ts";
@@ -90,8 +91,8 @@ export interface Composed {
   /** Once. @throws GatewayError UNAVAILABLE with the one line to show */
   start(): Promise<Started>;
   /**
-   * Running answers get `grace_ms` (default: server.shutdown_grace_secs). Called again it takes that grace back: what
-   * still runs is ended when the new one is over.
+   * Running answers get `grace_ms`; without it, server.shutdown_grace_secs once server.shutdown_delay_secs are over.
+   * Called again it takes both back: what still runs is ended when the new grace is over.
    */
   stop(options?: { readonly grace_ms?: number }): Promise<void>;
 }
@@ -134,16 +135,11 @@ export function composeGateway(options: GatewayOptions): Composed {
     }
   }
 
-  async function stop(grace_ms: number): Promise<void> {
+  async function stop(grace_ms: number, delay_ms: number): Promise<void> {
     if (!listening) return;
-    reloading.close();
-    parts.backups.close();
+    await parts.leaving.begin(delay_ms);
     tls?.close();
-    const shutdown = { grace_ms, retry_after_ms: RETRY_AFTER_MS };
-    engine.connections.signal(encodeSignal("shutdown", clock.now(), shutdown), "shutdown", null);
-    engine.observers.tell("shutdown", () => ({ type: "shutdown", ts: clock.now(), payload: shutdown }));
-    const begun = [parts.removals.close(), parts.retention.close(), parts.automations.stop()];
-    const closing = inTime(Promise.all(begun), DRAIN_MS, clock);
+    const closing = inTime(beginStop(parts, grace_ms), DRAIN_MS, clock);
     await Promise.all([closing, inTime(engine.drain(grace_ms), grace_ms + DRAIN_MS, clock)]);
     await inTime(engine.hooks.idle(), DRAIN_MS, clock);
     await inTime(parts.tool_servers.stop(), DRAIN_MS, clock);
@@ -164,12 +160,26 @@ export function composeGateway(options: GatewayOptions): Composed {
   const composed = { engine, access, plugins, reloading, config, start };
   return {
     ...composed,
-    stop: ({ grace_ms = config.server.shutdown_grace_secs * 1_000 } = {}) => {
-      if (stopping !== null) void engine.drain(grace_ms);
-      stopping ??= stop(grace_ms);
-      return stopping;
+    stop: ({ grace_ms } = {}) => {
+      const { grace, delay } = timesOf(config.server, grace_ms);
+      if (stopping !== null) {
+        parts.leaving.end();
+        void engine.drain(grace);
+      }
+      return (stopping ??= stop(grace, delay));
     },
   };
+}
+
+/** Nothing begins by itself any more, and whoever is connected is told. */
+async function beginStop(parts: ReturnType<typeof construct>, grace_ms: number): Promise<void> {
+  const { engine, clock } = parts;
+  parts.reloading.close();
+  parts.backups.close();
+  const payload = { grace_ms, retry_after_ms: RETRY_AFTER_MS };
+  engine.connections.signal(encodeSignal("shutdown", clock.now(), payload), "shutdown", null);
+  engine.observers.tell("shutdown", () => ({ type: "shutdown", ts: clock.now(), payload }));
+  await Promise.all([parts.removals.close(), parts.retention.close(), parts.automations.stop()]);
 }
 
 /** Nothing is served any more, or ever was. */
@@ -264,7 +274,7 @@ export function construct({
   return { ...put, ...outer, extensions, telemetry, clock, tool_servers };
 }
 
-interface Surfaced extends Omit<SurfaceParts, "access" | "log" | "receive"> {
+interface Surfaced extends Omit<SurfaceParts, "access" | "log" | "receive" | "leaving"> {
   readonly logOf: (component: LogComponent) => Logger;
 }
 
@@ -277,6 +287,8 @@ function surfaced({ logOf, ...parts }: Surfaced, isLocal?: (address: string) => 
   const removals = createRemovals(engine, automations.users, access.named, logOf("auth"));
   const days = (): number => config.storage.retention_days;
   const retention = new Retention({ ...engine, days, log: logOf("store") });
-  const context = surfaceOf({ ...parts, access, receive: automations.receive, log: logOf("transport") });
-  return { access, automations, removals, retention, context };
+  const leaving = new Leaving(clock);
+  const { receive } = automations;
+  const context = surfaceOf({ ...parts, access, receive, leaving, log: logOf("transport") });
+  return { access, automations, removals, retention, leaving, context };
 }

@@ -2,6 +2,7 @@ import { statfsSync } from "node:fs";
 import type { Config } from "./config.ts";
 import type { Clock, ModelRouter } from "./core/ports.ts";
 import type { Engine } from "./engine.ts";
+import type { Leaving } from "./leaving.ts";
 import type { TransportContext } from "./transport/context.ts";
 
 /** How long an answer of the file system is believed. */
@@ -10,13 +11,22 @@ const MIB = 1024 * 1024;
 
 type Check = ReturnType<TransportContext["ready"]>["disk"];
 
+export interface ReadinessParts {
+  readonly engine: Engine;
+  readonly router: ModelRouter;
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly leaving: Leaving;
+}
+
 /** The checks of /ready: whether this gateway can take a message now. `config` is read each time. */
-export function readiness(
-  engine: Engine,
-  router: ModelRouter,
-  config: Config,
-  clock: Clock,
-): TransportContext["ready"] {
+export function readiness({
+  engine,
+  router,
+  config,
+  clock,
+  leaving,
+}: ReadinessParts): TransportContext["ready"] {
   const freeOf = createFree(config.server.data_dir, clock);
   return () => {
     // What became of the last group, or of the last probe since one was refused.
@@ -29,7 +39,9 @@ export function readiness(
         refused === null ? { ok: true } : { ok: false, reason: `storage refuses writes (${refused.reason})` },
       disk: diskCheck(freeOf(), config.storage.min_free_bytes),
       draining:
-        engine.status() === "draining" ? { ok: false, reason: "the gateway is stopping" } : { ok: true },
+        leaving.begun || engine.status() === "draining"
+          ? { ok: false, reason: "the gateway is stopping" }
+          : { ok: true },
       provider:
         provider?.ready === true
           ? { ok: true }

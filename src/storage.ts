@@ -26,12 +26,13 @@ export interface StorageOptions {
 export function createStore({ settings, takeover, clock, log, engine }: StorageOptions): Store {
   const { live, config } = settings;
   const { server, storage, limits, cluster } = config;
+  const stop_secs = server.shutdown_delay_secs + server.shutdown_grace_secs;
   const common = {
     data_dir: server.data_dir,
     clock,
     log,
     limits,
-    ...(takeover && { takeover_ms: server.shutdown_grace_secs * 1_000 + STOP_MS }),
+    ...(takeover && { takeover_ms: stop_secs * 1_000 + STOP_MS }),
   };
   const { url, connections, durability, max_bytes } = storage;
   if (url === "") {

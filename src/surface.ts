@@ -11,6 +11,7 @@ import type { AddedRoute } from "./core/plugins.ts";
 import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
 import { credentialFromHeader } from "./core/principal.ts";
 import type { Engine } from "./engine.ts";
+import type { Leaving } from "./leaving.ts";
 import { DURABLE, SIGNALS } from "./protocol/events.ts";
 import { readiness } from "./readiness.ts";
 import type { LiveConfig } from "./settings.ts";
@@ -43,11 +44,13 @@ export interface SurfaceParts {
   /** What is measured. */
   readonly families: Source;
   readonly receive: Receive;
+  readonly leaving: Leaving;
 }
 
 /** What the transports are handed. */
 export function surfaceOf(parts: SurfaceParts): TransportContext {
-  const { engine, access, settings, clock, log, version, router, plugins, receive, families } = parts;
+  const { engine, access, settings, clock, log, version, router, plugins, receive, families, leaving } =
+    parts;
   const { changes, connections, followers, directory, hub, observers, registry, stats, presence } = engine;
   const { live, config } = settings;
   const { files, uptime, status, times } = engine;
@@ -79,7 +82,7 @@ export function surfaceOf(parts: SurfaceParts): TransportContext {
     uptime,
     status,
     times,
-    ready: readiness(engine, router, config, clock),
+    ready: readiness({ engine, router, config, clock, leaving }),
     metrics: config.metrics.enabled
       ? (format) => ({ type: CONTENT_TYPES[format], text: expose(families(), format) })
       : null,

@@ -73,15 +73,16 @@ async function revive(before: Running, way: Way, context: Context): Promise<stri
 
 function ready(before: Running, version: string, way: Way, context: Context): Promise<string | null> {
   const { config, input, io, readyMs } = context;
+  const { data_dir, shutdown_delay_secs, shutdown_grace_secs } = config.server;
   const trust = trustFor(input, io, () => localTarget(config).trust);
   return waitReady({
-    running: () => readRunning(config.server.data_dir),
+    running: () => readRunning(data_dir),
     version,
     after: before.started_at,
     pid: before.pid,
     way,
     // Answers that are being written have their time first.
-    ms: readyMs + config.server.shutdown_grace_secs * 1_000,
+    ms: readyMs + (shutdown_delay_secs + shutdown_grace_secs) * 1_000,
     fetch: trustingFetch(trust),
   });
 }

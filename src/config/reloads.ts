@@ -6,6 +6,7 @@ const RELOADED = [
   "server.tls.cert",
   "server.tls.key",
   "server.tls.client_ca",
+  "server.shutdown_delay_secs",
   "server.shutdown_grace_secs",
   "gateway.enabled",
   "gateway.auth_token",

@@ -67,6 +67,11 @@ export const ConfigSchema = Type.Object({
         "Who connects needs a certificate of this authority, besides the credential. A PEM file.",
       ),
     }),
+    shutdown_delay_secs: integer(
+      0,
+      "How long after the signal to stop everything is served as before while `/ready` says 503, so that a balancer sees it.",
+      [0, 600],
+    ),
     shutdown_grace_secs: integer(20, "How long runs may go on after the signal to stop.", [0, 3_600]),
   }),
   gateway: Type.Object({

@@ -58,8 +58,7 @@ export function createGateway(config: GatewayConfig = {}, options: EmbedOptions 
   let used = 0;
   return {
     start: () => life.start(composed),
-    stop: ({ graceMs = composed.config.server.shutdown_grace_secs * 1_000 } = {}) =>
-      life.stop(composed, graceMs),
+    stop: ({ graceMs } = {}) => life.stop(composed, graceMs),
     reload: () => life.reload(() => composed.reloading.reload()),
     status() {
       const { server, auth } = whole;
@@ -148,13 +147,15 @@ class Life {
   }
 
   /** One that is starting is waited for. */
-  async stop(composed: Composed, grace_ms: number): Promise<void> {
-    if (this.#stopping !== null && this.isRunning) void composed.stop({ grace_ms });
+  async stop(composed: Composed, grace_ms: number | undefined): Promise<void> {
+    const how = grace_ms === undefined ? {} : { grace_ms };
+    if (this.#stopping !== null && this.isRunning) void composed.stop(how);
     this.#stopping ??= (async () => {
       const started = await this.#starting?.catch(() => null);
       if (!started) return;
-      this.#supervisor?.stopping(grace_ms + STOP_MS);
-      await composed.stop({ grace_ms });
+      const { shutdown_delay_secs, shutdown_grace_secs } = composed.config.server;
+      this.#supervisor?.stopping((grace_ms ?? (shutdown_delay_secs + shutdown_grace_secs) * 1_000) + STOP_MS);
+      await composed.stop(how);
       this.#supervisor?.close();
     })();
     await this.#stopping;

@@ -21,6 +21,8 @@ export interface NodesOptions {
   /** The same for one of them: counted from 0. */
   readonly configOf?: (at: number) => ConfigTable;
   readonly env?: Readonly<Record<string, string>>;
+  /** More of it for one of them. */
+  readonly envOf?: (at: number) => Readonly<Record<string, string>>;
 }
 
 /** One of several gateways on a database, in a process of its own. */
@@ -63,7 +65,7 @@ export interface Nodes extends AsyncDisposable {
 /** Starts gateways that share a database of their own; they, the database and the model go with the answer. */
 export async function startNodes(options: NodesOptions = {}): Promise<Nodes> {
   const stack = new AsyncDisposableStack();
-  const { count = 2, config = {}, configOf = () => ({}), env } = options;
+  const { count = 2, config = {}, configOf = () => ({}), env, envOf } = options;
   const database = stack.use(await testDatabase());
   const sql = new SQL(database.url, { max: 1 });
   stack.defer(() => sql.close({ timeout: 1 }));
@@ -82,7 +84,7 @@ export async function startNodes(options: NodesOptions = {}): Promise<Nodes> {
     };
     const gateway = await startGateway({
       config: merged(merged(common, config), own),
-      ...(env !== undefined && { env }),
+      env: { ...env, ...envOf?.(at) },
     });
     // A process that was paused hears no signal but one.
     stack.use({

@@ -18,6 +18,7 @@ describe("defaults", () => {
       allowed_origins: [],
       public_url: "",
       tls: { mode: "", cert: "", key: "", client_ca: "" },
+      shutdown_delay_secs: 0,
       shutdown_grace_secs: 20,
     });
     expect(config.auth).toMatchObject({ mode: "token", modes: [], token: "", password: "" });

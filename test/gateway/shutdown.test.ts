@@ -21,6 +21,30 @@ async function busy(stack: Stack) {
 const grace = (shutdown_grace_secs: number) => ({ config: { server: { shutdown_grace_secs } } });
 
 describe("SIGTERM", () => {
+  test("with a delay /ready says so at once, while everything is served until it is over or a second signal comes", async () => {
+    await using stack = await startStack({
+      config: { server: { shutdown_delay_secs: 600, shutdown_grace_secs: 20 } },
+    });
+    const { gateway, owner, model } = stack;
+    await using before = await owner.connect();
+    gateway.kill("SIGTERM");
+    const { json } = await eventually(
+      () => owner.ask("GET", "/ready"),
+      ({ status }) => status === 503,
+    );
+    expect(json).toMatchObject({ status: "unready", checks: { draining: { ok: false } } });
+    expect((await owner.ask("GET", "/status")).json.status).toBe("healthy");
+    model.reply().text("as before");
+    await using after = await owner.connect();
+    const { run_id } = await after.request("chat.send", { session_id: "s", message: "go" });
+    expect(await before.request("run.wait", { run_id })).toMatchObject({ status: "completed" });
+    expect(before.frames.some((frame) => frame.json.event === "shutdown")).toBe(false);
+    gateway.kill("SIGTERM");
+    expect((await before.nextEvent("shutdown")).json.payload.grace_ms).toBe(20_000);
+    expect((await after.closed).code).toBe(1012);
+    expect(await gateway.exited).toBe(0);
+  });
+
   test("what runs may end in its grace, what waits is ended, everybody is told, nothing is lost", async () => {
     await using stack = await startStack(grace(20));
     const { gateway, owner, model } = stack;

@@ -59,6 +59,12 @@ export async function startNginx(site: string, port: number): Promise<RunningPro
   return start(["nginx", "-p", place.path, "-e", "stderr", "-c", file], port, place);
 }
 
+export async function startHaproxy(config: string, port: number): Promise<RunningProxy> {
+  const place = workplace();
+  const file = place.file("haproxy.cfg", config);
+  return start(["haproxy", "-db", "-f", file], port, place);
+}
+
 export async function startCaddy(site: string, port: number): Promise<RunningProxy> {
   const place = workplace();
   // No certificate is asked for, no port taken but the one of the site.

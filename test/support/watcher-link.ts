@@ -27,6 +27,7 @@ export interface LinkOptions {
   readonly token: string;
   /** Sent with every request besides, such as the Host a proxy hides. */
   readonly headers: Readonly<Record<string, string>>;
+  readonly tls?: Bun.TLSOptions;
   readonly session_id: string;
   readonly catch_up: "auto" | "log";
   /** Nothing heard for so long: the connection is given up. */

@@ -44,7 +44,12 @@ async function read(
   };
   if (cursor !== null && cursor.epoch !== "") headers["last-event-id"] = `${cursor.epoch}.${cursor.seq}`;
   const address = `${url}/api/v1/sessions/${encodeURIComponent(session_id)}/events?catch_up=${catch_up}`;
-  const response = await fetch(address, { headers, signal, keepalive: false });
+  const response = await fetch(address, {
+    headers,
+    signal,
+    keepalive: false,
+    ...(options.tls !== undefined && { tls: options.tls }),
+  });
   heard();
   if (response.status !== 200) {
     const why = `answered ${response.status} ${await response.text()}`;

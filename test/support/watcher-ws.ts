@@ -60,7 +60,10 @@ class SocketLink {
     const { url, token, stall_ms, signal, greets } = options;
     const credential: Record<string, string> = greets ? {} : { authorization: `Bearer ${token}` };
     const headers = { ...credential, ...options.headers };
-    this.#socket = new BunWebSocket(`${url.replace(/^http/, "ws")}/ws`, { headers });
+    this.#socket = new BunWebSocket(`${url.replace(/^http/, "ws")}/ws`, {
+      headers,
+      ...(options.tls !== undefined && { tls: options.tls }),
+    });
     this.#silence = watchSilence(stall_ms, () => this.#end({ then: "again", why: "stalled" }));
     this.#pulse = setInterval(() => this.#request("heartbeat", {}), stall_ms / 4);
     this.#leave = () => this.#end({ then: "stop", why: "left" });

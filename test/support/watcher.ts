@@ -19,6 +19,8 @@ export interface WatcherOptions {
   readonly route: () => string | Promise<string>;
   /** Sent with every request besides, such as the Host a proxy hides. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** Whom it believes, where the address is https. */
+  readonly tls?: Bun.TLSOptions;
   /** Over what the n-th attempt goes, from 0; default: a socket. */
   readonly transport?: (attempt: number) => Transport;
   /** Where it begins: "nothing" takes a snapshot, "start" the log from its first event (a socket only), or a cursor. */
@@ -166,7 +168,8 @@ async function run(
   try {
     for (let attempt = 0; ; attempt++) {
       const url = await route();
-      const link: LinkOptions = { url, token, headers, session_id, catch_up, stall_ms: stall, signal };
+      const said = { url, token, headers, session_id, catch_up, stall_ms: stall, signal };
+      const link: LinkOptions = { ...said, ...(options.tls !== undefined && { tls: options.tls }) };
       if (signal.aborted) return { then: "stop", why: "left" };
       const greets = attempt % 2 === 1;
       const over =
