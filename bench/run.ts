@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { console_page } from "./console.ts";
+import { backup } from "./backup.ts";
 import { call } from "./call.ts";
 import { client } from "./client.ts";
 import { failover } from "./failover.ts";
@@ -57,6 +58,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "sessions", run: sessions },
   { name: "search", run: search },
   { name: "migrate", run: migrate },
+  { name: "backup", run: backup },
   { name: "skills", run: skills },
   { name: "tools", run: tools },
   { name: "usage", run: usage },
