@@ -15,6 +15,7 @@ import { watchTailnet } from "./auth/tailnet-watch.ts";
 import { NoAnswer, whois } from "./auth/tailscaled.ts";
 import { Throttle } from "./auth/throttle.ts";
 import type { Tickets } from "./auth/tickets.ts";
+import { createSharedTickets } from "./auth/shared-tickets.ts";
 import { createTickets } from "./auth/tickets.ts";
 import type { Config } from "./config.ts";
 import { acceptsTailscale } from "./config/tailscale.ts";
@@ -61,9 +62,13 @@ export function createAccess(
   });
   live.onReplaced((next) => credentials.setToken(next.auth.token));
   engine.mirrors.add(...credentials.mirrors);
-  const tickets = createTickets({ clock, limits, isLive });
-  const login = createLogin({ engine, live, clock, log, credentials, tickets, pairing, isLocal });
   const caughtUp = (): Promise<void> => engine.mirrors.caughtUp();
+  const memory = createTickets({ clock, limits, isLive });
+  const tickets =
+    store.cluster === undefined
+      ? memory
+      : createSharedTickets({ store, journal, credentials, memory, caughtUp });
+  const login = createLogin({ engine, live, clock, log, credentials, tickets, pairing, isLocal });
   const methods = { journal, clock, credentials, devices: credentials.devices, tickets, caughtUp };
   for (const method of [
     ...tokenMethods(methods),

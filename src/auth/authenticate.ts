@@ -118,9 +118,14 @@ function createJudge({ credentials, tickets, passwords, tailnet, devices, mode }
     return other ? refuse(WRONG.session_token) : fromSecret(secret, "session_token");
   }
 
-  function fromTicket(ticket: string): Verdict {
-    const principal = isText(ticket) ? tickets.redeem(ticket) : null;
-    return principal === null ? refuse(WRONG_TICKET, ticket) : admit(principal);
+  async function fromTicket(ticket: string): Promise<Verdict> {
+    try {
+      const principal = isText(ticket) ? await tickets.redeem(ticket) : null;
+      return principal === null ? refuse(WRONG_TICKET, ticket) : admit(principal);
+    } catch (error) {
+      if (!(error instanceof GatewayError)) throw error;
+      return { ok: false, error, guess: null };
+    }
   }
 
   /** With Basic the token may stand in the password's place, whatever a configured one looks like. */

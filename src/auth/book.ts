@@ -149,6 +149,13 @@ export class Book {
     return narrow;
   }
 
+  /** As narrow, of whoever is behind a credential; null: nobody. */
+  narrowed(credential: string, asked: ReadonlySet<Scope>): Principal | null {
+    const principal = this.principal(credential);
+    if (principal === undefined) return null;
+    return principal.scopes.isSubsetOf(asked) ? principal : this.narrow(principal, asked);
+  }
+
   /** Those of the configuration. */
   standing(): Principal[] {
     return [...this.#standing.values()].map(({ principal }) => principal);

@@ -69,6 +69,10 @@ export interface CredentialBook extends Credentials {
   setToken(token: string): void;
   /** How it follows what other nodes make and end. */
   readonly mirrors: readonly Mirror[];
+  /** What ties something to a credential and the secret it has now; null: it does not count. */
+  bond(credential: string, id: string): string | null;
+  /** Who is behind a credential, with some of its scopes; null: nobody. */
+  narrowed(credential: string, scopes: ReadonlySet<Scope>): Principal | null;
   /** Whether a secret lets somebody in, as far as is known here. */
   knows(secret: string): boolean;
   /** What a secret is. Counts as a use of it. */
@@ -144,6 +148,8 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
         local().catch((error: unknown) => log.error({ err: error }, "the local token cannot be made anew"));
       },
     }),
+    bond: (credential, id) => book.bond(credential, id),
+    narrowed: (credential, scopes) => book.narrowed(credential, scopes),
     knows: (secret) => book.find(secret).state === "live",
     stand: (each) => book.stand(each.principal.credential ?? "", each, false),
     setToken,

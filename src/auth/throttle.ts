@@ -23,6 +23,16 @@ const MARKS_KEPT = 8;
 const WRITE_EVERY_MS = 5_000;
 const WRITE_ROWS = 256;
 
+/** How soon other nodes count what was wrong here, and of how many networks at once. */
+const TELL_EVERY_MS = 250;
+const TOLD_KEYS = 60;
+
+/** What nodes tell each other. */
+interface Told {
+  readonly all: number;
+  readonly keys: readonly (readonly [string, number])[];
+}
+
 export interface ThrottleOptions {
   readonly store: Store;
   readonly journal: Journal;
@@ -54,6 +64,11 @@ export class Throttle {
   readonly #held = new Map<string, number>();
   #heldInAll = 0;
   readonly #unwritten = new Set<string>();
+  /** Wrong ones that other nodes were not told of, by network, and in all. */
+  readonly #untold = new Map<string, number>();
+  #untoldInAll = 0;
+  #cancelTelling: (() => void) | null = null;
+  #unlisten: () => void = () => undefined;
   #cancel: (() => void) | null = null;
   #closed = false;
 
@@ -68,6 +83,7 @@ export class Throttle {
   /** Once, after the store was opened and before anybody is let in. */
   async start(): Promise<void> {
     const { store, clock } = this.#options;
+    this.#unlisten = store.cluster?.onTold(COLLECTION, (text) => this.#hear(text)) ?? this.#unlisten;
     const [now, monotonic] = [clock.now(), clock.monotonic()];
     const rows = (await store.records(COLLECTION)).map(({ id, data }) => ({
       id,
@@ -104,6 +120,7 @@ export class Throttle {
     const now = this.#options.clock.monotonic();
     this.wrongHere(address, mark);
     this.#all = afterWrong(this.#all, GLOBAL_RULE, now);
+    this.#untoldInAll++;
     if (this.#all.until > now) this.#write(EVERYBODY);
   }
 
@@ -117,6 +134,7 @@ export class Throttle {
     if (marks.size > MARKS_KEPT) marks.delete([...marks][0] ?? "");
     const bucket = afterWrong(place?.bucket ?? null, ADDRESS_RULE, now);
     this.#put(key, { bucket, marks });
+    this.#tell(key);
     // One that has room left is not worth a write.
     if (bucket.until > now) this.#write(key);
   }
@@ -165,7 +183,35 @@ export class Throttle {
     this.#closed = true;
     this.#cancel?.();
     this.#cancel = null;
+    this.#unlisten();
+    this.#cancelTelling?.();
     while (this.#unwritten.size > 0) this.#flush();
+  }
+
+  /** A guess at one node is one at all of them. Not through the store: where that is away each node counts by itself. */
+  #tell(key: string): void {
+    const { store, clock } = this.#options;
+    if (store.cluster === undefined || this.#closed) return;
+    this.#untold.set(key, (this.#untold.get(key) ?? 0) + 1);
+    this.#cancelTelling ??= clock.after(TELL_EVERY_MS, () => {
+      this.#cancelTelling = null;
+      // Of a flood from everywhere the number in all is enough.
+      const told: Told = { all: this.#untoldInAll, keys: [...this.#untold].slice(0, TOLD_KEYS) };
+      this.#untold.clear();
+      this.#untoldInAll = 0;
+      store.cluster?.tell(COLLECTION, JSON.stringify(told));
+    });
+  }
+
+  #hear(text: string): void {
+    const { all, keys } = JSON.parse(text) as Told;
+    const now = this.#options.clock.monotonic();
+    for (const [key, count] of keys) {
+      const place = this.#places.get(key);
+      const bucket = afterSome(place?.bucket ?? null, ADDRESS_RULE, count, now);
+      if (bucket !== null) this.#put(key, { bucket, marks: place?.marks ?? new Set() });
+    }
+    this.#all = afterSome(this.#all, GLOBAL_RULE, all, now);
   }
 
   #left(bucket: Bucket | null): number {
@@ -214,6 +260,13 @@ export class Throttle {
     const expires_at = Math.ceil(now + spent * rule.refill_ms);
     return { collection: COLLECTION, id, owner: "", data: JSON.stringify(stored), expires_at };
   }
+}
+
+function afterSome(bucket: Bucket | null, rule: BucketRule, count: number, now: number): Bucket | null {
+  let after = bucket;
+  // More than this no bucket holds.
+  for (let i = 0; i < Math.min(count, 2 * rule.burst); i++) after = afterWrong(after, rule, now);
+  return after;
 }
 
 /** What a wrong credential reads that came too soon. */

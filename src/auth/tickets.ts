@@ -1,6 +1,6 @@
 import type { Limits } from "../core/limits.ts";
 import type { Clock } from "../core/ports.ts";
-import type { Principal, TicketIssuer } from "../core/principal.ts";
+import type { IssuedTicket, Principal, TicketIssuer } from "../core/principal.ts";
 import { Tally } from "../core/tally.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { digestOf, MAX_SECRET_CHARS, newSecret } from "./secret.ts";
@@ -13,12 +13,21 @@ export interface TicketsOptions {
 }
 
 export interface Tickets extends TicketIssuer {
-  /** Who a ticket admits, once; null: it is wrong, used or too old, or what it was made with has ended. */
+  /**
+   * Who a ticket admits, once; null: it is wrong, used or too old, or what it was made with has ended.
+   * Rejects with a GatewayError UNAVAILABLE where the store does not tell.
+   */
+  redeem(ticket: string): Principal | null | Promise<Principal | null>;
+}
+
+/** Those of one process. */
+export interface MemoryTickets extends Tickets {
+  issue(principal: Principal): IssuedTicket;
   redeem(ticket: string): Principal | null;
 }
 
 /** Single-use credentials, in memory: each admits one upgrade or one SSE request as the principal who asked for it. */
-export function createTickets({ clock, limits, isLive }: TicketsOptions): Tickets {
+export function createTickets({ clock, limits, isLive }: TicketsOptions): MemoryTickets {
   /** By digest, in the order made, which is the order they end in. `ends_at` by the monotonic clock. */
   const out = new Map<string, { readonly principal: Principal; readonly ends_at: number }>();
 

@@ -129,10 +129,16 @@ export interface Credentials {
   isLive(principal: Principal): boolean;
 }
 
+export interface IssuedTicket {
+  readonly ticket: string;
+  /** Milliseconds since 1970. */
+  readonly expires_at: number;
+}
+
 /** Makes single-use credentials. */
 export interface TicketIssuer {
-  /** `expires_at` in milliseconds since 1970. @throws GatewayError RATE_LIMITED {kind:"tickets"}. */
-  issue(principal: Principal): { ticket: string; expires_at: number };
+  /** @throws GatewayError RATE_LIMITED {kind:"tickets"}, UNAVAILABLE where it has to be stored and cannot be. */
+  issue(principal: Principal): IssuedTicket | Promise<IssuedTicket>;
 }
 
 export type ReadHeader =

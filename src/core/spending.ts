@@ -13,7 +13,7 @@ export type UserBounds = Readonly<Record<Bound, number>>;
 
 export interface SpendingOptions {
   readonly clock: Clock;
-  readonly store: Pick<Store, "usage">;
+  readonly store: Pick<Store, "usage" | "cluster">;
   readonly currency: string;
   readonly boundsOf: (user: string) => UserBounds;
 }
@@ -29,7 +29,12 @@ export interface BudgetState {
 
 interface Spent extends Record<Bound, number> {
   day: string;
+  /** By the monotonic clock. */
+  read_at: number;
 }
+
+/** Where nodes share the accounts what others used is read anew so often, before a call. */
+const FRESH_MS = 1_000;
 
 /**
  * What users have used of what they may: read once from the accounts, before the first call for somebody with a bound,
@@ -46,7 +51,7 @@ export class Spending {
 
   /** Null: `over` can tell. Else resolves with null once it can, or with why it cannot; never rejects. */
   load(user: string): Promise<GatewayError | null> | null {
-    if (this.#known.has(user) || !this.#isBounded(user)) return null;
+    if (this.#isFresh(user) || !this.#isBounded(user)) return null;
     const known = this.#reading.get(user);
     if (known !== undefined) return known;
     const read = async (): Promise<GatewayError | null> => {
@@ -54,6 +59,8 @@ export class Spending {
         await this.#read(user);
         return null;
       } catch (cause) {
+        // What is known of before goes on to count.
+        if (this.#known.has(user)) return null;
         return new GatewayError(
           "UNAVAILABLE",
           "what was used of the budget cannot be read; nothing was asked",
@@ -114,6 +121,14 @@ export class Spending {
     );
   }
 
+  #isFresh(user: string): boolean {
+    const { clock, store } = this.#options;
+    const known = this.#known.get(user);
+    return (
+      known !== undefined && (store.cluster === undefined || clock.monotonic() - known.read_at < FRESH_MS)
+    );
+  }
+
   #isBounded(user: string): boolean {
     const bounds = this.#options.boundsOf(user);
     return BOUNDS.some((bound) => bounds[bound] > 0);
@@ -122,16 +137,25 @@ export class Spending {
   async #read(user: string): Promise<void> {
     const { clock, store, currency } = this.#options;
     const day = dayOf(clock.now());
+    const read_at = clock.monotonic();
     const sum = async (since: string): Promise<UsageRow | undefined> =>
       (await store.usage({ by: "total", user, since, currency, limit: 1 }))[0];
     const [today, month] = await Promise.all([sum(day), sum(`${monthOf(day)}-01`)]);
-    this.#known.set(user, {
+    const read: Spent = {
       day,
+      read_at,
       day_tokens: tokensOf(today),
       month_tokens: tokensOf(month),
       day_cost: today?.cost ?? 0,
       month_cost: month?.cost ?? 0,
-    });
+    };
+    const known = this.#known.get(user);
+    // What was used here last may not be written yet.
+    if (known !== undefined) {
+      this.#turnTo(known, day);
+      if (known.day === day) for (const bound of BOUNDS) read[bound] = Math.max(read[bound], known[bound]);
+    }
+    this.#known.set(user, read);
   }
 
   /** What is counted for a day or a month that is over begins again. A clock that goes back forgives nothing. */

@@ -9,7 +9,7 @@ import { createDeviceLogin } from "../../src/auth/device-login.ts";
 import { Pairing } from "../../src/auth/pairing.ts";
 import { Throttle } from "../../src/auth/throttle.ts";
 import { createPasswords } from "../../src/auth/passwords.ts";
-import type { Tickets } from "../../src/auth/tickets.ts";
+import type { MemoryTickets } from "../../src/auth/tickets.ts";
 import { createTickets } from "../../src/auth/tickets.ts";
 import { Audit } from "../../src/core/audit.ts";
 import type { Challenger } from "../../src/core/challenge.ts";
@@ -103,7 +103,7 @@ export async function newHome(make?: (clock: ManualClock, data_dir: string) => S
 /** Everything about credentials, put together as a gateway does it. */
 export interface Auth {
   readonly credentials: CredentialBook;
-  readonly tickets: Tickets;
+  readonly tickets: MemoryTickets;
   readonly authenticator: Authenticator;
   readonly journal: Journal;
   /** What `start` answered. */
