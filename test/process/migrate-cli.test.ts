@@ -30,7 +30,8 @@ async function killWhereItWaits(sql: SQL, argv: readonly string[], options: Opti
   await sql.unsafe(`BEGIN; LOCK TABLE agentbus.${options.table} IN ${options.mode} MODE`);
   const waiting = (): Promise<unknown[]> =>
     sql.unsafe(
-      `SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'agentbus.${options.table}'::regclass`,
+      `SELECT 1 FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+         WHERE NOT granted AND d.datname = current_database() AND relation = 'agentbus.${options.table}'::regclass`,
     );
   await eventually(waiting, (rows) => rows.length > 0, 20_000);
   child.kill("SIGKILL");
