@@ -1,7 +1,7 @@
 import { networkOf } from "./auth/address.ts";
 import type { Published } from "./core/append.ts";
 import { Approvals } from "./core/approvals.ts";
-import { attended } from "./core/attended.ts";
+import { attendance } from "./core/attended.ts";
 import { Audit } from "./core/audit.ts";
 import { Changes } from "./core/changes.ts";
 import { Connections } from "./core/connections.ts";
@@ -21,6 +21,8 @@ import type { Measures } from "./core/measures.ts";
 import { Mirrors } from "./core/mirrors.ts";
 import { Owed } from "./core/owed.ts";
 import { Observers } from "./core/observers.ts";
+import { OtherNodes } from "./core/other-nodes.ts";
+import type { Logger } from "./core/ports.ts";
 import { Presence } from "./core/presence.ts";
 import { RunTimes } from "./core/run-times.ts";
 import { Runs } from "./core/runs.ts";
@@ -55,6 +57,17 @@ export async function closed({
   await journal.drained();
 }
 
+/** Who is connected, at whichever node, and what they are told besides the logs that they follow. */
+function createReach({ store, clock, limits }: EngineOptions, log: Logger) {
+  const hub = new Hub();
+  const connections = new Connections({ limits, networkOf });
+  const directory = new Directory(store, clock);
+  const nodes = new OtherNodes(store.cluster, log);
+  const changes = new Changes({ clock, connections, directory, hub, nodes });
+  const presence = new Presence({ clock, connections, hub, nodes });
+  return { hub, connections, directory, nodes, changes, presence };
+}
+
 /** The log, who follows it, and what writes it. */
 export function createCore(options: EngineOptions, measures: Measures) {
   const { store, clock, limits, router, settings } = options;
@@ -62,13 +75,10 @@ export function createCore(options: EngineOptions, measures: Measures) {
   const run_log = options.log.child({ component: "run" satisfies LogComponent });
   const sampled = new SampledLog(clock, options.log);
   const stats = new Stats(sampled);
-  const hub = new Hub();
   const observers = new Observers(options.log);
   const owed = new Owed(store.cluster !== undefined);
-  const connections = new Connections({ limits, networkOf });
-  const directory = new Directory(store, clock);
-  const changes = new Changes(clock, connections, directory, hub);
-  const presence = new Presence(clock, connections, hub);
+  const reach = createReach(options, log);
+  const { hub, connections, directory, nodes, changes, presence } = reach;
   const indexing = new Indexing({ store, clock, log });
   const publish = publisher({ stats, hub, changes, observers, indexing, owed });
   const onStorage = (reason: string | null): void => {
@@ -103,6 +113,7 @@ export function createCore(options: EngineOptions, measures: Measures) {
   const mirrors = new Mirrors({ store, clock, log });
   directory.caughtUp = () => mirrors.caughtUp();
   mirrors.add(...sessionMirrors({ ...base, directory, grants, connections, changes }));
+  const attended = attendance({ connections, directory, nodes });
   const tools = {
     toolbox,
     hooks,
@@ -110,8 +121,7 @@ export function createCore(options: EngineOptions, measures: Measures) {
     granted: (session: SessionRef) => grants.of(session),
     mayStart: () => store.cluster?.leased() ?? true,
     onRefused: () => void stats.tools.refused++,
-    mayWait: (session: SessionRef) =>
-      settings.unattended === "wait" || attended(connections, directory, session),
+    mayWait: async (session: SessionRef) => settings.unattended === "wait" || attended(session),
   };
   const { costs } = options;
   const ledger = new Ledger({ ...costs, clock, spending: new Spending({ ...costs, clock, store }) });
@@ -122,7 +132,7 @@ export function createCore(options: EngineOptions, measures: Measures) {
   const models = { router, ledger, first_token, times, tracing, log: run_log };
   const runs: Runs = new Runs({ ...base, ...models, sha256, settings, ...tools, limited, ended });
   const maintenance = new Maintenance({ ...base, owed, settings, erased: () => indexing.touch() });
-  const readers = { followers, connections, changes, hub, presence, reads, toolbox, approvals, grants };
-  const kept = { journal, shared, mirrors, audit, hooks, directory, maintenance, indexing, observers, owed };
+  const readers = { ...reach, followers, reads, toolbox, approvals, grants };
+  const kept = { journal, shared, mirrors, audit, hooks, maintenance, indexing, observers, owed };
   return { store, ...kept, runs, times, tracing, ledger, router, stats, measures, sampled, ...readers };
 }

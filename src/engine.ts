@@ -1,6 +1,7 @@
 import { networkOf } from "./auth/address.ts";
 import type { Caller } from "./core/call.ts";
 import type { Configuration } from "./core/configuration.ts";
+import { GrownElsewhere } from "./core/grown-elsewhere.ts";
 import type { LedgerOptions } from "./core/ledger.ts";
 import type { Limits } from "./core/limits.ts";
 import { watchLoop } from "./core/loop-lag.ts";
@@ -134,7 +135,10 @@ interface LifeParts {
 
 /** How it begins and ends, and what becomes of it when nodes beside it do. */
 function lifeOf({ core, relay, imports, state, clock, log, unwatchLoop }: LifeParts) {
-  const { directory, runs, maintenance, indexing, journal } = core;
+  const { directory, runs, maintenance, indexing, journal, changes, store } = core;
+  const { cluster } = store;
+  const others = { changes, directory, journal, clock, log };
+  const grown = cluster === undefined ? null : new GrownElsewhere({ cluster, ...others });
   return {
     /** After the store was opened: ends what the last process left. Nothing may be served before it resolves. */
     async recover(opened: OpenedStore): Promise<void> {
@@ -142,6 +146,8 @@ function lifeOf({ core, relay, imports, state, clock, log, unwatchLoop }: LifePa
       await directory.load();
       await runs.recover(opened.unended);
       relay?.start();
+      core.nodes.start();
+      grown?.start();
       void imports.recover();
       for (const session of opened.deleting) void maintenance.erase(session);
       indexing.touch();
@@ -180,6 +186,8 @@ function lifeOf({ core, relay, imports, state, clock, log, unwatchLoop }: LifePa
       await relay?.close();
       await closed(core);
       core.shared?.feeds.close();
+      grown?.close();
+      core.nodes.close();
     },
   };
 }

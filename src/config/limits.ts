@@ -5,8 +5,9 @@ import { DEFAULT_LIMITS } from "../core/limits.ts";
 /** The bounds a deployment may change; the others of DEFAULT_LIMITS are part of how delivery works. */
 const MEANING = {
   max_connections_per_user:
-    "Connections of one user; those with the scope `admin` are bound by the total only.",
-  max_connections_per_device: "Connections of one device, those of the logins it made among them.",
+    "Connections of one user, at each node; those with the scope `admin` are bound by the total only.",
+  max_connections_per_device:
+    "Connections of one device, at each node, those of the logins it made among them.",
   max_unauthenticated:
     "Connections that have not said who they are; never more than half of `gateway.max_connections`.",
   max_unauthenticated_per_address: "The same, per address.",

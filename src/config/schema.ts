@@ -78,7 +78,11 @@ export const ConfigSchema = Type.Object({
     enabled: toggle(true, "WebSocket connections; without them upgrades answer 404, REST and SSE work."),
     bind: text("", "A second listener with the same surface, such as `127.0.0.1:18790`."),
     auth_token: secret("", "The same as `auth.token`: guards every listener and transport."),
-    max_connections: integer(1_000, "Connections at once, WebSocket and SSE together.", [1, 1_000_000]),
+    max_connections: integer(
+      1_000,
+      "Connections at once, WebSocket and SSE together, at each node.",
+      [1, 1_000_000],
+    ),
     connection_timeout_secs: integer(
       300,
       "A connection that says nothing for so long is closed.",

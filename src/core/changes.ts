@@ -2,18 +2,46 @@ import { encodeSignal } from "../protocol/frames.ts";
 import { userTopic } from "../protocol/events.ts";
 import type { Connection, Connections } from "./connections.ts";
 import type { Hub } from "./hub.ts";
+import type { SessionRow } from "./operation.ts";
+import type { OtherNodes } from "./other-nodes.ts";
 import type { Clock } from "./ports.ts";
 import type { Directory, SessionRef } from "./session.ts";
 import { nameFor } from "./session.ts";
-import type { Tail } from "./tail.ts";
 
 const EVERY_MS = 1_000;
 /** What falls due within this time is sent at once: then it is one write to each connection, not one for each session. */
 const TOGETHER_MS = 50;
 
-interface Pending {
+/** Sessions that were deleted lately: nothing is told of them after their end. */
+const DELETED = 10_000;
+
+/** What is told of a session: a tail has it. */
+export interface Changed {
+  readonly row: Pick<SessionRow, "epoch" | "head" | "title" | "updated_at" | "active_run_id">;
+  /** Those nobody answered. */
+  readonly approvals: { readonly size: number };
+}
+
+interface Quiet {
   readonly session: SessionRef;
-  readonly tail: Tail;
+  /** What happened since it was last told; null: nothing. */
+  changed: Changed | null;
+  /** How far what was last told goes. */
+  told: string;
+}
+
+interface Deleted {
+  readonly session: SessionRef;
+  readonly row: Changed["row"];
+  readonly readers: readonly string[];
+}
+
+export interface ChangesOptions {
+  readonly clock: Clock;
+  readonly connections: Connections;
+  readonly directory: Directory;
+  readonly hub: Hub;
+  readonly nodes: OtherNodes;
 }
 
 /**
@@ -26,16 +54,29 @@ export class Changes {
   readonly #connections: Connections;
   readonly #directory: Directory;
   readonly #hub: Hub;
-  readonly #quiet = new Map<string, Pending | null>();
+  readonly #nodes: OtherNodes;
+  readonly #deleted = new Set<string>();
+  readonly #quiet = new Map<string, Quiet>();
   /** Sessions to look at, by when (monotonic ms). */
   readonly #due = new Map<number, string[]>();
   readonly #topics = new Map<Connection, string>();
 
-  constructor(clock: Clock, connections: Connections, directory: Directory, hub: Hub) {
+  constructor({ clock, connections, directory, hub, nodes }: ChangesOptions) {
     this.#clock = clock;
     this.#connections = connections;
     this.#directory = directory;
     this.#hub = hub;
+    this.#nodes = nodes;
+    nodes.on<Deleted>("deleted", ({ session, row, readers }) =>
+      this.deleted(session, { row, approvals: { size: 0 } }, readers),
+    );
+  }
+
+  /** Users of whom somebody here is told. */
+  users(): Set<string> {
+    const users = new Set<string>();
+    for (const { principal } of this.#topics.keys()) if (principal !== null) users.add(principal.user);
+    return users;
   }
 
   /** It is known whose a connection is, or it is gone. */
@@ -55,18 +96,32 @@ export class Changes {
     }
   }
 
-  /** Something was published in the session. */
-  touch(session: SessionRef, tail: Tail): void {
-    if (this.#connections.size === 0) return;
+  /** Something was published in the session, at whichever node. */
+  touch(session: SessionRef, changed: Changed): void {
+    if (this.#connections.size === 0 || this.#deleted.has(session.id)) return;
     // Sent once the block that publishes is over, so that the signal names the head after it.
-    if (!this.#quiet.has(session.id)) this.#later(session.id, Math.floor(this.#clock.monotonic()));
-    this.#quiet.set(session.id, { session, tail });
+    const quiet = this.#quiet.get(session.id);
+    if (quiet === undefined) this.#later(session.id, Math.floor(this.#clock.monotonic()));
+    this.#quiet.set(session.id, { session, changed, told: quiet?.told ?? "" });
   }
 
-  /** The session is deleted. `readers`: who could read it. */
-  deleted(session: SessionRef, tail: Tail | undefined, readers: readonly string[]): void {
+  /** The session is deleted, and here is told of it, once. `readers`: who could read it. */
+  deleted(session: SessionRef, changed: Changed | undefined, readers: readonly string[]): void {
     this.#quiet.delete(session.id);
-    if (tail !== undefined) this.#send(session, tail, readers, true);
+    if (changed === undefined || this.#deleted.has(session.id)) return;
+    this.#deleted.add(session.id);
+    const [oldest] = this.#deleted;
+    if (this.#deleted.size > DELETED && oldest !== undefined) this.#deleted.delete(oldest);
+    this.#send(session, changed, readers, true);
+  }
+
+  /** As deleted, at every node. */
+  deletedEverywhere(session: SessionRef, changed: Changed | undefined, readers: readonly string[]): void {
+    this.deleted(session, changed, readers);
+    if (changed === undefined) return;
+    const { epoch, head, title, updated_at } = changed.row;
+    const row: Changed["row"] = { epoch, head, title, updated_at, active_run_id: null };
+    this.#nodes.tell("deleted", { session, row, readers } satisfies Deleted);
   }
 
   #later(id: string, at: number): void {
@@ -82,19 +137,25 @@ export class Changes {
   }
 
   #tick(id: string): void {
-    const pending = this.#quiet.get(id);
-    if (pending === undefined || pending === null) {
+    const quiet = this.#quiet.get(id);
+    const changed = quiet?.changed ?? null;
+    if (quiet === undefined || changed === null || cursorOf(changed) === quiet.told) {
       this.#quiet.delete(id);
       return;
     }
-    this.#quiet.set(id, null);
-    this.#send(pending.session, pending.tail, this.#directory.readersOf(pending.session), false);
+    quiet.changed = null;
+    quiet.told = cursorOf(changed);
+    this.#send(quiet.session, changed, this.#directory.readersOf(quiet.session), false);
     const next = this.#clock.monotonic() + EVERY_MS;
     this.#later(id, Math.ceil(next / TOGETHER_MS) * TOGETHER_MS);
   }
 
-  #send(session: SessionRef, tail: Tail, readers: readonly string[], deleted: boolean): void {
-    const { row } = tail;
+  #send(
+    session: SessionRef,
+    { row, approvals }: Changed,
+    readers: readonly string[],
+    deleted: boolean,
+  ): void {
     for (const user of readers) {
       this.#hub.publish(userTopic(user), () => {
         const name = nameFor(session, user);
@@ -108,7 +169,7 @@ export class Changes {
             title: row.title,
             updated_at: row.updated_at,
             ...(row.active_run_id !== null && { active_run_id: row.active_run_id }),
-            approvals: tail.approvals.size,
+            approvals: approvals.size,
             ...(deleted && { deleted: true }),
           },
           name,
@@ -117,6 +178,10 @@ export class Changes {
       });
     }
   }
+}
+
+function cursorOf({ row }: Changed): string {
+  return `${row.epoch}.${row.head}`;
 }
 
 /** Where a connection is told what its user may read; undefined: it is not. */

@@ -51,6 +51,55 @@ export interface Calls {
   onNews(listener: (what: "asked" | "answered") => void): () => void;
 }
 
+export interface PeerAnswer {
+  /** The name of the node, for people. */
+  readonly node: string;
+  /** JSON. */
+  readonly body: unknown;
+}
+
+export interface PeerAnswers {
+  readonly answers: readonly PeerAnswer[];
+  /** Names of nodes that live and did not answer in time. */
+  readonly missing: readonly string[];
+}
+
+/**
+ * What nodes say to one another, as JSON: at most 8 MiB at once. Late or lost at times, so nothing depends on it that must
+ * not be lost. What one node says is heard in its order. Where no other node lives it costs nothing.
+ */
+export interface Peers {
+  /** Said to every other node. Never throws. */
+  tell(body: unknown): void;
+  /** Asks every other node; resolves when all that live have answered, after `ms` at the latest. Never rejects. */
+  ask(body: unknown, ms: number): Promise<PeerAnswers>;
+  /** Ends with what is answered. */
+  onTold(listener: (body: unknown) => void): () => void;
+  /** One answers what is asked; without one it is null. Ends with what is answered. */
+  onAsked(answer: (body: unknown) => unknown): () => void;
+}
+
+/** A session as those who may read it see it in a list. */
+export interface Summary extends Head {
+  readonly owner: string;
+  readonly name: string | null;
+  readonly title: string;
+  readonly updated_at: number;
+  readonly active_run_id: string | null;
+  /** How many of its approvals nobody answered. */
+  readonly approvals: number;
+}
+
+/** Which sessions: those of them that one of `users` owns, and those of them that are in `shared`. */
+export interface SummaryQuery {
+  /** Null: those that changed since then (ms since 1970), the latest first. */
+  readonly ids: readonly string[] | null;
+  readonly since: number;
+  readonly users: readonly string[];
+  readonly shared: readonly string[];
+  readonly limit: number;
+}
+
 /** What a store that several nodes share knows of them. */
 export interface Cluster {
   /** The name of this node's data directory: no other node has it. Once the store is open. */
@@ -74,6 +123,8 @@ export interface Cluster {
   release(sessions: readonly string[] | null, but?: readonly string[]): Promise<void>;
   /** Of these sessions, as far as they are there. */
   heads(sessions: readonly string[]): Promise<Head[]>;
+  /** How sessions are now. */
+  summaries(query: SummaryQuery): Promise<Summary[]>;
   readonly calls: Calls;
   /**
    * Once the store is open: tells of records that were put or dropped, in the order of the commits, `isOwn` by this node
@@ -89,4 +140,7 @@ export interface Cluster {
   tell(topic: string, text: string): void;
   /** What other nodes say. Ends with what is answered. */
   onTold(topic: string, listener: (text: string) => void): () => void;
+  readonly peers: Peers;
+  /** What people call this node. Once the store is open. */
+  name(): string;
 }

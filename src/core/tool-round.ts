@@ -17,7 +17,7 @@ export interface ToolDeps {
   readonly approvals: Approvals;
   readonly approval_timeout_ms: number;
   /** Whether a call that asks may wait for somebody to come. */
-  readonly mayWait: (session: SessionRef) => boolean;
+  readonly mayWait: (session: SessionRef) => Promise<boolean>;
   /** Whether a tool may be started at this moment. */
   readonly mayStart: () => boolean;
   /** Names of tools that were allowed for a session. */
@@ -151,7 +151,8 @@ export class ToolRound {
     // Meanwhile, too: after its end a run appends nothing, and so asks nobody.
     if (this.#isOver || signal.aborted) return this.#no("the run ended before it was called");
     if (ruling.kind === "ask") {
-      if (!mayWait(session)) return this.#no("not allowed: nobody is there who could allow it");
+      if (!(await mayWait(session))) return this.#no("not allowed: nobody is there who could allow it");
+      if (this.#isOver || signal.aborted) return this.#no("the run ended before it was called");
       const { decision, by } = await this.#ask(call);
       if (decision === "expired") return this.#no("not allowed: nobody answered in time");
       if (decision === "deny") return this.#no(`not allowed: ${by ?? "somebody"} said no`);

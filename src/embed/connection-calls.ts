@@ -1,7 +1,7 @@
-import type { Connection } from "../core/connections.ts";
 import { listScopes } from "../auth/scopes.ts";
 import { broadcastTo } from "../method/event.ts";
-import { clientView } from "../method/system.ts";
+import type { Reachable } from "../method/signals.ts";
+import { reachable } from "../method/signals.ts";
 import { eventBroadcast, eventSend } from "../protocol/api/event.ts";
 import { clientDisconnect } from "../protocol/api/system.ts";
 import type {
@@ -16,7 +16,7 @@ import { speakingFor } from "./local.ts";
 
 export function createConnections(local: Local): OpenConnections {
   return {
-    list: () => [...local.engine.connections.all()].map(infoOf),
+    list: () => [...local.engine.connections.all()].map((each) => infoOf(reachable(each))),
     async disconnect(connectionId, reason) {
       const params = { connection_id: connectionId, ...(reason !== undefined && { reason }) };
       return (await local.call(clientDisconnect, params)).disconnected;
@@ -55,11 +55,6 @@ export function clientsOf(local: Local): number {
   return new Set(known.map(({ client_id, id }) => (client_id === "" ? id : client_id))).size;
 }
 
-function infoOf(connection: Connection): ConnectionInfo {
-  const { principal, subscriptions } = connection;
-  return {
-    ...clientView(connection),
-    scopes: principal === null ? [] : listScopes(principal.scopes),
-    sessions: [...subscriptions.keys()],
-  };
+function infoOf({ scopes, ...info }: Reachable): ConnectionInfo {
+  return { ...info, scopes: listScopes(new Set(scopes)) };
 }

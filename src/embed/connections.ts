@@ -13,9 +13,10 @@ export interface ConnectionInfo extends Readonly<ResultOf<typeof clientList>["cl
 }
 
 export interface OpenConnections {
+  /** Those of this process. */
   list(): ConnectionInfo[];
   /**
-   * Closes it with 4003, after which a client does not come back by itself; false: there is none.
+   * Closes it, at whichever node, with 4003, after which a client does not come back by itself; false: there is none.
    * @param reason told to the client
    */
   disconnect(connectionId: string, reason?: string): Promise<boolean>;

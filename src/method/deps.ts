@@ -16,6 +16,7 @@ import type { Runs } from "../core/runs.ts";
 import type { Directory, SessionRef } from "../core/session.ts";
 import { noSession } from "../core/session.ts";
 import type { Observers } from "../core/observers.ts";
+import type { OtherNodes } from "../core/other-nodes.ts";
 import type { Slots } from "../core/slots.ts";
 import type { Stats } from "../core/stats.ts";
 import type { Tail } from "../core/tail.ts";
@@ -47,6 +48,7 @@ export interface MethodDeps {
   readonly reads: Slots;
   readonly stats: Stats;
   readonly observers: Observers;
+  readonly nodes: OtherNodes;
   /** Read each time. */
   readonly settings: { readonly on_busy: SendPolicy };
 }

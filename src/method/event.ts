@@ -1,22 +1,20 @@
 import type { Static } from "@sinclair/typebox";
-import type { Connection } from "../core/connections.ts";
-import type { SessionRef } from "../core/session.ts";
-import { nameOf, namingsOf, topicOf } from "../core/session.ts";
 import { eventBroadcast, eventSend } from "../protocol/api/event.ts";
-import { encodeSignal } from "../protocol/frames.ts";
-import type { Scope } from "../protocol/schema.ts";
 import { validate } from "../protocol/schema.ts";
 import { append } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
 import type { Call } from "./registry.ts";
 import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
+import type { Broadcast, Reachable, Send, Signal, Spreading } from "./signals.ts";
+import * as signals from "./signals.ts";
 import { boundedJson } from "./text.ts";
 
-type Broadcast = Static<typeof eventBroadcast.params>;
-type Send = Static<typeof eventSend.params>;
+type BroadcastParams = Static<typeof eventBroadcast.params>;
+type SendParams = Static<typeof eventSend.params>;
 
 export function eventMethods(deps: MethodDeps): MethodHandler[] {
+  signals.signalsFromOthers(deps);
   return [
     handle(eventBroadcast, async (params, call) => broadcast(deps, params, call)),
     handle(
@@ -29,83 +27,86 @@ export function eventMethods(deps: MethodDeps): MethodHandler[] {
 
 async function broadcast(
   deps: MethodDeps,
-  params: Broadcast,
+  params: BroadcastParams,
   call: Call,
 ): Promise<{ delivered: number } | undefined> {
-  const { connections, clock, directory } = deps;
+  const { filter = {} } = params;
   const signal = signalOf(deps, params);
-  const { session_id } = params.filter ?? {};
-  const session = session_id === undefined ? null : await directory.find(call.user, session_id, "read");
-  const targets = [...connections.all()].filter((each) => passes(each, params.filter ?? {}, session));
-  const deliver = (): { delivered: number } => ({ delivered: signalAll(deps, signal, targets) });
-  if (call.keyed === null) return deliver();
-  // With a key the effect follows the commit of the key: a repeated request is answered and sends nothing.
-  append(call, deps.journal, clock.now(), {
+  const { session_id } = filter;
+  const session = session_id === undefined ? null : await deps.directory.find(call.user, session_id, "read");
+  const said: Broadcast = { signal, filter, session };
+  const deliver = (): number => {
+    observed(deps, signal);
+    return signals.toFiltered(deps, said);
+  };
+  if (call.keyed === null) return { delivered: await signals.spread(deps, "broadcast", said, deliver()) };
+  const delivered = await signals.countAll(deps, "broadcast", said, signals.filtered(deps, said).length);
+  return once(deps, call, delivered, () => {
+    deliver();
+    deps.nodes.tell("broadcast", said);
+  });
+}
+
+/** With a key the effect follows the commit of the key: a repeated request is answered and sends nothing. */
+function once({ journal, clock }: MethodDeps, call: Call, delivered: number, deliver: () => void): undefined {
+  append(call, journal, clock.now(), {
     session: null,
     events: [],
     rows: [],
-    remember: { delivered: targets.length },
-    committed: deliver,
+    remember: { delivered },
+    committed: () => {
+      deliver();
+      return { delivered };
+    },
   });
   return undefined;
 }
 
-type Asked = Pick<Broadcast, "event"> & { readonly payload: Readonly<Record<string, unknown>> };
-type Signalling = Pick<MethodDeps, "connections" | "clock" | "limits" | "observers">;
-type Signal = Asked & { readonly ts: number; readonly text: string };
+type Asked = Pick<BroadcastParams, "event"> & { readonly payload: Readonly<Record<string, unknown>> };
+type Signalling = Spreading & Pick<MethodDeps, "clock" | "limits" | "observers">;
 
 /**
- * A broadcast of the process itself: to those of whom `isFor` says so, which is asked of all that were let in before any is
- * sent it; what it throws is thrown. The number sent. @throws GatewayError INVALID_REQUEST, TOO_LARGE
+ * A broadcast of the process itself: to those of whom `isFor` says so, at whichever node, which is asked of all that were let
+ * in before any is sent it; what it throws is thrown. The number sent. @throws GatewayError INVALID_REQUEST, TOO_LARGE
  */
-export function broadcastTo(
+export async function broadcastTo(
   deps: Signalling,
   asked: Asked,
-  isFor: (connection: Connection) => boolean,
-): number {
+  isFor: (connection: Reachable) => boolean,
+): Promise<number> {
   validate(eventBroadcast.params, asked);
+  const { connections, nodes } = deps;
   const signal = signalOf(deps, asked);
-  const known = [...deps.connections.all()].filter(({ principal }) => principal !== null);
-  return signalAll(deps, signal, known.filter(isFor));
+  const chosen = (all: readonly Reachable[]): string[] =>
+    all.filter(isFor).map(({ connection_id }) => connection_id);
+  const ids = new Set(chosen(signals.letIn(connections).map(signals.reachable)));
+  const { answers } = await nodes.ask<Reachable[]>("reachable", null);
+  const others = answers.flatMap(({ body }) => chosen(body));
+  observed(deps, signal);
+  if (others.length > 0) nodes.tell("signal", { signal, ids: others });
+  return signals.toConnections(connections, signal, ids) + others.length;
 }
 
 /** @throws GatewayError TOO_LARGE */
-function signalOf({ clock, limits }: Signalling, { event, payload: said }: Asked): Signal {
-  const payload = JSON.parse(boundedJson(said, "broadcast_bytes", limits)) as Record<string, unknown>;
-  const ts = clock.now();
-  return { event, payload, ts, text: encodeSignal(event, ts, payload) };
+function signalOf(
+  { clock, limits }: Pick<Signalling, "clock" | "limits">,
+  { event, payload }: Asked,
+): Signal {
+  const bounded = JSON.parse(boundedJson(payload, "broadcast_bytes", limits)) as Signal["payload"];
+  return { event, payload: bounded, ts: clock.now() };
 }
 
-function signalAll(
-  { connections, observers }: Signalling,
-  { event, payload, ts, text }: Signal,
-  targets: readonly Connection[],
-): number {
-  const ids = new Set(targets.map((each) => each.id));
-  observers.tell(event, () => ({ type: event, ts, payload }));
-  return connections.signal(text, event, null, (each) => ids.has(each.id));
-}
-
-function passes(
-  connection: Connection,
-  filter: NonNullable<Broadcast["filter"]>,
-  session: SessionRef | null,
-): boolean {
-  if (filter.capability !== undefined && !connection.capabilities.includes(filter.capability)) return false;
-  if (filter.user !== undefined && connection.principal?.user !== filter.user) return false;
-  if (filter.client_id !== undefined && connection.client_id !== filter.client_id) return false;
-  if (filter.platform !== undefined && connection.platform !== filter.platform) return false;
-  if (filter.scope !== undefined && connection.principal?.scopes.has(filter.scope as Scope) !== true)
-    return false;
-  return session === null || connection.subscriptions.has(session.id);
+/** Code in this process hears of it, and that of no other node. */
+function observed({ observers }: Pick<Signalling, "observers">, { event: type, ts, payload }: Signal): void {
+  observers.tell(type, () => ({ type, ts, payload }));
 }
 
 async function sendTo(
   deps: MethodDeps,
-  params: Send,
+  params: SendParams,
   call: Call,
 ): Promise<{ delivered: number } | undefined> {
-  const { clock, limits, directory, journal } = deps;
+  const { clock, limits, directory, journal, observers } = deps;
   const payload = boundedJson(params.payload, "broadcast_bytes", limits);
   const session = await directory.find(call.user, params.session_id, "write");
   const now = clock.now();
@@ -119,41 +120,18 @@ async function sendTo(
     });
     return undefined;
   }
-  const delivered = followersOf(deps, session);
-  const deliver = (): { delivered: number } => {
-    signal(deps, session, params.event, payload);
-    return { delivered };
+  const signal: Signal = { event: params.event, payload: JSON.parse(payload) as Signal["payload"], ts: now };
+  const said: Send = { signal, session };
+  const deliver = (): number => {
+    const { event: type, ts } = signal;
+    const whose = { session_id: session.id, user: session.owner };
+    observers.tell(type, () => ({ type, ts, ...whose, payload: signal.payload }));
+    return signals.toFollowers(deps, said);
   };
-  if (call.keyed === null) return deliver();
-  append(call, journal, now, {
-    session: null,
-    events: [],
-    rows: [],
-    remember: { delivered },
-    committed: deliver,
+  if (call.keyed === null) return { delivered: await signals.spread(deps, "send", said, deliver()) };
+  const delivered = await signals.countAll(deps, "send", said, signals.followersOf(deps, said));
+  return once(deps, call, delivered, () => {
+    deliver();
+    deps.nodes.tell("send", said);
   });
-  return undefined;
-}
-
-function followersOf({ hub }: MethodDeps, session: SessionRef): number {
-  return namingsOf(session).reduce((sum, naming) => sum + hub.followers(topicOf(session, naming)), 0);
-}
-
-/** A signal to everybody who follows the session, under the name they use for it. */
-function signal(deps: MethodDeps, session: SessionRef, type: string, payload: string): void {
-  const { hub, clock, observers } = deps;
-  const now = clock.now();
-  observers.tell(type, () => ({
-    type,
-    ts: now,
-    session_id: session.id,
-    user: session.owner,
-    payload: JSON.parse(payload) as Record<string, unknown>,
-  }));
-  for (const naming of namingsOf(session)) {
-    hub.publish(topicOf(session, naming), () => {
-      const text = encodeSignal(type, now, JSON.parse(payload) as unknown, nameOf(session, naming));
-      return { text, type, epoch: null, seq: null };
-    });
-  }
 }

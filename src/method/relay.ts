@@ -14,6 +14,7 @@ import type { Store } from "../core/store.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
 import { Inbox } from "./inbox.ts";
+import { isOwners, KEYED, SLOW } from "./owners.ts";
 import type { Call } from "./registry.ts";
 import type { MadeIds } from "./relay-call.ts";
 import { readAnswer, relayedBody, yieldBody } from "./relay-call.ts";
@@ -28,28 +29,6 @@ export interface RelayOptions {
   readonly log: Logger;
   readonly draining: () => boolean;
 }
-
-/** What is done where the session is: everything that appends to its log, or is about its runs. */
-const OWNERS: ReadonlySet<string> = new Set([
-  "chat.send",
-  "chat.abort",
-  "chat.inject",
-  "run.create",
-  "session.update",
-  "session.compact",
-  "session.title",
-  "session.delete",
-  "session.share",
-  "session.unshare",
-  "tool.approve",
-]);
-/** Of these the ones that are answered once something has ended, or a model has answered. */
-const SLOW: ReadonlySet<string> = new Set([
-  "chat.abort",
-  "session.delete",
-  "session.title",
-  "session.compact",
-]);
 
 /** How long whoever asked waits for another node. */
 const WAIT_MS = 10_000;
@@ -119,7 +98,7 @@ export class Relay {
 
   /** The session that a request is about, where another node has it; null: it is carried out here. */
   async elsewhere({ name }: MethodDefinition, params: unknown, user: string): Promise<SessionRef | null> {
-    if (!OWNERS.has(name)) return null;
+    if (!isOwners(name, params)) return null;
     const { tails } = this.#options.journal;
     const session = await this.sessionOf(params, user);
     if (session === null) return null;
@@ -287,9 +266,6 @@ export class Relay {
     this.#inbox.wake();
   }
 }
-
-/** Methods that honour an idempotency_key. */
-const KEYED: ReadonlySet<string> = new Set(["chat.send", "chat.inject", "run.create", "tool.approve"]);
 
 function tooLong(method: string, ids: MadeIds): GatewayError {
   return new GatewayError(

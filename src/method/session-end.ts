@@ -50,7 +50,7 @@ export async function endSession(
       // The last event is published right after this block's turn; the subscriptions end behind it.
       clock.after(0, () => {
         for (const connection of connections.all()) connection.subscriptions.get(session.id)?.end("deleted");
-        changes.deleted(session, tail ?? undefined, readers);
+        changes.deletedEverywhere(session, tail ?? undefined, readers);
         void maintenance.erase(session.id);
       });
       return {};

@@ -5,7 +5,6 @@ import { Serial } from "../core/serial.ts";
 import { shareId, SHARES, takeBack } from "../core/session-mirrors.ts";
 import type { SessionRef, ShareRole } from "../core/session.ts";
 import {
-  presenceList,
   sessionDelete,
   sessionShare,
   sessionSubscribe,
@@ -15,6 +14,7 @@ import {
 import { GatewayError } from "../protocol/errors.ts";
 import { appendAndWait } from "./append.ts";
 import type { MethodDeps } from "./deps.ts";
+import { presenceMethod } from "./presence.ts";
 import type { Call } from "./registry.ts";
 import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
@@ -46,10 +46,7 @@ export function sharingMethods(deps: MethodDeps): MethodHandler[] {
       subscription?.end();
       return { unsubscribed: subscription !== undefined };
     }),
-    handle(presenceList, async (params, call) => {
-      const session = await directory.find(call.user, params.session_id, "read");
-      return { watchers: watchersOf(deps, session) };
-    }),
+    presenceMethod(deps),
     handle(sessionShare, ({ session_id, user, role }, call) =>
       owned(session_id, call, (session) => share(deps, session, user, role, call)),
     ),
@@ -84,16 +81,6 @@ async function subscribe(
     call.okText(snapshot === undefined ? text : `${text.slice(0, -1)},"snapshot":${snapshot}}`);
   });
   return undefined;
-}
-
-function watchersOf({ connections }: MethodDeps, session: SessionRef) {
-  const watchers = [...connections.all()].filter((each) => each.subscriptions.has(session.id));
-  return watchers.map((each) => ({
-    connection_id: each.id,
-    client_id: each.client_id,
-    client_name: each.client_name,
-    user: each.principal?.user ?? "",
-  }));
 }
 
 function socketOf(call: Call): Connection {

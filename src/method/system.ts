@@ -1,6 +1,5 @@
 import type { Ledger } from "../core/ledger.ts";
 import type { Configuration, ConfigurationState } from "../core/configuration.ts";
-import type { Connection } from "../core/connections.ts";
 import type { PluginView } from "../core/plugins.ts";
 import type { BackupState } from "../core/ports.ts";
 import { isNearlyFull } from "../core/room.ts";
@@ -10,8 +9,6 @@ import type { EventDefinition } from "../protocol/events.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
 import { PROTOCOL_VERSION } from "../protocol/schema.ts";
 import {
-  clientDisconnect,
-  clientList,
   connect,
   disconnect,
   heartbeat,
@@ -21,6 +18,7 @@ import {
   systemStats,
   systemStatus,
 } from "../protocol/api/system.ts";
+import { clientMethods } from "./client.ts";
 import type { MethodDeps } from "./deps.ts";
 import type { MethodHandler } from "./registry.ts";
 import { handle } from "./registry.ts";
@@ -40,7 +38,7 @@ export interface SystemDeps extends MethodDeps {
 }
 
 export function systemMethods(deps: SystemDeps): MethodHandler[] {
-  const { clock, connections, name, version, capabilities } = deps;
+  const { clock, name, version, capabilities } = deps;
   let described: { readonly of: readonly MethodDefinition[]; readonly text: string } | null = null;
   /** JSON text, made once as long as there are the same methods: it is long. */
   const description = (): string => {
@@ -65,12 +63,7 @@ export function systemMethods(deps: SystemDeps): MethodHandler[] {
       call.okText(description());
       return undefined;
     }),
-    handle(clientList, () => ({ clients: [...connections.all()].map(clientView) })),
-    handle(clientDisconnect, (params) => {
-      const connection = connections.get(params.connection_id);
-      connection?.close(new GatewayError("FORBIDDEN", params.reason ?? "disconnected by an operator"));
-      return { disconnected: connection !== undefined };
-    }),
+    ...clientMethods(deps),
   ];
 }
 
@@ -176,23 +169,5 @@ function describe(definitions: readonly MethodDefinition[]) {
       result: each.result,
     })),
     events: events.map(({ type, scope, durable, doc, payload }) => ({ type, scope, durable, doc, payload })),
-  };
-}
-
-/** A connection as `client.list` tells it. */
-export function clientView(connection: Connection) {
-  return {
-    connection_id: connection.id,
-    client_id: connection.client_id,
-    client_name: connection.client_name,
-    version: connection.version,
-    platform: connection.platform,
-    capabilities: [...connection.capabilities],
-    user: connection.principal?.user ?? "",
-    transport: connection.transport,
-    remote: connection.remote,
-    state: connection.state,
-    connected_at: connection.connected_at,
-    last_activity: connection.last_activity,
   };
 }

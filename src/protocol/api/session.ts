@@ -192,7 +192,7 @@ export const sessionUnsubscribe = defineMethod({
 export const presenceList = defineMethod({
   name: "presence.list",
   scope: "chat.read",
-  doc: "Who follows a session now.",
+  doc: "Who follows a session now, at whichever node; `incomplete`: one that lives did not answer within a second.",
   params: Params(one),
   result: Type.Object({
     watchers: Type.Array(
@@ -201,7 +201,9 @@ export const presenceList = defineMethod({
         client_id: Type.String(),
         client_name: Type.String(),
         user: Type.String(),
+        node: Type.Optional(Type.String({ description: "The node it is at, where there may be several." })),
       }),
     ),
+    incomplete: Type.Optional(Type.Boolean()),
   }),
 });

@@ -219,7 +219,7 @@ export const systemDescribe = defineMethod({
 export const clientList = defineMethod({
   name: "client.list",
   scope: "clients.manage",
-  doc: "Every connection of this gateway.",
+  doc: "Every connection, at whichever node; `incomplete`: one that lives did not answer within a second.",
   params: Empty,
   result: Type.Object({
     clients: Type.Array(
@@ -236,8 +236,10 @@ export const clientList = defineMethod({
         state: Type.String(),
         connected_at: Timestamp,
         last_activity: Timestamp,
+        node: Type.Optional(Type.String({ description: "The node it is at, where there may be several." })),
       }),
     ),
+    incomplete: Type.Optional(Type.Boolean()),
   }),
 });
 
@@ -245,11 +247,11 @@ export const clientDisconnect = defineMethod({
   name: "client.disconnect",
   scope: "clients.manage",
   mutates: true,
-  doc: "Closes a connection (4003: it does not come back by itself).",
+  doc: "Closes a connection, at whichever node (4003: it does not come back by itself).",
   audit: ({ connection_id }) => ({ target: connection_id }),
   params: Params({
     connection_id: Type.String({ maxLength: 128 }),
     reason: Type.Optional(Type.String({ maxLength: 100 })),
   }),
-  result: Type.Object({ disconnected: Type.Boolean() }),
+  result: Type.Object({ disconnected: Type.Boolean(), incomplete: Type.Optional(Type.Boolean()) }),
 });

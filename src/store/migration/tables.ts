@@ -231,7 +231,7 @@ export const INDEX_TABLES: readonly string[] = [
 ];
 
 /** Tables of PostgreSQL that are about nodes and who has what: nothing of them is anybody's. */
-export const NODE_TABLES: readonly string[] = ["nodes", "node_groups", "calls"];
+export const NODE_TABLES: readonly string[] = ["nodes", "node_groups", "calls", "parcels"];
 
 /** Columns of PostgreSQL that are about nodes, with what a session has that no node ever had. */
 export const NODE_COLUMNS: Readonly<Record<string, Readonly<Record<string, "NULL" | "0">>>> = {

@@ -75,8 +75,10 @@ export function createGroupWriter({
 function grownIn(group: readonly StoreItem[], results: readonly ItemResult[]): Set<string> {
   const grown = new Set<string>();
   for (const [at, item] of group.entries()) {
-    if (item.kind === "append" && item.session !== null && item.events.length > 0 && results[at]?.ok === true)
-      grown.add(item.session);
+    if (results[at]?.ok !== true) continue;
+    if (item.kind === "append" && item.session !== null && item.events.length > 0) grown.add(item.session);
+    // What is copied is there at once, without an event.
+    if (item.kind === "copy") grown.add(item.into);
   }
   return grown;
 }

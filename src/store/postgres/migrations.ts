@@ -271,4 +271,13 @@ export const MIGRATIONS = [
   CREATE INDEX calls_age ON calls (answered_at, made_at);
   CREATE INDEX sessions_owner ON sessions (owner_boot) WHERE owner_boot IS NOT NULL;
   `,
+  `
+  -- What nodes say to one another that is too long for a notification. After a crash of the server nobody waits for it.
+  CREATE UNLOGGED TABLE parcels (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    body text COLLATE "C" NOT NULL
+  );
+  CREATE INDEX parcels_age ON parcels (made_at);
+  `,
 ] as const;

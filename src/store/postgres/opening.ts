@@ -1,4 +1,3 @@
-import type { SQL } from "bun";
 import type { Limits } from "../../core/limits.ts";
 import type { Clock, Logger } from "../../core/ports.ts";
 import type { OpenedStore } from "../../core/store.ts";
@@ -24,6 +23,7 @@ import type { Queries } from "./queries.ts";
 import { refuseMigration } from "./migrating.ts";
 import { nodeName } from "./node-name.ts";
 import { Notices } from "./notices.ts";
+import { PostgresPeers } from "./peers.ts";
 import { Pool } from "./pool.ts";
 import { migrate } from "./schema.ts";
 import { lastStop, settleIdentity } from "./start.ts";
@@ -78,6 +78,7 @@ export interface Opened extends Pools {
   readonly leadership: Leadership;
   readonly wake: Wake;
   readonly notices: Notices;
+  readonly peers: PostgresPeers;
   readonly node: NodeName;
   readonly calls: PostgresCalls;
   readonly found: OpenedStore;
@@ -140,12 +141,12 @@ async function begin(
   const node = nodeName(options.data_dir, options.node_id);
   const stop = await keeper.read((q) => lastStop(q, node.key));
   const names = { boot, node, lease_ms };
-  const onLine = (line: SQL): void => notices.attach(line);
-  const wake = new Wake({ dial: to, pool: pools.reading, boot, log, onLine });
   const kept = { pool: keeper, boot, clock: lease_clock, log };
-  const notices = new Notices({ ...kept, listenAnew: () => wake.listen() });
+  const heard = hearing({ to, pools, boot, clock: lease_clock, log });
+  const { wake, peers } = heard;
   const onAlive = (others: number): void => {
-    wake.check(others);
+    peers.check(others);
+    wake.check();
     void leadership.check();
     onRenewed();
   };
@@ -161,19 +162,17 @@ async function begin(
     const left = await takeOver({ keeper, writer, boot, max_rows: limits.maintenance_rows });
     const found: OpenedStore = { last_stop: isSame ? stop : "power", ...left, server_id };
     const calls = new PostgresCalls({ pool: pools.reading, wake, boot });
-    return { ...pools, writing, writer, lease, leadership, wake, notices, node, calls, found, close };
+    return { ...pools, writing, writer, lease, leadership, ...heard, node, calls, found, close };
   } catch (error) {
     leadership.abandon();
     lease.abandon();
-    notices.close();
-    await Promise.all([writing.close(), wake.close()]);
+    await Promise.all([writing.close(), heard.close()]);
     throw error;
   }
 
   async function close(): Promise<void> {
-    notices.close();
     try {
-      await Promise.all([writing.close(), wake.close(), leadership.giveUp()]);
+      await Promise.all([writing.close(), heard.close(), leadership.giveUp()]);
       await lease.end();
     } catch (error) {
       // What this node had is free when its lease is over.
@@ -195,6 +194,35 @@ async function identifyUsable(q: Queries): Promise<Identity> {
 async function takeOver(options: AdoptionOptions): ReturnType<typeof adoptAll> {
   await options.keeper.read(refuseMigration);
   return adoptAll(options);
+}
+
+interface Hearing extends Pick<Beginning, "boot" | "to" | "pools"> {
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** What is said to other nodes and heard of them, on one connection that listens. */
+function hearing({ to, pools, boot, clock, log }: Hearing) {
+  const { reading, keeper } = pools;
+  const peers = new PostgresPeers({ pool: reading, boot, clock, log });
+  const wake = new Wake({
+    dial: to,
+    pool: reading,
+    boot,
+    log,
+    isAlone: () => peers.isAlone,
+    onLine(line) {
+      notices.attach(line);
+      peers.attach(line);
+    },
+  });
+  const notices = new Notices({ pool: keeper, boot, clock, log, listenAnew: () => wake.listen() });
+  const close = (): Promise<void> => {
+    notices.close();
+    peers.close();
+    return wake.close();
+  };
+  return { wake, notices, peers, close };
 }
 
 /** However long that takes: it may wait for another node that does the same. */

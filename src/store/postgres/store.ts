@@ -16,7 +16,7 @@ import * as reads from "./reads.ts";
 import { sharedSecret } from "./shared-secret.ts";
 import { index, search } from "./search.ts";
 import { release } from "./start.ts";
-import { readHeads, readTail } from "./tail-reads.ts";
+import { readHeads, readSummaries, readTail } from "./tail-reads.ts";
 import { expire } from "./upkeep.ts";
 import { readUsage } from "./usage.ts";
 import { flush, newWork } from "./work.ts";
@@ -41,6 +41,14 @@ class PostgresStore implements Store {
     onTold: (topic, listener) => this.#live().notices.onTold(topic, listener),
     tail: (session) => this.#readWhole((q) => readTail(q, session)),
     release: (sessions, but = []) => this.#live().upkeep.change((q) => release(q, this.#boot, sessions, but)),
+    name: () => this.#live().node.name,
+    summaries: (query) => this.#read((q) => readSummaries(q, query)),
+    peers: {
+      tell: (body) => this.#opened?.peers.tell(body),
+      ask: async (body, ms) => (await this.#opened?.peers.ask(body, ms)) ?? { answers: [], missing: [] },
+      onTold: (listener) => this.#live().peers.onTold(listener),
+      onAsked: (answer) => this.#live().peers.onAsked(answer),
+    },
     heads: (sessions) => this.#read((q) => readHeads(q, sessions)),
     calls: {
       put: (calls) => this.#live().calls.put(calls),

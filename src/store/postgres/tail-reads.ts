@@ -1,4 +1,4 @@
-import type { Head } from "../../core/cluster.ts";
+import type { Head, Summary, SummaryQuery } from "../../core/cluster.ts";
 import type { LoadedTail, MessageRow, RunRow, SessionRow } from "../../core/operation.ts";
 import { APPROVALS } from "../../core/tool-events.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
@@ -56,5 +56,23 @@ export function readHeads(q: Queries, ids: readonly string[]): Promise<Head[]> {
     `SELECT id, epoch, floor::float8 AS floor, head::float8 AS head FROM sessions
      WHERE id = ANY($1::text[]) AND state = 'live'`,
     [texts(ids)],
+  );
+}
+
+export function readSummaries(
+  q: Queries,
+  { ids, since, users, shared, limit }: SummaryQuery,
+): Promise<Summary[]> {
+  const which =
+    ids === null ? "s.recent >= $1::bigint / 60000 AND s.updated_at >= $1::bigint" : "s.id = ANY($1::text[])";
+  return q.all<Summary>(
+    `SELECT s.id, s.owner, s.name, s.epoch, s.floor::float8 AS floor, s.head::float8 AS head, s.title,
+       s.updated_at::float8 AS updated_at, s.active_run_id,
+       (SELECT count(*) FROM records AS r
+        WHERE r.collection = $5::text AND r.owner = s.id AND r.expires_at IS NULL)::float8 AS approvals
+     FROM sessions AS s
+     WHERE ${which} AND s.state = 'live' AND (s.owner = ANY($2::text[]) OR s.id = ANY($3::text[]))
+     ORDER BY s.updated_at DESC LIMIT $4::bigint`,
+    [ids === null ? since : texts(ids), texts(users), texts(shared), limit, APPROVALS],
   );
 }

@@ -3,6 +3,7 @@ import type { EraseItem, ForgetItem, ItemResult, LoadItem, TrimItem } from "../.
 import { SESSION_RECORDS } from "../../core/tool-events.ts";
 import { expireAudit } from "./audit.ts";
 import { expireCalls } from "./calls.ts";
+import { expireParcels } from "./post.ts";
 import { texts } from "./queries.ts";
 import { readTail } from "./tail-reads.ts";
 import { eraseUsage, expireUsage, forgetUsage } from "./usage.ts";
@@ -134,5 +135,6 @@ export async function expire(work: Work, now: number, max_rows: number): Promise
   );
   for (const { collection, id } of records) changed.add(collection, id);
   const calls = await expireCalls(q, max_rows);
-  return audit + usage + files + keys + tombstones + records.length + calls;
+  const parcels = await expireParcels(q, max_rows);
+  return audit + usage + files + keys + tombstones + records.length + calls + parcels;
 }

@@ -14,6 +14,8 @@ export interface WakeOptions {
   readonly pool: Pool;
   readonly boot: string;
   readonly log: Logger;
+  /** No other node lives: nobody need be told of anything. */
+  readonly isAlone: () => boolean;
   /** Told of each connection that listens: others may listen on it, too. */
   readonly onLine: (line: SQL) => void;
 }
@@ -37,7 +39,6 @@ export class Wake {
   #waiting = new Set<string>();
   #sending = false;
   #line: SQL | null = null;
-  #others = 0;
   /** A probe that was sent and not heard. */
   #probe: string | null = null;
   #closed = false;
@@ -66,14 +67,13 @@ export class Wake {
 
   /** After a commit. */
   tell(sessions: Iterable<string>): void {
-    if (this.#others === 0) return;
+    if (this.#options.isAlone()) return;
     for (const id of sessions) this.#waiting.add(id);
     void this.#send();
   }
 
-  /** Now and then: how many other nodes live. Listens anew where what it sent itself was not heard. */
-  check(others: number): void {
-    this.#others = others;
+  /** Now and then: listens anew where what it sent itself was not heard. */
+  check(): void {
     if (this.#closed) return;
     if (this.#line === null || this.#probe !== null) this.listen();
     this.#probe = crypto.randomUUID();
