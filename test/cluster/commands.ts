@@ -36,3 +36,24 @@ export async function sayUntilAnswered(
     await Bun.sleep(Math.min(20 * 2 ** attempt, 500));
   }
 }
+
+/** Says it until it is taken, and waits for the end of its run; how that ended. */
+export async function talk(person: Person, session_id: string, message: string): Promise<string> {
+  const answer = await untilDone(() =>
+    person.call("chat.send", { session_id, message, idempotency_key: `${session_id}: ${message}` }),
+  );
+  const run = await untilDone(() => person.call("run.wait", { run_id: answer.run_id, timeout_ms: 15_000 }));
+  return run.status === "queued" || run.status === "running" ? talk(person, session_id, message) : run.status;
+}
+
+/** A machine that is busy may lose its lease for a moment: then it is asked again. */
+export async function untilDone<T>(work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof RefusedRequest && !error.retryable) throw error;
+      await Bun.sleep(100);
+    }
+  }
+}

@@ -19,7 +19,7 @@ export interface NodesOptions {
   /** Sections of every node's configuration, over those that all have. */
   readonly config?: ConfigTable;
   /** The same for one of them: counted from 0. */
-  readonly configOf?: (at: number) => ConfigTable;
+  readonly configOf?: (at: number, database_url: string) => ConfigTable;
   readonly env?: Readonly<Record<string, string>>;
   /** More of it for one of them. */
   readonly envOf?: (at: number) => Readonly<Record<string, string>>;
@@ -98,7 +98,7 @@ export async function startNodes(options: NodesOptions = {}): Promise<Nodes> {
     return node;
   };
   try {
-    await Promise.all(Array.from({ length: count }, (_, at) => add(configOf(at))));
+    await Promise.all(Array.from({ length: count }, (_, at) => add(configOf(at, database.url))));
   } catch (error) {
     await stack.disposeAsync();
     throw error;

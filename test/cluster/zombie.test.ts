@@ -1,10 +1,11 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { ended, eventually, refusal, say } from "../gateway/stack.ts";
+import { ended, eventually, refusal } from "../gateway/stack.ts";
 import { hasPostgres } from "../support/postgres.ts";
 import type { Transport, Watcher } from "../support/watcher.ts";
 import { startWatcher } from "../support/watcher.ts";
+import { talk, untilDone } from "./commands.ts";
 import type { ClusterNode } from "./nodes.ts";
-import { startNodes, TAKEOVER_MS, within } from "./nodes.ts";
+import { startNodes, within } from "./nodes.ts";
 import { expectTruth, readTruth, settled } from "./truth.ts";
 
 setDefaultTimeout(180_000);
@@ -46,17 +47,21 @@ describe.skipIf(!hasPostgres)("a node that was asleep for longer than its lease"
     const [a, b] = [nodes.node(0), nodes.node(1)];
     // The tool is called, and its page read, where nobody falls asleep.
     nodes.model.reply().tool("http_fetch", { url: page.url });
-    await say(a.owner, { session_id: "idle", message: "first" });
+    expect(await talk(a.owner, "idle", "first")).toBe("completed");
     expect(page.hits()).toBe(1);
 
     nodes.model.reply().tokens(4_000, { everyMs: 10 });
-    const talk = await a.owner.call("chat.send", { session_id: "talk", message: "first" });
+    const send = (session_id: string) =>
+      untilDone(() =>
+        a.owner.call("chat.send", { session_id, message: "first", idempotency_key: session_id }),
+      );
+    const told = await send("talk");
     await nodes.model.waitForRequests(3);
     nodes.model.reply().tool("time", {});
-    const asks = await a.owner.call("chat.send", { session_id: "asks", message: "first" });
+    const asks = await send("asks");
     await nodes.model.waitForRequests(4);
     nodes.model.reply().text("let me look").wait(BEFORE_TOOL_MS).tool("http_fetch", { url: page.url });
-    const tool = await a.owner.call("chat.send", { session_id: "tool", message: "first" });
+    const tool = await send("tool");
 
     await using stack = new AsyncDisposableStack();
     const watch = (node: ClusterNode, over: Transport, session_id: string, stall_ms: number): Watcher =>
@@ -92,15 +97,11 @@ describe.skipIf(!hasPostgres)("a node that was asleep for longer than its lease"
       const [row] = await nodes.sql`SELECT fence::int AS fence FROM agentbus.sessions WHERE name = ${id}`;
       return row.fence;
     }
-    for (const { run_id } of [talk, asks, tool])
+    for (const { run_id } of [told, asks, tool])
       expect(await ended(b.owner, run_id)).toMatchObject({ status: "interrupted", reason: "restart" });
     // What nothing ran in is taken by whoever needs it.
-    await within(
-      () => say(b.owner, { session_id: "idle", message: "second" }).catch(() => null),
-      (said) => said !== null,
-      TAKEOVER_MS / 5,
-    );
-    await say(b.owner, { session_id: "talk", message: "second" });
+    expect(await talk(b.owner, "idle", "second")).toBe("completed");
+    expect(await talk(b.owner, "talk", "second")).toBe("completed");
     for (const id of TALKS) expect(await fenceOf(id)).toBeGreaterThan(fences.get(id) ?? 0);
     await eventually(
       () => nodes.model.requests[4]?.state,
@@ -125,9 +126,8 @@ describe.skipIf(!hasPostgres)("a node that was asleep for longer than its lease"
       await refusal(a.owner.call("tool.approve", { session_id: "asks", approval_id, decision: "allow" })),
     ).toBeDefined();
     // It serves again: what others have through them, what nobody has by itself.
-    for (const id of TALKS)
-      expect((await say(a.owner, { session_id: id, message: "third" })).run.status).toBe("completed");
-    expect((await say(a.owner, { session_id: "new", message: "first" })).run.status).toBe("completed");
+    for (const id of TALKS) expect(await talk(a.owner, id, "third")).toBe("completed");
+    expect(await talk(a.owner, "new", "first")).toBe("completed");
     await settled(nodes.sql);
     for (const id of TALKS) {
       const truth = await readTruth(nodes.sql, id);
