@@ -1,7 +1,9 @@
 import { VERSION } from "../build.ts";
+import { copyBefore } from "../database-check.ts";
 import type { Input } from "./args.ts";
 import type { Config } from "./configuration.ts";
 import type { Io } from "./io.ts";
+import { harmless } from "./markdown.ts";
 import type { Running } from "./target.ts";
 import { localTarget, readRunning } from "./target.ts";
 import { trustFor, trustingFetch } from "./trust.ts";
@@ -40,24 +42,28 @@ export async function startAnew(
     return { restarted: false, failed: null };
   }
   io.err(`restarting the gateway (${way.kind === "systemd" ? way.unit : `process ${before.pid}`})`);
-  const told = restart(way, before.pid);
+  const told = restart(way, before.pid, executable);
   const wrong = told
     ? await ready(before, version, way, context)
     : `this user may not restart it: sudo kill -USR2 ${before.pid} does`;
   if (wrong === null) return { restarted: true, failed: null };
   if (!told) return { restarted: false, failed: wrong };
   swap(executable, previousOf(executable));
-  const back = await revive(before, way, context);
+  const back = await revive({ before, executable, way }, context);
   const kept = `${version} is not ready (${wrong}): ${VERSION} is back in its place`;
-  return { restarted: false, failed: `${kept}, ${back}` };
+  return { restarted: false, failed: harmless(`${kept}, ${back}`) };
 }
 
 /** Has what was put back run again; answers how that went. */
-async function revive(before: Running, way: Way, context: Context): Promise<string> {
+async function revive(
+  { before, executable, way }: { before: Running; executable: string; way: Way },
+  context: Context,
+): Promise<string> {
   const { config } = context;
   const now = readRunning(config.server.data_dir);
   // One that hangs before it listens ends by it; whoever looks after it starts it again.
-  restart(way, now?.pid ?? before.pid);
+  const pid = now?.pid ?? before.pid;
+  restart(way, pid, pid === before.pid ? null : executable);
   const wrong = await ready(
     { ...before, started_at: now?.started_at ?? before.started_at },
     VERSION,
@@ -65,10 +71,7 @@ async function revive(before: Running, way: Way, context: Context): Promise<stri
     context,
   );
   if (wrong === null) return "and runs again";
-  return (
-    `but does not run (${wrong}). Start it as it was started before; where it says that the database is of a newer agentbus, ` +
-    "restore the copy that was made before the upgrade (agentbus restore)"
-  );
+  return `but does not run (${wrong}). ${copyBefore(config.server.data_dir) ?? "Start it as it was started before"}`;
 }
 
 function ready(before: Running, version: string, way: Way, context: Context): Promise<string | null> {

@@ -1,7 +1,8 @@
-import { readFileSync, realpathSync } from "node:fs";
+import { readFileSync, readlinkSync, realpathSync } from "node:fs";
 import type { FetchLike } from "../client/options.ts";
 import type { Running } from "./target.ts";
 import { isAlive } from "./target.ts";
+import { previousOf } from "./upgrade-swap.ts";
 
 const POLL_MS = 100;
 const ASK_MS = 5_000;
@@ -23,6 +24,11 @@ export function wayToRestart(running: Running, executable: string): Way {
       kind: "none",
       why: `the gateway that runs (process ${pid}) is not this executable: restart it yourself`,
     };
+  if (!isRunBy(pid, executable))
+    return {
+      kind: "none",
+      why: `the process ${pid}, which the data directory names, is not this executable: restart the gateway yourself`,
+    };
   const service = serviceOf(pid);
   if (service !== null) return { kind: "systemd", ...service };
   if (process.platform === "win32")
@@ -31,6 +37,21 @@ export function wayToRestart(running: Running, executable: string): Way {
       why: `the gateway (process ${pid}) still is the previous one: stop it and start it again`,
     };
   return { kind: "signal" };
+}
+
+/**
+ * Whether a process runs the executable, which may have been replaced meanwhile. Who may write the data directory chooses the
+ * pid that stands there: root signals, and has systemd restart, nothing else by it.
+ */
+function isRunBy(pid: number, executable: string): boolean {
+  if (process.platform !== "linux") return process.getuid?.() !== 0;
+  try {
+    const path = readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, "");
+    return same(path, executable) || path === previousOf(executable);
+  } catch {
+    // Another user's: it takes root to signal it, too.
+    return process.getuid?.() !== 0;
+  }
 }
 
 function same(one: string, other: string): boolean {
@@ -71,13 +92,13 @@ function systemctl({ user }: { user: boolean }, ...argv: string[]): string | nul
   return success ? stdout.toString().trim() : null;
 }
 
-/** Has it start anew; false: it cannot be told to. */
-export function restart(way: Way, pid: number): boolean {
+/** Has it start anew; false: it cannot be told to. @param executable null: the process was looked at already */
+export function restart(way: Way, pid: number, executable: string | null): boolean {
   if (way.kind === "systemd") {
     systemctl(way, "reset-failed", way.unit);
     if (systemctl(way, "restart", "--no-block", way.unit) !== null) return true;
   }
-  if (way.kind === "none") return false;
+  if (way.kind === "none" || (executable !== null && !isRunBy(pid, executable))) return false;
   try {
     process.kill(pid, "SIGUSR2");
     return true;

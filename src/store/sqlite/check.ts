@@ -3,7 +3,9 @@ import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { draftPath } from "../migration/unfinished.ts";
 import { DATABASE_FILE, describeError } from "./database.ts";
+import { GatewayError } from "../../protocol/errors.ts";
 import { SCHEMA_VERSION } from "./schema.ts";
+import { checkVersion } from "./upgrade.ts";
 
 /** How the database of a data directory is. */
 export interface DatabaseCheck {
@@ -16,6 +18,16 @@ export interface DatabaseCheck {
 }
 
 const FAULTS = 3;
+
+/** Whether a newer version than this has brought a database up to date; false, too, where that cannot be read. */
+export function isNewer(path: string): boolean {
+  try {
+    checkVersion(path);
+    return false;
+  } catch (error) {
+    return error instanceof GatewayError;
+  }
+}
 
 /**
  * Reads a database beside whoever writes it, who waits for nothing meanwhile. `deep`: indexes are compared with their tables, too,

@@ -271,6 +271,16 @@ export const SCHEMA_VERSION = MIGRATIONS.length;
 
 /** Brings the schema up to date, or to another version, in one transaction. @throws GatewayError UNAVAILABLE when it is newer than this program. */
 export function migrate(db: Database, upto: number = SCHEMA_VERSION): void {
+  const version = knownVersion(db);
+  if (version >= upto) return;
+  db.run("BEGIN IMMEDIATE");
+  for (const text of MIGRATIONS.slice(version, upto)) db.run(text);
+  db.run(`PRAGMA user_version = ${upto}`);
+  db.run("COMMIT");
+}
+
+/** The schema a database has. @throws GatewayError UNAVAILABLE when it is newer than this program */
+export function knownVersion(db: Database): number {
   const row = db.query<{ user_version: number }, []>("PRAGMA user_version").get();
   const version = row?.user_version ?? 0;
   if (version > SCHEMA_VERSION) {
@@ -281,9 +291,5 @@ export function migrate(db: Database, upto: number = SCHEMA_VERSION): void {
       { details: { kind: "schema", found: version, known: SCHEMA_VERSION } },
     );
   }
-  if (version >= upto) return;
-  db.run("BEGIN IMMEDIATE");
-  for (const text of MIGRATIONS.slice(version, upto)) db.run(text);
-  db.run(`PRAGMA user_version = ${upto}`);
-  db.run("COMMIT");
+  return version;
 }

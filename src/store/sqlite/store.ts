@@ -20,6 +20,7 @@ import { createPageReader } from "./page.ts";
 import type { ScrubStep } from "./scrub.ts";
 import type { Reads } from "./reads.ts";
 import { takeLockOver } from "./takeover.ts";
+import { checkVersion } from "./upgrade.ts";
 import type { ReaderRequest, WriterRequest } from "./threads.ts";
 import { workerUrl } from "./threads.ts";
 
@@ -115,7 +116,7 @@ class SqliteStore implements Store {
   async #takeLock(): Promise<Lock> {
     const { data_dir, takeover_ms: ms, clock, log } = this.#options;
     if (ms === undefined) return takeLock(data_dir, process.pid);
-    return takeLockOver({ data_dir, ms, clock, log });
+    return takeLockOver({ data_dir, ms, clock, log, check: () => checkVersion(this.#path) });
   }
 
   async commit(group: readonly StoreItem[]): Promise<GroupResult> {

@@ -1,23 +1,39 @@
 import type { Database } from "bun:sqlite";
-import { readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { GatewayError } from "../../protocol/errors.ts";
-import { describeError } from "./database.ts";
+import { describeError, openReadonly } from "./database.ts";
 import { checkRoom, createDraft, sync } from "./draft.ts";
-import { migrate, SCHEMA_VERSION } from "./schema.ts";
+import { knownVersion, migrate, SCHEMA_VERSION } from "./schema.ts";
 
 /** Databases as they were before an upgrade that are kept. */
 const KEPT = 2;
+
+/** Whether this program could open a database that another process has open. @throws GatewayError UNAVAILABLE when it is newer */
+export function checkVersion(path: string): void {
+  if (!existsSync(path)) return;
+  const db = openReadonly(path);
+  try {
+    knownVersion(db);
+  } finally {
+    db.close(true);
+  }
+}
 
 /**
  * Brings the schema up to date, after a copy of a database of an older version was put beside it; which one and where.
  * @throws GatewayError UNAVAILABLE when it is newer than this program, or there is no room for the copy
  */
 export function bringUpToDate(db: Database, path: string): { from: number; kept: string } | null {
-  const from = db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
+  const from = knownVersion(db);
   const kept = from > 0 && from < SCHEMA_VERSION ? keepCopy(db, path, from) : null;
   migrate(db);
   return kept === null ? null : { from, kept };
+}
+
+/** Where a newer version keeps a database that this one left. */
+export function keptCopy(path: string): string {
+  return `${path}.schema-${SCHEMA_VERSION}`;
 }
 
 function keepCopy(db: Database, path: string, version: number): string {
