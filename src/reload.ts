@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import type { Config } from "./config.ts";
 import { configOf } from "./config.ts";
 import { ConfigError } from "./config/error.ts";
+import { runsWithin } from "./config/fetch-bound.ts";
 import { nextConfig } from "./config/next.ts";
 import { printedValues } from "./config/print.ts";
 import type {
@@ -113,7 +114,11 @@ export class Reloading implements Configuration {
     if (this.#found.file !== null && found.file === null) {
       throw new ConfigError(`${this.#found.file} is gone: put it back, or restart to go on without it`);
     }
-    const { config, changed, restart_needed } = nextConfig(live.now, configOf(found.config, HERE).config);
+    const { config, changed, restart_needed } = nextConfig(
+      live.now,
+      configOf(found.config, HERE).config,
+      runsWithin(HERE.env),
+    );
     if (changed.length > 0) live.replace(config);
     this.#found = found;
     this.#seen = this.#looks();

@@ -16,13 +16,17 @@ export interface NextConfig {
 }
 
 /**
- * What of `next` counts at once for a gateway that runs with `running`.
+ * What of `next` counts at once for a gateway that runs with `running`. `most_runs`: so many at once have requests to models in this process.
  * @throws ConfigError where that does not fit together with what needs a restart
  */
-export function nextConfig(running: Config, next: Config): NextConfig {
+export function nextConfig(running: Config, next: Config, most_runs = Number.POSITIVE_INFINITY): NextConfig {
   const paths = new Set([...optionPaths(running), ...optionPaths(next)]);
   const different = [...paths].filter((path) => !same(valueAt(running, path), valueAt(next, path)));
-  const stays = isTlsToggled(running, next) ? (path: string) => path.startsWith("server.tls.") : () => false;
+  const toggled = isTlsToggled(running, next);
+  const runs = next.agent.max_concurrent_runs;
+  const crowded = runs > Math.max(most_runs, running.agent.max_concurrent_runs);
+  const stays = (path: string): boolean =>
+    (toggled && path.startsWith("server.tls.")) || (crowded && path === "agent.max_concurrent_runs");
   const restart_needed = different.filter((path) => !reloads(path) || stays(path));
   const changed = different.filter((path) => !restart_needed.includes(path));
   const config = structuredClone(next);

@@ -193,6 +193,14 @@ describe("what does not", () => {
     expect((await stack.owner.call("system.status")).configuration.restart_needed).toEqual([]);
   });
 
+  test("more runs at once than the process has requests for wait for a restart, fewer do not", async () => {
+    const runs = (most: number) => replaced(["[agent]\n", `[agent]\nmax_concurrent_runs = ${most}\n`]);
+    const option = "agent.max_concurrent_runs";
+    expect(await change(runs(201))).toEqual({ changed: [], restart_needed: [option] });
+    expect(await change(runs(200))).toEqual({ changed: [option], restart_needed: [] });
+    await restored();
+  });
+
   test("a file that is broken changes nothing, and is said once", async () => {
     const before = (await stack.owner.call("system.status")).configuration;
     const broken = added("[agent]", "max_turns = 3");
