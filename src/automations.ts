@@ -44,16 +44,16 @@ export function createAutomations(
   config: Pick<Config, "server" | "webhooks" | "cluster">,
   log: Logger,
 ): Automations {
-  const { store, audit, registry, directory, journal, limits, clock } = engine;
+  const { store, audit, registry, directory, journal, limits, clock, stats } = engine;
   const { cluster } = store;
   const shared = cluster === undefined ? null : { cluster, file: config.cluster.key_file };
   const sealer = createSealer(config.server.data_dir, shared);
   const send = senderOf(engine);
-  const inbound = createInbound({ clock, limits, log, audit, sealer, send, makers });
+  const inbound = createInbound({ clock, limits, log, audit, sealer, send, makers, stats });
   const book = new ScheduleBook({ clock, limits, makers });
   const isOpen = (run_id: string): boolean | Promise<boolean> =>
     engine.runs.get(run_id) !== undefined || (cluster !== undefined && isOpenElsewhere(store, run_id));
-  const scheduler = new Scheduler({ book, clock, log, journal, limits, send, makers, isOpen });
+  const scheduler = new Scheduler({ book, clock, log, journal, limits, send, makers, isOpen, stats });
   const schedules = schedulesOf(book, scheduler);
   const outbound = createOutbound({ ...engine, log, makers, sealer, ...posterOf(config) });
   const deps = { inbound, schedules, outbound, limits, directory, journal, clock };

@@ -3,6 +3,7 @@ import type { LogTail } from "./core/log-tail.ts";
 import type { PluginView } from "./core/plugins.ts";
 import type { Engine } from "./engine.ts";
 import type { Otlp } from "./otlp.ts";
+import { automationFamilies } from "./telemetry/automation-families.ts";
 import { diskFamilies } from "./telemetry/disk-families.ts";
 import { gatewayFamilies, refusalFamilies, runFamilies, storeFamilies } from "./telemetry/engine-families.ts";
 import type { Source } from "./telemetry/family.ts";
@@ -43,6 +44,7 @@ export function metricsOf({ engine, config, version, plugins, otlp, log_tail }: 
     ...runFamilies(inside),
     ...modelFamilies(outside),
     ...outsideFamilies(outside),
+    ...automationFamilies(engine),
     ...storeFamilies(inside),
     ...diskFamilies(disk),
     ...otlp.families(),

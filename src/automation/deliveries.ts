@@ -9,6 +9,7 @@ import type { Debt, Owed } from "../core/owed.ts";
 import { isOf, OWED } from "../core/owed.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Directory, SessionRef } from "../core/session.ts";
+import type { Stats } from "../core/stats.ts";
 import type { Store } from "../core/store.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
 import type { Attempt, Attempts } from "./attempts.ts";
@@ -31,6 +32,7 @@ export interface DeliveriesOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly audit: Audit;
+  readonly stats: Pick<Stats, "deliveries">;
   readonly limits: Pick<Limits, "webhook_attempts">;
   readonly makers: Makers;
 }
@@ -203,7 +205,7 @@ export class Deliveries {
       readonly type: string;
     },
   ): Promise<boolean> {
-    const { book, attempts, dead, clock, limits } = this.#options;
+    const { book, attempts, dead, clock, limits, stats } = this.#options;
     for (let tries = 1; ; tries++) {
       await this.#until(this.#troubles.until(id));
       const webhook = book.get(id);
@@ -211,6 +213,7 @@ export class Deliveries {
       if (!(await this.mayHave(webhook, about.session_id))) return true;
       const attempt = await attempts.try(webhook, delivery_id, about.body, this.#abort.signal);
       if (!this.#isOpen) return false;
+      stats.deliveries[attempt.ok ? "taken" : "failed"]++;
       if (attempt.ok) {
         this.#troubles.took(id);
         return true;
@@ -223,7 +226,9 @@ export class Deliveries {
         const { reason = "" } = attempt;
         const { body, ...rest } = about;
         const is = { ...rest, webhook_id: id, attempts: tries, reason, failed_at: clock.now() };
-        return (await dead.add(delivery_id, is, body)) || this.#later();
+        if (!(await dead.add(delivery_id, is, body))) return this.#later();
+        stats.deliveries.given_up++;
+        return true;
       }
       await this.#until(clock.now() + wait);
     }

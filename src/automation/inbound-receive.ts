@@ -6,6 +6,7 @@ import { payloadOf } from "../core/call.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Makers } from "../core/maker.ts";
 import type { Clock, Logger } from "../core/ports.ts";
+import type { Stats } from "../core/stats.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { isTooDeep, tooDeep } from "../protocol/frames.ts";
 import type { Read } from "./inbound-message.ts";
@@ -32,6 +33,7 @@ export interface InboundOptions {
   readonly sealer: Sealer;
   readonly send: SendFor;
   readonly makers: Makers;
+  readonly stats: Pick<Stats, "hook_calls">;
 }
 
 /** What takes deliveries in. What is found first is whether the sender has the secret: nothing else is told before. */
@@ -62,7 +64,7 @@ export function createReceiver(options: InboundOptions, find: (name: string) => 
     return right && hook !== null && hook.enabled;
   }
 
-  return async (delivery) => {
+  const receive: Receive = async (delivery) => {
     const hook = find(delivery.name);
     const { remote, signal } = delivery;
     const credential = hook?.id ?? null;
@@ -90,6 +92,11 @@ export function createReceiver(options: InboundOptions, find: (name: string) => 
       audit.tally({ ...about, user: hook?.owner ?? "", outcome: error.reason });
       return { ok: false, error };
     }
+  };
+  return async (delivery) => {
+    const outcome = await receive(delivery);
+    options.stats.hook_calls[outcome.ok ? "taken" : "refused"]++;
+    return outcome;
   };
 }
 

@@ -1,4 +1,5 @@
-import type { Outbound } from "../core/automation.ts";
+import type { Outbound, WebhookView } from "../core/automation.ts";
+import type { Stats, WebhookCounts } from "../core/stats.ts";
 import type { Store } from "../core/store.ts";
 import type { UserChange } from "../core/users.ts";
 import { newId } from "../core/id.ts";
@@ -14,10 +15,11 @@ import { WebhookBook } from "./webhooks.ts";
 
 export interface OutboundOptions extends Omit<
   DeliveriesOptions,
-  "book" | "dead" | "attempts" | "limits" | "store"
+  "book" | "dead" | "attempts" | "limits" | "store" | "stats"
 > {
   readonly limits: Pick<Limits, "webhooks_per_user" | "webhook_attempts" | "webhook_dead_letters">;
   readonly store: Store;
+  readonly stats: Pick<Stats, "deliveries" | "webhooks">;
   readonly sealer: Sealer;
   readonly post: Post;
   readonly checkUrl: (url: string) => string;
@@ -45,6 +47,7 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
   const attempts = new Attempts(clock, options.post, (webhook) => book.secretsOf(webhook));
   const deliveries: Deliveries = new Deliveries({ ...options, book, dead, attempts });
   const signal = new AbortController().signal;
+  options.stats.webhooks = () => countsOf(book.list(null));
   return {
     create: (by, params) => book.create(by, params),
     list: (user) => book.list(user),
@@ -99,4 +102,15 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
       return { ...change, commit: () => (change.commit(), ids.forEach((id) => void dead.clear(id))) };
     },
   };
+}
+
+function countsOf(webhooks: readonly WebhookView[]): WebhookCounts {
+  const counts = { on: 0, failing: 0, suspended: 0, off: 0 };
+  for (const { enabled, suspended, failing_since } of webhooks) {
+    if (!enabled) counts.off++;
+    else if (suspended !== undefined) counts.suspended++;
+    else if (failing_since !== undefined) counts.failing++;
+    else counts.on++;
+  }
+  return counts;
 }

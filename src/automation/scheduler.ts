@@ -6,6 +6,7 @@ import type { Limits } from "../core/limits.ts";
 import type { Makers } from "../core/maker.ts";
 import type { RowChange } from "../core/operation.ts";
 import type { Clock, Logger } from "../core/ports.ts";
+import type { Stats } from "../core/stats.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { Scope } from "../protocol/schema.ts";
 import { planOf } from "./cron.ts";
@@ -34,6 +35,7 @@ export interface SchedulerOptions {
   readonly limits: Pick<Limits, "schedule_catch_up">;
   readonly send: SendFor;
   readonly makers: Makers;
+  readonly stats: Pick<Stats, "moments">;
   /** Whether a run has not ended. */
   readonly isOpen: (run_id: string) => boolean | Promise<boolean>;
 }
@@ -185,7 +187,7 @@ export class Scheduler {
       const { session_id, run_id } = payloadOf(outcome) as { session_id: string; run_id: string };
       const said = used({ due_at: due, status: "sent", session_id, run_id });
       // Where it had been said before, nothing was written now.
-      if (written !== null && isSame(written, said)) return book.committed(written);
+      if (written !== null && isSame(written, said)) return this.#committed(written);
       return this.#write(said);
     }
     const { error } = outcome;
@@ -230,13 +232,19 @@ export class Scheduler {
   async #write(state: ScheduleState): Promise<void> {
     const { book } = this.#options;
     const isWritten = await this.#append([book.row(state)]);
-    if (isWritten) book.committed(state);
+    if (isWritten) this.#committed(state);
     else
       this.#failing.set(state.id, {
         until: this.#options.clock.now() + RETRY_MS,
         since: this.#options.clock.now(),
         tries: 0,
       });
+  }
+
+  #committed(state: ScheduleState): void {
+    this.#options.book.committed(state);
+    const { last } = state;
+    if (last !== null && last !== undefined) this.#options.stats.moments[last.status]++;
   }
 
   async #drop(schedule: StoredSchedule): Promise<void> {

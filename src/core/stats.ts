@@ -10,6 +10,9 @@ export interface Asker {
   readonly remote?: string | undefined;
 }
 
+/** By what is done of them; one that fails is on, too, but counts once. */
+export type WebhookCounts = Readonly<Record<"on" | "failing" | "suspended" | "off", number>>;
+
 interface Count {
   n: number;
 }
@@ -24,6 +27,14 @@ export class Stats {
   readonly sessions_expired = { age: 0, room: 0 };
   /** Events that went before storage.event_grace_secs was over, because there was no room. */
   events_trimmed_early = 0;
+  /** Requests to receivers of webhooks that were taken, and that were not; deliveries that were given up. */
+  readonly deliveries = { taken: 0, failed: 0, given_up: 0 };
+  /** What became of the moments of schedules. */
+  readonly moments = { sent: 0, skipped: 0, missed: 0, failed: 0 };
+  /** What came in by hooks, with the right secret or not. */
+  readonly hook_calls = { taken: 0, refused: 0 };
+  /** How many webhooks there are now. Set by who has them. */
+  webhooks: () => WebhookCounts = () => ({ on: 0, failing: 0, suspended: 0, off: 0 });
   readonly errors: Record<string, number> = {};
   readonly limits: Record<string, number> = {};
   /** By the transport they came on. */

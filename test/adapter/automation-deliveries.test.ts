@@ -33,11 +33,13 @@ let delivered: string[];
 /** What the receiver answers with. */
 let status: number;
 let off: string[];
+let counted: { taken: number; failed: number; given_up: number };
 
 beforeEach(async () => {
   clock = manualClock();
   owed = new Owed();
   [head, isDown, reads, delivered, status, off] = [null, false, 0, [], 204, []];
+  counted = { taken: 0, failed: 0, given_up: 0 };
   const event = (seq: number) => ({ ...EVENT, ts: clock.now(), seq });
   const store = {
     async session() {
@@ -75,6 +77,7 @@ beforeEach(async () => {
     } as unknown as { every(): StoredWebhook[] },
     journal: { append: ({ settle }: { settle(result: { ok: boolean }): void }) => settle({ ok: true }) },
     dead: { add: async () => true },
+    stats: { deliveries: counted },
     audit: { record: () => undefined },
     directory: { mayRead: () => true },
     makers: { rights: () => new Set(["chat.read"]) },
@@ -162,6 +165,7 @@ test("a receiver that was asked nothing for days is not turned off for one failu
   clock.advance(4 * DAY_MS);
   await fail(2);
   expect([off, delivered]).toEqual([[], ["1", "1", "2", "2"]]);
+  expect(counted).toEqual({ taken: 0, failed: 4, given_up: 2 });
   await deliveries.stop();
 });
 

@@ -29,11 +29,13 @@ let book: ScheduleBook;
 let scheduler: Scheduler;
 /** What is said, as long as nothing answers. */
 let said: number[];
+let moments: { sent: number; skipped: number; missed: number; failed: number };
 let answer: () => Promise<Outcome>;
 
 beforeEach(() => {
   clock = manualClock(START);
   said = [];
+  moments = { sent: 0, skipped: 0, missed: 0, failed: 0 };
   const limits = { ...DEFAULT_LIMITS, schedules_per_user: 100 };
   const of = ({ user, method, credential }: Principal) => ({ user, method, credential });
   const makers = { of, rights: () => new Set(SCOPES) };
@@ -45,6 +47,7 @@ beforeEach(() => {
     clock,
     limits,
     makers,
+    stats: { moments },
     log: silentLog,
     journal: { append: append as never },
     isOpen: () => false,
@@ -78,6 +81,7 @@ test.each(["skip", "once", "all"])(
     expect(last).toBeUndefined();
     await pass(7 * MINUTE);
     expect(book.list(null)[0]).toMatchObject({ last: { status: "failed", due_at: due } });
+    expect(moments).toMatchObject({ sent: 0, failed: 1 });
     await scheduler.stop();
   },
 );

@@ -71,6 +71,21 @@ test("what happens is counted where it belongs", async () => {
   expect(after("process_resident_memory_bytes")).toBeGreaterThan(10_000_000);
 });
 
+test("what happens without anybody connected is counted, too", async () => {
+  const { owner } = stack;
+  const url = "https://example.invalid/";
+  const { webhook_id } = await owner.call("webhook.create", { url, types: ["run.completed"] });
+  await owner.call("webhook.create", { url, types: ["run.completed"] });
+  await owner.call("webhook.update", { webhook_id, enabled: false });
+  const before = await metrics();
+  await ask(`${stack.gateway.url}/api/v1/hooks/nobodys`, "POST", { body: {} });
+  const after = await metrics();
+  expect(after('agentbus_webhooks{state="on"}')).toBe(1);
+  expect(after('agentbus_webhooks{state="off"}')).toBe(1);
+  const refused = 'agentbus_hook_calls_total{outcome="refused"}';
+  expect((after(refused) ?? 0) - (before(refused) ?? 0)).toBe(1);
+});
+
 test("in the format that Accept asks for, both as promtool wants them", async () => {
   const { headers, text } = await stack.owner.ask("GET", "/metrics");
   expect(headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
