@@ -9,6 +9,7 @@ import { packResult, unpackGroup } from "./packing.ts";
 import { checkAtStart, checkLength } from "./start-check.ts";
 import type { Scrub } from "./scrub.ts";
 import { createScrub } from "./scrub.ts";
+import { createShrink } from "./shrink.ts";
 import { isStale } from "./search-words.ts";
 import { bringUpToDate } from "./upgrade.ts";
 import { markStopped, start } from "./start.ts";
@@ -25,6 +26,8 @@ interface Writing {
   /** Moves the log into the database file when it has grown. Throws where that fails. */
   readonly checkpoint: () => void;
   readonly scrub: Scrub;
+  /** Gives some free pages back; whether it had any to give. */
+  readonly shrink: () => boolean;
 }
 
 let writing: Writing | null = null;
@@ -59,7 +62,7 @@ function post(reply: Reply): void {
 function answer(request: WriterRequest): void {
   if (request.op === "open") return open(request);
   if (writing === null) throw new Error("the writer has no database");
-  const { db, writer, checkpoint, scrub } = writing;
+  const { db, writer, checkpoint, scrub, shrink } = writing;
   switch (request.op) {
     case "commit":
       post({ ok: true, value: packResult(writer.apply(unpackGroup(request.group))) });
@@ -72,7 +75,8 @@ function answer(request: WriterRequest): void {
     case "answer":
       return post({ ok: true, value: null });
     case "scrub":
-      return attempt(() => (isStale(db) ? "busy" : scrub.step()));
+      attempt(() => (isStale(db) ? "busy" : shrink() ? "more" : scrub.step()));
+      return checkpoint();
     case "probe":
       return attempt(() => writer.transaction("FULL", () => probe(db)));
     case "limits":
@@ -111,7 +115,8 @@ function open(request: Extract<WriterRequest, { op: "open" }>): void {
     const { limits } = request;
     const writer = createGroupWriter(db, limits, request.durability);
     const scrub = createScrub(db, request.path);
-    writing = { limits, db, writer, checkpoint: createCheckpoint(db), scrub };
+    const shrink = createShrink(db, (task) => writer.transaction("NORMAL", task));
+    writing = { limits, db, writer, checkpoint: createCheckpoint(db), scrub, shrink };
     post({ ok: true, value: { ...start(db, writer, request), ...(upgraded !== null && { upgraded }) } });
   } catch (error) {
     writing = null;
