@@ -50,6 +50,7 @@ export class DeviceBook implements Devices {
 
   /** Once, after the store was opened and before any login that a device made is looked at. */
   async start(store: Store): Promise<void> {
+    if (store.cluster !== undefined) this.#options.pairing.follow(store.cluster);
     for (const row of await store.records(DEVICES)) this.#options.book.add(deviceFrom(row));
   }
 

@@ -1,3 +1,4 @@
+import type { Cluster } from "../core/cluster.ts";
 import type { PairingView } from "../core/devices.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Clock, Logger } from "../core/ports.ts";
@@ -5,6 +6,7 @@ import { GatewayError } from "../protocol/errors.ts";
 import { networkOf } from "./address.ts";
 import type { Bucket } from "./bucket.ts";
 import { afterWrong } from "./bucket.ts";
+import { expired, rejected, tooManyCodes } from "./pairing-answers.ts";
 import { ADDRESS_RULE } from "./throttle.ts";
 
 /** Nothing that is read as something else: neither 0 and O nor 1 and I. Five bits each. */
@@ -40,6 +42,20 @@ interface Request extends Asking {
   answered: boolean;
 }
 
+const TOPIC = "pairing";
+
+type ToldRequest = Omit<Request, "key" | "ends_at" | "answered"> & { readonly key: string };
+
+/** What nodes tell each other: one of these. */
+interface Told {
+  readonly made?: ToldRequest;
+  /** Ids of devices. */
+  readonly rejected?: string;
+  readonly admitted?: string;
+  /** A user who said a code that there is not. */
+  readonly wrong?: string;
+}
+
 /**
  * Requests to be paired, in memory: a stranger can make the gateway keep a few of them for a few minutes, and write
  * nothing. After a restart a device that still waits is given another code.
@@ -52,8 +68,17 @@ export class Pairing {
   /** What wrong codes took, by who showed them. */
   readonly #wrong = new Map<string, Bucket>();
 
+  /** Tells the other nodes. */
+  #tell: (told: Told) => void = () => undefined;
+
   constructor(options: PairingOptions) {
     this.#options = options;
+  }
+
+  /** Has every node know of the requests of all. They say so to each other, so that a stranger still has nothing written. */
+  follow(cluster: Pick<Cluster, "tell" | "onTold">): void {
+    this.#tell = (told) => cluster.tell(TOPIC, JSON.stringify(told));
+    cluster.onTold(TOPIC, (text) => this.#hear(JSON.parse(text) as Told));
   }
 
   /** What a device reads that nobody admitted. The same one is told the same code until it ends. */
@@ -61,7 +86,11 @@ export class Pairing {
     this.#purge();
     const { device_id } = asking;
     const open = this.#open.get(device_id);
-    if (open !== undefined) return this.#waits(open);
+    if (open !== undefined) {
+      // Once more to the others: one of them may have begun since.
+      this.#tell(madeOf(open));
+      return this.#waits(open);
+    }
     const ended = this.#ended.get(device_id);
     if (ended?.how === "rejected") return rejected();
     if (ended?.how === "expired") {
@@ -73,6 +102,7 @@ export class Pairing {
     if (full !== null) return full;
     const request = this.#make(asking);
     this.#open.set(device_id, request);
+    this.#tell(madeOf(request));
     const { client_name, remote } = asking;
     this.#options.log.info({ device_id, client_name, remote }, "a device asks to be paired");
     return this.#waits(request);
@@ -105,9 +135,8 @@ export class Pairing {
       request.answered = true;
       return request;
     }
-    this.#wrong.delete(user);
-    this.#wrong.set(user, afterWrong(bucket, ADDRESS_RULE, now));
-    dropOldest(this.#wrong, USERS_KEPT);
+    this.#countWrong(user);
+    this.#tell({ wrong: user });
     throw new GatewayError("NOT_FOUND", "no device shows this code: device.list has those that are open", {
       details: { kind: "pairing" },
     });
@@ -123,12 +152,51 @@ export class Pairing {
   reject({ device_id }: Asking): void {
     this.#open.delete(device_id);
     this.#end(device_id, "rejected");
+    this.#tell({ rejected: device_id });
   }
 
   /** The device was admitted. */
   drop(device_id: string): void {
     this.#open.delete(device_id);
     this.#ended.delete(device_id);
+    this.#tell({ admitted: device_id });
+  }
+
+  #hear({ made, rejected: refused, admitted, wrong }: Told): void {
+    if (made !== undefined) this.#follow(made);
+    if (wrong !== undefined) this.#countWrong(wrong);
+    const over = refused ?? admitted;
+    if (over !== undefined) this.#open.delete(over);
+    if (refused !== undefined) this.#end(refused, "rejected");
+    if (admitted !== undefined) this.#ended.delete(admitted);
+  }
+
+  /** Where a device asked two nodes at once every node goes by the code that was made first. */
+  #follow({ key, ...made }: ToldRequest): void {
+    const { clock, limits } = this.#options;
+    this.#purge();
+    const { device_id, created_at, expires_at } = made;
+    const open = this.#open.get(device_id);
+    if (open !== undefined && (open.answered || open.code === made.code || isOlder(open, made))) return;
+    if (open === undefined && (this.#open.size >= limits.pairing_requests || this.#ended.has(device_id)))
+      return;
+    const left = Math.min(expires_at - clock.now(), limits.pairing_ttl_secs * 1_000);
+    const ends_at = clock.monotonic() + left;
+    this.#open.delete(device_id);
+    this.#open.set(device_id, {
+      ...made,
+      created_at,
+      key: Buffer.from(key, "base64url"),
+      ends_at,
+      answered: false,
+    });
+  }
+
+  #countWrong(user: string): void {
+    const before = this.#wrong.get(user) ?? null;
+    this.#wrong.delete(user);
+    this.#wrong.set(user, afterWrong(before, ADDRESS_RULE, this.#options.clock.monotonic()));
+    dropOldest(this.#wrong, USERS_KEPT);
   }
 
   #make(asking: Asking): Request {
@@ -196,6 +264,14 @@ export class Pairing {
   }
 }
 
+function madeOf({ key, answered: _answered, ends_at: _ends_at, ...made }: Request): Told {
+  return { made: { ...made, key: key.toString("base64url") } };
+}
+
+function isOlder(a: Pick<Request, "created_at" | "code">, b: Pick<Request, "created_at" | "code">): boolean {
+  return a.created_at === b.created_at ? a.code < b.code : a.created_at < b.created_at;
+}
+
 /** Forty random bits. */
 function newCode(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(CODE_CHARS));
@@ -211,23 +287,4 @@ function dropOldest(map: Map<string, unknown>, most: number): void {
   if (map.size <= most) return;
   const [oldest = ""] = map.keys();
   map.delete(oldest);
-}
-
-function rejected(): GatewayError {
-  return new GatewayError("FORBIDDEN", "this device was refused: ask whoever looks after the gateway", {
-    details: { kind: "pairing_rejected" },
-  });
-}
-
-function expired(): GatewayError {
-  return new GatewayError("UNAUTHORIZED", "nobody approved this device in time: ask for another code", {
-    details: { kind: "pairing_expired" },
-  });
-}
-
-function tooManyCodes(wait_ms: number): GatewayError {
-  return new GatewayError("RATE_LIMITED", "too many wrong codes: try again later", {
-    details: { kind: "pairing" },
-    retry_after_ms: wait_ms,
-  });
 }
