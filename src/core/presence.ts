@@ -8,10 +8,9 @@ import { nameFor, nameOf, namingsOf, topicOf } from "./session.ts";
 
 /** Signals a second, for one session and for those who manage clients: a storm of reconnects must not become one of presence. */
 const PER_SECOND = 20;
-/** What other nodes are told a second, in all. */
-const TOLD_PER_SECOND = 200;
+/** What other nodes are told a second, of connections and of who follows sessions. */
+const TOLD_PER_SECOND = 100;
 const TO_MANAGERS = "";
-const TO_NODES = "nodes";
 
 interface Came {
   readonly who: ReturnType<typeof payload>;
@@ -54,7 +53,8 @@ export class Presence {
 
   #came(came: Came): void {
     this.#show(came);
-    if (this.#allowed(TO_NODES, TOLD_PER_SECOND)) this.#options.nodes.tell("presence", came);
+    const what = came.session === null ? "connections" : "watchers";
+    if (this.#allowed(what, TOLD_PER_SECOND)) this.#options.nodes.tell("presence", came);
   }
 
   #show({ who, session }: Came): void {

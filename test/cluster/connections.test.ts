@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { TestSocket } from "../support/ws-client.ts";
 import type { Person } from "../gateway/stack.ts";
+import { refusal } from "../gateway/stack.ts";
 import { hasPostgres } from "../support/postgres.ts";
 import type { Nodes } from "./nodes.ts";
 import { startNodes, within } from "./nodes.ts";
@@ -108,8 +109,10 @@ describe.skipIf(!hasPostgres)("connections of several nodes", () => {
     expect(watchers).toHaveLength(151);
     // 300 comings, and what was asked.
     expect(heard.length).toBeLessThan(150);
-    const joined = signals(here, "presence.updated").filter(({ payload }) => payload.session_id === "storm");
-    expect(joined.length).toBeGreaterThan(0);
+    await here.next(
+      ({ json }) => json.event === "presence.updated" && json.payload.session_id === "storm",
+      SOON_MS,
+    );
     for (const socket of sockets) socket.close();
     await within(
       () => a.call("presence.list", { session_id: "storm" }),
@@ -203,6 +206,40 @@ describe.skipIf(!hasPostgres)("connections of several nodes", () => {
       expect(signals(socket, "app.kept").map(({ seq }) => seq)).toEqual([first.seq, second.seq]);
       expect(signals(socket, "app.key")).toHaveLength(1);
     }
+  });
+
+  test("somebody a session is shared with is told under their name of it, and who may not read it nothing", async () => {
+    const people = await Promise.all(
+      ["ann", "eve"].map(async (user) => {
+        const { token } = await a.call("token.create", { name: user, user, role: "user" });
+        return nodes.node(1).person(token);
+      }),
+    );
+    const [ann, eve] = people as [Person, Person];
+    await a.call("session.create", { session_id: "shared" });
+    await a.call("session.share", { session_id: "shared", user: "ann", role: "viewer" });
+    const { sessions } = await within(
+      () => ann.call("session.list"),
+      (answer) => answer.sessions.length === 1,
+    );
+    const { session_id } = sessions[0];
+    await using hers = await ann.connect({});
+    await using others = await eve.connect({});
+    await hers.request("session.subscribe", { session_id });
+    await a.call("event.send", { session_id: "shared", event: "app.hers", payload: { n: 1 } });
+    expect((await hers.nextEvent("app.hers", SOON_MS)).json).toMatchObject({ session_id, payload: { n: 1 } });
+    const { watchers } = await whole(a, "presence.list", { session_id: "shared" });
+    expect(watchers).toMatchObject([{ user: "ann", node: "b" }]);
+    expect(await refusal(eve.call("presence.list", { session_id }))).toMatchObject({ code: "NOT_FOUND" });
+    await a.call("session.update", { session_id: "shared", title: "Ours" });
+    const { json } = await hers.next(
+      (frame) => frame.json.event === "session.changed" && frame.json.payload.title === "Ours",
+      SOON_MS,
+    );
+    expect(json.payload.session_id).toBe(session_id);
+    await others.request("heartbeat");
+    const told = others.frames.map(({ json: frame }) => frame.event);
+    expect(told.filter((event) => event === "app.hers" || event === "session.changed")).toEqual([]);
   });
 
   test("a node that does not answer is missing for a second, which the answer says", async () => {
