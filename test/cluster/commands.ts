@@ -37,13 +37,21 @@ export async function sayUntilAnswered(
   }
 }
 
-/** Says it until it is taken, and waits for the end of its run; how that ended. */
+/** Says it until its run has completed, a few times at the most; how the last one ended. */
 export async function talk(person: Person, session_id: string, message: string): Promise<string> {
-  const answer = await untilDone(() =>
-    person.call("chat.send", { session_id, message, idempotency_key: `${session_id}: ${message}` }),
-  );
-  const run = await untilDone(() => person.call("run.wait", { run_id: answer.run_id, timeout_ms: 15_000 }));
-  return run.status === "queued" || run.status === "running" ? talk(person, session_id, message) : run.status;
+  for (let attempt = 0; ; attempt++) {
+    const idempotency_key = `${session_id}: ${message}, ${attempt}`;
+    const sent = await untilDone(() => person.call("chat.send", { session_id, message, idempotency_key }));
+    const status = await statusOf(person, sent.run_id);
+    if (status === "completed" || attempt === 5) return status;
+  }
+}
+
+async function statusOf(person: Person, run_id: string): Promise<string> {
+  for (;;) {
+    const run = await untilDone(() => person.call("run.wait", { run_id, timeout_ms: 15_000 }));
+    if (run.status !== "queued" && run.status !== "running") return run.status;
+  }
 }
 
 /** A machine that is busy may lose its lease for a moment: then it is asked again. */
