@@ -1,5 +1,5 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, renameSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { eventually } from "../gateway/stack.ts";
 import { agentbus, workplace } from "../support/executable.ts";
@@ -159,6 +159,8 @@ describe.skipIf(!hasPostgres || Bun.env["AGENTBUS_TEST_STORE"] === "postgres")("
     const there = await run("--from", "sqlite", "--to", "postgres");
     expect(there).toMatchObject({ files: 1, damaged_files: 0, resumed_after: null });
     expect(there.next).toStartWith("start the gateway");
+    // What secrets are sealed with is in the database from now on, for every node.
+    rmSync(join(data_dir, "secrets.key"));
 
     await using postgres = await start(data_dir, model, database.url);
     expect(postgres.token).toBe(token);

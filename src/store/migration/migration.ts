@@ -12,6 +12,7 @@ import type { End, Target } from "./end.ts";
 import { findMarker, firstMarker } from "./marker.ts";
 import { openPostgresSource, openPostgresTarget } from "./postgres-end.ts";
 import { openSqliteSource, openSqliteTarget } from "./sqlite-end.ts";
+import { keyOfDirectory, META, putKey } from "./secret.ts";
 import { tableNamed } from "./tables.ts";
 import { draftPath, MARKER } from "./unfinished.ts";
 import type { Verified, VerifiedTable } from "./verify.ts";
@@ -101,7 +102,7 @@ function nodeKey(data_dir: string): string {
 }
 
 async function migrate(
-  { restart, onProgress }: MigrationOptions,
+  { restart, onProgress, data_dir, from }: MigrationOptions,
   source: End,
   target: Target,
 ): Promise<Migrated> {
@@ -110,13 +111,18 @@ async function migrate(
   const first = await firstMarker(source, target);
   const isOurs = restart && (await target.meta(MARKER)) !== null;
   const { marker, isWhole } = isOurs ? { marker: null, isWhole: false } : await findMarker(target, first);
-  if (marker === null && !isWhole)
-    await target.begin({ server_id: first.source, [MARKER]: JSON.stringify(first) }, isOurs);
+  const key = from === "sqlite" ? keyOfDirectory(data_dir) : null;
+  if (marker === null && !isWhole) {
+    const secret = key === null ? {} : { [META]: key };
+    await target.begin({ server_id: first.source, ...secret, [MARKER]: JSON.stringify(first) }, isOurs);
+  }
   const began = performance.now();
   const copied = isWhole ? null : await copy(source, target, marker ?? first, tell);
   const compared = performance.now();
   const verified = await verify(source, target, tell);
   assertSame(verified);
+  const shared = from === "postgres" ? await source.meta(META) : null;
+  if (shared !== null) putKey(data_dir, shared);
   await target.finish(await source.highestAudit());
   const rows = verified.tables.reduce((sum, table) => sum + table.rows, 0);
   return {
