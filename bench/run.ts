@@ -7,6 +7,7 @@ import { console_page } from "./console.ts";
 import { backup } from "./backup.ts";
 import { call } from "./call.ts";
 import { client } from "./client.ts";
+import { cluster } from "./cluster.ts";
 import { failover } from "./failover.ts";
 import { fanout } from "./fanout.ts";
 import { handshakes } from "./handshakes.ts";
@@ -67,6 +68,7 @@ const BENCHES: readonly NamedBench[] = [
   { name: "soak", run: soak },
   { name: "logins", run: logins },
   { name: "handshakes", run: handshakes },
+  { name: "cluster", run: cluster },
 ];
 
 const BOOLEAN = { type: "boolean" } as const;

@@ -8,6 +8,7 @@ import { Journal } from "../../src/core/journal.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { NewEvent, RowChange } from "../../src/core/operation.ts";
 import type { SessionRef } from "../../src/core/session.ts";
+import { createPostgresStore } from "../../src/store/postgres/store.ts";
 import { createSqliteStore } from "../../src/store/sqlite/store.ts";
 import { silentLog } from "../../test/support/engine.ts";
 import { pause } from "./clock.ts";
@@ -85,9 +86,15 @@ async function run({ durability, sessions: count, rounds, round_ms }: Load): Pro
   return { per_second, raw_per_second, commit_ms: quantiles(commits), lag_ms: quantiles(lags), idle_lag_ms };
 }
 
-export async function openJournal(durability: Durability) {
+/** `url`: of a database; without one it is a file. */
+export async function openJournal(durability: Durability, url: string | null = null) {
   const common = { clock: systemClock, limits: DEFAULT_LIMITS, log: silentLog };
-  const store = createSqliteStore({ ...common, data_dir: join(process.cwd(), "data"), durability });
+  const data_dir = join(process.cwd(), "data");
+  const shared = { node_id: "", connections: 10, lease_ms: 15_000 };
+  const store =
+    url === null
+      ? createSqliteStore({ ...common, data_dir, durability })
+      : createPostgresStore({ ...common, ...shared, url, data_dir });
   await store.open();
   const journal = new Journal({
     ...common,
@@ -117,7 +124,7 @@ export function append(
 }
 
 export async function make(journal: Journal, index: number): Promise<SessionRef> {
-  const session = { id: `ses_bench${index}`, owner: "owner", name: null };
+  const session = { id: `ses_bench${process.pid}_${index}`, owner: "owner", name: null };
   const row = { owner: "owner", name: null, title: "", model: null, system_prompt: null };
   const more = { metadata: "{}", created_at: Date.now(), epoch: newEpoch(), revive: false };
   await append(journal, session, [event()], [{ kind: "session.create", ...row, ...more }]);
@@ -129,7 +136,7 @@ function event(): NewEvent {
 }
 
 /** Keeps every session's appends in flight full for so long; events a second. */
-async function fill(
+export async function fill(
   journal: Journal,
   sessions: readonly SessionRef[],
   for_ms: number,
