@@ -1,6 +1,8 @@
 import type { Clock, Logger } from "./core/ports.ts";
 import type { Store } from "./core/store.ts";
 import type { Engine } from "./engine.ts";
+import { VERSION } from "./build.ts";
+import { sectionDigests } from "./config/digest.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import type { LiveConfig } from "./settings.ts";
@@ -44,6 +46,7 @@ export function createStore({ settings, takeover, clock, log, engine }: StorageO
     url,
     connections,
     node_id: cluster.node_id,
+    facts: () => ({ version: VERSION, sections: sectionDigests(config) }),
     lease_ms: cluster.lease_secs * 1_000,
     onAdopted: (left) => engine().adopt(left),
     onLease: (lasts) => engine().leased(lasts),

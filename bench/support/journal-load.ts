@@ -90,7 +90,8 @@ async function run({ durability, sessions: count, rounds, round_ms }: Load): Pro
 export async function openJournal(durability: Durability, url: string | null = null) {
   const common = { clock: systemClock, limits: DEFAULT_LIMITS, log: silentLog };
   const data_dir = join(process.cwd(), "data");
-  const shared = { node_id: "", connections: 10, lease_ms: 15_000 };
+  const facts = () => ({ version: "", sections: {} });
+  const shared = { node_id: "", connections: 10, lease_ms: 15_000, facts };
   const store =
     url === null
       ? createSqliteStore({ ...common, data_dir, durability })

@@ -22,6 +22,7 @@ export function postgresStore(url: string, data_dir: string, changes: PostgresCh
     url,
     data_dir,
     node_id: "",
+    facts: () => ({ version: "1.0.0", sections: {} }),
     connections: 6,
     lease_ms: 15_000,
     clock,

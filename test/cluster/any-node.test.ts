@@ -1,5 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
 import { ended, isEnd, log, refusal, say, typesOf } from "../gateway/stack.ts";
+import { agentbus } from "../support/executable.ts";
 import { hasPostgres } from "../support/postgres.ts";
 import { startWatcher } from "../support/watcher.ts";
 import { startNodes, TAKEOVER_MS, within } from "./nodes.ts";
@@ -117,6 +119,24 @@ describe.skipIf(!hasPostgres)("any node serves any session", () => {
       code: "GONE",
     });
     expect(await refusal(b.call("session.delete", { session_id: "talk" }))).toMatchObject({ code: "GONE" });
+  });
+
+  test("doctor says in what the nodes differ, and not what secrets they have", async () => {
+    await using nodes = await startNodes({
+      configOf: (at) => ({ auth: { session_ttl_secs: 3_600 + at }, log: { content: at === 1 } }),
+    });
+    const { gateway } = nodes.node(0);
+    const doctor = async (): Promise<string | undefined> => {
+      const { out } = await agentbus(["doctor", "--json", "--config", "agentbus.toml"], {
+        cwd: join(gateway.data_dir, ".."),
+      });
+      const { findings } = JSON.parse(out) as { findings: { check: string; finding: string }[] };
+      return findings.find(({ check, finding }) => check === "database" && finding.includes("differ"))
+        ?.finding;
+    };
+    expect(await within(doctor, (finding) => finding !== undefined, 5_000)).toMatch(
+      /nodes: a, b;.* its nodes differ in \[auth\]$/,
+    );
   });
 
   test("a user is deleted whose sessions another node has: what runs there ends, and all of it goes or is handed on", async () => {

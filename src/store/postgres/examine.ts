@@ -3,6 +3,7 @@ import { GatewayError } from "../../protocol/errors.ts";
 import { adviceFor, describeFailure } from "./failures.ts";
 import { identify } from "./identity.ts";
 import { isUnfinished } from "./migrating.ts";
+import { differences } from "./node-facts.ts";
 import { Pool } from "./pool.ts";
 import type { Queries } from "./queries.ts";
 import { SCHEMA } from "./schema.ts";
@@ -15,6 +16,13 @@ export interface Examined {
 }
 
 const SILENCE_MS = 10_000;
+
+const DURABLE = {
+  state: "warning" as const,
+  finding: "it may lose what it acknowledged",
+  advice: "set fsync = on",
+};
+const SAME = "what is done depends on which node is asked: give them the same, then reload or restart them";
 
 /** Whether a gateway could work with the database of a storage.url, and what stands in the way. Never rejects. */
 export async function examine(url: string, clock: Clock): Promise<Examined> {
@@ -50,16 +58,26 @@ async function look(q: Queries): Promise<Examined> {
     const advice = "run agentbus migrate again: it goes on where it stopped";
     return { state: "failed", finding: `${name}, into which not all was copied`, advice };
   }
-  if (fsync !== "on")
-    return {
-      state: "warning",
-      finding: `${name}, which may lose what it acknowledged`,
-      advice: "set fsync = on",
-    };
-  if (!made) return { state: "ok", finding: `${name}; the first start makes its schema` };
-  const nodes = await q.all<{ name: string }>(
-    "SELECT name FROM nodes WHERE lease_until > clock_timestamp() ORDER BY name",
+  const durable = fsync === "on" ? null : DURABLE;
+  if (!made)
+    return durable === null
+      ? { state: "ok", finding: `${name}; the first start makes its schema` }
+      : { ...durable, finding: `${name}; ${durable.finding}` };
+  // The schema of an older version has no facts.
+  const nodes = await q.all<{ name: string; facts: string }>(
+    `SELECT name, coalesce(to_jsonb(nodes)->>'facts', '{}') AS facts FROM nodes
+     WHERE lease_until > clock_timestamp() ORDER BY name`,
   );
   const who = nodes.length === 0 ? "no node runs" : `nodes: ${nodes.map((node) => node.name).join(", ")}`;
-  return { state: "ok", finding: `${name}, ${who}` };
+  const differing = differences(nodes);
+  const wrong = [
+    ...(durable === null ? [] : [durable]),
+    ...(differing === null ? [] : [{ finding: `its nodes differ in ${differing}`, advice: SAME }]),
+  ];
+  if (wrong.length === 0) return { state: "ok", finding: `${name}, ${who}` };
+  return {
+    state: "warning",
+    finding: [`${name}, ${who}`, ...wrong.map(({ finding }) => finding)].join("; "),
+    advice: wrong.map(({ advice }) => advice).join("; "),
+  };
 }

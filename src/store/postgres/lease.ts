@@ -1,5 +1,6 @@
 import type { Clock, Logger } from "../../core/ports.ts";
 import { describeFailure } from "./failures.ts";
+import type { NodeFacts } from "./node-facts.ts";
 import type { Pool } from "./pool.ts";
 import type { Value } from "./queries.ts";
 
@@ -15,6 +16,8 @@ export interface LeaseOptions {
   readonly pool: Pool;
   readonly boot: string;
   readonly node: NodeName;
+  /** What it says of itself, asked for at every renewal. */
+  readonly facts: () => NodeFacts;
   readonly lease_ms: number;
   readonly clock: Clock;
   readonly log: Logger;
@@ -69,9 +72,9 @@ export class Lease {
          DELETE FROM nodes WHERE lease_until < clock_timestamp() - $4::bigint * interval '1 second' RETURNING boot
        ), counted AS (DELETE FROM node_groups WHERE boot IN (SELECT boot FROM old)),
        numbered AS (INSERT INTO node_groups (boot, group_no) VALUES ($1::text, 0))
-       INSERT INTO nodes (boot, node_key, name, lease_until)
-       VALUES ($1::text, $2::text, $5::text, clock_timestamp() + $3::bigint * interval '1 millisecond')`,
-      [boot, node.key, lease_ms, KEPT_SECS, node.name],
+       INSERT INTO nodes (boot, node_key, name, facts, lease_until)
+       VALUES ($1::text, $2::text, $5::text, $6::text, clock_timestamp() + $3::bigint * interval '1 millisecond')`,
+      [boot, node.key, lease_ms, KEPT_SECS, node.name, this.#facts()],
     );
     this.#extend(sent);
     this.#next();
@@ -107,9 +110,9 @@ export class Lease {
     this.#tell(this.lasts());
     try {
       const renewed = await this.#ask(
-        `UPDATE nodes SET lease_until = clock_timestamp() + $2::bigint * interval '1 millisecond'
+        `UPDATE nodes SET lease_until = clock_timestamp() + $2::bigint * interval '1 millisecond', facts = $3::text
          WHERE boot = $1::text RETURNING ${OTHERS}`,
-        [boot, lease_ms],
+        [boot, lease_ms, this.#facts()],
       );
       if (this.#closed) return;
       if (renewed === null)
@@ -126,6 +129,10 @@ export class Lease {
         log.warn({ error: describeFailure(error) }, "the lease of this node could not be renewed");
     }
     if (!this.#closed) this.#next();
+  }
+
+  #facts(): string {
+    return JSON.stringify(this.#options.facts());
   }
 
   #change(text: string, values: readonly Value[]): Promise<number> {

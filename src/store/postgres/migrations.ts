@@ -280,4 +280,8 @@ export const MIGRATIONS = [
   );
   CREATE INDEX parcels_age ON parcels (made_at);
   `,
+  `
+  -- What a node says of itself, as JSON.
+  ALTER TABLE nodes ADD COLUMN facts text COLLATE "C" NOT NULL DEFAULT '{}';
+  `,
 ] as const;

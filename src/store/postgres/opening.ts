@@ -21,6 +21,7 @@ import type { NodeName } from "./lease.ts";
 import { Lease } from "./lease.ts";
 import type { Queries } from "./queries.ts";
 import { refuseMigration } from "./migrating.ts";
+import type { NodeFacts } from "./node-facts.ts";
 import { nodeName } from "./node-name.ts";
 import { Notices } from "./notices.ts";
 import { PostgresPeers } from "./peers.ts";
@@ -37,6 +38,8 @@ export interface PostgresStoreOptions {
   readonly data_dir: string;
   /** Another process that holds the directory is asked to stop, and has so long for it. Default: it is refused. */
   readonly takeover_ms?: number;
+  /** What the node says of itself. */
+  readonly facts: () => NodeFacts;
   /** What people call the node; "": by its host. */
   readonly node_id: string;
   /** Connections in all. */
@@ -140,7 +143,7 @@ async function begin(
   const { isSame, server_id } = await keeper.change((q) => settleIdentity(q, identity));
   const node = nodeName(options.data_dir, options.node_id);
   const stop = await keeper.read((q) => lastStop(q, node.key));
-  const names = { boot, node, lease_ms };
+  const names = { boot, node, lease_ms, facts: options.facts };
   const kept = { pool: keeper, boot, clock: lease_clock, log };
   const heard = hearing({ to, pools, boot, clock: lease_clock, log });
   const { wake, peers } = heard;
