@@ -9,6 +9,9 @@ export interface Said {
   readonly outcome: string;
 }
 
+/** So long somebody waits for an answer before it is asked for again. */
+const ANSWER_MS = 15_000;
+
 /** Says it once. Never rejects. */
 export async function sayOnce(person: Person, session_id: string, content: string): Promise<Said> {
   const outcome = await person.call("chat.send", { session_id, message: content, on_busy: "queue" }).then(
@@ -28,8 +31,12 @@ export async function sayUntilAnswered(
   for (let attempt = 0; ; attempt++) {
     const person = people[attempt % people.length] as Person;
     try {
-      await person.call("chat.send", params);
-      return { content, session_id, outcome: "ok" };
+      // A node that sleeps answers nobody.
+      const answered = await Promise.race([
+        person.call("chat.send", params).then(() => true),
+        Bun.sleep(ANSWER_MS).then(() => false),
+      ]);
+      if (answered) return { content, session_id, outcome: "ok" };
     } catch (error) {
       if (error instanceof RefusedRequest && !error.retryable) throw error;
     }
