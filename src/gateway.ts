@@ -137,7 +137,9 @@ export function composeGateway(options: GatewayOptions): Composed {
 
   async function stop(grace_ms: number, delay_ms: number): Promise<void> {
     if (!listening) return;
-    await parts.leaving.begin(delay_ms);
+    const left = parts.leaving.begin(delay_ms);
+    // Without a delay nothing new is taken from the first moment on.
+    if (delay_ms > 0) await left;
     tls?.close();
     const closing = inTime(beginStop(parts, grace_ms), DRAIN_MS, clock);
     await Promise.all([closing, inTime(engine.drain(grace_ms), grace_ms + DRAIN_MS, clock)]);

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import type { AppendItem, NewEvent, RowChange, StoreItem } from "../../src/core/operation.ts";
+import type { AppendItem, GroupResult, NewEvent, RowChange, StoreItem } from "../../src/core/operation.ts";
 import type { Store } from "../../src/core/store.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
@@ -189,6 +189,17 @@ const step = fc.record({
   expire: fc.option(fc.record({ now: time, max_rows }), { freq: 4 }),
 });
 
+/** What a store that nodes share says besides of a tail: the runs that another one may have left. */
+function answered(result: GroupResult): unknown {
+  if (!result.ok) return result;
+  const results = result.results.map((each) => {
+    if (!each.ok || !("tail" in each)) return each;
+    const { unended: _left, ...tail } = each.tail;
+    return { ...each, tail };
+  });
+  return { ...result, results };
+}
+
 /** Whatever is done to both, `open`'s store answers as the one in memory does. */
 function likeMemory(open: () => Promise<StoreFixture>, runs: number): Promise<void> {
   return fc.assert(
@@ -200,7 +211,7 @@ function likeMemory(open: () => Promise<StoreFixture>, runs: number): Promise<vo
       for (const { group, now, expire } of steps) {
         clock.set(now);
         fixture.clock.set(now);
-        expect(await fixture.store.commit(group)).toEqual(await memory.commit(group));
+        expect(answered(await fixture.store.commit(group))).toEqual(await memory.commit(group));
         if (expire !== null) {
           expect(await fixture.store.expire(expire.now, expire.max_rows)).toBe(
             await memory.expire(expire.now, expire.max_rows),

@@ -48,7 +48,7 @@ const NAMED: Readonly<Record<string, readonly [file: string, test: string]>> = {
     "test/core/connection-heartbeat.test.ts",
     "more than 64 KiB that does not shrink for 15 s",
   ],
-  backpressure_bytes: ["test/process/slow.test.ts", "more at once than the fuse allows"],
+  backpressure_bytes: ["test/process/slow-sockets.test.ts", "more at once than the fuse allows"],
   hooks_per_user: ["test/gateway/inbound-hooks-kept.test.ts", "hooks_per_user: one more is refused"],
   hook_calls_per_minute: [
     "test/gateway/inbound-hooks-kept.test.ts",

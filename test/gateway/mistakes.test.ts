@@ -20,7 +20,7 @@ describe("a mistake in the configuration is one line that says what to set", () 
         (error: Error) => error,
       );
       const [end, ...said] = message.split("\n");
-      expect(end).toBe("the gateway ended with 1 before it listened");
+      expect(end).toBe("the gateway ended with 2 before it listened");
       expect(said).toHaveLength(1);
       expect(said[0]).toContain(option);
       expect(said[0]).not.toContain("unexpected");

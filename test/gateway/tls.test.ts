@@ -213,7 +213,7 @@ describe.skipIf(!HAS_OPENSSL)("what cannot be used ends the start with one line"
       (error: Error) => error.message,
     );
     const [ended = "", ...lines] = outcome.split("\n");
-    expect(ended).toContain("ended with 1");
+    expect(ended).toContain("ended with 2");
     expect(lines).toEqual([expect.stringMatching(/^agentbus: server\.tls\.(cert|key|client_ca)\b/)]);
     expect(lines[0]).toContain(said);
   });

@@ -218,7 +218,7 @@ test("killed at any moment, what a run used is in the accounts as often as the r
         if ((await answer.catch(() => null)) === null) return;
       }
     });
-    await Bun.sleep(random.between(50, 300));
+    await Bun.sleep(random.between(50, 1_000));
     killed.gateway.kill("SIGKILL");
     await killed.gateway.exited;
     await Promise.all(sends);
