@@ -19,6 +19,8 @@ const TIMINGS = "test/timings.json";
 const BINARY_ONLY = ["test/cluster/", "test/console/", "test/hostile/", "test/process/"];
 /** Of these, what measures how fast something is: no other file runs meanwhile. */
 const ALONE = [
+  // How a page of five thousand messages feels.
+  "test/console/long.test.ts",
   // How long somebody who behaves waits beside an attack, and what memory it leaves.
   "test/hostile/",
   // Requests that write nothing, while a disk is slow.
@@ -193,7 +195,13 @@ function suitesOf(files: readonly string[], binary_only: boolean, built: boolean
     threads,
   };
   const binary: Suite[] = [
-    { name: "executable", files: on_binary.filter((file) => !among(file, ALONE)), env, threads },
+    // Browsers and several gateways a file: more at a time than there are processors would only be slower.
+    {
+      name: "executable",
+      files: on_binary.filter((file) => !among(file, ALONE)),
+      env,
+      threads: availableParallelism(),
+    },
     {
       name: "on PostgreSQL",
       files: on_binary.filter((file) => ON_POSTGRES.includes(file)),

@@ -38,7 +38,10 @@ export async function sayUntilAnswered(
       ]);
       if (answered) return { content, session_id, outcome: "ok" };
     } catch (error) {
-      if (error instanceof RefusedRequest && !error.retryable) throw error;
+      // Where as many wait as may, some are answered soon.
+      const waits =
+        error instanceof RefusedRequest && (error.retryable || error.details?.["kind"] === "full");
+      if (error instanceof RefusedRequest && !waits) throw error;
     }
     await Bun.sleep(Math.min(20 * 2 ** attempt, 500));
   }

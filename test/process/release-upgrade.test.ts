@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   copyFileSync,
   existsSync,
@@ -28,6 +28,9 @@ import {
   scriptArchive,
   signAnew,
 } from "../support/release.ts";
+
+// Executables are built, tried, started and put back.
+setDefaultTimeout(120_000);
 
 /** An executable of a release, and what becomes of it when it is upgraded from a server of files. */
 const TARGET = "linux-x64";
