@@ -43,7 +43,7 @@ export function installUnit(place: ServicePlace, program: string, io: Io): void 
   const { ok, said } = callSystem(systemctl(place, "restart", UNIT));
   if (!ok)
     throw new CommandError(
-      `it does not start, and systemd goes on trying. Mend it and run this again: ${said}\n${lastWords(place)}`,
+      `it does not start; systemd tries again, unless the configuration is wrong. Mend it and run this again: ${said}\n${lastWords(place)}`,
     );
 }
 

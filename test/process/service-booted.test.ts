@@ -126,7 +126,7 @@ if (CAN_BOOT) {
       async () => {
         await machine.must("sh", "-c", "printf '[server]\\nprot = 1\\n' > /etc/agentbus/agentbus.toml");
         const { code, err } = await machine.run("agentbus", "service", "install");
-        expect(code).toBe(2);
+        expect(code).toBe(1);
         expect(err).toContain("did you mean");
         await machine.must("sh", "-c", "printf '[server]\\nport = 18790\\n' > /etc/agentbus/agentbus.toml");
         await machine.must("agentbus", "service", "install");
