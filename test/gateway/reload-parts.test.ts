@@ -52,6 +52,8 @@ test("a tool server that goes answers what it was asked, one that is new comes, 
     (head) => head >= 5,
     PATIENCE_MS,
   );
+  // No event says that the call has begun, once it is in the log.
+  await Bun.sleep(300);
   const { changed } = await change(stack, "goes", "new");
   expect(changed.every((path: string) => /^mcp\.servers\.(?:goes|new)\./.test(path))).toBe(true);
   expect(await states()).toMatchObject({ stays: "ready", new: expect.any(String) });
