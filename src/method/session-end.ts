@@ -45,7 +45,8 @@ export async function endSession(
     remember: {},
     committed: ({ tail }) => {
       reopen();
-      const readers = directory.readersOf(session);
+      // Where nodes share the store, that a share went may be heard before this.
+      const readers = [...new Set([...directory.readersOf(session), ...shared])];
       directory.deleted(session);
       // The last event is published right after this block's turn; the subscriptions end behind it.
       clock.after(0, () => {
