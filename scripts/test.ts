@@ -16,7 +16,7 @@ const TEST_MS = 30_000;
 /** How long each file takes, ms: the longest ones are begun first. It decides nothing else, and need not be exact. */
 const TIMINGS = "test/timings.json";
 /** Test the executable, whatever else they do. */
-const BINARY_ONLY = ["test/cluster/", "test/console/", "test/hostile/", "test/process/"];
+const BINARY_ONLY = ["test/cluster/", "test/console/", "test/gateway/", "test/hostile/", "test/process/"];
 /** Of these, what measures how fast something is: no other file runs meanwhile. */
 const ALONE = [
   // How a page of five thousand messages feels.
@@ -35,9 +35,7 @@ const ALONE = [
   "test/process/throttle.test.ts",
 ];
 /** A file that fails is run once more by itself. What passes then is named as flaky; more than a few at once are not chance. */
-const MAX_FLAKY = 3;
-/** Hold for the sources and for the executable. */
-const BOTH = ["test/gateway/"];
+const MAX_FLAKY = 5;
 /** Of these the ones that ask most of the store hold on PostgreSQL, too. */
 const ON_POSTGRES = [
   "attachments",
@@ -187,7 +185,7 @@ function suitesOf(files: readonly string[], binary_only: boolean, built: boolean
   // One more than there are processors: most tests wait now and then.
   const threads = availableParallelism() + 1;
   const env = { AGENTBUS_BINARY: executable };
-  const on_binary = files.filter((file) => among(file, [...BOTH, ...BINARY_ONLY]));
+  const on_binary = files.filter((file) => among(file, BINARY_ONLY));
   const source: Suite = {
     name: "sources",
     files: files.filter((file) => !among(file, BINARY_ONLY)),
@@ -223,7 +221,7 @@ async function main(): Promise<void> {
     },
   });
   const files = testFiles(values.only);
-  const binary = files.filter((file) => among(file, [...BINARY_ONLY, ...BOTH]));
+  const binary = files.filter((file) => among(file, BINARY_ONLY));
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
   const built = binary.length === 0 || build();
   if (!built) total.failed++;
