@@ -121,7 +121,7 @@ test("mode password without one does not start", async () => {
   using place = workplace();
   const env = { AGENTBUS_AUTH_MODE: "password" };
   expect(await agentbus(["serve", "--port", "0"], { cwd: place.path, env })).toEqual({
-    code: 1,
+    code: 2,
     out: "",
     err:
       'agentbus: AGENTBUS_AUTH_MODE: "password" needs one: ' +
