@@ -133,14 +133,6 @@ export class Feeds {
     this.#options = options;
   }
 
-  get size(): number {
-    return this.#feeds.size;
-  }
-
-  has(session: string): boolean {
-    return this.#feeds.has(session);
-  }
-
   /** Goes on from where a tail is. `lost`: it cannot any more. */
   follow(session: SessionRef, tail: Tail, lost: (why: Lost) => void): Feed {
     this.#listen();

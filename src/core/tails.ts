@@ -80,11 +80,6 @@ export class Tails {
     this.lose(ids);
   }
 
-  /** What is in memory of another node's session is as far as its log. */
-  async caughtUp(id: string): Promise<void> {
-    await this.#slots.get(id)?.feed?.wake();
-  }
-
   /**
    * As pin, for what only the node does that has the session: it is taken where no node that lives has it, and what was left
    * in it is ended first. @throws NoSuchSession, GatewayError UNAVAILABLE {kind:"elsewhere"}
