@@ -35,7 +35,7 @@ const ALONE = [
   "test/process/throttle.test.ts",
 ];
 /** A file that fails is run once more by itself. What passes then is named as flaky; more than a few at once are not chance. */
-const MAX_FLAKY = 5;
+const MAX_FLAKY = 3;
 /** Of these the ones that ask most of the store hold on PostgreSQL, too. */
 const ON_POSTGRES = [
   "attachments",
