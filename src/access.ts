@@ -15,6 +15,7 @@ import { watchTailnet } from "./auth/tailnet-watch.ts";
 import { NoAnswer, whois } from "./auth/tailscaled.ts";
 import { Throttle } from "./auth/throttle.ts";
 import type { Tickets } from "./auth/tickets.ts";
+import { createSharedChallenges } from "./auth/shared-challenges.ts";
 import { createSharedTickets } from "./auth/shared-tickets.ts";
 import { createTickets } from "./auth/tickets.ts";
 import type { Config } from "./config.ts";
@@ -33,16 +34,20 @@ import { GatewayError } from "./protocol/errors.ts";
 import type { LiveConfig } from "./settings.ts";
 import type { Scope } from "./protocol/schema.ts";
 
-/**
- * Who may come in: constructs the auth ring over an engine and adds its methods.
- * @param isLocal whether an address is this machine's own
- */
+interface Around {
+  /** Whether an address is this machine's own. */
+  readonly isLocal?: ((address: string) => boolean) | undefined;
+  /** A key that all nodes on the store have, once it is open. */
+  readonly keyFor: (purpose: string) => Buffer;
+}
+
+/** Who may come in: constructs the auth ring over an engine and adds its methods. */
 export function createAccess(
   engine: Engine,
   { live, config }: LiveConfig,
   clock: Clock,
   log: Logger,
-  isLocal: (address: string) => boolean = isLocalAddress,
+  { isLocal = isLocalAddress, keyFor }: Around,
 ) {
   const { journal, store, audit, server_id } = engine;
   const { limits } = config;
@@ -68,6 +73,10 @@ export function createAccess(
     store.cluster === undefined
       ? memory
       : createSharedTickets({ store, journal, credentials, memory, caughtUp });
+  const own = createChallenges({ clock, limits, server_id });
+  const key = (): Buffer => keyFor("challenges");
+  const challenger =
+    store.cluster === undefined ? own : createSharedChallenges({ journal, clock, limits, own, key });
   const login = createLogin({ engine, live, clock, log, credentials, tickets, pairing, isLocal });
   const methods = { journal, clock, credentials, devices: credentials.devices, tickets, caughtUp };
   for (const method of [
@@ -96,7 +105,7 @@ export function createAccess(
     } satisfies CredentialBook,
     named: () => named.now,
     authenticator: audited(login.authenticator, audit),
-    challenger: createChallenges({ clock, limits, server_id }),
+    challenger,
     doors,
     ports,
   };

@@ -29,6 +29,8 @@ export interface Automations {
   readonly receive: Receive;
   /** The users, and with one who is deleted what they had set up. */
   readonly users: UserBook;
+  /** See Sealer. Once it was loaded. */
+  keyFor(purpose: string): Buffer;
   /** After the store was opened, before anything is served. */
   load(): Promise<void>;
   /** Once everything is served: what is due is done from now on. */
@@ -75,6 +77,7 @@ export function createAutomations(
       ...users,
       forget: (user) => together([users, inbound, book, outbound].map((each) => () => each.forget(user))),
     },
+    keyFor: (purpose) => sealer.keyFor(purpose),
     async load() {
       await sealer.load();
       await inbound.load(store);

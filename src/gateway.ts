@@ -1,6 +1,7 @@
 import { rmSync } from "node:fs";
 import type { Access } from "./access.ts";
 import { createAccess } from "./access.ts";
+import type { Automations } from "./automations.ts";
 import { createAutomations } from "./automations.ts";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
@@ -284,8 +285,9 @@ interface Surfaced extends Omit<SurfaceParts, "access" | "log" | "receive" | "le
 function surfaced({ logOf, ...parts }: Surfaced, isLocal?: (address: string) => boolean) {
   const { engine, settings, clock } = parts;
   const { config } = settings;
-  const access = createAccess(engine, settings, clock, logOf("auth"), isLocal);
-  const automations = createAutomations(engine, access.credentials, config, logOf("automation"));
+  const keyFor = (purpose: string): Buffer => automations.keyFor(purpose);
+  const access = createAccess(engine, settings, clock, logOf("auth"), { isLocal, keyFor });
+  const automations: Automations = createAutomations(engine, access.credentials, config, logOf("automation"));
   const removals = createRemovals(engine, automations.users, access.named, logOf("auth"));
   const days = (): number => config.storage.retention_days;
   const retention = new Retention({ ...engine, days, log: logOf("store") });

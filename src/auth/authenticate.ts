@@ -119,13 +119,8 @@ function createJudge({ credentials, tickets, passwords, tailnet, devices, mode }
   }
 
   async function fromTicket(ticket: string): Promise<Verdict> {
-    try {
-      const principal = isText(ticket) ? await tickets.redeem(ticket) : null;
-      return principal === null ? refuse(WRONG_TICKET, ticket) : admit(principal);
-    } catch (error) {
-      if (!(error instanceof GatewayError)) throw error;
-      return { ok: false, error, guess: null };
-    }
+    const principal = isText(ticket) ? await tickets.redeem(ticket) : null;
+    return principal === null ? refuse(WRONG_TICKET, ticket) : admit(principal);
   }
 
   /** With Basic the token may stand in the password's place, whatever a configured one looks like. */
@@ -162,13 +157,21 @@ function createJudge({ credentials, tickets, passwords, tailnet, devices, mode }
       case "session_token":
         return fromSession(credential.token);
       case "ticket":
-        return fromTicket(credential.ticket);
+        return unlessUntold(fromTicket(credential.ticket));
       case "password":
         return fromPassword(credential.password, credential.basic === true, address);
       case "device":
-        return devices === null ? refuse(noDevices(mode)) : devices.judge(credential, address);
+        return devices === null ? refuse(noDevices(mode)) : unlessUntold(devices.judge(credential, address));
     }
   };
+}
+
+/** Where the store does not tell whether something was used, nobody is let in by it, and it was no guess. */
+function unlessUntold(verdict: Promise<Verdict>): Promise<Verdict> {
+  return verdict.catch((error: unknown) => {
+    if (!(error instanceof GatewayError)) throw error;
+    return { ok: false, error, guess: null };
+  });
 }
 
 const MISSING =

@@ -19,8 +19,13 @@ interface Issued {
   readonly ends_at: number;
 }
 
+/** Those of one process. */
+interface MemoryChallenger extends Challenger {
+  spend(nonce: string): boolean;
+}
+
 /** Nonces: a socket keeps its own, those for REST are here, bounded in all and for each address. */
-export function createChallenges({ clock, limits, server_id }: ChallengesOptions): Challenger {
+export function createChallenges({ clock, limits, server_id }: ChallengesOptions): MemoryChallenger {
   /** By nonce, in the order issued, which is the order they end in. */
   const out = new Map<string, Issued>();
   /** How many of them each address has. */

@@ -26,23 +26,34 @@ export interface DeviceLoginOptions {
 export interface DeviceLogin {
   /** Whether it is one that was admitted, as far as is known here, or nonsense. */
   knows(credential: DeviceCredential): boolean;
-  judge(credential: DeviceCredential, address: string): Verdict;
+  /** Rejects with a GatewayError UNAVAILABLE where the store does not tell whether its nonce was used. */
+  judge(credential: DeviceCredential, address: string): Promise<Verdict>;
 }
 
 /** Admits devices by their signature; one that nobody knows asks to be paired. */
 export function createDeviceLogin(options: DeviceLoginOptions): DeviceLogin {
   const { devices, pairing, throttle, clock, server_id } = options;
 
-  /** Why a proof is refused before anything is verified; null: go on. The nonce is used up. */
-  function refusal(proof: ReadProof, { client_id, spend }: DeviceCredential): string | null {
-    if (!isSignable(client_id)) return 'a device needs a client_id, without "|"';
-    const off = proof.timestamp - clock.now();
-    if (Math.abs(off) > CLOCK_SKEW_MS) {
-      return `device.timestamp is ${Math.abs(Math.round(off / 1_000))} s ${off > 0 ? "ahead" : "behind"}: set the clock, or go by the challenge's ts`;
+  /** Why it is not looked at now; null: go on. */
+  function stopped(proof: ReadProof, address: string): Verdict | null {
+    // Guesses from everywhere keep strangers waiting, not the devices that were admitted.
+    const isStranger = devices.find(proof.device_id, proof.key) === undefined;
+    const wait = isStranger ? throttle.wait(address) : throttle.waitHere(address);
+    if (wait > 0) return tooSoon(wait);
+    if (isStranger && proof.device_id !== deviceIdOf(proof.key)) {
+      return refuse("device.device_id is not that of this public key");
     }
-    return spend(proof.nonce)
-      ? null
-      : "device.nonce is not the one this connection was given, was used already, or is too old: sign the newest challenge";
+    return null;
+  }
+
+  /** Why it is refused before its nonce is used up; null: go on. */
+  function unfit({ timestamp }: ReadProof, { client_id }: DeviceCredential): Verdict | null {
+    if (!isSignable(client_id)) return refuse('a device needs a client_id, without "|"');
+    const off = timestamp - clock.now();
+    if (Math.abs(off) <= CLOCK_SKEW_MS) return null;
+    return refuse(
+      `device.timestamp is ${Math.abs(Math.round(off / 1_000))} s ${off > 0 ? "ahead" : "behind"}: set the clock, or go by the challenge's ts`,
+    );
   }
 
   /** It was verified, so it counts: also where it is told nothing, and a signature that was shown before. */
@@ -53,42 +64,43 @@ export function createDeviceLogin(options: DeviceLoginOptions): DeviceLogin {
     return wait > 0 ? tooSoon(wait) : refuse(WRONG);
   }
 
+  /** Of a proof whose nonce was good: what its signature comes to. */
+  function verified(proof: ReadProof, credential: DeviceCredential, address: string): Verdict {
+    const { client_id, client_name, platform, origin } = credential;
+    const text = signedText(proof, { server_id: server_id(), client_id, origin });
+    if (!isSignedBy(proof.key, text, proof.signature)) return forged(proof, address);
+    const { device_id, key, scopes } = proof;
+    const entry = devices.find(device_id, key);
+    if (entry !== undefined) {
+      return admit(devices.enter(entry, scopes.length === 0 ? null : storedScopes(scopes)));
+    }
+    const asking = {
+      device_id,
+      key,
+      client_id: wellFormed(client_id),
+      client_name: wellFormed(client_name),
+      platform: wellFormed(platform),
+      remote: address,
+      scopes: [...scopes],
+    };
+    return { ok: false, error: pairing.ask(asking), guess: null };
+  }
+
   return {
     knows({ proof: said }) {
       const proof = readProof(said);
       return typeof proof === "string" || devices.find(proof.device_id, proof.key) !== undefined;
     },
-    judge(credential, address) {
+    async judge(credential, address) {
       const here = throttle.waitHere(address);
       if (here > 0) return tooSoon(here);
       const proof = readProof(credential.proof);
       if (typeof proof === "string") return refuse(proof);
-      // Guesses from everywhere keep strangers waiting, not the devices that were admitted.
-      const entry = devices.find(proof.device_id, proof.key);
-      const wait = entry === undefined ? throttle.wait(address) : 0;
-      if (wait > 0) return tooSoon(wait);
-      if (entry === undefined && proof.device_id !== deviceIdOf(proof.key)) {
-        return refuse("device.device_id is not that of this public key");
-      }
-      const refused = refusal(proof, credential);
-      if (refused !== null) return refuse(refused);
-      const { client_id, client_name, platform, origin } = credential;
-      const text = signedText(proof, { server_id: server_id(), client_id, origin });
-      if (!isSignedBy(proof.key, text, proof.signature)) return forged(proof, address);
-      if (entry !== undefined) {
-        return admit(devices.enter(entry, proof.scopes.length === 0 ? null : storedScopes(proof.scopes)));
-      }
-      const { device_id, key, scopes } = proof;
-      const asking = {
-        device_id,
-        key,
-        client_id: wellFormed(client_id),
-        client_name: wellFormed(client_name),
-        platform: wellFormed(platform),
-        remote: address,
-        scopes: [...scopes],
-      };
-      return { ok: false, error: pairing.ask(asking), guess: null };
+      const refused = stopped(proof, address) ?? unfit(proof, credential);
+      if (refused !== null) return refused;
+      if (!(await credential.spend(proof.nonce))) return refuse(STALE);
+      // Meanwhile others may have guessed, and the device may be gone.
+      return stopped(proof, address) ?? verified(proof, credential, address);
     },
   };
 }
@@ -97,5 +109,7 @@ function tooSoon(wait_ms: number): Verdict {
   return { ok: false, error: tooManyGuesses(wait_ms), guess: null };
 }
 
+const STALE =
+  "device.nonce is not the one this connection was given, was used already, or is too old: sign the newest challenge";
 const WRONG =
   "device.signature is wrong: it is not of this key, or not over agentbus-device-v1|server_id|device_id|client_id|origin|scopes|nonce|timestamp";

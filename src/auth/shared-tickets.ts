@@ -1,5 +1,4 @@
 import type { Journal } from "../core/journal.ts";
-import type { RecordChange } from "../core/record.ts";
 import type { Principal } from "../core/principal.ts";
 import { Slots } from "../core/slots.ts";
 import type { Store } from "../core/store.ts";
@@ -8,6 +7,7 @@ import type { CredentialBook } from "./credentials.ts";
 import { listScopes, storedScopes } from "./scopes.ts";
 import { digestOf } from "./secret.ts";
 import type { MemoryTickets, Tickets } from "./tickets.ts";
+import { unwritten, writeRecord } from "./written.ts";
 
 const COLLECTION = "ticket";
 const FORM = /^agt_[A-Za-z0-9_-]{43}$/;
@@ -38,20 +38,6 @@ export function createSharedTickets(options: SharedTicketsOptions): Tickets {
   const { store, journal, credentials, memory, caughtUp } = options;
   const slots = new Slots(LOOKED_FOR);
 
-  function write(row: RecordChange): Promise<"written" | "changed" | "refused"> {
-    return new Promise((resolve) => {
-      journal.append({
-        session: null,
-        run: null,
-        ack: true,
-        events: [],
-        rows: [row],
-        settle: (outcome) =>
-          resolve(outcome.ok ? "written" : outcome.reason === "changed" ? "changed" : "refused"),
-      });
-    });
-  }
-
   /** Who it admits; null: what it was made with has ended. */
   async function principalOf({ user, method, scopes, credential, bond }: StoredTicket, id: string) {
     if (credential === null) {
@@ -77,7 +63,7 @@ export function createSharedTickets(options: SharedTicketsOptions): Tickets {
         data: JSON.stringify(stored),
         expires_at: made.expires_at,
       };
-      if ((await write({ kind: "record.put", record })) !== "written") throw unwritten();
+      if ((await writeRecord(journal, { kind: "record.put", record })) !== "written") throw unwritten();
       return made;
     },
     async redeem(ticket) {
@@ -86,7 +72,8 @@ export function createSharedTickets(options: SharedTicketsOptions): Tickets {
       const row = await slots.use(() => store.record(COLLECTION, id));
       if (row === null) return null;
       memory.redeem(ticket);
-      const became = await write({ kind: "record.drop", collection: COLLECTION, id, over: row.data });
+      const drop = { kind: "record.drop", collection: COLLECTION, id, over: row.data } as const;
+      const became = await writeRecord(journal, drop);
       if (became === "refused") throw unwritten();
       if (became === "changed") return null;
       const principal = await principalOf(JSON.parse(row.data) as StoredTicket, id);
@@ -97,11 +84,4 @@ export function createSharedTickets(options: SharedTicketsOptions): Tickets {
 
 function idOf(ticket: string): string {
   return digestOf(ticket).toString("hex");
-}
-
-function unwritten(): GatewayError {
-  return new GatewayError("UNAVAILABLE", "the database takes no writes: try again, or come with a token", {
-    details: { kind: "storage" },
-    retry_after_ms: 2_000,
-  });
 }

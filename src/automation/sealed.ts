@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from "node:crypto";
 import {
   closeSync,
   fsyncSync,
@@ -25,6 +25,8 @@ export interface Sealer {
   seal(secret: string, about: string): string;
   /** Null: it was sealed with another key, or for something else. @throws GatewayError UNAVAILABLE */
   open(sealed: string, about: string): string | null;
+  /** Another key, made of this one: the same on every node that has it, and of no use for what is sealed. */
+  keyFor(purpose: string): Buffer;
 }
 
 const CIPHER = "aes-256-gcm";
@@ -69,6 +71,7 @@ export function createSealer(data_dir: string, shared: SharedKey | null = null):
         return null;
       }
     },
+    keyFor: (purpose) => Buffer.from(hkdfSync("sha256", keyed(), "", `agentbus ${purpose}`, KEY_BYTES)),
   };
 }
 

@@ -18,6 +18,9 @@ export interface Challenger {
    * @throws GatewayError RATE_LIMITED {kind:"challenges"}
    */
   issue(address: string): { nonce: string; server_id: string; ts: number; expires_at: number };
-  /** Whether it is a nonce that was issued, in time and for the first time. */
-  spend(nonce: string): boolean;
+  /**
+   * Whether it is a nonce that was issued, in time and for the first time. Rejects with a GatewayError UNAVAILABLE
+   * where the store does not tell.
+   */
+  spend(nonce: string): boolean | Promise<boolean>;
 }

@@ -63,7 +63,7 @@ export interface DeviceCredential {
   readonly client_name: string;
   readonly platform: string;
   /** Whether the peer was given this nonce, in time, and shows it for the first time. It is used up. */
-  readonly spend: (nonce: string) => boolean;
+  readonly spend: (nonce: string) => boolean | Promise<boolean>;
 }
 
 export type Authenticated =

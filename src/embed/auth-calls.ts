@@ -92,7 +92,7 @@ function devices({
       const known = credentials.devices.devices().find(({ device_id }) => device_id === deviceId);
       const public_key = signed.publicKey ?? known?.public_key ?? "";
       const proof = { device_id: deviceId, public_key, signature, nonce, timestamp, scopes: [...scopes] };
-      const spend = (said: string): boolean => challenger.spend(said);
+      const spend = (said: string): boolean | Promise<boolean> => challenger.spend(said);
       const about = { client_id: clientId, client_name: clientName, platform, origin };
       return authenticate({ kind: "device", proof, ...about, spend }, { remote, clientId });
     },

@@ -18,7 +18,7 @@ export interface Peer {
   /** The Origin header; "": there was none. */
   readonly origin: string;
   /** Whether the peer was given this nonce, in time, and shows it for the first time. It is used up. */
-  readonly spend: (nonce: string) => boolean;
+  readonly spend: (nonce: string) => boolean | Promise<boolean>;
 }
 
 /** The credential somebody sent; null: none. @throws GatewayError INVALID_REQUEST where there are several */
