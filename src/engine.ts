@@ -8,7 +8,7 @@ import { watchLoop } from "./core/loop-lag.ts";
 import { Measures } from "./core/measures.ts";
 import type { PluginView } from "./core/plugins.ts";
 import type { Clock, Logger, ModelRouter, Toolbox } from "./core/ports.ts";
-import type { Principal } from "./core/principal.ts";
+import type { Credentials, Principal } from "./core/principal.ts";
 import type { OpenedStore, Store } from "./core/store.ts";
 import { Rates } from "./core/rates.ts";
 import type { RunsSettings } from "./core/runs.ts";
@@ -62,8 +62,8 @@ export interface EngineOptions {
   /** Where spans are made; without it what came in is passed on. */
   readonly tracing?: Tracing | undefined;
   readonly backup: SystemDeps["backup"];
-  /** Whether what somebody came in with still counts. */
-  readonly isLive: (principal: Principal) => boolean;
+  /** Who may come in. */
+  readonly credentials: () => Pick<Credentials, "isLive" | "vouching">;
   /** The outcome of a write is unknown: nothing may go on. */
   readonly fatal: (error: unknown) => void;
 }
@@ -74,14 +74,14 @@ export type Engine = ReturnType<typeof createEngine>;
 /** Constructs the core around a store that is open, and every method that needs nothing else. */
 export function createEngine(given: EngineOptions) {
   const measures = new Measures();
-  const { clock, log, router, isLive, durability = "full" } = given;
+  const { clock, log, router, credentials, durability = "full" } = given;
   const store = timeStore(given.store, clock, measures, durability);
   const options = { ...given, store };
   const started = clock.monotonic();
   const state = { draining: false, server_id: "" };
   const core = createCore(options, measures);
   const unwatchLoop = watchLoop(clock, measures.loop_lag);
-  const { journal, runs, directory, stats, audit, tracing } = core;
+  const { journal, directory, stats, audit, tracing } = core;
   const uptime = (): number => (clock.monotonic() - started) / 1_000;
   const status = (): "healthy" | "degraded" | "draining" => {
     if (state.draining) return "draining";
@@ -95,6 +95,7 @@ export function createEngine(given: EngineOptions) {
   const draining = (): boolean => state.draining;
   const sessionOf = (user: string, id: string): string | null => directory.known(user, id)?.id ?? null;
   const { cluster } = store;
+  const isLive = (principal: Principal): boolean => credentials().isLive(principal);
   const isKnown = (principal: Principal): boolean =>
     relay?.vouchesFor(principal) === true || isLive(principal);
   const deps = { store, clock, log, audit, isLive: isKnown, count, rates, draining, sessionOf, tracing };
@@ -102,7 +103,10 @@ export function createEngine(given: EngineOptions) {
   const relay =
     cluster === undefined
       ? null
-      : new Relay({ cluster, store, journal, runs, directory, clock, log, draining }, registry.dispatch);
+      : new Relay(
+          { ...core, cluster, clock, log, draining, vouching: () => credentials().vouching },
+          registry.dispatch,
+        );
   for (const method of methodsOf(options, core, registry, { uptime, status })) registry.add(method);
 
   const imports = createImports({ ...core, clock, limits: options.limits, settings: options.settings });

@@ -258,7 +258,7 @@ export function construct({
     plugins: () => plugins.list(),
     configuration: reloading,
     backup: () => backups.state(),
-    isLive: (principal) => access.credentials.isLive(principal),
+    credentials: () => access.credentials,
     fatal,
   });
   const log_tail = keepLog(log, engine, clock);

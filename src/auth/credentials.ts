@@ -20,6 +20,7 @@ import { digestOf } from "./secret.ts";
 import { readTokenFile } from "./token-file.ts";
 import { Tokens } from "./tokens.ts";
 import { createUsers, ShutUsers, USERS } from "./users.ts";
+import { createVouching } from "./vouching.ts";
 
 /** The credential id of the token in the configuration. */
 const CONFIGURED = "config";
@@ -128,6 +129,7 @@ export function createCredentials(options: CredentialsOptions): CredentialBook {
     devices,
     users: createUsers({ book, shut, clock }),
     makers: createMakers(book, (user) => shut.has(user), options.named),
+    vouching: createVouching(book, (user) => shut.has(user)),
     async start() {
       shut.load(await store.records(USERS));
       for (const row of await store.records(TOKENS)) book.add(tokenFrom(row));

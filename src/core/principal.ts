@@ -101,6 +101,14 @@ export interface CredentialChange<T> {
   readonly undo: () => void;
 }
 
+/** What one node tells another of whom it let in, who may come in no more by the time that it is heard. */
+export interface Vouching {
+  /** Ties a request to the secret of its caller; "": none was issued to them. */
+  bond(principal: Principal, id: string): string;
+  /** Who that is here, with no more scopes than they have now; null: what they came in with has ended. */
+  admit(shown: Principal, id: string, bond: string): Principal | null;
+}
+
 /** The tokens and auth sessions the gateway issued. */
 export interface Credentials {
   /** @throws GatewayError FORBIDDEN for scopes `by` lacks, CONFLICT {kind:"full"}. */
@@ -127,6 +135,7 @@ export interface Credentials {
   readonly users: UserBook;
   /** Whether the credential behind a principal still counts, with the secret it was shown by, and its user does. */
   isLive(principal: Principal): boolean;
+  readonly vouching: Vouching;
 }
 
 export interface IssuedTicket {

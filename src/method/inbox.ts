@@ -120,10 +120,23 @@ export class Inbox {
     return { ok: true, payload: {} };
   }
 
-  #dispatch(call: NodeCall, { method, params, ...request }: RelayedRequest): Promise<void> {
+  /** Who asks: as they are known here, for what they came in with may have ended since. */
+  async #principal({ id }: NodeCall, { principal, bond }: RelayedRequest): Promise<Principal> {
+    const { vouching, mirrors, known } = this.#options;
+    const shown: Principal = { ...principal, scopes: new Set(principal.scopes) };
+    let admitted = vouching().admit(shown, id, bond);
+    if (admitted === null) {
+      await mirrors.caughtUp();
+      admitted = vouching().admit(shown, id, bond);
+    }
+    if (admitted === shown) known(shown);
+    return admitted ?? shown;
+  }
+
+  async #dispatch(call: NodeCall, asked: RelayedRequest): Promise<void> {
+    const principal = await this.#principal(call, asked);
+    const { method, params, ...request } = asked;
     return new Promise((entered) => {
-      const principal: Principal = { ...request.principal, scopes: new Set(request.principal.scopes) };
-      this.#options.known(principal);
       const { message_id, run_id, mark } = request;
       const caller: Caller = {
         ...request.caller,

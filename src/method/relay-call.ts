@@ -20,13 +20,15 @@ export interface RelayedRequest extends MadeIds {
   readonly principal: Pick<Principal, "user" | "method" | "credential" | "expires_at" | "device"> & {
     readonly scopes: readonly Scope[];
   };
+  /** Of what the caller showed. */
+  readonly bond: string;
   readonly mark: RequestMark;
 }
 
 export function relayedBody(
   { principal, transport, client_id, remote }: Caller,
   mark: RequestMark,
-  asked: MadeIds & { readonly method: string; readonly params: unknown },
+  asked: Omit<RelayedRequest, "caller" | "principal" | "mark">,
 ): string {
   const { user, method, credential, expires_at, device, scopes } = principal;
   const who = {

@@ -7,7 +7,8 @@ import { isElsewhere, storageRefuses } from "../core/outage.ts";
 import type { Journal } from "../core/journal.ts";
 import type { RowChange } from "../core/operation.ts";
 import type { Clock, Logger } from "../core/ports.ts";
-import type { Principal } from "../core/principal.ts";
+import type { Mirrors } from "../core/mirrors.ts";
+import type { Principal, Vouching } from "../core/principal.ts";
 import type { Directory, SessionRef } from "../core/session.ts";
 import { noSession } from "../core/session.ts";
 import type { Store } from "../core/store.ts";
@@ -25,6 +26,8 @@ export interface RelayOptions {
   readonly journal: Journal;
   readonly runs: Runs;
   readonly directory: Directory;
+  readonly mirrors: Pick<Mirrors, "caughtUp">;
+  readonly vouching: () => Vouching;
   readonly clock: Clock;
   readonly log: Logger;
   readonly draining: () => boolean;
@@ -115,7 +118,7 @@ export class Relay {
 
   /** Has it carried out where the session is, after what was asked before. */
   ask(session: SessionRef, { name }: MethodDefinition, params: unknown, call: Call): Promise<Outcome> {
-    const { clock, journal } = this.#options;
+    const { clock, journal, vouching } = this.#options;
     // Whether something reached a database that does not answer nobody could say.
     if (journal.refused !== null) {
       call.entered();
@@ -128,7 +131,8 @@ export class Relay {
       // What is done once for a key is done once, however often this is carried out.
       const isKeyed = call.keyed === null && KEYED.has(name);
       const keyed = isKeyed ? { ...(params as Record<string, unknown>), idempotency_key: id } : params;
-      return relayedBody(call.caller, call.mark, { ...ids, method: name, params: keyed });
+      const bond = vouching().bond(call.caller.principal, id);
+      return relayedBody(call.caller, call.mark, { ...ids, bond, method: name, params: keyed });
     };
     const outcome = this.#ask(session, wait_ms, body, () => tooLong(name, ids));
     call.entered();

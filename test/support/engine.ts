@@ -10,7 +10,7 @@ import type { PriceTable } from "../../src/core/prices.ts";
 import { createPrices } from "../../src/core/prices.ts";
 import type { UserBounds } from "../../src/core/spending.ts";
 import type { Store } from "../../src/core/store.ts";
-import type { Principal } from "../../src/core/principal.ts";
+import type { Principal, Vouching } from "../../src/core/principal.ts";
 import type { Subscription } from "../../src/core/subscription.ts";
 import type { Engine } from "../../src/engine.ts";
 import { createEngine } from "../../src/engine.ts";
@@ -55,6 +55,9 @@ export function says(...pieces: string[]): Script {
     return undefined;
   };
 }
+
+/** Nobody shares the store. */
+const vouching: Vouching = { bond: () => "", admit: () => null };
 
 export interface TestEngine {
   readonly engine: Engine;
@@ -136,7 +139,7 @@ export async function startEngine(options: TestEngineOptions = {}): Promise<Test
       storage_stall_ms: options.storage_stall_ms ?? 30_000,
     },
     capabilities: [],
-    isLive: options.isLive ?? (() => true),
+    credentials: () => ({ isLive: options.isLive ?? (() => true), vouching }),
     fatal: (error) => (fatal.error = error),
   });
   await engine.recover(opened);

@@ -1,0 +1,38 @@
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { hasPostgres } from "../support/postgres.ts";
+import { say } from "../gateway/stack.ts";
+import { startNodes, TAKEOVER_MS, within } from "./nodes.ts";
+
+setDefaultTimeout(120_000);
+
+describe.skipIf(!hasPostgres)("what one node asks of another", () => {
+  test("is not done for whoever may come in no more by then", async () => {
+    await using nodes = await startNodes();
+    const [a, b] = [nodes.node(0), nodes.node(1)];
+    const { token, token_id } = await b.owner.call("token.create", { name: "t", user: "ann", role: "user" });
+    await say(a.person(token), { session_id: "talk", message: "first" });
+    const { session_id } = await a.person(token).call("session.get", { session_id: "talk" });
+    expect(session_id).toBe("talk");
+    await a.kill();
+    // Nobody has the session, and nobody knows yet: it waits in the database.
+    const sent = b
+      .person(token)
+      .call("chat.send", { session_id: "talk", message: "second" })
+      .catch(() => null);
+    await within(
+      async () => (await nodes.sql`SELECT count(*)::int AS n FROM agentbus.calls`)[0].n,
+      (n) => n === 1,
+    );
+    await b.owner.call("token.revoke", { token_id });
+    await within(
+      async () => (await nodes.sql`SELECT answer FROM agentbus.calls`)[0].answer,
+      (answer) => answer !== null,
+      TAKEOVER_MS,
+    );
+    await sent;
+    const [{ answer }] = await nodes.sql`SELECT answer FROM agentbus.calls`;
+    expect(JSON.parse(answer)).toMatchObject({ error: { code: "UNAUTHORIZED" } });
+    const [{ n }] = await nodes.sql`SELECT count(*)::int AS n FROM agentbus.messages`;
+    expect(n).toBe(2);
+  });
+});
