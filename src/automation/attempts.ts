@@ -1,5 +1,6 @@
 import type { Clock } from "../core/ports.ts";
-import { Slots } from "../core/slots.ts";
+import { Slots, SlotsEach } from "../core/slots.ts";
+import type { Tracing } from "../core/tracing.ts";
 import { signStandard } from "./signature.ts";
 import type { StoredWebhook } from "./stored-webhook.ts";
 
@@ -24,6 +25,22 @@ export interface Attempt {
   readonly ms: number;
 }
 
+/** What is posted. */
+export interface Delivery {
+  readonly id: string;
+  readonly body: string;
+  /** Of the event that it tells of, and the run that wrote it. */
+  readonly type: string;
+  readonly run_id?: string | null;
+}
+
+export interface AttemptsOptions {
+  readonly clock: Clock;
+  readonly post: Post;
+  readonly secretsOf: (webhook: StoredWebhook) => string[];
+  readonly tracing: Pick<Tracing, "delivery">;
+}
+
 /** Longest a receiver may take. */
 const TIMEOUT_MS = 15_000;
 const AT_ONCE = 32;
@@ -38,26 +55,30 @@ export class Attempts {
   readonly #post: Post;
   readonly #secretsOf: (webhook: StoredWebhook) => string[];
   readonly #all = new Slots(AT_ONCE);
-  readonly #each = new Map<string, Slots>();
-  readonly #owners = new Map<string, Slots>();
+  readonly #each = new SlotsEach(PER_RECEIVER);
+  readonly #owners = new SlotsEach(PER_OWNER);
+  readonly #tracing: Pick<Tracing, "delivery">;
 
-  constructor(clock: Clock, post: Post, secretsOf: (webhook: StoredWebhook) => string[]) {
+  constructor({ clock, post, secretsOf, tracing }: AttemptsOptions) {
     this.#clock = clock;
     this.#post = post;
     this.#secretsOf = secretsOf;
+    this.#tracing = tracing;
+  }
+
+  /** Receivers and owners of whom something is on its way. */
+  get busy(): number {
+    return this.#each.size + this.#owners.size;
   }
 
   /** Never rejects. */
-  try(webhook: StoredWebhook, delivery_id: string, body: string, signal: AbortSignal): Promise<Attempt> {
-    const mine = this.#each.get(webhook.id) ?? new Slots(PER_RECEIVER);
-    this.#each.set(webhook.id, mine);
-    const owners = this.#owners.get(webhook.owner) ?? new Slots(PER_OWNER);
-    this.#owners.set(webhook.owner, owners);
-    const one = () => this.#one(webhook, delivery_id, body, signal);
-    return mine.use(() => owners.use(() => this.#all.use(one)));
+  try(webhook: StoredWebhook, delivery: Delivery, signal: AbortSignal): Promise<Attempt> {
+    const one = () => this.#one(webhook, delivery, signal);
+    return this.#each.use(webhook.id, () => this.#owners.use(webhook.owner, () => this.#all.use(one)));
   }
 
-  async #one(webhook: StoredWebhook, id: string, body: string, signal: AbortSignal): Promise<Attempt> {
+  async #one(webhook: StoredWebhook, delivery: Delivery, signal: AbortSignal): Promise<Attempt> {
+    const { id, body, type, run_id = null } = delivery;
     const began = this.#clock.monotonic();
     const secrets = this.#secretsOf(webhook);
     if (secrets.length === 0) {
@@ -65,6 +86,7 @@ export class Attempts {
         "its secret cannot be opened with the key of this gateway: webhook.rotate makes a new one";
       return { ok: false, reason, retry_after_ms: null, ms: 0 };
     }
+    const traced = this.#tracing.delivery({ run_id, webhook_id: webhook.id, type });
     const late = new AbortController();
     const cancel = this.#clock.after(TIMEOUT_MS, () => late.abort());
     const at = Math.floor(this.#clock.now() / 1_000);
@@ -73,10 +95,12 @@ export class Attempts {
       "webhook-id": id,
       "webhook-timestamp": String(at),
       "webhook-signature": signStandard(secrets, id, at, body),
+      ...(traced !== null && { traceparent: traced.traceparent }),
     };
     try {
       const posted = await this.#post(webhook.url, headers, body, AbortSignal.any([late.signal, signal]));
       const ms = Math.round(this.#clock.monotonic() - began);
+      traced?.end(posted.status);
       if (posted.status === null) return { ok: false, reason: posted.reason, retry_after_ms: null, ms };
       const { status, retry_after } = posted;
       if (status >= 200 && status < 300) return { ok: true, status, retry_after_ms: null, ms };

@@ -12,11 +12,11 @@ import type { Directory, SessionRef } from "../core/session.ts";
 import type { Stats } from "../core/stats.ts";
 import type { Store } from "../core/store.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
-import type { Attempt, Attempts } from "./attempts.ts";
+import type { Attempt, Attempts, Delivery } from "./attempts.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { bodyOf, idOf, RETRY_MS, waitAfter } from "./delivery.ts";
 import { Progress } from "./progress.ts";
-import type { StoredWebhook } from "./stored-webhook.ts";
+import type { DeadDelivery, StoredWebhook } from "./stored-webhook.ts";
 import { Troubles } from "./troubles.ts";
 import type { WebhookBook } from "./webhooks.ts";
 import { UNDELIVERED } from "./webhooks.ts";
@@ -73,6 +73,7 @@ export class Deliveries {
   /** Webhooks came, went or changed. */
   changed(): void {
     const { owed, book } = this.#options;
+    this.#troubles.keep((id) => book.get(id) !== undefined);
     owed.want([...new Set(book.every().flatMap((each) => (each.enabled ? each.types : [])))]);
     for (const session_id of owed.all()) {
       this.#goOn(session_id);
@@ -190,20 +191,16 @@ export class Deliveries {
       event.ts >= Math.max(webhook.since, debt.since) &&
       webhook.types.some((type) => isOf(event.type, type));
     if (!isMeant) return true;
-    const delivery_id = idOf(id, session, epoch, event.seq);
+    const { type, run_id, seq } = event;
     const body = bodyOf(webhook, session, epoch, event);
-    return this.#deliver(id, delivery_id, { body, session_id: session.id, seq: event.seq, type: event.type });
+    const delivery = { id: idOf(id, session, epoch, seq), body, type, run_id };
+    return this.#deliver(id, delivery, { session_id: session.id, seq, type });
   }
 
   async #deliver(
     id: string,
-    delivery_id: string,
-    about: {
-      readonly body: string;
-      readonly session_id: string;
-      readonly seq: number;
-      readonly type: string;
-    },
+    delivery: Delivery,
+    about: Pick<DeadDelivery, "session_id" | "seq" | "type">,
   ): Promise<boolean> {
     const { book, attempts, dead, clock, limits, stats } = this.#options;
     for (let tries = 1; ; tries++) {
@@ -211,22 +208,23 @@ export class Deliveries {
       const webhook = book.get(id);
       if (webhook === undefined || !webhook.enabled || !this.#isOpen) return false;
       if (!(await this.mayHave(webhook, about.session_id))) return true;
-      const attempt = await attempts.try(webhook, delivery_id, about.body, this.#abort.signal);
+      const attempt = await attempts.try(webhook, delivery, this.#abort.signal);
       if (!this.#isOpen) return false;
       stats.deliveries[attempt.ok ? "taken" : "failed"]++;
       if (attempt.ok) {
         this.#troubles.took(id);
         return true;
       }
+      // It went while it was sent something: there is nobody to try again for.
+      if (book.get(id) === undefined) return false;
       const wait = waitAfter(attempt, tries);
       const next = this.#troubles.failed(id, attempt, wait);
       if (next === "off") return this.#turnOff(webhook, attempt);
       if (next === "last" || tries >= limits.webhook_attempts) {
         if (!(await this.mayHave(webhook, about.session_id))) return true;
         const { reason = "" } = attempt;
-        const { body, ...rest } = about;
-        const is = { ...rest, webhook_id: id, attempts: tries, reason, failed_at: clock.now() };
-        if (!(await dead.add(delivery_id, is, body))) return this.#later();
+        const is = { ...about, webhook_id: id, attempts: tries, reason, failed_at: clock.now() };
+        if (!(await dead.add(delivery.id, is, delivery.body))) return this.#later();
         stats.deliveries.given_up++;
         return true;
       }

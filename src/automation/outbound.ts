@@ -1,6 +1,7 @@
 import type { Outbound, WebhookView } from "../core/automation.ts";
 import type { Stats, WebhookCounts } from "../core/stats.ts";
 import type { Store } from "../core/store.ts";
+import type { Tracing } from "../core/tracing.ts";
 import type { UserChange } from "../core/users.ts";
 import { newId } from "../core/id.ts";
 import type { Limits } from "../core/limits.ts";
@@ -11,6 +12,7 @@ import { DeadLetters } from "./dead-letters.ts";
 import type { DeliveriesOptions } from "./deliveries.ts";
 import { Deliveries } from "./deliveries.ts";
 import type { Sealer } from "./sealed.ts";
+import type { StoredWebhook } from "./stored-webhook.ts";
 import { WebhookBook } from "./webhooks.ts";
 
 export interface OutboundOptions extends Omit<
@@ -22,6 +24,7 @@ export interface OutboundOptions extends Omit<
   readonly stats: Pick<Stats, "deliveries" | "webhooks">;
   readonly sealer: Sealer;
   readonly post: Post;
+  readonly tracing: Pick<Tracing, "delivery">;
   readonly checkUrl: (url: string) => string;
 }
 
@@ -44,9 +47,15 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
     onChange: () => deliveries.changed(),
   });
   const dead = new DeadLetters({ ...options, limits });
-  const attempts = new Attempts(clock, options.post, (webhook) => book.secretsOf(webhook));
+  const attempts = new Attempts({
+    clock,
+    tracing: options.tracing,
+    post: options.post,
+    secretsOf: (webhook) => book.secretsOf(webhook),
+  });
   const deliveries: Deliveries = new Deliveries({ ...options, book, dead, attempts });
   const signal = new AbortController().signal;
+  const redeliver = redelivering({ dead, attempts, deliveries });
   options.stats.webhooks = () => countsOf(book.list(null));
   return {
     create: (by, params) => book.create(by, params),
@@ -62,7 +71,8 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
       const now = clock.now();
       const timestamp = new Date(now).toISOString();
       const body = JSON.stringify({ type: "webhook.test", timestamp, webhook_id: id, data: {} });
-      const { retry_after_ms: _, ...attempt } = await attempts.try(webhook, newId("del", now), body, signal);
+      const delivery = { id: newId("del", now), body, type: "webhook.test" };
+      const { retry_after_ms: _, ...attempt } = await attempts.try(webhook, delivery, signal);
       if (attempt.ok) deliveries.took(id);
       return attempt;
     },
@@ -71,27 +81,7 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
       const list = (await dead.list(id)).map(({ webhook_id: _, ...each }) => each);
       return { dead: list, waiting_sessions: deliveries.waiting(id) };
     },
-    async redeliver(by, id, delivery_ids) {
-      const webhook = book.requireAs(by, id);
-      const all = await dead.list(id);
-      const chosen =
-        delivery_ids === undefined ? all : all.filter((each) => delivery_ids.includes(each.delivery_id));
-      const delivered: string[] = [];
-      const failed: { delivery_id: string; reason: string }[] = [];
-      const work = chosen.slice(0, AT_A_TIME).map(async ({ delivery_id, session_id }) => {
-        const body = await dead.body(delivery_id);
-        if (body === null || !(await deliveries.mayHave(webhook, session_id)))
-          return void failed.push({ delivery_id, reason: "its owner may not read this session any more" });
-        const { ok, reason = "" } = await attempts.try(webhook, delivery_id, body, signal);
-        if (ok) deliveries.took(id);
-        if (ok) delivered.push(delivery_id);
-        else failed.push({ delivery_id, reason });
-        return undefined;
-      });
-      await Promise.all(work);
-      if (delivered.length > 0) await dead.drop(delivered);
-      return { delivered, failed };
-    },
+    redeliver: async (by, id, delivery_ids) => redeliver(book.requireAs(by, id), delivery_ids),
     load: () => book.load(store).then(() => deliveries.load()),
     mirrors: () => [...book.mirrors(store), deliveries.mirror(store)],
     start: () => deliveries.start(),
@@ -101,6 +91,37 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
       const change = book.forget(user);
       return { ...change, commit: () => (change.commit(), ids.forEach((id) => void dead.clear(id))) };
     },
+  };
+}
+
+interface Redelivering {
+  readonly dead: DeadLetters;
+  readonly attempts: Attempts;
+  readonly deliveries: Deliveries;
+}
+
+/** Tries what was given up once more: some of it, or all. */
+function redelivering({ dead, attempts, deliveries }: Redelivering) {
+  const { signal } = new AbortController();
+  return async (webhook: StoredWebhook, delivery_ids: readonly string[] | undefined) => {
+    const all = await dead.list(webhook.id);
+    const chosen =
+      delivery_ids === undefined ? all : all.filter((each) => delivery_ids.includes(each.delivery_id));
+    const delivered: string[] = [];
+    const failed: { delivery_id: string; reason: string }[] = [];
+    const work = chosen.slice(0, AT_A_TIME).map(async ({ delivery_id, session_id, type }) => {
+      const body = await dead.body(delivery_id);
+      if (body === null || !(await deliveries.mayHave(webhook, session_id)))
+        return void failed.push({ delivery_id, reason: "its owner may not read this session any more" });
+      const { ok, reason = "" } = await attempts.try(webhook, { id: delivery_id, body, type }, signal);
+      if (ok) deliveries.took(webhook.id);
+      if (ok) delivered.push(delivery_id);
+      else failed.push({ delivery_id, reason });
+      return undefined;
+    });
+    await Promise.all(work);
+    if (delivered.length > 0) await dead.drop(delivered);
+    return { delivered, failed };
   };
 }
 

@@ -6,7 +6,7 @@ const MINUTE_MS = 60_000;
 export class Paces {
   readonly #clock: Clock;
   readonly #per_minute: number;
-  /** What is left, and when that was. Those that are full are not kept. */
+  /** What is left, and when that was, the oldest first. Those that are full are not kept. */
   readonly #left = new Map<string, { readonly left: number; readonly at: number }>();
 
   constructor(clock: Clock, per_minute: number) {
@@ -21,7 +21,16 @@ export class Paces {
     const earned = ((now - known.at) * this.#per_minute) / MINUTE_MS;
     const left = Math.min(this.#per_minute, known.left + earned);
     if (left < 1) return Math.ceil(((1 - left) * MINUTE_MS) / this.#per_minute);
+    this.#left.delete(key);
     this.#left.set(key, { left: left - 1, at: now });
+    for (const [oldest, { at }] of this.#left) {
+      if (now - at < MINUTE_MS) break;
+      this.#left.delete(oldest);
+    }
     return 0;
+  }
+
+  get size(): number {
+    return this.#left.size;
   }
 }

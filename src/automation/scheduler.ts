@@ -63,6 +63,11 @@ export class Scheduler {
     options.book.onChange = () => this.#arm();
   }
 
+  /** How many could not be said, and are tried again. */
+  get failing(): number {
+    return this.#failing.size;
+  }
+
   /** Once everything can be said. */
   start(): void {
     this.#isOpen = true;
@@ -90,6 +95,7 @@ export class Scheduler {
     this.#cancel = null;
     if (!this.#isOpen) return;
     const { book, clock } = this.#options;
+    for (const id of this.#failing.keys()) if (!book.has(id)) this.#failing.delete(id);
     const now = clock.now();
     let wait = LOOK_MS;
     // Where as many are said as may be at once, the end of one is what to wait for.

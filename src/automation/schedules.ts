@@ -64,6 +64,10 @@ export class ScheduleBook {
     return this.#all.list(user).map((each) => this.#view(each, this.state(each)));
   }
 
+  has(id: string): boolean {
+    return this.#all.get(id) !== undefined;
+  }
+
   every(): StoredSchedule[] {
     return this.#all.list(null);
   }

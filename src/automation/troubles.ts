@@ -37,6 +37,11 @@ export class Troubles {
     return this.#all.get(webhook_id)?.until ?? 0;
   }
 
+  /** Forgets those that are not there any more. */
+  keep(isThere: (webhook_id: string) => boolean): void {
+    for (const id of this.#all.keys()) if (!isThere(id)) this.#all.delete(id);
+  }
+
   /** It took something. */
   took(webhook_id: string): void {
     this.#all.delete(webhook_id);

@@ -34,6 +34,31 @@ export class Slots {
   }
 }
 
+/** A bound for each of many; what nobody uses is not kept. */
+export class SlotsEach {
+  readonly #limit: number;
+  readonly #all = new Map<string, Slots>();
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Those of which something goes on. */
+  get size(): number {
+    return this.#all.size;
+  }
+
+  async use<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const slots = this.#all.get(key) ?? new Slots(this.#limit);
+    this.#all.set(key, slots);
+    try {
+      return await slots.use(work);
+    } finally {
+      if (slots.used === 0 && this.#all.get(key) === slots) this.#all.delete(key);
+    }
+  }
+}
+
 /** Lets those that wait go on a few in each turn of the event loop, in order, so that others are heard in between. */
 export function inTurns(clock: Pick<Clock, "after">, few: number): (next: () => void) => void {
   const line: (() => void)[] = [];

@@ -14,6 +14,21 @@ export interface TracedRequest {
 /** A call that leaves the gateway for a run. */
 export type Outgoing = { readonly kind: "model" } | { readonly kind: "tool"; readonly tool_call_id: string };
 
+/** A webhook is posted something. */
+export interface Posting {
+  readonly webhook_id: string;
+  /** That of the event. */
+  readonly type: string;
+  /** The run that wrote it; null: none. */
+  readonly run_id: string | null;
+}
+
+export interface TracedPosting {
+  readonly traceparent: string;
+  /** With what it was answered; null: it was not. */
+  end(status: number | null): void;
+}
+
 /**
  * What the engine tells whoever traces it, at the moment it happens; everything else of a run is in its events. Nothing of
  * it waits or throws.
@@ -25,13 +40,34 @@ export interface Tracing {
   run(run_id: string, session_id: string, parent: TraceContext | null): void;
   /** The `traceparent` for a call that is made now; null: it gets none. */
   outgoing(run_id: string, call: Outgoing): string | null;
-  /** It is over; nothing more is asked about it. */
+  /** A webhook is posted something now: below the run that wrote it, where that is known. Null: it gets no `traceparent`. */
+  delivery(posting: Posting): TracedPosting | null;
+  /** It is over; of it others may still be told. */
   ended(run_id: string): void;
+}
+
+/** Runs that are over and whose place is remembered, for what others are told of them afterwards. */
+const ENDED_KEPT = 1_000;
+
+/** Where runs that are over belonged, the newest of them. */
+export class EndedRuns<T> {
+  readonly #all = new Map<string, T>();
+
+  add(run_id: string, place: T): void {
+    this.#all.set(run_id, place);
+    const [oldest] = this.#all.keys();
+    if (this.#all.size > ENDED_KEPT && oldest !== undefined) this.#all.delete(oldest);
+  }
+
+  get(run_id: string): T | undefined {
+    return this.#all.get(run_id);
+  }
 }
 
 /** Makes no spans: passes on what came in, so that others can join what they made. */
 export class PassedTraces implements Tracing {
   readonly #parents = new Map<string, string>();
+  readonly #ended = new EndedRuns<string>();
 
   request(): null {
     return null;
@@ -42,7 +78,14 @@ export class PassedTraces implements Tracing {
   outgoing(run_id: string): string | null {
     return this.#parents.get(run_id) ?? null;
   }
+  delivery({ run_id }: Posting): TracedPosting | null {
+    const traceparent = this.#parents.get(run_id ?? "") ?? this.#ended.get(run_id ?? "");
+    return traceparent === undefined ? null : { traceparent, end: () => undefined };
+  }
   ended(run_id: string): void {
+    const parent = this.#parents.get(run_id);
+    if (parent === undefined) return;
     this.#parents.delete(run_id);
+    this.#ended.add(run_id, parent);
   }
 }

@@ -4,7 +4,8 @@ import type { Clock } from "../core/ports.ts";
 import { cutUtf8 } from "../core/text.ts";
 import type { TraceContext } from "../core/trace.ts";
 import { newSpanId, newTraceId, traceparentOf } from "../core/trace.ts";
-import type { Outgoing, TracedRequest, Tracing } from "../core/tracing.ts";
+import type { Outgoing, Posting, TracedPosting, TracedRequest, Tracing } from "../core/tracing.ts";
+import { EndedRuns } from "../core/tracing.ts";
 import type { EventMessage, EventRun, Usage } from "../protocol/entities.ts";
 import type { GatewayError } from "../protocol/errors.ts";
 import type { GenAiMeasures } from "./gen-ai-measures.ts";
@@ -31,6 +32,7 @@ type Payload = Readonly<Record<string, unknown>>;
 export class Tracer implements Tracing {
   readonly #options: TracerOptions;
   readonly #runs = new Map<string, RunTrace>();
+  readonly #ended = new EndedRuns<TraceContext>();
 
   constructor(options: TracerOptions) {
     this.#options = options;
@@ -75,6 +77,34 @@ export class Tracer implements Tracing {
     if (run === undefined) return null;
     const now = this.#options.clock.now();
     return traceparentOf(call.kind === "model" ? run.chat(now) : run.tool(call.tool_call_id, now));
+  }
+
+  delivery({ webhook_id, type, run_id }: Posting): TracedPosting {
+    const { clock, sink } = this.#options;
+    const run = run_id === null ? undefined : (this.#runs.get(run_id)?.context ?? this.#ended.get(run_id));
+    const context = this.#below(run ?? null);
+    const start_ms = clock.now();
+    return {
+      traceparent: traceparentOf(context),
+      end(status) {
+        if (!context.sampled) return;
+        sink({
+          context,
+          parent: run?.span_id ?? null,
+          name: "webhook.deliver",
+          kind: "client",
+          start_ms,
+          end_ms: clock.now(),
+          attributes: {
+            "http.request.method": "POST",
+            "http.response.status_code": status ?? undefined,
+            "agentbus.webhook_id": webhook_id,
+            "agentbus.event": type,
+          },
+          error: status === null ? "no_answer" : status >= 300 ? String(status) : undefined,
+        });
+      },
+    };
   }
 
   ended(): void {
@@ -139,6 +169,7 @@ export class Tracer implements Tracing {
 
   #over(run: RunTrace, { run_id, model, status, usage, error }: EventRun, ts: number): void {
     this.#runs.delete(run_id);
+    this.#ended.add(run_id, run.context);
     const code = status === "completed" ? undefined : (error?.code ?? status);
     const attributes = {
       ...usageAttributes(usage),

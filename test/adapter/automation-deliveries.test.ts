@@ -33,11 +33,17 @@ let delivered: string[];
 /** What the receiver answers with. */
 let status: number;
 let off: string[];
+/** Whether the webhook was deleted. */
+let isGone: boolean;
+/** What happens while it is asked. */
+let onTry: () => void;
+let dead: number;
 let counted: { taken: number; failed: number; given_up: number };
 
 beforeEach(async () => {
   clock = manualClock();
   owed = new Owed();
+  [isGone, onTry, dead] = [false, () => undefined, 0];
   [head, isDown, reads, delivered, status, off] = [null, false, 0, [], 204, []];
   counted = { taken: 0, failed: 0, given_up: 0 };
   const event = (seq: number) => ({ ...EVENT, ts: clock.now(), seq });
@@ -55,8 +61,9 @@ beforeEach(async () => {
     records: async () => [],
   };
   const attempts: Pick<Attempts, "try"> = {
-    async try(_webhook, _id, body) {
+    async try(_webhook, { body }) {
       delivered.push(`${JSON.parse(body).data.seq}`);
+      onTry();
       return { ok: status < 300, status, reason: `answered ${status}`, retry_after_ms: null, ms: 0 };
     },
   };
@@ -69,14 +76,14 @@ beforeEach(async () => {
     limits: { webhook_attempts: 2 },
     book: {
       every: () => [WEBHOOK],
-      get: () => WEBHOOK,
+      get: () => (isGone ? undefined : WEBHOOK),
       turnOff: (_: unknown, why: string) => {
         off.push(why);
         return { rows: [], commit: () => undefined, undo: () => undefined };
       },
     } as unknown as { every(): StoredWebhook[] },
     journal: { append: ({ settle }: { settle(result: { ok: boolean }): void }) => settle({ ok: true }) },
-    dead: { add: async () => true },
+    dead: { add: async () => (dead++, true) },
     stats: { deliveries: counted },
     audit: { record: () => undefined },
     directory: { mayRead: () => true },
@@ -187,5 +194,18 @@ test("one that takes nothing for three days is, counted from its first failure",
   clock.advance(1);
   await fail(14);
   expect(off).toEqual(["nothing was taken for three days: answered 500"]);
+  await deliveries.stop();
+});
+
+test("one that is deleted while it is asked is tried no more, and nothing is kept for it", async () => {
+  status = 500;
+  await fail(1);
+  expect([delivered, dead, deliveries.failingSince("whk_1")]).toEqual([["1", "1"], 1, expect.any(Number)]);
+  onTry = () => {
+    isGone = true;
+    deliveries.changed();
+  };
+  await fail(2);
+  expect([delivered, dead, deliveries.failingSince("whk_1")]).toEqual([["1", "1", "2"], 1, null]);
   await deliveries.stop();
 });

@@ -86,6 +86,18 @@ test.each(["skip", "once", "all"])(
   },
 );
 
+test("nothing is kept of what could not be said once its schedule is gone", async () => {
+  answer = async () => ({ ok: false, error: FULL });
+  for (let i = 0; i < 10; i++) create({ cron: "1 * * * *", missed: "all" });
+  scheduler.start();
+  await pass(2 * MINUTE);
+  expect(scheduler.failing).toBe(10);
+  for (const { schedule_id } of book.list(null).slice(0, 9)) book.remove(ANN, schedule_id)?.commit();
+  await pass(MINUTE);
+  expect(scheduler.failing).toBe(1);
+  await scheduler.stop();
+});
+
 test("more than are said at once wait for the end of one, and nobody looks at them all the time", async () => {
   const open: ((outcome: Outcome) => void)[] = [];
   answer = () => new Promise((resolve) => void open.push(resolve));

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { startReceiver } from "../support/webhook-receiver.ts";
 import type { Stack } from "./stack.ts";
 import { ask, ended, eventually, startStack } from "./stack.ts";
 
@@ -10,7 +11,7 @@ const PACE_MS = 100;
 
 let stack: Stack;
 beforeAll(async () => {
-  stack = await startStack({ config: { log: { level: "debug" } } });
+  stack = await startStack({ config: { log: { level: "debug" }, webhooks: { allow: ["127.0.0.1"] } } });
 });
 afterAll(() => stack[Symbol.asyncDispose]());
 
@@ -83,6 +84,25 @@ test("a run is joined with its request and its trace, in the log and at the mode
   expect(await logged("a run was accepted", { run_id: json.run_id })).toMatchObject(joined);
   expect(await logged("a request was answered", { request_id: "job-8" })).toMatchObject(joined);
   expect(stack.model.requests.at(-1)?.headers["traceparent"]).toBe(TRACEPARENT);
+});
+
+test("a webhook is told the trace of the run it is posted of, also when that is over; of what has none it is told none", async () => {
+  await using receiver = startReceiver();
+  const params = { url: receiver.url, types: ["run.completed", "message.created"] };
+  const { webhook_id } = await stack.owner.call("webhook.create", params);
+  const body = { session_id: "posted", message: "go" };
+  await stack.owner.ask("POST", "/api/v1/chat", { body, headers: { traceparent: TRACEPARENT } });
+  await receiver.until(2);
+  await stack.owner.call("chat.inject", { session_id: "posted", role: "user", content: "more" });
+  const got = await receiver.until(3);
+  await stack.owner.call("webhook.delete", { webhook_id });
+  const told = got.map(({ headers }) => headers.get("traceparent"));
+  expect(got.map(({ body: { type } }) => type)).toEqual([
+    "message.created",
+    "run.completed",
+    "message.created",
+  ]);
+  expect(told).toEqual([TRACEPARENT, TRACEPARENT, null]);
 });
 
 test("over a socket each frame may belong to a trace, and its id is its name; what is no trace is heeded by nobody", async () => {

@@ -7,6 +7,7 @@ import { ended, eventually, startStack } from "../gateway/stack.ts";
 import type { CollectedSpan } from "../support/collector.ts";
 import { Collector } from "../support/collector.ts";
 import type { ConfigTable } from "../support/gateway-process.ts";
+import { startReceiver } from "../support/webhook-receiver.ts";
 import { readMetrics } from "../support/metrics.ts";
 
 setDefaultTimeout(60_000);
@@ -116,6 +117,38 @@ test("a request, its run, the turns, models and tools of it are one trace, which
   ]);
   expect(collector.metrics.get("gen_ai.client.operation.duration")?.[0]?.count).toBe(2);
   expect(collector.metrics.get("agentbus_runs_started")).toEqual([{ attributes: {}, value: 1 }]);
+});
+
+test("what a webhook is posted of a run belongs to its trace, each try as a span of its own, and tells so", async () => {
+  await using collector = new Collector();
+  await using receiver = startReceiver();
+  receiver.answers.push(new Response(null, { status: 503 }));
+  const stack = await start(collector, {}, { webhooks: { allow: ["127.0.0.1"] } });
+  const params = { url: receiver.url, types: ["run.completed", "app.*"] };
+  const { webhook_id } = await stack.owner.call("webhook.create", params);
+  await talk(stack);
+  await receiver.until(2);
+  await stack.owner.call("event.send", { session_id: "traced", event: "app.n", payload: {}, durable: true });
+  const got = await receiver.until(3);
+  await stack[Symbol.asyncDispose]();
+  expect(collector.complaints).toEqual([]);
+  const [run] = collector.named("invoke_agent agentbus");
+  const [failed, taken, other] = collector
+    .named("webhook.deliver")
+    .toSorted((a, b) => a.start_ms - b.start_ms);
+  expect(failed).toMatchObject({ trace_id: TRACE, parent: run?.span_id, kind: 3, error: "503" });
+  expect(taken).toMatchObject({ trace_id: TRACE, parent: run?.span_id, kind: 3, error: null });
+  expect(taken?.attributes).toEqual({
+    "http.request.method": "POST",
+    "http.response.status_code": expect.anything(),
+    "agentbus.webhook_id": webhook_id,
+    "agentbus.event": "run.completed",
+  });
+  // What no run wrote begins a trace.
+  expect(other?.parent).toBe("");
+  expect(other?.trace_id).not.toBe(TRACE);
+  const spans = [failed, taken, other].map((span) => `00-${span?.trace_id}-${span?.span_id}-01`);
+  expect(got.map(({ headers }) => headers.get("traceparent"))).toEqual(spans);
 });
 
 test("with log.content what was said is in spans, too", async () => {
