@@ -2,7 +2,9 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { statSync } from "node:fs";
 import { join } from "node:path";
+import { createShrink } from "../../src/store/sqlite/shrink.ts";
 import { append, close, commitAll, create, event, put, say } from "./store.builders.ts";
+import { workplace } from "../support/executable.ts";
 import { openSqlite } from "./store.sqlite.ts";
 
 /** What is deleted makes the file smaller. */
@@ -46,4 +48,28 @@ test("the file gives back what was deleted, a little at a time, while others wri
   expect(db.query("PRAGMA integrity_check").all()).toEqual([{ integrity_check: "ok" }]);
   const { n } = db.query<{ n: number }, []>("SELECT COUNT(*) AS n FROM messages").get() ?? { n: 0 };
   expect(n).toBe(MESSAGES + written);
+});
+
+test("a step ends with its time, however many pages are free, and gives one back in any case", () => {
+  using place = workplace();
+  using db = new Database(join(place.path, "step.db"));
+  db.run("PRAGMA auto_vacuum = INCREMENTAL");
+  db.run("CREATE TABLE large (body BLOB)");
+  db.run("INSERT INTO large VALUES (zeroblob(8 * 1024 * 1024))");
+  db.run("DELETE FROM large");
+  const free = (): number =>
+    db.query<{ freelist_count: number }, []>("PRAGMA freelist_count").get()?.freelist_count ?? 0;
+  let [time, takes] = [0, 0];
+  const shrink = createShrink(
+    db,
+    (task) => db.transaction(task)(),
+    () => (time += takes),
+  );
+  const given = (ms: number): number => {
+    const before = free();
+    takes = ms;
+    expect(shrink()).toBe(true);
+    return before - free();
+  };
+  expect([given(0), given(1), given(60)]).toEqual([32, 5, 1]);
 });
