@@ -4,7 +4,6 @@ import type { Message, Session } from "../protocol/entities.ts";
 import { VERSION } from "../build.ts";
 import type { Command, Input } from "./args.ts";
 import { asUser } from "./as-user.ts";
-import { counted } from "./counted.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import { FORMAT, FORMAT_VERSION } from "./export-format.ts";
 import type { Io } from "./io.ts";
@@ -41,7 +40,7 @@ export const exportCommand: Command = {
     for (const user of await usersOf(input, target)) {
       sessions += await asUser(target, user, options, (client) => exportAll(client, input.args, out, io));
     }
-    io.err(`agentbus: ${counted(sessions, "session")}`);
+    io.err(`agentbus: ${sessions} sessions`);
     return EXIT.ok;
   },
 };

@@ -22,31 +22,35 @@ const LOOK_EVERY_MS = 1_000;
 /** Heads that are asked for at once. */
 const HEADS_AT_ONCE = 1_000;
 
+/** What whoever has the tail is told. */
+export interface Followed {
+  /** A page of the log is in the tail. */
+  readonly grew: () => void;
+  /** It cannot be followed any more from where it is. */
+  readonly lost: (why: Lost) => void;
+}
+
 /** The log of one session that another node writes, on its way into a tail here. One page is read at a time. */
 export class Feed {
   readonly session: SessionRef;
   readonly tail: Tail;
   readonly #options: FeedsOptions;
   readonly #stopped: () => void;
-  #lost: ((why: Lost) => void) | null;
+  /** Null: it is over. */
+  #told: Followed | null;
   #reading: Promise<void> | null = null;
   #again = false;
 
-  constructor(
-    options: FeedsOptions,
-    session: SessionRef,
-    tail: Tail,
-    told: { readonly lost: (why: Lost) => void; readonly stopped: () => void },
-  ) {
+  constructor(options: FeedsOptions, session: SessionRef, tail: Tail, told: Followed, stopped: () => void) {
     this.#options = options;
     this.session = session;
     this.tail = tail;
-    this.#lost = told.lost;
-    this.#stopped = told.stopped;
+    this.#told = told;
+    this.#stopped = stopped;
   }
 
   get isOver(): boolean {
-    return this.#lost === null;
+    return this.#told === null;
   }
 
   /** There may be more: reads until there is none. Resolves then, or where it could not be read. */
@@ -68,8 +72,8 @@ export class Feed {
 
   /** Nothing more is put in the tail. Idempotent. */
   stop(): void {
-    if (this.#lost === null) return;
-    this.#lost = null;
+    if (this.#told === null) return;
+    this.#told = null;
     this.#stopped();
   }
 
@@ -101,14 +105,15 @@ export class Feed {
       tail.push(event);
       publish(session, tail, event);
     }
+    if (page.events.length > 0) this.#told?.grew();
     if (tail.head < page.head) this.#again = true;
     return undefined;
   }
 
   #lose(why: Lost): void {
-    const lost = this.#lost;
+    const told = this.#told;
     this.stop();
-    lost?.(why);
+    told?.lost(why);
   }
 }
 
@@ -133,14 +138,11 @@ export class Feeds {
     this.#options = options;
   }
 
-  /** Goes on from where a tail is. `lost`: it cannot any more. */
-  follow(session: SessionRef, tail: Tail, lost: (why: Lost) => void): Feed {
+  /** Goes on from where a tail is. */
+  follow(session: SessionRef, tail: Tail, told: Followed): Feed {
     this.#listen();
-    const feed: Feed = new Feed(this.#options, session, tail, {
-      lost,
-      stopped: () => {
-        if (this.#feeds.get(session.id) === feed) this.#feeds.delete(session.id);
-      },
+    const feed: Feed = new Feed(this.#options, session, tail, told, () => {
+      if (this.#feeds.get(session.id) === feed) this.#feeds.delete(session.id);
     });
     this.#feeds.set(session.id, feed);
     // It may have grown since the tail was read.

@@ -26,6 +26,8 @@ interface Slots {
   readonly find: (session: string) => Slot | undefined;
   readonly load: (session: SessionRef, load: Load) => void;
   readonly fill: (slot: Slot, tail: Tail) => void;
+  /** Its tail has more in it, which counts as what is written here does. */
+  readonly grew: (slot: Slot) => void;
   /** There will be no tail. */
   readonly fail: (slot: Slot, error: Error) => void;
   /** It goes, once nobody uses it. */
@@ -73,11 +75,14 @@ export class SharedTails {
   /** The tail goes on with what another node writes. */
   feed(slot: Slot, tail: Tail): void {
     const { session } = slot;
-    slot.feed = this.#shared.feeds.follow(session, tail, (why) => {
-      slot.failed = why === "deleted" ? new NoSuchSession(session.id) : storageRefuses();
-      slot.isForgotten = true;
-      this.#shared.lost(session, why);
-      this.#slots.dropForgotten(slot);
+    slot.feed = this.#shared.feeds.follow(session, tail, {
+      grew: () => this.#slots.grew(slot),
+      lost: (why) => {
+        slot.failed = why === "deleted" ? new NoSuchSession(session.id) : storageRefuses();
+        slot.isForgotten = true;
+        this.#shared.lost(session, why);
+        this.#slots.dropForgotten(slot);
+      },
     });
   }
 

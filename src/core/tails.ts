@@ -33,6 +33,7 @@ export class Tails {
             find: (id) => this.#slots.get(id),
             load,
             fill: (slot, tail) => this.#fill(slot, tail),
+            grew: (slot) => this.#grew(slot),
             fail: (slot, error) => this.#fail(slot, error),
             dropForgotten: (slot) => this.#dropForgotten(slot),
           });
@@ -252,6 +253,11 @@ export class Tails {
     slot.isRefused = false;
     this.#touched.add(slot);
     for (const waiter of slot.waiting.splice(0)) waiter.resolve(tail);
+  }
+
+  #grew(slot: Slot): void {
+    this.#touched.add(slot);
+    this.shrink();
   }
 
   #refused(slot: Slot): void {

@@ -35,4 +35,29 @@ describe.skipIf(!hasPostgres)("what one node asks of another", () => {
     const [{ n }] = await nodes.sql`SELECT count(*)::int AS n FROM agentbus.messages`;
     expect(n).toBe(2);
   });
+
+  test("comes in the order in which one connection asked, also while the session changes hands", async () => {
+    await using nodes = await startNodes();
+    const [a, b] = [nodes.node(0), nodes.node(1)];
+    await say(a.owner, { session_id: "talk", message: "first" });
+    await using there = await b.owner.connect({});
+    await there.request("session.subscribe", { session_id: "talk" });
+    const fence = async (): Promise<number> => {
+      const [row] = await nodes.sql`SELECT fence::int AS fence FROM agentbus.sessions`;
+      return row.fence;
+    };
+    const before = await fence();
+    await a.kill();
+    const inject = (n: number): Promise<number> =>
+      there
+        .request("chat.inject", { session_id: "talk", role: "user", content: `${n}` })
+        .then(({ seq }) => seq as number);
+    // These wait until nobody has the session; the others come as soon as it is taken.
+    const sends = Array.from({ length: 12 }, (_, n) => inject(n));
+    for (const until = performance.now() + TAKEOVER_MS; (await fence()) === before;)
+      if (performance.now() > until) throw new Error("nobody took the session");
+    sends.push(inject(12), inject(13), inject(14));
+    const seqs = await Promise.all(sends);
+    expect(seqs).toEqual(seqs.toSorted((x, y) => x - y));
+  });
 });
