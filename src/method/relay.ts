@@ -58,6 +58,8 @@ export class Relay {
   readonly #inbox: Inbox;
   readonly #principals = new WeakSet<Principal>();
   readonly #asked = new Map<string, Asked>();
+  /** How many of these are about each session. */
+  readonly #waiting = new Map<string, number>();
   #queue: NodeCall[] = [];
   #isPutting = false;
   #isLooking = false;
@@ -99,7 +101,7 @@ export class Relay {
     return this.#principals.has(principal);
   }
 
-  /** The session that a request is about, where another node has it; null: it is carried out here. */
+  /** The session that a request is about, where another node has it, or had it; null: it is carried out here. */
   async elsewhere({ name }: MethodDefinition, params: unknown, user: string): Promise<SessionRef | null> {
     if (!isOwners(name, params)) return null;
     const { tails } = this.#options.journal;
@@ -111,7 +113,8 @@ export class Relay {
       // Whoever carries it out says what is wrong.
       return null;
     }
-    const found = tails.isElsewhere(session.id) ? session : null;
+    // It may be this node's by now: what was asked before it comes before this.
+    const found = tails.isElsewhere(session.id) || this.#waiting.has(session.id) ? session : null;
     tails.release(session.id);
     return found;
   }
@@ -151,9 +154,12 @@ export class Relay {
       let cancel: () => void = () => undefined;
       const answer = (outcome: Outcome): void => {
         cancel();
-        if (this.#asked.delete(id)) resolve(outcome);
+        if (!this.#asked.delete(id)) return;
+        this.#wait(session.id, -1);
+        resolve(outcome);
       };
       this.#asked.set(id, { session, answer });
+      this.#wait(session.id, 1);
       cancel = clock.after(wait_ms, () => answer({ ok: false, error: late() }));
       this.#queue.push({ id, session: session.id, body: body(id) });
       void this.#put();
@@ -206,6 +212,12 @@ export class Relay {
     } catch {
       return null;
     }
+  }
+
+  #wait(session: string, by: 1 | -1): void {
+    const waiting = (this.#waiting.get(session) ?? 0) + by;
+    if (waiting > 0) this.#waiting.set(session, waiting);
+    else this.#waiting.delete(session);
   }
 
   /** One group on its way at a time, so that the order is that in which they were asked. */
