@@ -9,6 +9,7 @@ import { ownerPrincipal } from "./owner.ts";
 import { createMark, digestOf } from "./secret.ts";
 import type { Throttle } from "./throttle.ts";
 import { tooManyGuesses } from "./throttle.ts";
+import { writeRecord } from "./written.ts";
 
 /** argon2id with 19 MiB and two passes. */
 const COST = { algorithm: "argon2id", memoryCost: 19_456, timeCost: 2 } as const;
@@ -24,6 +25,8 @@ const REMEMBERED = 1_000;
 
 const COLLECTION = "password";
 const CONFIGURED = "config";
+/** How often the hash is read again because another node has just written one. */
+const TRIES = 3;
 
 export interface PasswordsOptions {
   readonly store: Store;
@@ -127,19 +130,24 @@ export function createPasswords(options: PasswordsOptions): Passwords {
   };
 }
 
-/** The hash of a plain password: the last one while it fits, so that logins made with it survive a restart. */
+/**
+ * The hash of a plain password: the last one while it fits, so that logins made with it survive a restart. Of nodes that
+ * start at once the first writes it, and the others go by that.
+ */
 async function storedHash({ store, journal }: PasswordsOptions, password: string): Promise<string> {
-  const [kept] = await store.records(COLLECTION);
-  const last = kept === undefined ? "" : (JSON.parse(kept.data) as { hash: string }).hash;
-  if (last !== "" && (await Bun.password.verify(password, last))) return last;
-  const hash = await hashPassword(password);
-  const data = JSON.stringify({ hash });
-  const record = { collection: COLLECTION, id: CONFIGURED, owner: "", data, expires_at: null };
-  const rows = [{ kind: "record.put", record }] as const;
-  // Where storage refuses it, only those logins end with this process.
-  const settle = (): void => undefined;
-  journal.append({ session: null, run: null, ack: false, events: [], rows, settle });
-  return hash;
+  let hash: string | null = null;
+  for (let tries = 0; tries < TRIES; tries++) {
+    const kept = await store.record(COLLECTION, CONFIGURED);
+    const last = kept === null ? "" : (JSON.parse(kept.data) as { hash: string }).hash;
+    if (last !== "" && (await Bun.password.verify(password, last))) return last;
+    hash ??= await hashPassword(password);
+    const data = JSON.stringify({ hash });
+    const record = { collection: COLLECTION, id: CONFIGURED, owner: "", data, expires_at: null };
+    const over = kept?.data ?? null;
+    if ((await writeRecord(journal, { kind: "record.put", record, over })) !== "changed") break;
+  }
+  // Where storage refuses it, or nodes have different ones, only those logins end with this process.
+  return hash ?? hashPassword(password);
 }
 
 function wrong(): GatewayError {

@@ -130,6 +130,27 @@ describe("mode password", () => {
     }
   });
 
+  test("of several that start at once all go by the hash that was written first", async () => {
+    const plain = { mode: "password", password: PASSWORD };
+    home.store.hold();
+    const starting = [start(plain), start(plain), start(plain)];
+    // All have read that there is none before one is written.
+    await Bun.sleep(500);
+    home.store.release();
+    const all = await Promise.all(starting);
+    const put = home.store.committed.flatMap((item) => (item.kind === "append" ? item.rows : []));
+    expect(
+      put.filter((row) => row.kind === "record.put" && row.record.collection === "password").length,
+    ).toBe(3);
+    const [kept] = await home.store.records("password");
+    const { hash } = JSON.parse(kept?.data ?? "{}") as { hash: string };
+    for (const auth of all) {
+      await auth.login(by(PASSWORD));
+      expect(hashed.mock.lastCall).toEqual([PASSWORD, hash]);
+      await auth.stop();
+    }
+  });
+
   test("nothing of the password is in the log, and nothing but its hash in the store", async () => {
     const auth = await start({ mode: "password", password: PASSWORD });
     await auth.login(by(PASSWORD));
