@@ -54,8 +54,17 @@ export function surfaceOf(parts: SurfaceParts): TransportContext {
   const { changes, connections, followers, directory, hub, observers, registry, stats, presence } = engine;
   const { live, config } = settings;
   const { files, uptime, status, times } = engine;
-  const node_id = `${hostname()}-${newId("nod", clock.now()).slice(-6)}`;
-  const options = viewOf(live.derive((next) => ({ ...optionsOf(next), version, node_id })));
+  const alone = config.cluster.node_id || `${hostname()}-${newId("nod", clock.now()).slice(-6)}`;
+  const options = viewOf(
+    live.derive((next) => ({
+      ...optionsOf(next),
+      version,
+      // Of one among several it is known once the store is open.
+      get node_id() {
+        return engine.nodes.name ?? alone;
+      },
+    })),
+  );
   const { credentials, authenticator, challenger, doors } = access;
   return {
     options,

@@ -5,7 +5,7 @@ import type { Logger } from "./core/ports.ts";
 import type { UserBook } from "./core/users.ts";
 import type { Engine } from "./engine.ts";
 import { shutOut, userMethods } from "./method/user.ts";
-import { Removals } from "./method/user-removal.ts";
+import { Removals, UNDER_WAY } from "./method/user-removal.ts";
 import { GatewayError } from "./protocol/errors.ts";
 import type { Scope } from "./protocol/schema.ts";
 
@@ -18,6 +18,7 @@ export function createRemovals(
 ): Removals {
   const deps = { ...engine, users, log };
   const removals = new Removals(deps);
+  engine.nodes.on(UNDER_WAY, () => removals.underWay());
   const onShutOut = (user: string): void => {
     for (const connection of engine.connections.all()) {
       if (connection.principal?.user === user) connection.close(disabled());

@@ -1,4 +1,4 @@
-import { whileLeading } from "../core/leading.ts";
+import { leads, whileLeading } from "../core/leading.ts";
 import type { Logger } from "../core/ports.ts";
 import type { Runner } from "../core/runner.ts";
 import type { SessionRef } from "../core/session.ts";
@@ -13,10 +13,15 @@ import { endSession, shareDrop, transferSession } from "./session-end.ts";
 
 const SESSIONS_AT_ONCE = 50;
 const RETRY_MS = 5_000;
+/** So often the node that leads looks for deletions that are nobody's any more. */
+const LOOK_MS = 5_000;
 /** A session that another node has is asked for so often. */
 const ELSEWHERE_MS = 500;
 
-export interface RemovalDeps extends EndDeps, Pick<MethodDeps, "store" | "limits" | "ledger"> {
+/** What nodes ask each other: whom they are about to delete. */
+export const UNDER_WAY = "removals";
+
+export interface RemovalDeps extends EndDeps, Pick<MethodDeps, "store" | "limits" | "ledger" | "nodes"> {
   readonly users: UserBook;
   readonly log: Logger;
 }
@@ -28,7 +33,8 @@ export interface RemovalDeps extends EndDeps, Pick<MethodDeps, "store" | "limits
 export class Removals {
   readonly #deps: RemovalDeps;
   readonly #running = new Map<string, Promise<number>>();
-  readonly #retries = new Set<() => void>();
+  /** By user: what puts off another try. */
+  readonly #retries = new Map<string, () => void>();
   #closed = false;
   #unlisten: () => void = () => undefined;
 
@@ -36,13 +42,45 @@ export class Removals {
     this.#deps = deps;
   }
 
-  /** Once at a start: goes on with those the last process did not finish, or a node that is gone. */
+  /** Once at a start: goes on with those the last process did not finish, or a node that is gone, then or later. */
   resume(): void {
-    this.#unlisten = whileLeading(this.#deps.store, { begin: () => this.#resume(), end: () => undefined });
+    const { store, clock } = this.#deps;
+    let cancel = (): void => undefined;
+    const end = (): void => cancel();
+    const unlisten = whileLeading(store, {
+      begin: () => {
+        cancel();
+        this.#resume([]);
+        cancel = clock.every(LOOK_MS, () => void this.#adopt());
+      },
+      end,
+    });
+    this.#unlisten = () => {
+      unlisten();
+      end();
+    };
   }
 
-  #resume(): void {
-    for (const removal of this.#deps.users.removals()) void this.finish(removal).catch(() => undefined);
+  /** The users this node is about to delete. */
+  underWay(): string[] {
+    return [...this.#running.keys(), ...this.#retries.keys()];
+  }
+
+  #resume(except: readonly string[]): void {
+    for (const removal of this.#deps.users.removals()) {
+      if (!except.includes(removal.user)) void this.finish(removal).catch(() => undefined);
+    }
+  }
+
+  /** Goes on with what no node that lives is about to do. */
+  async #adopt(): Promise<void> {
+    const { nodes, users, store } = this.#deps;
+    const own = this.underWay();
+    if (users.removals().every(({ user }) => own.includes(user))) return;
+    const { answers, isWhole } = await nodes.ask<string[]>(UNDER_WAY, null);
+    // One that has not answered may be at it: the next look knows whether it lives.
+    if (!isWhole || this.#closed || !leads(store)) return;
+    this.#resume([...this.underWay(), ...answers.flatMap(({ body }) => body)]);
   }
 
   /** Resolves with the number of sessions that went. @throws GatewayError when it is cut short: it is tried again */
@@ -58,7 +96,7 @@ export class Removals {
   async close(): Promise<void> {
     this.#closed = true;
     this.#unlisten();
-    for (const cancel of this.#retries) cancel();
+    for (const cancel of this.#retries.values()) cancel();
     await Promise.allSettled(this.#running.values());
   }
 
@@ -80,11 +118,12 @@ export class Removals {
   #again(removal: Removal, error: unknown): void {
     const { clock, log } = this.#deps;
     log.warn({ user: removal.user, err: error }, "the deletion of a user was cut short; it is tried again");
+    this.#retries.get(removal.user)?.();
     const cancel = clock.after(RETRY_MS, () => {
-      this.#retries.delete(cancel);
+      this.#retries.delete(removal.user);
       void this.finish(removal).catch(() => undefined);
     });
-    this.#retries.add(cancel);
+    this.#retries.set(removal.user, cancel);
   }
 
   async #sessions({ user, by, inheritance }: Removal): Promise<number> {

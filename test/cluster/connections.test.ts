@@ -36,6 +36,11 @@ function delivered(
   );
 }
 
+/** What the node a socket is at calls itself. */
+function greetedBy({ frames }: TestSocket): string {
+  return frames.map(({ json }) => json.payload?.server_info?.node_id).find((id) => id !== undefined);
+}
+
 function signals(socket: TestSocket, event: string): Json[] {
   return socket.frames.map(({ json }) => json).filter((frame) => frame.event === event);
 }
@@ -55,6 +60,7 @@ describe.skipIf(!hasPostgres)("connections of several nodes", () => {
   test("client.list and presence.list tell those of all nodes, and at which they are", async () => {
     await using here = await a.connect({ client_id: "at-a", platform: "web" });
     await using there = await b.connect({ client_id: "at-b", platform: "web" });
+    expect([here, there].map(greetedBy)).toEqual(["a", "b"]);
     await here.request("session.create", { session_id: "seen" });
     await here.request("session.subscribe", { session_id: "seen" });
     await there.request("session.subscribe", { session_id: "seen" });

@@ -33,7 +33,9 @@ export const connect = defineMethod({
       name: Type.String(),
       version: Type.String(),
       protocol_version: Type.Integer(),
-      node_id: Type.String(),
+      node_id: Type.String({
+        description: "what the node is called (cluster.node_id), as in lists of connections",
+      }),
       connection_id: Type.String(),
     }),
     capabilities: Type.Array(Type.String()),
