@@ -30,6 +30,8 @@ export interface CommandAppend {
   readonly committed: (result: Committed) => unknown;
   /** Gives back what was reserved, when nothing was written. */
   readonly undo?: () => void;
+  /** After `undo`, in place of CONFLICT {kind:"exists"}. */
+  readonly exists?: () => void;
 }
 
 /** Appends the effect of a command: the answer leaves after the commit, and with the effect go its key and its entry in the audit trail. */
@@ -70,6 +72,7 @@ export function append(call: Call, journal: Journal, now: number, command: Comma
       command.undo?.();
       if (outcome.reason === "idempotent" && outcome.prior !== undefined)
         answerFromPrior(call, outcome.prior);
+      else if (outcome.reason === "exists" && command.exists !== undefined) command.exists();
       else call.fail(appendError(outcome, command.session, call.user, journal.limits));
     },
   });

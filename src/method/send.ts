@@ -47,7 +47,10 @@ async function send(deps: MethodDeps, asked: Send, call: Call): Promise<undefine
   const content = deps.hooks.has.before_message
     ? await hooked(deps, call, { session_id, makes: true, role: "user", content: said, metadata: given })
     : said;
-  const message = { content, files, metadata };
+  return commitTo(deps, params, call, { content, files, metadata });
+}
+
+function commitTo(deps: MethodDeps, params: Send, call: Call, message: Told): Promise<undefined> {
   return findOrMake(deps, call.user, params.session_id, {
     make: (session) => commitSend(deps, params, call, session, null, message),
     found: (session, tail) => commitSend(deps, params, call, session, tail, message),
@@ -102,6 +105,8 @@ function commitSend(
       reservation.release();
       if (created) directory.forget(session);
     },
+    // Another node made it at the same moment: then it is there to be written to.
+    exists: () => void commitTo(deps, params, call, message).catch((error: unknown) => call.fail(error)),
   });
   return undefined;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { hasPostgres } from "../support/postgres.ts";
-import { say } from "../gateway/stack.ts";
+import { ended, say } from "../gateway/stack.ts";
 import { startNodes, TAKEOVER_MS, within } from "./nodes.ts";
 
 setDefaultTimeout(120_000);
@@ -59,5 +59,19 @@ describe.skipIf(!hasPostgres)("what one node asks of another", () => {
     sends.push(inject(12), inject(13), inject(14));
     const seqs = await Promise.all(sends);
     expect(seqs).toEqual(seqs.toSorted((x, y) => x - y));
+  });
+
+  test("a session that several nodes are to begin at once is made by one, and has what was said at all of them", async () => {
+    await using nodes = await startNodes();
+    const both = nodes.all.map(({ owner }) => owner);
+    for (let n = 0; n < 5; n++) {
+      const session_id = `talk-${n}`;
+      await Promise.all(
+        both.map(async (at, m) =>
+          ended(at, (await at.call("chat.send", { session_id, message: `${m}` })).run_id),
+        ),
+      );
+      for (const at of both) expect((await at.call("chat.history", { session_id })).messages).toHaveLength(4);
+    }
   });
 });
