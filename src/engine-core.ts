@@ -92,8 +92,11 @@ export function createCore(options: EngineOptions, measures: Measures) {
   const { fatal } = options;
   const lag = measures.event_lag;
   const writing = { store, clock, limits, log, publish, committed, onStorage, lag, fatal };
-  const shared = sharedTails(store, { clock, log, hub, changes, directory, connections }, () => runs);
-  const journal = new Journal({ ...writing, owed, shared });
+  const shared = sharedTails(store, { clock, log, hub, changes, directory, connections }, () => ({
+    runs,
+    journal,
+  }));
+  const journal: Journal = new Journal({ ...writing, owed, shared });
   const audit = new Audit({ journal, clock, log });
   const base = { journal, store, clock, limits, log, audit, stats };
   // Begun at once, the next read would be answered in this turn, and so on: nobody else would be heard in between.

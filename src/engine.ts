@@ -153,13 +153,15 @@ function lifeOf({ core, relay, imports, state, clock, log, unwatchLoop }: LifePa
       core.nodes.start();
       grown?.start();
       void imports.recover();
-      for (const session of opened.deleting) void maintenance.erase(session);
+      for (const session of opened.deleting) maintenance.erase(session);
       indexing.touch();
     },
-    /** What another node left that is gone: ends its runs and erases what it was to erase. */
+    /** What is undone in sessions of this node: ends the runs that other nodes left in them, and erases what they were to erase. */
     adopt({ unended, deleting }: Pick<OpenedStore, "unended" | "deleting">): void {
-      for (const session of new Set(unended.map(({ run }) => run.session))) void relay?.adopt(session);
-      for (const session of deleting) void maintenance.erase(session);
+      const { tails } = journal;
+      for (const session of new Set(unended.map(({ run }) => run.session)))
+        if (!tails.has(session) || tails.isElsewhere(session)) void relay?.adopt(session);
+      for (const session of deleting) maintenance.erase(session);
     },
     /** Other nodes have these sessions now: nothing of them is written here any more. */
     lost(sessions: readonly string[]): void {

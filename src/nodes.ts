@@ -3,6 +3,8 @@ import type { Cluster } from "./core/cluster.ts";
 import type { Connections } from "./core/connections.ts";
 import { Feeds } from "./core/feeds.ts";
 import type { Hub } from "./core/hub.ts";
+import type { Journal } from "./core/journal.ts";
+import { isOutOfReach } from "./core/outage.ts";
 import type { Clock, Logger } from "./core/ports.ts";
 import type { Runs } from "./core/runs.ts";
 import type { Directory } from "./core/session.ts";
@@ -19,21 +21,34 @@ export interface NodesOptions {
   readonly connections: Connections;
 }
 
+/** How soon it is tried again to end what another node left, where the database does not answer. */
+const AGAIN_MS = 1_000;
+
 /** How sessions of other nodes are followed here; null: no other node shares the store. */
-export function sharedTails(store: Store, options: NodesOptions, runs: () => Runs): Shared | null {
+export function sharedTails(store: Store, options: NodesOptions, here: () => Here): Shared | null {
   const { cluster } = store;
   if (cluster === undefined) return null;
   const { clock, log, directory, connections, changes } = options;
-  const releasing = new Releasing(cluster, clock, log, (session) => runs().lanes.has(session));
+  const isInUse = (session: string): boolean => {
+    const { runs, journal } = here();
+    const { tails } = journal;
+    return runs.lanes.has(session) || (tails.has(session) && !tails.isElsewhere(session));
+  };
+  const releasing = new Releasing(cluster, clock, log, isInUse);
+  const again = (): Promise<void> => new Promise((resolve) => clock.after(AGAIN_MS, resolve));
   return {
-    feeds: new Feeds({ store, cluster, clock, log, publish: shower(options) }),
+    feeds: new Feeds({ cluster, clock, log, publish: shower(options) }),
     read: (session) => cluster.tail(session),
     async left(session, rows) {
-      try {
-        await runs().endLeft(rows);
-      } catch (error) {
-        // Storage refuses, or the gateway stops: whoever has the session next finds the runs again.
-        log.error({ session: session.id, err: error }, "runs that another node left could not be ended");
+      for (;;) {
+        try {
+          return await here().runs.endLeft(rows);
+        } catch (error) {
+          log.error({ session: session.id, err: error }, "runs that another node left could not be ended");
+          // Whoever has the session next finds the runs again. As long as this node has it, nobody else does.
+          if (!isOutOfReach(error)) return undefined;
+        }
+        await again();
       }
     },
     dropped: (session) => releasing.add(session),
@@ -46,6 +61,12 @@ export function sharedTails(store: Store, options: NodesOptions, runs: () => Run
   };
 }
 
+/** What this node does in sessions. */
+interface Here {
+  readonly runs: Pick<Runs, "lanes" | "endLeft">;
+  readonly journal: Pick<Journal, "tails">;
+}
+
 /** How long a session that nobody uses here stays this node's: it may be used again soon. */
 const RELEASE_AFTER_MS = 2_000;
 const RELEASE_AT_ONCE = 1_000;
@@ -55,15 +76,16 @@ class Releasing {
   readonly #cluster: Cluster;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #isBusy: (session: string) => boolean;
+  /** It was loaded again meanwhile: once it goes from memory it is added again. */
+  readonly #isInUse: (session: string) => boolean;
   #sessions = new Set<string>();
   #isDue = false;
 
-  constructor(cluster: Cluster, clock: Clock, log: Logger, isBusy: (session: string) => boolean) {
+  constructor(cluster: Cluster, clock: Clock, log: Logger, isInUse: (session: string) => boolean) {
     this.#cluster = cluster;
     this.#clock = clock;
     this.#log = log;
-    this.#isBusy = isBusy;
+    this.#isInUse = isInUse;
   }
 
   add(session: string): void {
@@ -75,7 +97,7 @@ class Releasing {
 
   async #release(): Promise<void> {
     this.#isDue = false;
-    const sessions = [...this.#sessions].filter((session) => !this.#isBusy(session));
+    const sessions = [...this.#sessions].filter((session) => !this.#isInUse(session));
     this.#sessions = new Set();
     try {
       for (let from = 0; from < sessions.length; from += RELEASE_AT_ONCE)

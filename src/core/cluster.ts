@@ -1,4 +1,5 @@
 import type { LoadedTail } from "./operation.ts";
+import type { Page } from "./store.ts";
 
 export interface RecordKey {
   readonly collection: string;
@@ -119,6 +120,8 @@ export interface Cluster {
   onGrown(listener: (sessions: readonly string[] | null) => void): () => void;
   /** What a tail starts from, as the log is now; nothing is taken. Null: there is no such session. */
   tail(session: string): Promise<LoadedTail | null>;
+  /** As Store.page, up to the end, which is there for a moment after the session was deleted. */
+  page(session: string, after: number): Promise<Page | null>;
   /** Lets any node have sessions that this one has: these, or (null) all `but` some. What is being written is left out. */
   release(sessions: readonly string[] | null, but?: readonly string[]): Promise<void>;
   /** Of these sessions, as far as they are there. */

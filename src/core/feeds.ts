@@ -2,14 +2,12 @@ import type { Cluster, Head } from "./cluster.ts";
 import type { Publish } from "./append.ts";
 import type { Clock, Logger } from "./ports.ts";
 import type { SessionRef } from "./session.ts";
-import type { Store } from "./store.ts";
 import type { Tail } from "./tail.ts";
 
 /** Why a log cannot be followed from where its tail is: it is another one, its beginning is gone, or all of it is. */
 export type Lost = "epoch" | "trimmed" | "deleted";
 
 export interface FeedsOptions {
-  readonly store: Pick<Store, "page">;
   readonly cluster: Cluster;
   readonly clock: Clock;
   readonly log: Logger;
@@ -92,9 +90,9 @@ export class Feed {
   }
 
   async #page(): Promise<void> {
-    const { store, publish } = this.#options;
+    const { cluster, publish } = this.#options;
     const { tail, session } = this;
-    const page = await store.page(session.id, tail.head, Number.MAX_SAFE_INTEGER);
+    const page = await cluster.page(session.id, tail.head);
     if (this.isOver) return undefined;
     if (page === null) return this.#lose("deleted");
     if (page.epoch !== tail.epoch) return this.#lose("epoch");
@@ -104,6 +102,8 @@ export class Feed {
       if (event.seq !== tail.head + 1) return this.#lose("trimmed");
       tail.push(event);
       publish(session, tail, event);
+      // Nothing comes after it, and soon none of it is there.
+      if (event.type === "session.closed") return this.#lose("deleted");
     }
     if (page.events.length > 0) this.#told?.grew();
     if (tail.head < page.head) this.#again = true;

@@ -25,6 +25,8 @@ export interface MaintenanceOptions {
 }
 
 const EVERY_MS = 30_000;
+/** So long what was deleted is there for other nodes to read. */
+const READ_MS = 2_000;
 const SESSIONS_A_ROUND = 200;
 /** Which parts of the time events can be replayed are given up, one after the other, where there is no room. */
 const GRACE_LEFT = [0.5, 0.1, 0];
@@ -38,7 +40,8 @@ export class Maintenance {
   readonly time: KnownTime;
   readonly #cancel: () => void;
   #running: Promise<void> | null = null;
-  readonly #erasing = new Set<Promise<void>>();
+  /** By session; also those that are going to be. */
+  readonly #erasing = new Map<string, Promise<void>>();
   #closed = false;
   /** Something was erased that may still be in the store's files. */
   #isErased = false;
@@ -57,10 +60,24 @@ export class Maintenance {
   }
 
   /** Erases a session that is marked deleting. What is left of it at a stop is erased at the next start. Never rejects. */
-  erase(session: string): Promise<void> {
-    const work: Promise<void> = this.#erase(session).finally(() => this.#erasing.delete(work));
-    this.#erasing.add(work);
-    return work;
+  erase(session: string): void {
+    if (this.#erasing.has(session)) return;
+    this.#erasing.set(
+      session,
+      this.#erase(session).finally(() => this.#erasing.delete(session)),
+    );
+  }
+
+  /** As erase, of one that was deleted just now: who follows it at another node reads its end first. */
+  eraseRead(session: string): void {
+    const { store, clock } = this.#options;
+    if (store.cluster === undefined) return this.erase(session);
+    this.#erasing.set(session, Promise.resolve());
+    clock.after(READ_MS, () => {
+      this.#erasing.delete(session);
+      if (!this.#closed) this.erase(session);
+    });
+    return undefined;
   }
 
   /** Something was erased: the next rounds see to it that the store's files do not have it any more. */
@@ -72,7 +89,7 @@ export class Maintenance {
     this.#closed = true;
     this.#cancel();
     await this.#running;
-    await Promise.all(this.#erasing);
+    await Promise.all(this.#erasing.values());
   }
 
   async #erase(session: string): Promise<void> {

@@ -62,6 +62,11 @@ export function isElsewhere(error: unknown): boolean {
   return error instanceof GatewayError && error.details?.["kind"] === "elsewhere";
 }
 
+/** Whether something was refused because storage does not answer, or takes nothing: it may be asked again. */
+export function isOutOfReach(error: unknown): boolean {
+  return error instanceof GatewayError && error.details?.["kind"] === "storage";
+}
+
 /** What a command is told whose session another node has: it alone appends to it. */
 export function servedElsewhere(): GatewayError {
   return new GatewayError(

@@ -12,6 +12,7 @@ import type { UnendedRun } from "./store.ts";
 import type { RunnerDeps, RunSettings } from "./runner-deps.ts";
 import { Runner } from "./runner.ts";
 import type { SessionRef } from "./session.ts";
+import type { Tail } from "./tail.ts";
 import { leftOf } from "./left-over.ts";
 import { lengthUtf8 } from "./text.ts";
 import type { Tracing } from "./tracing.ts";
@@ -185,11 +186,20 @@ export class Runs {
   }
 
   async #interrupt(session_id: string, run: EventRun): Promise<void> {
-    const { journal, store, clock, limits, sha256 } = this.#options;
+    const { journal, store } = this.#options;
     const row = await store.session(session_id);
     if (row === null) return;
     const session: SessionRef = { id: row.id, owner: row.owner, name: row.name };
     const tail = await journal.tails.pin(session, "run");
+    try {
+      await this.#endNow(session, run, tail);
+    } finally {
+      journal.tails.release(session.id);
+    }
+  }
+
+  async #endNow(session: SessionRef, run: EventRun, tail: Tail): Promise<void> {
+    const { journal, store, clock, limits, sha256 } = this.#options;
     const left = await leftOf(run, session, tail, store);
     const write = (unanswered: readonly string[]): Promise<Appended> => {
       const { events, rows } = endOf(
@@ -214,7 +224,6 @@ export class Runs {
     const first = await write(left.unanswered);
     // Results are messages, and a session may be full of them.
     const outcome = !first.ok && first.reason === "full" ? await write([]) : first;
-    journal.tails.release(session.id);
     if (!outcome.ok)
       throw new GatewayError(
         "UNAVAILABLE",

@@ -4,15 +4,12 @@ import type { Grants } from "./grants.ts";
 import type { Journal } from "./journal.ts";
 import type { Mirror } from "./mirrors.ts";
 import { mirrorOf } from "./mirrors.ts";
-import type { Clock } from "./ports.ts";
 import type { Directory, SessionRef, ShareRole } from "./session.ts";
 import type { Store } from "./store.ts";
 import { SESSIONS } from "./cluster.ts";
 import { GRANTS } from "./tool-events.ts";
 
 export const SHARES = "share";
-/** What followers have not read of a session when its end is heard of comes first. */
-const LAST_MS = 250;
 
 export interface SessionMirrorsOptions {
   readonly store: Store;
@@ -21,7 +18,6 @@ export interface SessionMirrorsOptions {
   readonly connections: Connections;
   readonly changes: Changes;
   readonly journal: Journal;
-  readonly clock: Clock;
 }
 
 export function shareId(session: string, user: string): string {
@@ -35,19 +31,34 @@ export function takeBack(
   user: string,
 ): void {
   directory.unshare(session, user);
+  endRevoked(connections, session, user);
+}
+
+function endRevoked(connections: Connections, session: string, user: string): void {
   for (const connection of connections.ofUser(user)) connection.subscriptions.get(session)?.end("revoked");
 }
 
 /** Whose sessions are, with whom they are shared, and what was allowed in them. */
 export function sessionMirrors(options: SessionMirrorsOptions): Mirror[] {
-  const { store, directory, grants } = options;
+  const { store, directory, grants, connections } = options;
+
+  /** Heard of a share that is gone. Where its session went with it, whoever follows it is told of that. */
+  async function gone(session: string, user: string): Promise<void> {
+    directory.unshare(session, user);
+    const isDeleted = await store.session(session).then(
+      (row) => row === null,
+      () => false,
+    );
+    if (!isDeleted) endRevoked(connections, session, user);
+  }
+
   return [
     sessionMirror(options),
     mirrorOf(store, SHARES, {
       apply(id, row) {
         const [session = "", ...rest] = id.split(":");
         const user = rest.join(":");
-        if (row === null) takeBack(options, session, user);
+        if (row === null) void gone(session, user);
         else directory.share(session, user, (JSON.parse(row.data) as { role: ShareRole }).role);
       },
       ids: () => directory.shares().map(({ session, user }) => shareId(session, user)),
@@ -63,14 +74,16 @@ export function sessionMirrors(options: SessionMirrorsOptions): Mirror[] {
 }
 
 function sessionMirror(options: SessionMirrorsOptions): Mirror {
-  const { store, directory, connections, journal, changes, clock } = options;
+  const { store, directory, connections, journal, changes } = options;
 
   function ended(session: SessionRef): void {
     const readers = directory.readersOf(session);
     directory.deleted(session);
-    clock.after(LAST_MS, () => {
+    const tail = journal.tails.peek(session.id);
+    // What followers have not read of it comes first.
+    void journal.tails.readOn(session.id).then(() => {
       for (const each of connections.all()) each.subscriptions.get(session.id)?.end("deleted");
-      changes.deleted(session, journal.tails.peek(session.id), readers);
+      changes.deleted(session, tail, readers);
     });
   }
 

@@ -75,6 +75,12 @@ export class Tails {
     }
   }
 
+  /** What another node wrote of a session comes into what is in memory of it, as far as it can be read. */
+  async readOn(id: string): Promise<void> {
+    if (!this.isBusy(id)) this.lose([id]);
+    await this.#slots.get(id)?.feed?.wake();
+  }
+
   /** As lose, of all that are in memory but those with something on its way into the log, and `but`. */
   loseAll(but: ReadonlySet<string>): void {
     const ids = [...this.#slots].flatMap(([id, { queued }]) => (queued > 0 || but.has(id) ? [] : [id]));

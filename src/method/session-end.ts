@@ -52,7 +52,7 @@ export async function endSession(
       clock.after(0, () => {
         for (const connection of connections.all()) connection.subscriptions.get(session.id)?.end("deleted");
         changes.deletedEverywhere(session, tail ?? undefined, readers);
-        void maintenance.erase(session.id);
+        maintenance.eraseRead(session.id);
       });
       return {};
     },

@@ -212,7 +212,7 @@ async function fork(
     const ended = result.ok ? endedMeanwhile(deps, from, call) : null;
     if (result.ok && ended === null) continue;
     // What was copied before belongs to nobody.
-    void deps.maintenance.erase(into.id);
+    deps.maintenance.erase(into.id);
     if (result.ok) throw ended;
     if (result.prior !== undefined) {
       answerFromPrior(call, result.prior);

@@ -115,6 +115,20 @@ describe.skipIf(cluster === null)("nodes", () => {
     expect(await c.store.open()).toMatchObject({ unended: [] });
   });
 
+  test("what a run goes on in is let go by nobody, whoever asks for it", async () => {
+    await using database = await shared();
+    const [a, b] = [await database.node(), await database.node()];
+    await a.store.open();
+    await b.store.open();
+    await commitAll(a.store, create("ses_a"), startRun("ses_a", "run_1"), create("ses_b"));
+    await a.store.cluster?.release(["ses_a", "ses_b"]);
+    await a.store.cluster?.release(null);
+    expect(await commit(b.store, append("ses_a", [event("x")]), append("ses_b", [event("x")]))).toEqual([
+      elsewhere,
+      ok(2),
+    ]);
+  });
+
   test("the next process of a data directory need not wait for the lease of the last", async () => {
     await using database = await shared();
     const [a, b] = [await database.node(), await database.node()];

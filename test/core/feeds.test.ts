@@ -4,7 +4,6 @@ import type { Cluster } from "../../src/core/cluster.ts";
 import { Feeds } from "../../src/core/feeds.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { SessionRow } from "../../src/core/operation.ts";
-import type { Store } from "../../src/core/store.ts";
 import { Tails } from "../../src/core/tails.ts";
 import { silentLog } from "../support/engine.ts";
 import { eventually } from "../gateway/stack.ts";
@@ -29,7 +28,7 @@ const ROW: SessionRow = {
 test("the tail of a log that another node writes is bounded as that of one that is written here", async () => {
   const payload = JSON.stringify("x".repeat(1_000));
   const head = 5_000;
-  const page: Store["page"] = async (_id, after) => ({
+  const page: Cluster["page"] = async (_id, after) => ({
     epoch: ROW.epoch,
     floor: 0,
     head,
@@ -41,10 +40,9 @@ test("the tail of a log that another node writes is bounded as that of one that 
       payload,
     })),
   });
-  const cluster = { onGrown: () => () => undefined, heads: async () => [] } as unknown as Cluster;
+  const cluster = { page, onGrown: () => () => undefined, heads: async () => [] } as unknown as Cluster;
   const limits = { ...DEFAULT_LIMITS, tail_bytes: 100_000 };
   const feeds = new Feeds({
-    store: { page },
     cluster,
     clock: systemClock,
     log: silentLog,

@@ -1,7 +1,7 @@
-import type { OpenedStore } from "../../core/store.ts";
 import type { GroupWriter } from "./group-writer.ts";
 import type { Pool } from "./pool.ts";
-import { adopt } from "./start.ts";
+import type { Undone } from "./start.ts";
+import { adopt, undone } from "./start.ts";
 
 export interface AdoptionOptions {
   readonly keeper: Pool;
@@ -11,18 +11,20 @@ export interface AdoptionOptions {
   readonly max_rows: number;
 }
 
-/** Takes all that nodes which are gone left; copies, which nobody goes on with, are erased at once. */
-export async function adoptAll(options: AdoptionOptions): Promise<Pick<OpenedStore, "unended" | "deleting">> {
+/**
+ * Takes all that nodes which are gone left; copies, which nobody goes on with, are erased at once. What is undone in sessions of
+ * this node then.
+ */
+export async function adoptAll(options: AdoptionOptions): Promise<Undone> {
   const { keeper, boot } = options;
-  const unended: OpenedStore["unended"][number][] = [];
-  const deleting: string[] = [];
+  const copying: string[] = [];
   for (;;) {
-    const left = await keeper.change((q) => adopt(q, boot));
-    unended.push(...left.unended);
-    deleting.push(...left.deleting);
-    for (const session of left.copying) await erase(options, session);
-    if (left.unended.length + left.deleting.length + left.copying.length === 0) return { unended, deleting };
+    const taken = await keeper.change((q) => adopt(q, boot));
+    copying.push(...taken.copying);
+    if (taken.count === 0) break;
   }
+  for (const session of copying) await erase(options, session);
+  return keeper.readWhole((q) => undone(q, boot));
 }
 
 async function erase({ writer, max_rows }: AdoptionOptions, session: string): Promise<void> {

@@ -51,7 +51,10 @@ export interface PostgresStoreOptions {
   readonly lease_clock?: Clock;
   readonly log: Logger;
   readonly limits: Limits;
-  /** What another node left that is gone: the runs are to be ended, the sessions erased. */
+  /**
+   * Now and then, what is undone in sessions of this node: the runs that it does not go on with itself are to be ended, the
+   * sessions erased.
+   */
   readonly onAdopted?: (left: Pick<OpenedStore, "unended" | "deleting">) => void;
   /** Sessions that this node had were taken by another: what is in memory of them is not to be shown any more. */
   readonly onFenced?: (sessions: readonly string[]) => void;

@@ -5,16 +5,18 @@ import type { Page, StoreTotals } from "../../core/store.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
 import { eventBytes, takeWithin } from "../rules.ts";
 import type { Queries } from "./queries.ts";
+import { texts } from "./queries.ts";
+import type { SessionState } from "./session-row.ts";
 import { EVENT_COLUMNS, SESSION_COLUMNS, toSessionRow } from "./session-row.ts";
 import { IS_FREE } from "./working-sessions.ts";
 
-/** Epoch, floor, head and events as one statement saw them. */
+/** Epoch, floor, head and events as one statement saw them, of a session in one of `states`. */
 export async function readPage(
   q: Queries,
   limits: Limits,
   id: string,
-  after: number,
-  upto: number,
+  { after, upto }: { readonly after: number; readonly upto: number },
+  states: readonly SessionState[] = ["live"],
 ): Promise<Page | null> {
   const rows = await q.all<Omit<Page, "events"> & { [K in keyof StoredEvent]: StoredEvent[K] | null }>(
     `SELECT s.epoch, s.floor::float8 AS floor, s.head::float8 AS head, e.seq, e.ts, e.type, e.run_id, e.payload
@@ -25,8 +27,8 @@ export async function readPage(
            ORDER BY seq LIMIT $4::bigint
          ) AS first_ones
        ) AS summed WHERE until <= $5::bigint
-     ) AS e ON $2::bigint >= s.floor WHERE s.id = $1::text AND s.state = 'live' ORDER BY e.seq`,
-    [id, after, upto, limits.page_events, limits.page_bytes],
+     ) AS e ON $2::bigint >= s.floor WHERE s.id = $1::text AND s.state = ANY($6::text[]) ORDER BY e.seq`,
+    [id, after, upto, limits.page_events, limits.page_bytes, texts(states)],
   );
   const [first] = rows;
   if (first === undefined) return null;

@@ -8,9 +8,13 @@ import { IS_FREE } from "./working-sessions.ts";
 /** Sessions that are taken in one transaction. */
 const AT_ONCE = 500;
 
-/** What nodes that are gone left, which this node has now. */
-export interface Adopted extends Pick<OpenedStore, "unended" | "deleting"> {
-  /** Sessions that were being copied into, for nobody any more. */
+/** What is undone in sessions that this node has: what it does itself, and what nodes that are gone left. */
+export type Undone = Pick<OpenedStore, "unended" | "deleting">;
+
+/** Sessions that were taken. */
+export interface Adopted {
+  readonly count: number;
+  /** Those that were being copied into, for nobody any more. */
   readonly copying: readonly string[];
 }
 
@@ -47,7 +51,7 @@ export async function lastStop(q: Queries, key: string): Promise<"clean" | "cras
 
 /** Takes the sessions in which something was left undone and that no other node has; called until it finds none. */
 export async function adopt(q: Queries, boot: string): Promise<Adopted> {
-  const taken = await q.all<{ session_key: number; id: string; state: string }>(
+  const taken = await q.all<{ id: string; state: string }>(
     `UPDATE sessions SET owner_boot = $1::text, fence = fence + 1 WHERE session_key IN (
        SELECT s.session_key FROM sessions AS s
        WHERE s.owner_boot IS DISTINCT FROM $1::text AND ${IS_FREE} AND s.session_key IN (
@@ -55,21 +59,33 @@ export async function adopt(q: Queries, boot: string): Promise<Adopted> {
          UNION SELECT session_key FROM sessions WHERE state <> 'live'
          UNION SELECT a.session_key FROM sessions AS a WHERE a.id IN (SELECT session FROM calls WHERE answer IS NULL))
        ORDER BY s.session_key LIMIT $2::bigint FOR UPDATE OF s SKIP LOCKED)
-     RETURNING session_key::float8 AS session_key, id, state`,
+     RETURNING id, state`,
     [boot, AT_ONCE],
   );
-  const live = taken.filter(({ state }) => state === "live").map(({ session_key }) => session_key);
-  const runs = await q.all<RunRow>(
-    `SELECT r.run_id, s.id AS session, r.status, r.data FROM runs AS r JOIN sessions AS s USING (session_key)
-     WHERE r.status IN ('queued', 'running') AND r.session_key = ANY($1::bigint[])
-     ORDER BY r.session_key, r.first_seq, r.run_id`,
-    [bigints(live)],
-  );
-  const idsIn = (state: string): string[] => taken.filter((each) => each.state === state).map(({ id }) => id);
-  return { unended: runs.map((run) => ({ run })), deleting: idsIn("deleting"), copying: idsIn("copying") };
+  const copying = taken.filter(({ state }) => state === "copying");
+  return { count: taken.length, copying: copying.map(({ id }) => id) };
 }
 
-/** Takes the name of this node off sessions: these, or all `but` some. What a group is writing keeps it. */
+/** Also of what was taken where nobody heard of it, for the connection was lost. */
+export async function undone(q: Queries, boot: string): Promise<Undone> {
+  const [runs, deleting] = await Promise.all([
+    q.all<RunRow>(
+      `SELECT r.run_id, s.id AS session, r.status, r.data FROM runs AS r JOIN sessions AS s USING (session_key)
+       WHERE r.status IN ('queued', 'running') AND s.owner_boot = $1::text AND s.state = 'live'
+       ORDER BY r.session_key, r.first_seq, r.run_id`,
+      [boot],
+    ),
+    q.all<{ id: string }>("SELECT id FROM sessions WHERE state = 'deleting' AND owner_boot = $1::text", [
+      boot,
+    ]),
+  ]);
+  return { unended: runs.map((run) => ({ run })), deleting: deleting.map(({ id }) => id) };
+}
+
+/**
+ * Takes the name of this node off sessions: these, or all `but` some. What a group is writing keeps it, and so does what a run
+ * goes on in, for whoever finds that at nobody's ends it.
+ */
 export async function release(
   q: Queries,
   boot: string,
@@ -77,10 +93,17 @@ export async function release(
   but: readonly string[],
 ): Promise<void> {
   const which = sessions === null ? "s.id <> ALL($2::text[])" : "s.id = ANY($2::text[])";
-  await q.run(
-    `UPDATE sessions SET owner_boot = NULL WHERE session_key IN (
-       SELECT s.session_key FROM sessions AS s WHERE s.owner_boot = $1::text AND ${which} AND s.state = 'live'
-       ORDER BY s.session_key FOR UPDATE OF s SKIP LOCKED)`,
+  const locked = await q.all<{ session_key: number }>(
+    `SELECT s.session_key::float8 AS session_key FROM sessions AS s
+     WHERE s.owner_boot = $1::text AND ${which} AND s.state = 'live'
+     ORDER BY s.session_key FOR UPDATE OF s SKIP LOCKED`,
     [boot, texts(sessions ?? but)],
+  );
+  if (locked.length === 0) return;
+  // Seen once they are locked: a run may have begun since it was found that none goes on.
+  await q.run(
+    `UPDATE sessions AS s SET owner_boot = NULL WHERE s.session_key = ANY($1::bigint[]) AND NOT EXISTS (
+       SELECT 1 FROM runs AS r WHERE r.session_key = s.session_key AND r.status IN ('queued', 'running'))`,
+    [bigints(locked.map(({ session_key }) => session_key))],
   );
 }

@@ -40,6 +40,13 @@ class PostgresStore implements Store {
     tell: (topic, text) => this.#opened?.notices.tell(topic, text),
     onTold: (topic, listener) => this.#live().notices.onTold(topic, listener),
     tail: (session) => this.#readWhole((q) => readTail(q, session)),
+    page: (session, after) =>
+      this.#read((q) =>
+        reads.readPage(q, this.#options.limits, session, { after, upto: Number.MAX_SAFE_INTEGER }, [
+          "live",
+          "deleting",
+        ]),
+      ),
     release: (sessions, but = []) => this.#live().upkeep.change((q) => release(q, this.#boot, sessions, but)),
     name: () => this.#live().node.name,
     summaries: (query) => this.#read((q) => readSummaries(q, query)),
@@ -99,7 +106,7 @@ class PostgresStore implements Store {
   }
 
   page: Store["page"] = (session, after, upto) =>
-    this.#read((q) => reads.readPage(q, this.#options.limits, session, after, upto));
+    this.#read((q) => reads.readPage(q, this.#options.limits, session, { after, upto }));
   snapshot: Store["snapshot"] = (session, bytes, messages) =>
     this.#readWhole((q) => readSnapshot(q, session, bytes, messages));
   history: Store["history"] = (session, query) => this.#readWhole((q) => readHistory(q, session, query));
@@ -193,8 +200,8 @@ class PostgresStore implements Store {
     if (opened === null || this.#condition !== "open" || this.#adopting !== null) return;
     const { onAdopted, log, limits } = this.#options;
     this.#adopting = adoptAll({ ...opened, boot: this.#boot, max_rows: limits.maintenance_rows })
-      .then((left) => {
-        if (left.unended.length + left.deleting.length > 0) onAdopted?.(left);
+      .then((undone) => {
+        if (undone.unended.length + undone.deleting.length > 0) onAdopted?.(undone);
       })
       .catch((error: unknown) => {
         log.warn({ error: describeFailure(error) }, "what other nodes left could not be taken over");
