@@ -192,7 +192,7 @@ export class Scheduler {
       this.#failing.delete(schedule.id);
       const { session_id, run_id } = payloadOf(outcome) as { session_id: string; run_id: string };
       const said = used({ due_at: due, status: "sent", session_id, run_id });
-      // Where it had been said before, nothing was written now.
+      // Where it had been said before, or another node said it, nothing was written now.
       if (written !== null && isSame(written, said)) return this.#committed(written);
       return this.#write(said);
     }

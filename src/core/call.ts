@@ -43,7 +43,10 @@ export interface Caller {
   readonly mark?: RequestMark;
   /** Set where another node was asked. */
   readonly relayed?: Relayed;
-  /** What is written besides the effect of the request, in its transaction: made from what is remembered of it. */
+  /**
+   * What is written besides the effect of the request, in its transaction: made from what is remembered of it. Not called, or
+   * for nothing, where another node carries it out.
+   */
   readonly besides?: (
     remember: Readonly<Record<string, unknown>>,
     session_id: string,

@@ -5,7 +5,6 @@ import type { CallState, Cluster, NodeCall } from "../core/cluster.ts";
 import { newId } from "../core/id.ts";
 import { isElsewhere, storageRefuses } from "../core/outage.ts";
 import type { Journal } from "../core/journal.ts";
-import type { RowChange } from "../core/operation.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Mirrors } from "../core/mirrors.ts";
 import type { Principal, Vouching } from "../core/principal.ts";
@@ -190,14 +189,6 @@ export class Relay {
   async adopt(id: string): Promise<void> {
     const row = await this.#options.store.session(id).catch(() => null);
     if (row !== null) await this.#take({ id, owner: row.owner, name: row.name });
-  }
-
-  /** What is written besides what another node did. Resolves once it is, or cannot be. */
-  keep(rows: readonly RowChange[]): Promise<void> {
-    return new Promise((resolve) => {
-      const settle = (): void => resolve();
-      this.#options.journal.append({ session: null, run: null, ack: true, events: [], rows, settle });
-    });
   }
 
   /** The session that a request of a user is about; null: none that there is. */

@@ -34,11 +34,6 @@ async function hand(relay: Relay, handler: MethodHandler, params: unknown, call:
     call.audited = null;
     if (!outcome.ok) return call.fail(outcome.error);
     const payload = payloadOf(outcome);
-    const { besides } = call.caller;
-    if (besides !== undefined) {
-      const remembered = payload as Readonly<Record<string, unknown>> & { readonly session_id: string };
-      await relay.keep(besides(remembered, remembered.session_id));
-    }
     if (handler.relayed === undefined) return call.ok(payload);
     await handler.relayed(payload, params as never, call);
   } catch (error) {
