@@ -36,6 +36,14 @@ export interface CallState {
   readonly place: Place;
 }
 
+export interface CallAnswer {
+  readonly id: string;
+  /** JSON text. */
+  readonly answer: string;
+  /** Whose idempotency key the id was: it is no more, for an answered call is carried out by nobody. Null: nobody's. */
+  readonly key_of: string | null;
+}
+
 /**
  * Calls from node to node. They stand in the store until they are answered, so that whoever has the session next finds what
  * the last one left. Of calls that one node puts after one another the order is kept.
@@ -45,7 +53,7 @@ export interface Calls {
   put(calls: readonly NodeCall[]): Promise<CallState[]>;
   /** Those to sessions of this node that were not answered, in their order, without the `except`. */
   waiting(except: readonly string[], limit: number): Promise<NodeCall[]>;
-  answer(answers: readonly { readonly id: string; readonly answer: string }[]): Promise<void>;
+  answer(answers: readonly CallAnswer[]): Promise<void>;
   /** Of these, as far as they are there. */
   states(ids: readonly string[]): Promise<CallState[]>;
   /** Once the store is open: told when there may be something new. A hint, late or lost. Ends with what is answered. */

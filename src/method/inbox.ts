@@ -1,5 +1,5 @@
 import type { Caller, Dispatch, Outcome } from "../core/call.ts";
-import type { NodeCall } from "../core/cluster.ts";
+import type { CallAnswer, NodeCall } from "../core/cluster.ts";
 import { isElsewhere } from "../core/outage.ts";
 import type { Principal } from "../core/principal.ts";
 import { noSession } from "../core/session.ts";
@@ -26,7 +26,7 @@ export class Inbox {
   readonly #begun = new Set<string>();
   /** The last one of each session: the next waits until that one is on its way into the log. */
   readonly #last = new Map<string, Promise<void>>();
-  #answers: { readonly id: string; readonly answer: string }[] = [];
+  #answers: CallAnswer[] = [];
   #isReading = false;
   #again = false;
   #isAnswering = false;
@@ -114,6 +114,8 @@ export class Inbox {
       return { ok: false, error };
     }
     const reopen = ending === null ? null : await runs.shut(session, ending);
+    // What is on its way into the log is shown once, from here.
+    while (journal.tails.isBusy(session)) await journal.drained();
     journal.tails.lose([session]);
     reopen?.();
     await cluster.release([session]);
@@ -146,17 +148,19 @@ export class Inbox {
         signal: new AbortController().signal,
         relayed: { message_id, run_id, entered },
       };
+      const { idempotency_key } = params as { readonly idempotency_key?: unknown };
+      const key_of = idempotency_key === call.id ? principal.user : null;
       this.#options.dispatch(caller, { method, params }, (outcome) => {
-        this.#done(call, outcome);
+        this.#done(call, outcome, key_of);
         entered();
       });
     });
   }
 
-  #done(call: NodeCall, outcome: Outcome): void {
+  #done(call: NodeCall, outcome: Outcome, key_of: string | null = null): void {
     // Whoever has the session now carries it out.
     if (!outcome.ok && isElsewhere(outcome.error)) return this.#leave(call, outcome.error);
-    this.#answers.push({ id: call.id, answer: relayedAnswer(outcome) });
+    this.#answers.push({ id: call.id, answer: relayedAnswer(outcome), key_of });
     void this.#answer();
     return undefined;
   }

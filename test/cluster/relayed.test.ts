@@ -74,4 +74,22 @@ describe.skipIf(!hasPostgres)("what one node asks of another", () => {
       for (const at of both) expect((await at.call("chat.history", { session_id })).messages).toHaveLength(4);
     }
   });
+
+  test("takes nothing of what a user may have remembered", async () => {
+    await using nodes = await startNodes({ config: { limits: { keys_per_user: 5 } } });
+    const [a, b] = [nodes.node(0).owner, nodes.node(1).owner];
+    await a.call("session.create", { session_id: "talk" });
+    const event = { session_id: "talk", event: "app.x", payload: {}, durable: true };
+    const seqs: number[] = [];
+    for (let n = 0; n < 20; n++) seqs.push((await b.call("event.send", event)).seq);
+    expect(seqs).toEqual(Array.from(seqs, (_, n) => (seqs[0] ?? 0) + n));
+    // One that the user asked to be remembered is.
+    const once = { ...event, idempotency_key: "once" };
+    const { seq } = await b.call("event.send", once);
+    expect(await b.call("event.send", once)).toMatchObject({ seq });
+    const [{ n }] = await nodes.sql`SELECT sum(key_count)::int AS n FROM agentbus.quotas`;
+    const keys = await nodes.sql`SELECT key FROM agentbus.idempotency`;
+    expect(keys.map(({ key }: { key: string }) => key)).toEqual(["once"]);
+    expect(n).toBe(1);
+  });
 });

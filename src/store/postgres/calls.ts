@@ -1,13 +1,16 @@
-import type { Calls, CallState, NodeCall, Place } from "../../core/cluster.ts";
+import type { CallAnswer, Calls, CallState, NodeCall, Place } from "../../core/cluster.ts";
+import type { Limits } from "../../core/limits.ts";
 import type { Pool } from "./pool.ts";
 import type { Queries } from "./queries.ts";
 import { texts } from "./queries.ts";
+import { Quotas } from "./quotas.ts";
 import type { Wake } from "./wake.ts";
 
 export interface PostgresCallsOptions {
   readonly pool: Pool;
   readonly wake: Wake;
   readonly boot: string;
+  readonly limits: Limits;
 }
 
 interface Row {
@@ -69,16 +72,20 @@ export class PostgresCalls implements Calls {
     );
   }
 
-  async answer(answers: readonly { readonly id: string; readonly answer: string }[]): Promise<void> {
-    const { pool, wake } = this.#options;
-    const told = await pool.change((q) =>
-      q.all<{ from_boot: string }>(
+  async answer(answers: readonly CallAnswer[]): Promise<void> {
+    const { pool, wake, limits } = this.#options;
+    const keys = answers.flatMap(({ id, key_of }) => (key_of === null ? [] : { user: key_of, key: id }));
+    const told = await pool.change(async (q) => {
+      const quotas = new Quotas(q, limits);
+      await quotas.drop(keys);
+      await quotas.flush();
+      return q.all<{ from_boot: string }>(
         `UPDATE calls AS c SET answer = u.answer, answered_at = clock_timestamp(), body = ''
          FROM unnest($1::text[], $2::text[]) AS u (id, answer) WHERE c.id = u.id AND c.answer IS NULL
          RETURNING c.from_boot`,
         [texts(answers.map(({ id }) => id)), texts(answers.map(({ answer }) => answer))],
-      ),
-    );
+      );
+    });
     wake.call(
       "answered",
       told.map(({ from_boot }) => from_boot),

@@ -167,7 +167,7 @@ async function begin(
   try {
     const left = await takeOver({ keeper, writer, boot, max_rows: limits.maintenance_rows });
     const found: OpenedStore = { last_stop: isSame ? stop : "power", ...left, server_id };
-    const calls = new PostgresCalls({ pool: pools.reading, wake, boot });
+    const calls = new PostgresCalls({ pool: pools.reading, wake, boot, limits });
     return { ...pools, writing, writer, lease, leadership, ...heard, node, calls, found, close };
   } catch (error) {
     leadership.abandon();

@@ -153,6 +153,17 @@ export class Quotas {
     return this.#dropKeysOf(user, Number.MAX_SAFE_INTEGER, max_rows);
   }
 
+  /** Erases these. */
+  async drop(keys: readonly Pick<KeyFields, "user" | "key">[]): Promise<void> {
+    if (keys.length === 0) return;
+    await this.lock(keys.map(({ user }) => user));
+    const erased = await this.#q.all<{ username: string }>(
+      `DELETE FROM idempotency WHERE (username, key) IN (SELECT * FROM unnest($1::text[], $2::text[])) RETURNING username`,
+      [texts(keys.map(({ user }) => user)), texts(keys.map(({ key }) => key))],
+    );
+    for (const { username } of erased) this.#add(username, { keys: -1 });
+  }
+
   /** Erases keys made at or before `before`, oldest first; the number erased. */
   async expireKeys(before: number, max_rows: number): Promise<number> {
     const expired = `SELECT username, key FROM idempotency WHERE created_at <= $1::bigint ORDER BY created_at LIMIT $2::bigint`;
