@@ -96,6 +96,11 @@ export class Deliveries {
     this.#progress.write();
   }
 
+  /** Whether it is this node that delivers. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
   failingSince(webhook_id: string): number | null {
     return this.#troubles.since(webhook_id);
   }

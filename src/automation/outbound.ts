@@ -6,11 +6,13 @@ import type { UserChange } from "../core/users.ts";
 import { newId } from "../core/id.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Mirror } from "../core/mirrors.ts";
+import type { OtherNodes } from "../core/other-nodes.ts";
 import { Attempts } from "./attempts.ts";
 import type { Post } from "./attempts.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import type { DeliveriesOptions } from "./deliveries.ts";
 import { Deliveries } from "./deliveries.ts";
+import { createGoings } from "./going.ts";
 import type { Sealer } from "./sealed.ts";
 import type { StoredWebhook } from "./stored-webhook.ts";
 import { WebhookBook } from "./webhooks.ts";
@@ -26,6 +28,7 @@ export interface OutboundOptions extends Omit<
   readonly post: Post;
   readonly tracing: Pick<Tracing, "delivery">;
   readonly checkUrl: (url: string) => string;
+  readonly nodes: OtherNodes;
 }
 
 export interface OutboundBook extends Outbound {
@@ -55,11 +58,20 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
   });
   const deliveries: Deliveries = new Deliveries({ ...options, book, dead, attempts });
   const signal = new AbortController().signal;
-  const redeliver = redelivering({ dead, attempts, deliveries });
+  const goings = createGoings({ ...options, deliveries });
+  const took = (id: string): void => goings.took(id);
+  const redeliver = redelivering({ dead, attempts, deliveries, took });
   options.stats.webhooks = () => countsOf(book.list(null));
   return {
     create: (by, params) => book.create(by, params),
-    list: (user) => book.list(user),
+    async list(user) {
+      const all = book.list(user);
+      const going = await goings.of(all.map(({ webhook_id }) => webhook_id));
+      return all.map(({ failing_since: _, ...each }, at) => {
+        const failing_since = going[at]?.failing_since ?? null;
+        return { ...each, ...(failing_since !== null && { failing_since }) };
+      });
+    },
     update: (by, params) => book.update(by, params),
     rotate: (by, params) => book.rotate(by, params),
     remove(by, id) {
@@ -73,13 +85,14 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
       const body = JSON.stringify({ type: "webhook.test", timestamp, webhook_id: id, data: {} });
       const delivery = { id: newId("del", now), body, type: "webhook.test" };
       const { retry_after_ms: _, ...attempt } = await attempts.try(webhook, delivery, signal);
-      if (attempt.ok) deliveries.took(id);
+      if (attempt.ok) took(id);
       return attempt;
     },
     async deliveries(by, id) {
       book.requireAs(by, id);
       const list = (await dead.list(id)).map(({ webhook_id: _, ...each }) => each);
-      return { dead: list, waiting_sessions: deliveries.waiting(id) };
+      const [going] = await goings.of([id]);
+      return { dead: list, waiting_sessions: going?.waiting ?? 0 };
     },
     redeliver: async (by, id, delivery_ids) => redeliver(book.requireAs(by, id), delivery_ids),
     load: () => book.load(store).then(() => deliveries.load()),
@@ -98,10 +111,11 @@ interface Redelivering {
   readonly dead: DeadLetters;
   readonly attempts: Attempts;
   readonly deliveries: Deliveries;
+  readonly took: (webhook_id: string) => void;
 }
 
 /** Tries what was given up once more: some of it, or all. */
-function redelivering({ dead, attempts, deliveries }: Redelivering) {
+function redelivering({ dead, attempts, deliveries, took }: Redelivering) {
   const { signal } = new AbortController();
   return async (webhook: StoredWebhook, delivery_ids: readonly string[] | undefined) => {
     const all = await dead.list(webhook.id);
@@ -114,7 +128,7 @@ function redelivering({ dead, attempts, deliveries }: Redelivering) {
       if (body === null || !(await deliveries.mayHave(webhook, session_id)))
         return void failed.push({ delivery_id, reason: "its owner may not read this session any more" });
       const { ok, reason = "" } = await attempts.try(webhook, { id: delivery_id, body, type }, signal);
-      if (ok) deliveries.took(webhook.id);
+      if (ok) took(webhook.id);
       if (ok) delivered.push(delivery_id);
       else failed.push({ delivery_id, reason });
       return undefined;

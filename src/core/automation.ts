@@ -58,7 +58,7 @@ export interface Outbound {
   /** @throws GatewayError INVALID_REQUEST, FORBIDDEN, CONFLICT {kind:"full"} */
   create(by: Principal, params: ParamsOf<typeof webhookCreate>): Change<IssuedWebhook>;
   /** Of a user, or everybody's (null), oldest first. */
-  list(user: string | null): WebhookView[];
+  list(user: string | null): Promise<WebhookView[]>;
   /** @throws GatewayError NOT_FOUND, FORBIDDEN, INVALID_REQUEST */
   update(by: Principal, params: ParamsOf<typeof webhookUpdate>): Change<WebhookView>;
   /** @throws GatewayError NOT_FOUND, FORBIDDEN */

@@ -26,7 +26,9 @@ export function webhookMethods(deps: WebhookDeps): MethodHandler[] {
     handle(webhookCreate, (params, call) => {
       return settle(deps, call, outbound.create(call.caller.principal, params), (issued) => issued);
     }),
-    handle(webhookList, (_params, call) => ({ webhooks: outbound.list(whose(call.caller.principal)) })),
+    handle(webhookList, async (_params, call) => ({
+      webhooks: await outbound.list(whose(call.caller.principal)),
+    })),
     handle(webhookUpdate, (params, call) => {
       return settle(deps, call, outbound.update(call.caller.principal, params), (changed) => changed);
     }),

@@ -107,6 +107,41 @@ describe.skipIf(!hasPostgres)("what is set up at one node", () => {
     expect(sent.status).toBeLessThan(300);
   });
 
+  test("how deliveries go is told the same by every node, and what is sent by hand at one counts at the other", async () => {
+    const { leader, other } = await roles();
+    receiver.otherwise = 503;
+    const { webhook_id } = await other.owner.call("webhook.create", {
+      url: receiver.url,
+      types: ["message.created"],
+    });
+    await within(
+      () => leader.owner.call("webhook.list"),
+      ({ webhooks }) => webhooks.some((each: { webhook_id: string }) => each.webhook_id === webhook_id),
+    );
+    const told = async ({ owner }: ClusterNode) => {
+      const { waiting_sessions } = await owner.call("webhook.deliveries", { webhook_id });
+      const { webhooks } = await owner.call("webhook.list");
+      const own = webhooks.find((each: { webhook_id: string }) => each.webhook_id === webhook_id);
+      return { waiting_sessions, isFailing: own.failing_since !== undefined };
+    };
+    for (const [at, node] of [other, leader, other].entries()) await say(node, `waits-${at}`, "hello");
+    for (const node of [leader, other]) {
+      await within(
+        () => told(node),
+        ({ waiting_sessions, isFailing }) => waiting_sessions === 3 && isFailing,
+        4_000,
+      );
+    }
+    receiver.otherwise = 204;
+    expect(await other.owner.call("webhook.test", { webhook_id })).toMatchObject({ ok: true });
+    for (const node of [leader, other])
+      await within(
+        () => told(node),
+        ({ isFailing }) => !isFailing,
+      );
+    await other.owner.call("webhook.delete", { webhook_id });
+  });
+
   test("is said once at its moment, and by the other node when the one that leads is gone", async () => {
     const { leader, other } = await roles();
     const due = Date.now() + 1_500;

@@ -74,6 +74,29 @@ describe.skipIf(!hasPostgres)("logins at several nodes", () => {
     expect(await b.owner.call("session.list")).toMatchObject({ sessions: expect.any(Array) });
   });
 
+  test("a node that is killed and started again lets nobody begin anew, whichever node was guessed at", async () => {
+    const guess = async (node: ClusterNode): Promise<number> => {
+      const authorization = `Bearer agb_${crypto.randomUUID().replaceAll("-", "").padEnd(43, "x")}`;
+      return (await ask(`${node.url}/api/v1/sessions`, "GET", { headers: { authorization } })).status;
+    };
+    for (let i = 0; i < 60; i++) await guess(i % 2 === 0 ? a : b);
+    await within(
+      async () =>
+        (await nodes.sql.unsafe(
+          "SELECT 1 FROM agentbus.records WHERE collection = 'throttle' AND id = '127.0.0.1'",
+        )) as unknown[],
+      (rows) => rows.length === 1,
+      5_000,
+    );
+    await b.kill();
+    await b.restart();
+    const statuses: number[] = [];
+    for (let i = 0; i < 10; i++) statuses.push(await guess(b));
+    // One that forgot would look at all ten. What is forgotten meanwhile is one a minute.
+    expect(statuses.filter((status) => status !== 429).length).toBeLessThanOrEqual(2);
+    expect(await b.owner.call("session.list")).toMatchObject({ sessions: expect.any(Array) });
+  });
+
   test("what a user spends at one node counts at the other", async () => {
     const { token } = await a.owner.call("token.create", { name: "t", user: "ada" });
     const spend = async (node: ClusterNode, session_id: string): Promise<void> => {
