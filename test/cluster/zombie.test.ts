@@ -1,4 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { ended, eventually, refusal } from "../gateway/stack.ts";
 import { hasPostgres } from "../support/postgres.ts";
 import type { Transport, Watcher } from "../support/watcher.ts";
@@ -29,6 +32,16 @@ function counter(): Disposable & {
     hits: () => hits,
     [Symbol.dispose]: () => void server.stop(true),
   };
+}
+
+/** A folder with one plug-in, for its owner alone. */
+async function pluginFolder(
+  name: string,
+  text: string,
+): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(tmpdir(), "agentbus-plugins-"));
+  await writeFile(join(path, `${name}.ts`), text, { mode: 0o600 });
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
 /** How long the model says nothing before it calls the tool: the node is asleep by then. */
@@ -135,5 +148,55 @@ describe.skipIf(!hasPostgres)("a node that was asleep for longer than its lease"
     }
     expect(page.hits()).toBe(1);
     expect(await Promise.race([a.gateway.exited, "it runs"])).toBe("it runs");
+  });
+
+  test("between a call in the log and the start of its tool: it is not started, and the run ends once", async () => {
+    using page = counter();
+    // A hook that waits for an answer is what lies between the two.
+    const asked = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<void>();
+    await using hook = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      idleTimeout: 0,
+      async fetch() {
+        asked.resolve();
+        await answer.promise;
+        return new Response("yes");
+      },
+    });
+    await using folder = await pluginFolder(
+      "asks",
+      `export default { name: "asks", hooks: { before_tool_call: async () => void (await (await fetch("${hook.url}")).text()) } };`,
+    );
+    const config = {
+      tools: { builtin: ["http_fetch"], http_allow: [page.address], policy: { http_fetch: "allow" } },
+      limits: { hook_ms: 120_000 },
+    };
+    const plugins = { directories: [folder.path] };
+    await using nodes = await startNodes({ config, configOf: (at) => (at === 0 ? { plugins } : {}) });
+    const [a, b] = [nodes.node(0), nodes.node(1)];
+    nodes.model.reply().text("let me look").tool("http_fetch", { url: page.url });
+    const { run_id } = await a.owner.call("chat.send", { session_id: "tool", message: "look" });
+    await asked.promise;
+    const types = await nodes.sql`SELECT type FROM agentbus.events WHERE run_id = ${run_id} ORDER BY seq`;
+    expect(types.at(-1)).toEqual({ type: "message.completed" });
+    a.pause();
+    expect(await ended(b.owner, run_id)).toMatchObject({ status: "interrupted", reason: "restart" });
+    const { head } = await readTruth(nodes.sql, "tool");
+    // It is there to be read as soon as it wakes.
+    answer.resolve();
+    await Bun.sleep(500);
+    a.resume();
+    await within(
+      () => a.owner.call("system.status"),
+      ({ status }) => status === "healthy",
+      5_000,
+    );
+    await Bun.sleep(1_000);
+    expect(page.hits()).toBe(0);
+    expect(await readTruth(nodes.sql, "tool")).toMatchObject({ head });
+    expect(await talk(a.owner, "tool", "again")).toBe("completed");
+    expect(page.hits()).toBe(0);
   });
 });
