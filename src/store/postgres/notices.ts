@@ -19,6 +19,8 @@ export interface NoticesOptions {
 
 /** So often it is looked whether what is said is heard. */
 const PROBE_MS = 1_000;
+/** So long a connection may take until it listens. */
+const LISTENS_MS = 5_000;
 /** So long somebody waits who has to know of everything that was committed. */
 const HEARD_MS = 1_000;
 
@@ -41,6 +43,10 @@ export class Notices {
   readonly #onRecords = new Set<OnRecords>();
   readonly #onTold = new Map<string, Set<(text: string) => void>>();
   #line: SQL | null = null;
+  /** What was said before it listens nobody hears on it. */
+  #listens = false;
+  /** By the monotonic clock. */
+  #attached_at = 0;
   #said = 0;
   #heard = 0;
   /** The probe of the last look, which has to be heard by the next. */
@@ -88,12 +94,18 @@ export class Notices {
   /** A connection that listens to nothing of this yet. */
   attach(line: SQL): void {
     this.#line = line;
+    this.#listens = false;
+    this.#attached_at = this.#options.clock.monotonic();
+    this.#probe = 0;
     line
       .listen(
         RECORDS_CHANNEL,
         (payload) => this.#hear(payload),
-        // What was said before, or while it was away, is not heard any more.
-        () => this.#records(null, false),
+        () => {
+          if (this.#line === line) this.#listens = true;
+          // What was said before, or while it was away, is not heard any more.
+          this.#records(null, false);
+        },
       )
       // Who has the connection tells, and makes another.
       .catch(() => undefined);
@@ -107,14 +119,16 @@ export class Notices {
   }
 
   #look(): void {
-    if (this.#line === null || this.#closed) return;
-    if (this.#probe > this.#heard) {
-      this.#probe = 0;
-      this.#options.listenAnew();
-    }
+    const line = this.#line;
+    if (line === null || this.#closed) return undefined;
+    const { clock, listenAnew } = this.#options;
+    const isLate = !this.#listens && clock.monotonic() - this.#attached_at > LISTENS_MS;
+    if (isLate || this.#probe > this.#heard) return listenAnew();
+    if (!this.#listens) return undefined;
     void this.#sayProbe().then((probe) => {
-      if (probe !== null) this.#probe = Math.max(this.#probe, probe);
+      if (probe !== null && this.#line === line) this.#probe = Math.max(this.#probe, probe);
     });
+    return undefined;
   }
 
   async #ask(): Promise<boolean> {

@@ -39,8 +39,6 @@ export class Wake {
   #waiting = new Set<string>();
   #sending = false;
   #line: SQL | null = null;
-  /** A probe that was sent and not heard. */
-  #probe: string | null = null;
   #closed = false;
 
   constructor(options: WakeOptions) {
@@ -72,12 +70,9 @@ export class Wake {
     void this.#send();
   }
 
-  /** Now and then: listens anew where what it sent itself was not heard. */
+  /** Now and then: listens, where it could not so far. */
   check(): void {
-    if (this.#closed) return;
-    if (this.#line === null || this.#probe !== null) this.listen();
-    this.#probe = crypto.randomUUID();
-    void this.#notify(`? ${this.#probe}`);
+    if (this.#line === null) this.listen();
   }
 
   async close(): Promise<void> {
@@ -118,9 +113,7 @@ export class Wake {
 
   #heard(payload: string): void {
     const [from, ...ids] = payload.split(" ");
-    if (from === "?") {
-      if (ids[0] === this.#probe) this.#probe = null;
-    } else if (from === ASKED || from === ANSWERED) {
+    if (from === ASKED || from === ANSWERED) {
       if (ids.includes(this.#options.boot)) this.#called(from === ASKED ? "asked" : "answered");
     } else if (from !== this.#options.boot) this.#grown(ids);
   }
