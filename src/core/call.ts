@@ -27,6 +27,11 @@ export interface Relayed {
   readonly run_id: string;
   /** Its effect is in the journal's queue. */
   readonly entered: () => void;
+  /**
+   * On what it acts, by ids: settled when it is carried out for the first time, and the same where that is done again, by whichever
+   * node. @throws GatewayError UNAVAILABLE
+   */
+  readonly settle: (ids: readonly string[]) => Promise<readonly string[]>;
 }
 
 /** One request, as the method layer sees it: no transport, only who asks and where an answer goes. */

@@ -54,6 +54,8 @@ export interface Calls {
   /** Those to sessions of this node that were not answered, in their order, without the `except`. */
   waiting(except: readonly string[], limit: number): Promise<NodeCall[]>;
   answer(answers: readonly CallAnswer[]): Promise<void>;
+  /** Puts another body in the place of the one that was read; false: it is not there any more, or was answered. */
+  amend(call: NodeCall, body: string): Promise<boolean>;
   /** Of these, as far as they are there. */
   states(ids: readonly string[]): Promise<CallState[]>;
   /** Once the store is open: told when there may be something new. A hint, late or lost. Ends with what is answered. */

@@ -89,7 +89,9 @@ function onlyUsers(): GatewayError {
 }
 
 async function abort(deps: MethodDeps, params: Static<typeof chatAbort.params>, call: Call) {
-  const runners = await stoppable(deps, params, call.user);
+  const found = await stoppable(deps, params, call.user);
+  const run_ids = await settled(found, params, call);
+  const runners = found.filter(({ run_id }) => run_ids.includes(run_id));
   const stopped = deps.runs.stop(runners, { status: "aborted", ended_by: call.user });
   call.entered();
   if (runners.length > 0 && deps.journal.refused !== null) {
@@ -102,10 +104,21 @@ async function abort(deps: MethodDeps, params: Static<typeof chatAbort.params>, 
     );
   }
   await stopped;
-  return {
-    run_ids: runners.map((runner) => runner.run_id),
-    status: runners.length > 0 ? ("aborted" as const) : ("idle" as const),
-  };
+  const before = run_ids.filter((run_id) => runners.every((runner) => runner.run_id !== run_id));
+  const rows = await Promise.all(before.map((run_id) => deps.store.run(run_id)));
+  const ended = rows.flatMap((row) => (row?.status === "aborted" ? row.run_id : []));
+  const all = [...runners.map(({ run_id }) => run_id), ...ended];
+  return { run_ids: all, status: all.length > 0 ? ("aborted" as const) : ("idle" as const) };
+}
+
+/** What is ended for another node: where that is done again, what was to be ended the first time, and no run that began since. */
+async function settled(
+  runners: readonly Runner[],
+  { session_id }: Static<typeof chatAbort.params>,
+  { caller }: Call,
+): Promise<readonly string[]> {
+  const ids = runners.map(({ run_id }) => run_id);
+  return session_id === undefined || caller.relayed === undefined ? ids : caller.relayed.settle(ids);
 }
 
 async function stoppable(

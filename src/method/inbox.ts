@@ -1,6 +1,6 @@
 import type { Caller, Dispatch, Outcome } from "../core/call.ts";
 import type { CallAnswer, NodeCall } from "../core/cluster.ts";
-import { isElsewhere } from "../core/outage.ts";
+import { isElsewhere, servedElsewhere } from "../core/outage.ts";
 import type { Principal } from "../core/principal.ts";
 import { noSession } from "../core/session.ts";
 import { GatewayError } from "../protocol/errors.ts";
@@ -146,7 +146,7 @@ export class Inbox {
         mark,
         connection: null,
         signal: new AbortController().signal,
-        relayed: { message_id, run_id, entered },
+        relayed: { message_id, run_id, entered, settle: (ids) => this.#settle(call, asked, ids) },
       };
       const { idempotency_key } = params as { readonly idempotency_key?: unknown };
       const key_of = idempotency_key === call.id ? principal.user : null;
@@ -155,6 +155,14 @@ export class Inbox {
         entered();
       });
     });
+  }
+
+  /** It stands in the store before it is done: whoever finds the call unanswered does it to the same. */
+  async #settle(call: NodeCall, asked: RelayedRequest, ids: readonly string[]): Promise<readonly string[]> {
+    if (asked.acts_on !== undefined) return asked.acts_on;
+    const body = JSON.stringify({ ...asked, acts_on: ids } satisfies RelayedRequest);
+    if (!(await this.#options.cluster.calls.amend(call, body))) throw servedElsewhere();
+    return ids;
   }
 
   #done(call: NodeCall, outcome: Outcome, key_of: string | null = null): void {

@@ -22,6 +22,8 @@ export interface RelayedRequest extends MadeIds {
   };
   /** Of what the caller showed. */
   readonly bond: string;
+  /** On what it acts; absent: it was not carried out yet, or acts on nothing that others may come to. */
+  readonly acts_on?: readonly string[];
   readonly mark: RequestMark;
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { hasPostgres } from "../support/postgres.ts";
 import { ended, say } from "../gateway/stack.ts";
+import { untilDone } from "./commands.ts";
 import { startNodes, TAKEOVER_MS, within } from "./nodes.ts";
 
 setDefaultTimeout(120_000);
@@ -73,6 +74,41 @@ describe.skipIf(!hasPostgres)("what one node asks of another", () => {
       );
       for (const at of both) expect((await at.call("chat.history", { session_id })).messages).toHaveLength(4);
     }
+  });
+
+  test("an abort that is carried out again, by the next node, ends no run that began since", async () => {
+    await using nodes = await startNodes();
+    const [a, b] = [nodes.node(0), nodes.node(1)];
+    nodes.model.reply().text("so far").hang();
+    const { run_id } = await a.owner.call("chat.send", { session_id: "talk", message: "first" });
+    // The node that has it dies after it ended the run, and before its answer is written.
+    await nodes.sql.unsafe(`
+      CREATE FUNCTION agentbus.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;
+      CREATE TRIGGER refuse BEFORE UPDATE OF answer ON agentbus.calls FOR EACH ROW EXECUTE FUNCTION agentbus.refuse()`);
+    const asked = b.owner.call("chat.abort", { session_id: "talk" }).catch(() => null);
+    expect(await ended(a.owner, run_id)).toMatchObject({ status: "aborted" });
+    await a.kill();
+    await nodes.sql`DROP TRIGGER refuse ON agentbus.calls`;
+    // The next one comes upon it once something else runs.
+    const [call] = await nodes.sql`UPDATE agentbus.calls SET session = 'none' RETURNING id`;
+    const [session] = await nodes.sql`SELECT id FROM agentbus.sessions`;
+    nodes.model.reply().text("so far").hang();
+    const idempotency_key = "second";
+    const second = await untilDone(() =>
+      b.owner.call("chat.send", { session_id: "talk", message: "second", idempotency_key }),
+    );
+    await nodes.model.waitForRequests(2);
+    await nodes.sql`UPDATE agentbus.calls SET session = ${session.id} WHERE id = ${call.id}`;
+    const answer = await within(
+      async () => (await nodes.sql`SELECT answer FROM agentbus.calls WHERE id = ${call.id}`)[0].answer,
+      (text) => text !== null,
+      5_000,
+    );
+    expect(JSON.parse(answer)).toEqual({ payload: { run_ids: [run_id], status: "aborted" } });
+    expect(await b.owner.call("run.get", { run_id: second.run_id })).toMatchObject({ status: "running" });
+    // The next one does end it.
+    expect(await b.owner.call("chat.abort", { session_id: "talk" })).toMatchObject({ status: "aborted" });
+    await asked;
   });
 
   test("takes nothing of what a user may have remembered", async () => {

@@ -72,6 +72,17 @@ export class PostgresCalls implements Calls {
     );
   }
 
+  async amend({ id, body }: NodeCall, next: string): Promise<boolean> {
+    const changed = await this.#options.pool.change((q) =>
+      q.run("UPDATE calls SET body = $3::text WHERE id = $1::text AND body = $2::text AND answer IS NULL", [
+        id,
+        body,
+        next,
+      ]),
+    );
+    return changed > 0;
+  }
+
   async answer(answers: readonly CallAnswer[]): Promise<void> {
     const { pool, wake, limits } = this.#options;
     const keys = answers.flatMap(({ id, key_of }) => (key_of === null ? [] : { user: key_of, key: id }));

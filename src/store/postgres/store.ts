@@ -61,6 +61,7 @@ class PostgresStore implements Store {
       put: (calls) => this.#live().calls.put(calls),
       waiting: (except, limit) => this.#live().calls.waiting(except, limit),
       answer: (answers) => this.#live().calls.answer(answers),
+      amend: (call, body) => this.#live().calls.amend(call, body),
       states: (ids) => this.#live().calls.states(ids),
       onNews: (listener) => this.#live().calls.onNews(listener),
     },
