@@ -1,6 +1,7 @@
 import pino from "pino";
 import pretty from "pino-pretty";
 import type { Logger } from "./core/ports.ts";
+import { LogOutput } from "./log/output.ts";
 
 type Level = "debug" | "info" | "warn" | "error" | "silent";
 
@@ -32,7 +33,8 @@ export function reconfigure(log: Logger, next: LogConfig): void {
   if (writing === undefined) return;
   const { format, content } = writing.config;
   writing.config = next;
-  if (format !== next.format) writing.out = destination(next.format, writing.stream);
+  if (format !== next.format)
+    writing.out = destination(next.format, writing.stream, (lines) => lost(lines, writing));
   if (content !== next.content) writing.pino = createPino(next, (line) => tell(line, writing));
 }
 
@@ -82,7 +84,7 @@ export function createLogger(config: LogConfig, stream?: LogStream): Logger {
   const writing: Writing = {
     config,
     pino: createPino(config, (line) => tell(line, writing)),
-    out: destination(config.format, stream),
+    out: destination(config.format, stream, (lines) => lost(lines, writing)),
     stream,
     taps: new Set(),
   };
@@ -94,6 +96,10 @@ export function createLogger(config: LogConfig, stream?: LogStream): Logger {
 function tell(line: string, { taps, out }: Writing): void {
   for (const heard of taps) heard(line);
   out.write(line);
+}
+
+function lost(lines: number, { pino }: Writing): void {
+  pino.warn({ lines }, "lines of the log were lost: they were not read");
 }
 
 function loggerOf(writing: Writing, bound: Readonly<Record<string, unknown>>): Logger {
@@ -128,10 +134,14 @@ function createPino({ content }: LogConfig, write: Heard): pino.Logger {
   return pino(options, { write });
 }
 
-function destination(format: LogConfig["format"], stream: LogStream | undefined): pino.DestinationStream {
+function destination(
+  format: LogConfig["format"],
+  stream: LogStream | undefined,
+  onLost: (lines: number) => void,
+): pino.DestinationStream {
   const terminal = stream === undefined && process.stdout.isTTY;
   const readable = format === "pretty" || (format === "auto" && terminal);
-  const out = stream ?? standardOutput();
+  const out = stream ?? standardOutput(onLost);
   if (!readable) return { write: (line) => void out.write(line) };
   // In this thread: a transport of pino's is a worker, which an executable cannot start.
   const render = pretty.prettyFactory({
@@ -143,13 +153,11 @@ function destination(format: LogConfig["format"], stream: LogStream | undefined)
   return { write: (line) => void out.write(render(line)) };
 }
 
-function standardOutput(): LogStream {
-  const out = pino.destination({ dest: 1, sync: true });
-  // A terminal that is gone takes no more lines, which is no reason to end.
-  out.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EIO") throw error;
-  });
-  return out;
+/** One for all logs of the process: what waits in it stays in order. */
+let output: LogOutput | null = null;
+
+function standardOutput(onLost: (lines: number) => void): LogStream {
+  return (output ??= new LogOutput({ fd: 1, onLost }));
 }
 
 /** An error without the fields that libraries hang on to it, which may hold a request and its headers. */
