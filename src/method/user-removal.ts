@@ -1,4 +1,5 @@
 import { leads, whileLeading } from "../core/leading.ts";
+import type { Mirrors } from "../core/mirrors.ts";
 import type { Logger } from "../core/ports.ts";
 import type { Runner } from "../core/runner.ts";
 import type { SessionRef } from "../core/session.ts";
@@ -21,8 +22,10 @@ const ELSEWHERE_MS = 500;
 /** What nodes ask each other: whom they are about to delete. */
 export const UNDER_WAY = "removals";
 
-export interface RemovalDeps extends EndDeps, Pick<MethodDeps, "store" | "limits" | "ledger" | "nodes"> {
+export interface RemovalDeps extends EndDeps, Pick<MethodDeps, "store" | "limits" | "ledger"> {
+  readonly nodes: Pick<MethodDeps["nodes"], "ask">;
   readonly users: UserBook;
+  readonly mirrors: Pick<Mirrors, "caughtUp">;
   readonly log: Logger;
 }
 
@@ -50,7 +53,7 @@ export class Removals {
     const unlisten = whileLeading(store, {
       begin: () => {
         cancel();
-        this.#resume([]);
+        void this.#adopt();
         cancel = clock.every(LOOK_MS, () => void this.#adopt());
       },
       end,
@@ -66,21 +69,21 @@ export class Removals {
     return [...this.#running.keys(), ...this.#retries.keys()];
   }
 
-  #resume(except: readonly string[]): void {
-    for (const removal of this.#deps.users.removals()) {
-      if (!except.includes(removal.user)) void this.finish(removal).catch(() => undefined);
-    }
-  }
-
   /** Goes on with what no node that lives is about to do. */
   async #adopt(): Promise<void> {
-    const { nodes, users, store } = this.#deps;
+    const { nodes, users, store, mirrors } = this.#deps;
     const own = this.underWay();
     if (users.removals().every(({ user }) => own.includes(user))) return;
     const { answers, isWhole } = await nodes.ask<string[]>(UNDER_WAY, null);
     // One that has not answered may be at it: the next look knows whether it lives.
-    if (!isWhole || this.#closed || !leads(store)) return;
-    this.#resume([...this.underWay(), ...answers.flatMap(({ body }) => body)]);
+    if (!isWhole) return;
+    // Who was just at it may be done, and the name somebody else's.
+    await mirrors.caughtUp();
+    if (this.#closed || !leads(store)) return;
+    const taken = new Set([...this.underWay(), ...answers.flatMap(({ body }) => body)]);
+    for (const removal of users.removals()) {
+      if (!taken.has(removal.user)) void this.finish(removal).catch(() => undefined);
+    }
   }
 
   /** Resolves with the number of sessions that went. @throws GatewayError when it is cut short: it is tried again */
@@ -104,6 +107,7 @@ export class Removals {
     const { user } = removal;
     try {
       const sessions = await this.#sessions(removal);
+      if (!this.#isDecided(user)) return sessions;
       await this.#shares(user);
       await this.#stop(this.#deps.runs.askedBy(user), removal.by);
       await this.#forget(user);
@@ -131,7 +135,7 @@ export class Removals {
     let count = 0;
     for (;;) {
       const rows = await store.sessions({ user, shared: [], limit: SESSIONS_AT_ONCE });
-      if (rows.length === 0) return count;
+      if (rows.length === 0 || !this.#isDecided(user)) return count;
       const write = (command: CommandAppend): Promise<void> => appendAlone(this.#deps.journal, command);
       for (const { id, owner, name } of rows) {
         this.#checkOpen();
@@ -179,15 +183,20 @@ export class Removals {
     const { journal, ledger, limits, users } = this.#deps;
     for (;;) {
       this.#checkOpen();
+      if (!this.#isDecided(user)) return;
       const result = await journal.run({ kind: "forget", user, max_rows: limits.maintenance_rows });
       if (!result.ok || ("done" in result && result.done)) break;
     }
     this.#deps.maintenance.scrub();
     ledger.spending.forget(user);
-    // Another node was first: who has the name by now is somebody else.
-    if (!users.removals().some((each) => each.user === user)) return;
+    if (!this.#isDecided(user)) return;
     const { rows, commit, undo } = users.forget(user);
     await appendAlone(journal, { session: null, events: [], rows, remember: {}, committed: commit, undo });
+  }
+
+  /** Not where another node was first: who has the name by now is somebody else. */
+  #isDecided(user: string): boolean {
+    return this.#deps.users.removals().some((each) => each.user === user);
   }
 
   #checkOpen(): void {

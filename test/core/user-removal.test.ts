@@ -3,6 +3,7 @@ import { Book } from "../../src/auth/book.ts";
 import { createUsers, ShutUsers } from "../../src/auth/users.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Inheritance } from "../../src/core/users.ts";
+import type { RemovalDeps } from "../../src/method/user-removal.ts";
 import { Removals } from "../../src/method/user-removal.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
 import { manualClock } from "../support/clock.ts";
@@ -21,7 +22,8 @@ async function stage(options: TestEngineOptions = {}) {
   const isShutOut = (user: string): boolean => shut.has(user);
   const book = new Book({ clock, isShutOut, onRevoked: nothing, onExpired: nothing });
   const users = createUsers({ book, shut, clock });
-  const make = () => new Removals({ ...engine, users, limits, clock, log: silentLog });
+  const make = (other: Partial<RemovalDeps> = {}) =>
+    new Removals({ ...engine, users, limits, clock, log: silentLog, ...other });
   const gus = scene.connect("gus");
   await gus.request("session.create", { session_id: "a", idempotency_key: "k" });
   await gus.request("session.create", { session_id: "b" });
@@ -108,6 +110,48 @@ test("what a stop cut short is there as it was, shut out, and the next start fin
   await wait(async () => !(await left()).shutOut, "the end");
   expect(await left()).toEqual({ ...NOTHING, owners: ["ann 3"] });
   await next.close();
+  await close();
+});
+
+test("what another node is at, or may be, is left to it until it is not, and nobody's is taken up", async () => {
+  const { make, decide, wait, left, clock, close } = await stage();
+  decide({ sessions: "delete" });
+  const said = { isWhole: true, body: ["gus"] };
+  let asked = 0;
+  const ask = async () => {
+    asked++;
+    return { isWhole: said.isWhole, answers: [{ node: "b", body: said.body }] };
+  };
+  const removals = make({ nodes: { ask } as unknown as RemovalDeps["nodes"] });
+  removals.resume();
+  const looked = async (): Promise<void> => {
+    const before = asked;
+    await wait(() => asked >= before + 2, "two looks");
+  };
+  await looked();
+  expect(await left()).toEqual(ALL);
+  Object.assign(said, { isWhole: false, body: [] });
+  await looked();
+  expect(await left()).toEqual(ALL);
+  said.isWhole = true;
+  await wait(async () => !(await left()).shutOut, "the end");
+  expect(await left()).toEqual(NOTHING);
+  // There is nothing left to ask about.
+  const before = asked;
+  clock.advance(60_000);
+  expect(asked).toBe(before);
+  await removals.close();
+  await close();
+});
+
+test("a name that is somebody else's by now is left alone", async () => {
+  const { make, users, left, close } = await stage();
+  const removals = make();
+  const stale = { user: "gus", by: "ann", inheritance: { sessions: "delete" } } as const;
+  expect(users.removals()).toEqual([]);
+  expect(await removals.finish(stale)).toBe(0);
+  expect(await left()).toEqual({ ...ALL, shutOut: false });
+  await removals.close();
   await close();
 });
 
