@@ -1,4 +1,5 @@
 import type { LoadedTail } from "./operation.ts";
+import type { SessionRef } from "./session.ts";
 import type { Page } from "./store.ts";
 
 export interface RecordKey {
@@ -136,6 +137,8 @@ export interface Cluster {
   release(sessions: readonly string[] | null, but?: readonly string[]): Promise<void>;
   /** Of these sessions, as far as they are there. */
   heads(sessions: readonly string[]): Promise<Head[]>;
+  /** Whose they are and what they call them, of these sessions, as far as they are there. */
+  refs(sessions: readonly string[]): Promise<SessionRef[]>;
   /** How sessions are now. */
   summaries(query: SummaryQuery): Promise<Summary[]>;
   readonly calls: Calls;

@@ -132,12 +132,17 @@ export class Mirrors {
   }
 
   #wasRead(collection: string, id: string): boolean {
+    return this.#allAt > this.#forgetOld() || this.#recent.has(keyOf(collection, id));
+  }
+
+  /** What is not recent any more goes; since when the rest is. */
+  #forgetOld(): number {
     const since = this.#options.clock.monotonic() - RECENT_MS;
     for (const [key, at] of this.#recent) {
       if (at > since) break;
       this.#recent.delete(key);
     }
-    return this.#allAt > since || this.#recent.has(keyOf(collection, id));
+    return since;
   }
 
   #work(): void {
@@ -171,6 +176,7 @@ export class Mirrors {
   }
 
   #note(collection: string, id: string): void {
+    this.#forgetOld();
     const key = keyOf(collection, id);
     this.#recent.delete(key);
     this.#recent.set(key, this.#options.clock.monotonic());

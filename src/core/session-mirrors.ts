@@ -11,6 +11,9 @@ import { GRANTS } from "./tool-events.ts";
 
 export const SHARES = "share";
 
+/** Sessions that are read with one question. */
+const AT_ONCE = 1_000;
+
 export interface SessionMirrorsOptions {
   readonly store: Store;
   readonly directory: Directory;
@@ -87,25 +90,32 @@ function sessionMirror(options: SessionMirrorsOptions): Mirror {
     });
   }
 
-  async function look(id: string): Promise<void> {
-    const known = directory.cached(id) ?? followed(connections, id);
-    // Nobody here uses it, or it is being made.
-    if (known === null || journal.tails.isBusy(id)) return;
-    const row = await store.session(id);
-    if (row === null) ended(known);
-    else if (row.owner !== known.owner || row.name !== known.name)
-      directory.transferred(known, row.owner, row.name);
+  async function look(ids: readonly string[]): Promise<void> {
+    for (let from = 0; from < ids.length; from += AT_ONCE) {
+      // The others nobody here uses, or they are being made.
+      const some = ids.slice(from, from + AT_ONCE).flatMap((id) => {
+        const known = directory.cached(id) ?? followed(connections, id);
+        return known === null || journal.tails.isBusy(id) ? [] : known;
+      });
+      if (some.length === 0) continue;
+      const found = (await store.cluster?.refs(some.map(({ id }) => id))) ?? [];
+      const now = new Map(found.map((each) => [each.id, each]));
+      for (const known of some) {
+        const is = now.get(known.id);
+        if (is === undefined) ended(known);
+        else if (is.owner !== known.owner || is.name !== known.name)
+          directory.transferred(known, is.owner, is.name);
+      }
+    }
   }
 
   return {
     collection: SESSIONS,
-    async changed(ids) {
-      await Promise.all(ids.map(look));
-    },
+    changed: look,
     async all() {
       const ids = new Set(directory.cachedIds());
       for (const { subscriptions } of connections.all()) for (const id of subscriptions.keys()) ids.add(id);
-      for (const id of ids) await look(id);
+      await look([...ids]);
     },
   };
 }

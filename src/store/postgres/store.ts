@@ -16,7 +16,7 @@ import * as reads from "./reads.ts";
 import { sharedSecret } from "./shared-secret.ts";
 import { index, search } from "./search.ts";
 import { release } from "./start.ts";
-import { readHeads, readSummaries, readTail } from "./tail-reads.ts";
+import { readHeads, readRefs, readSummaries, readTail } from "./tail-reads.ts";
 import { expire } from "./upkeep.ts";
 import { readUsage } from "./usage.ts";
 import { flush, newWork } from "./work.ts";
@@ -56,6 +56,7 @@ class PostgresStore implements Store {
       onTold: (listener) => this.#live().peers.onTold(listener),
       onAsked: (answer) => this.#live().peers.onAsked(answer),
     },
+    refs: (sessions) => this.#read((q) => readRefs(q, sessions)),
     heads: (sessions) => this.#read((q) => readHeads(q, sessions)),
     calls: {
       put: (calls) => this.#live().calls.put(calls),

@@ -1,5 +1,6 @@
 import type { Head, Summary, SummaryQuery } from "../../core/cluster.ts";
 import type { LoadedTail, MessageRow, RunRow, SessionRow } from "../../core/operation.ts";
+import type { SessionRef } from "../../core/session.ts";
 import { APPROVALS } from "../../core/tool-events.ts";
 import type { StoredEvent } from "../../protocol/frames.ts";
 import { writesMessage } from "../rules.ts";
@@ -55,6 +56,13 @@ export function readHeads(q: Queries, ids: readonly string[]): Promise<Head[]> {
   return q.all<Head>(
     `SELECT id, epoch, floor::float8 AS floor, head::float8 AS head FROM sessions
      WHERE id = ANY($1::text[]) AND state = 'live'`,
+    [texts(ids)],
+  );
+}
+
+export function readRefs(q: Queries, ids: readonly string[]): Promise<SessionRef[]> {
+  return q.all<SessionRef>(
+    "SELECT id, owner, name FROM sessions WHERE id = ANY($1::text[]) AND state = 'live'",
     [texts(ids)],
   );
 }
