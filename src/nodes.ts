@@ -40,13 +40,19 @@ export function sharedTails(store: Store, options: NodesOptions, here: () => Her
     feeds: new Feeds({ cluster, clock, log, publish: shower(options) }),
     read: (session) => cluster.tail(session),
     async left(session, rows) {
-      for (;;) {
+      const { id } = session;
+      for (let tries = 1; ; tries++) {
         try {
           return await here().runs.endLeft(rows);
         } catch (error) {
-          log.error({ session: session.id, err: error }, "runs that another node left could not be ended");
           // Whoever has the session next finds the runs again. As long as this node has it, nobody else does.
-          if (!isOutOfReach(error)) return undefined;
+          if (!isOutOfReach(error))
+            return log.error({ session: id, err: error }, "runs that another node left could not be ended");
+          if (tries === 1)
+            log.warn(
+              { session: id, err: error },
+              "runs that another node left cannot be ended yet: it is tried again",
+            );
         }
         await again();
       }
@@ -54,9 +60,10 @@ export function sharedTails(store: Store, options: NodesOptions, here: () => Her
     dropped: (session) => releasing.add(session),
     lost(session, why) {
       const readers = directory.readersOf(session);
+      const tail = here().journal.tails.peek(session.id);
       if (why === "deleted") directory.deleted(session);
       for (const connection of connections.all()) connection.subscriptions.get(session.id)?.end(why);
-      if (why === "deleted") changes.deleted(session, undefined, readers);
+      if (why === "deleted") changes.deleted(session, tail, readers);
     },
   };
 }

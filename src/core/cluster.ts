@@ -133,7 +133,10 @@ export interface Cluster {
   tail(session: string): Promise<LoadedTail | null>;
   /** As Store.page, up to the end, which is there for a moment after the session was deleted. */
   page(session: string, after: number): Promise<Page | null>;
-  /** Lets any node have sessions that this one has: these, or (null) all `but` some. What is being written is left out. */
+  /**
+   * Lets any node have sessions that this one has: these, or (null) all `but` some; then none is taken over any more. What is
+   * being written is left out, and so is what a run goes on in.
+   */
   release(sessions: readonly string[] | null, but?: readonly string[]): Promise<void>;
   /** Of these sessions, as far as they are there. */
   heads(sessions: readonly string[]): Promise<Head[]>;
@@ -152,7 +155,10 @@ export interface Cluster {
    * of callers cost one message to the database at a time.
    */
   heardAll(): Promise<boolean>;
-  /** Says something to the other nodes, at most 4,000 bytes of it. Late or lost at times; never throws. */
+  /**
+   * Says something to the other nodes, at most 4,000 bytes of it. Late or lost at times; never throws. Unlike what `peers` say
+   * nothing of it is ever in a table: it may be what a stranger made this node say.
+   */
   tell(topic: string, text: string): void;
   /** What other nodes say. Ends with what is answered. */
   onTold(topic: string, listener: (text: string) => void): () => void;

@@ -47,7 +47,10 @@ class PostgresStore implements Store {
           "deleting",
         ]),
       ),
-    release: (sessions, but = []) => this.#live().upkeep.change((q) => release(q, this.#boot, sessions, but)),
+    release: (sessions, but = []) => {
+      this.#leaves ||= sessions === null;
+      return this.#live().upkeep.change((q) => release(q, this.#boot, sessions, but));
+    },
     name: () => this.#live().node.name,
     summaries: (query) => this.#read((q) => readSummaries(q, query)),
     peers: {
@@ -75,6 +78,8 @@ class PostgresStore implements Store {
   #opening: Promise<unknown> | null = null;
   #opened: Opened | null = null;
   #adopting: Promise<void> | null = null;
+  /** It gave all its sessions back: what others leave is not for this node. */
+  #leaves = false;
   #closing: Promise<void> | null = null;
 
   constructor(options: PostgresStoreOptions) {
@@ -199,7 +204,7 @@ class PostgresStore implements Store {
   /** One round at a time; what goes wrong is tried again after the next renewal. */
   #adoptLeft(): void {
     const opened = this.#opened;
-    if (opened === null || this.#condition !== "open" || this.#adopting !== null) return;
+    if (opened === null || this.#leaves || this.#condition !== "open" || this.#adopting !== null) return;
     const { onAdopted, log, limits } = this.#options;
     this.#adopting = adoptAll({ ...opened, boot: this.#boot, max_rows: limits.maintenance_rows })
       .then((undone) => {
