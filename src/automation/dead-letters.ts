@@ -7,6 +7,8 @@ import type { Store } from "../core/store.ts";
 import type { DeadDelivery } from "./stored-webhook.ts";
 
 const KEPT_MS = 30 * 86_400_000;
+/** Those that expire, or go with their session, are not told of: so seldom they are counted anew, and only while somebody asks. */
+const COUNT_MS = 60_000;
 
 export interface DeadLettersOptions {
   readonly store: Pick<Store, "record" | "records">;
@@ -19,9 +21,25 @@ export interface DeadLettersOptions {
 /** Deliveries that were given up: kept for a month, so many of each webhook. */
 export class DeadLetters {
   readonly #options: DeadLettersOptions;
+  #counted: number | null = null;
+  #counted_at = Number.NEGATIVE_INFINITY;
 
   constructor(options: DeadLettersOptions) {
     this.#options = options;
+  }
+
+  /** How many are kept, of all webhooks, as it was when it was asked before; null: they were not counted yet. */
+  count(): number | null {
+    if (this.#options.clock.monotonic() - this.#counted_at >= COUNT_MS) void this.#recount();
+    return this.#counted;
+  }
+
+  /** Never rejects: what was counted before stands where the store does not answer. */
+  async #recount(): Promise<void> {
+    const { store, clock } = this.#options;
+    this.#counted_at = clock.monotonic();
+    const all = await store.records(DEAD).catch(() => null);
+    if (all !== null) this.#counted = all.length;
   }
 
   /** What would have been posted; null: it is gone. */
@@ -67,7 +85,10 @@ export class DeadLetters {
 
   #append(rows: readonly RowChange[]): Promise<boolean> {
     return new Promise((resolve) => {
-      const settle = ({ ok }: { readonly ok: boolean }): void => resolve(ok);
+      const settle = ({ ok }: { readonly ok: boolean }): void => {
+        if (ok) this.#counted_at = Number.NEGATIVE_INFINITY;
+        resolve(ok);
+      };
       this.#options.journal.append({ session: null, run: null, ack: true, events: [], rows, settle });
     });
   }

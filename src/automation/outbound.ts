@@ -23,7 +23,7 @@ export interface OutboundOptions extends Omit<
 > {
   readonly limits: Pick<Limits, "webhooks_per_user" | "webhook_attempts" | "webhook_dead_letters">;
   readonly store: Store;
-  readonly stats: Pick<Stats, "deliveries" | "webhooks">;
+  readonly stats: Pick<Stats, "deliveries" | "webhooks" | "dead_letters">;
   readonly sealer: Sealer;
   readonly post: Post;
   readonly tracing: Pick<Tracing, "delivery">;
@@ -61,6 +61,7 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
   const goings = createGoings({ ...options, deliveries });
   const took = (id: string): void => goings.took(id);
   const redeliver = redelivering({ dead, attempts, deliveries, took });
+  options.stats.dead_letters = () => dead.count();
   options.stats.webhooks = () => countsOf(book.list(null));
   return {
     create: (by, params) => book.create(by, params),

@@ -33,6 +33,8 @@ export class Stats {
   readonly moments = { sent: 0, skipped: 0, missed: 0, failed: 0 };
   /** What came in by hooks, with the right secret or not. */
   readonly hook_calls = { taken: 0, refused: 0 };
+  /** Deliveries that were given up and are kept; null: nobody knows. Set by who has them. */
+  dead_letters: () => number | null = () => null;
   /** How many webhooks there are now. Set by who has them. */
   webhooks: () => WebhookCounts = () => ({ on: 0, failing: 0, suspended: 0, off: 0 });
   readonly errors: Record<string, number> = {};

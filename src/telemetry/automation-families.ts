@@ -3,7 +3,7 @@ import type { Family } from "./family.ts";
 import { by, one } from "./family.ts";
 
 export interface AutomationParts {
-  readonly stats: Pick<Stats, "deliveries" | "moments" | "hook_calls" | "webhooks">;
+  readonly stats: Pick<Stats, "deliveries" | "moments" | "hook_calls" | "webhooks" | "dead_letters">;
   readonly owed: { readonly size: number };
 }
 
@@ -18,6 +18,12 @@ export function automationFamilies({ stats, owed }: AutomationParts): Family[] {
       Object.entries(stats.deliveries),
     ),
     by("gauge", "agentbus_webhooks", "Webhooks.", "state", Object.entries(stats.webhooks())),
+    one(
+      "gauge",
+      "agentbus_webhook_dead_letters",
+      "Deliveries that were given up and are kept, in the whole store.",
+      stats.dead_letters(),
+    ),
     one("gauge", "agentbus_webhook_owed_sessions", "Sessions of which somebody is owed events.", owed.size),
     by(
       "counter",

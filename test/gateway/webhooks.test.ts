@@ -1,6 +1,7 @@
 import { Database } from "bun:sqlite";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { readMetrics } from "../support/metrics.ts";
 import type { Receiver } from "../support/webhook-receiver.ts";
 import { isSigned, startReceiver } from "../support/webhook-receiver.ts";
 import type { Person, Stack } from "./stack.ts";
@@ -170,6 +171,9 @@ describe("what is given up", () => {
       30_000,
     );
     expect(dead.map(({ seq }: Made) => seq)).toEqual([4, 5, 6]);
+    const told = async (): Promise<number | undefined> =>
+      readMetrics((await owner.ask("GET", "/metrics")).text).get("agentbus_webhook_dead_letters");
+    await eventually(told, (count) => count === 3);
     // Whoever looks at what there is need not read all of what was said.
     const kept = (collection: string): string[] => {
       using db = new Database(join(stack.gateway.data_dir, "agentbus.db"), { readonly: true });
