@@ -14,7 +14,7 @@ import { preflight, seal } from "./rest-reply.ts";
 import { routesOf, SOCKET_PATHS } from "./routes.ts";
 import { Streams } from "./sse-hub.ts";
 import { Turns } from "./turn.ts";
-import { leavesBody } from "./unread-body.ts";
+import { leavesBody, lingering } from "./unread-body.ts";
 
 /** The WebSocket side, as far as HTTP has to know it. */
 export interface SocketUpgrades<D> {
@@ -64,9 +64,13 @@ export function createHttp<D>(context: TransportContext, sockets: SocketUpgrades
     // HTTP lets a peer send thousands without waiting for an answer. Bun ends a connection on which a second request
     // comes while one waits, so what waits here is at most one of each.
     if (turns.over || turns.crowded) await turns.another();
-    const response = await appFor(schemeOf(request.url)).fetch(request);
+    let response = await appFor(schemeOf(request.url)).fetch(request);
     exchange.finish(request, response);
-    if (leavesBody(request, response, context.limits)) response.headers.set("connection", "close");
+    if (leavesBody(request, response, context.limits)) {
+      response.headers.set("connection", "close");
+      if (response.status >= 400 && !request.bodyUsed)
+        response = await lingering(request, response, context.clock);
+    }
     return seal(response, context.doors.corsOrigin(request.headers.get("origin")));
   }
 

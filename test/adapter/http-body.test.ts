@@ -92,3 +92,26 @@ test("one without a length that is too large is told so, where it ends soon", as
   expect(response.status).toBe(413);
   expect(await response.json()).toMatchObject({ error: { code: "TOO_LARGE" } });
 });
+
+test("one that says it is far too large is refused at once, and may be sent for a moment longer", async () => {
+  await using at = await startHttp();
+  const { hostname, port } = new URL(at.url);
+  const headers = `Host: localhost:${port}\r\nContent-Type: application/json\r\nContent-Length: ${64 * MIB}\r\n`;
+  const socket = connect(Number(port), hostname);
+  let [text, closed] = ["", false];
+  socket.on("data", (bytes) => (text += bytes.toString("latin1")));
+  socket.on("error", () => undefined);
+  socket.on("close", () => (closed = true));
+  socket.write(`POST /api/v1/sessions HTTP/1.1\r\n${headers}${AUTHORIZATION}\r\n`);
+  await until(() => text.includes("limits.body_bytes"));
+  expect(text).toStartWith("HTTP/1.1 413 ");
+  expect(text.toLowerCase()).toContain("connection: close");
+  for (let sent = 0; sent < 8 * MIB; sent += 65_536) {
+    socket.write(" ".repeat(65_536));
+    while (socket.writableLength > 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(closed).toBe(false);
+  // Not for ever, though it says nothing more.
+  await until(() => closed);
+  expect(text).toEndWith("}}\r\n0\r\n\r\n");
+});
