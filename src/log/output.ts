@@ -64,17 +64,16 @@ export class LogOutput {
     }
   }
 
-  /** How much of it was taken. @throws Error where nobody can read it any more */
+  /** How much of it was taken. That a line cannot be written is no reason for anything to end. */
   #write(bytes: Buffer): number {
     try {
       return writeSync(this.#fd, bytes);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === "EAGAIN" || code === "EBUSY") return 0;
-      // A terminal that is gone takes no more lines, which is no reason to end.
-      if (code === "EIO") return bytes.length;
-      this.#isBroken = true;
-      throw error;
+      // Nobody will ever read it; of a disk that is full, or a terminal that is gone, the next line may know better.
+      this.#isBroken = code === "EPIPE";
+      return bytes.length;
     }
   }
 

@@ -49,8 +49,8 @@ export async function lingering(request: Request, response: Response, clock: Clo
 
 /** Reads what comes, and keeps nothing of it. */
 async function drop({ body }: Request, ended: () => void): Promise<void> {
-  const reader = body?.getReader();
   try {
+    const reader = body?.getReader();
     for (let bytes = 0; bytes <= LINGER_BYTES;) {
       const next = await reader?.read();
       if (next === undefined || next.done) break;
@@ -59,7 +59,7 @@ async function drop({ body }: Request, ended: () => void): Promise<void> {
       await new Promise((resolve) => setImmediate(resolve));
     }
   } catch {
-    // The peer has left.
+    // The peer has left, or somebody else reads it.
   }
   ended();
 }
