@@ -2,10 +2,10 @@ import type { Challenger } from "../core/challenge.ts";
 import type { Journal } from "../core/journal.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Clock } from "../core/ports.ts";
+import { CHALLENGES } from "../core/record.ts";
 import { sameDigest } from "./secret.ts";
 import { unwritten, writeRecord } from "./written.ts";
 
-const COLLECTION = "challenge";
 const RANDOM_BYTES = 32;
 const TIME_BYTES = 6;
 const MAC_BYTES = 32;
@@ -74,7 +74,7 @@ export function createSharedChallenges(options: SharedChallengesOptions): Challe
       if (ts === null || ts > now + CLOCK_SKEW_MS || ts + limits.challenge_ttl_ms <= now) return false;
       if (!isFirst(nonce)) return false;
       const expires_at = now + limits.challenge_ttl_ms + 2 * CLOCK_SKEW_MS;
-      const record = { collection: COLLECTION, id: nonce, owner: "", data: "{}", expires_at };
+      const record = { collection: CHALLENGES, id: nonce, owner: "", data: "{}", expires_at };
       const became = await writeRecord(journal, { kind: "record.put", record, over: null });
       if (became === "refused") throw unwritten();
       return became === "written";

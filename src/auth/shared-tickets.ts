@@ -1,5 +1,6 @@
 import type { Journal } from "../core/journal.ts";
 import type { Principal } from "../core/principal.ts";
+import { TICKETS } from "../core/record.ts";
 import { Slots } from "../core/slots.ts";
 import type { Store } from "../core/store.ts";
 import { GatewayError } from "../protocol/errors.ts";
@@ -9,7 +10,6 @@ import { digestOf } from "./secret.ts";
 import type { MemoryTickets, Tickets } from "./tickets.ts";
 import { unwritten, writeRecord } from "./written.ts";
 
-const COLLECTION = "ticket";
 const FORM = /^agt_[A-Za-z0-9_-]{43}$/;
 /** Tickets that are looked for at once, so that a flood of wrong ones leaves room for other reads. */
 const LOOKED_FOR = 2;
@@ -57,7 +57,7 @@ export function createSharedTickets(options: SharedTicketsOptions): Tickets {
       if (bond === null) throw new GatewayError("UNAUTHORIZED", "the credential of this request has ended");
       const stored: StoredTicket = { user, method, scopes: listScopes(scopes), credential, bond };
       const record = {
-        collection: COLLECTION,
+        collection: TICKETS,
         id,
         owner: user,
         data: JSON.stringify(stored),
@@ -69,10 +69,10 @@ export function createSharedTickets(options: SharedTicketsOptions): Tickets {
     async redeem(ticket) {
       if (!FORM.test(ticket)) return null;
       const id = idOf(ticket);
-      const row = await slots.use(() => store.record(COLLECTION, id));
+      const row = await slots.use(() => store.record(TICKETS, id));
       if (row === null) return null;
       memory.redeem(ticket);
-      const drop = { kind: "record.drop", collection: COLLECTION, id, over: row.data } as const;
+      const drop = { kind: "record.drop", collection: TICKETS, id, over: row.data } as const;
       const became = await writeRecord(journal, drop);
       if (became === "refused") throw unwritten();
       if (became === "changed") return null;

@@ -1,6 +1,7 @@
 import type { Journal } from "../core/journal.ts";
 import type { RowChange } from "../core/operation.ts";
 import type { RecordRow } from "../core/record.ts";
+import { THROTTLED } from "../core/record.ts";
 import type { Clock } from "../core/ports.ts";
 import type { Store } from "../core/store.ts";
 import { GatewayError } from "../protocol/errors.ts";
@@ -15,7 +16,6 @@ export const GLOBAL_RULE: BucketRule = { burst: 100, refill_ms: 1_000, first_ms:
 /** Addresses that are remembered; the one whose last wrong credential is oldest goes first. */
 export const MAX_ADDRESSES = 10_000;
 
-const COLLECTION = "throttle";
 const EVERYBODY = "*";
 /** Wrong secrets of one address that are known again. */
 const MARKS_KEPT = 8;
@@ -83,9 +83,9 @@ export class Throttle {
   /** Once, after the store was opened and before anybody is let in. */
   async start(): Promise<void> {
     const { store, clock } = this.#options;
-    this.#unlisten = store.cluster?.onTold(COLLECTION, (text) => this.#hear(text)) ?? this.#unlisten;
+    this.#unlisten = store.cluster?.onTold(THROTTLED, (text) => this.#hear(text)) ?? this.#unlisten;
     const [now, monotonic] = [clock.now(), clock.monotonic()];
-    const rows = (await store.records(COLLECTION)).map(({ id, data }) => ({
+    const rows = (await store.records(THROTTLED)).map(({ id, data }) => ({
       id,
       stored: JSON.parse(data) as StoredBucket,
     }));
@@ -199,7 +199,7 @@ export class Throttle {
       const told: Told = { all: this.#untoldInAll, keys: [...this.#untold].slice(0, TOLD_KEYS) };
       this.#untold.clear();
       this.#untoldInAll = 0;
-      store.cluster?.tell(COLLECTION, JSON.stringify(told));
+      store.cluster?.tell(THROTTLED, JSON.stringify(told));
     });
   }
 
@@ -258,7 +258,7 @@ export class Throttle {
     const spent = spentAt(bucket, rule, monotonic);
     const stored: StoredBucket = { spent, at: now, until: now + (bucket.until - monotonic) };
     const expires_at = Math.ceil(now + spent * rule.refill_ms);
-    return { collection: COLLECTION, id, owner: "", data: JSON.stringify(stored), expires_at };
+    return { collection: THROTTLED, id, owner: "", data: JSON.stringify(stored), expires_at };
   }
 }
 

@@ -27,3 +27,11 @@ export type RecordChange =
       readonly over?: string;
       readonly at?: { readonly session: string; readonly head: number };
     };
+
+/** Challenges that devices used over REST, tickets, and who has to wait after wrong credentials. */
+export const CHALLENGES = "challenge";
+export const TICKETS = "ticket";
+export const THROTTLED = "throttle";
+
+/** What no node has in memory because another wrote it: of these nobody is told, however many there are. */
+export const UNTOLD: ReadonlySet<string> = new Set([CHALLENGES, TICKETS, THROTTLED]);

@@ -56,6 +56,18 @@ const named = (heard: readonly Heard[]): string[] =>
   heard.flatMap(({ changed }) => changed ?? []).map(({ collection, id }) => `${collection} ${id}`);
 
 describe.skipIf(!hasPostgres)("what nodes hear of each other", () => {
+  test("is not what none of them keeps, however much of it there is", async () => {
+    await using nodes = await pair();
+    const { a, b } = nodes;
+    const many = Array.from({ length: 600 }, (_, n) =>
+      put(`${n}`, "challenge", { expires_at: START + 60_000 }),
+    );
+    await commitAll(a.store, ...many, put("t", "ticket"), put("10.0.0.1", "throttle"), put("told"));
+    expect(await b.store.cluster?.heardAll()).toBe(true);
+    expect(b.heard).toEqual([{ changed: [{ collection: "c", id: "told" }], isOwn: false }]);
+    expect(await b.store.record("ticket", "t")).not.toBeNull();
+  });
+
   test("is every record that is put or dropped, in order, and that they did it themselves", async () => {
     await using nodes = await pair();
     const { a, b } = nodes;

@@ -1,4 +1,5 @@
 import type { RecordKey } from "../../core/cluster.ts";
+import { UNTOLD } from "../../core/record.ts";
 import type { Queries } from "./queries.ts";
 
 /** Told within the transaction that changes records, so that who hears of one finds it as it is then. */
@@ -19,6 +20,7 @@ export class ChangedRecords {
 
   /** Also where the operation fails afterwards: to look once too often does no harm. */
   add(collection: string, id: string): void {
+    if (UNTOLD.has(collection)) return;
     this.#keys.set(JSON.stringify([collection, id]), { collection, id });
   }
 
