@@ -1,4 +1,5 @@
 import type { Dispatch, Outcome } from "../core/call.ts";
+import type { Connection } from "../core/connections.ts";
 import type { Ending } from "../core/ending.ts";
 import type { Runs } from "../core/runs.ts";
 import type { CallState, Cluster, NodeCall } from "../core/cluster.ts";
@@ -57,7 +58,7 @@ export class Relay {
   readonly #inbox: Inbox;
   readonly #principals = new WeakSet<Principal>();
   readonly #asked = new Map<string, Asked>();
-  /** How many of these are about each session. */
+  /** How many of these each connection asked about each session. */
   readonly #waiting = new Map<string, number>();
   #queue: NodeCall[] = [];
   #isPutting = false;
@@ -101,7 +102,11 @@ export class Relay {
   }
 
   /** The session that a request is about, where another node has it, or had it; null: it is carried out here. */
-  async elsewhere({ name }: MethodDefinition, params: unknown, user: string): Promise<SessionRef | null> {
+  async elsewhere(
+    { name }: MethodDefinition,
+    params: unknown,
+    { user, caller }: Pick<Call, "user" | "caller">,
+  ): Promise<SessionRef | null> {
     if (!isOwners(name, params)) return null;
     const { tails } = this.#options.journal;
     const session = await this.sessionOf(params, user);
@@ -112,8 +117,9 @@ export class Relay {
       // Whoever carries it out says what is wrong.
       return null;
     }
-    // It may be this node's by now: what was asked before it comes before this.
-    const found = tails.isElsewhere(session.id) || this.#waiting.has(session.id) ? session : null;
+    // It may be this node's by now: what its connection asked before comes before this.
+    const waits = this.#waiting.has(placeOf(session, caller.connection));
+    const found = waits || tails.isElsewhere(session.id) ? session : null;
     tails.release(session.id);
     return found;
   }
@@ -137,6 +143,12 @@ export class Relay {
       return relayedBody(call.caller, call.mark, { ...ids, bond, method: name, params: keyed });
     };
     const outcome = this.#ask(session, wait_ms, body, () => tooLong(name, ids));
+    const { connection } = call.caller;
+    if (connection !== null) {
+      const place = placeOf(session, connection);
+      this.#wait(place, 1);
+      void outcome.then(() => this.#wait(place, -1));
+    }
     call.entered();
     return outcome;
   }
@@ -153,12 +165,9 @@ export class Relay {
       let cancel: () => void = () => undefined;
       const answer = (outcome: Outcome): void => {
         cancel();
-        if (!this.#asked.delete(id)) return;
-        this.#wait(session.id, -1);
-        resolve(outcome);
+        if (this.#asked.delete(id)) resolve(outcome);
       };
       this.#asked.set(id, { session, answer });
-      this.#wait(session.id, 1);
       cancel = clock.after(wait_ms, () => answer({ ok: false, error: late() }));
       this.#queue.push({ id, session: session.id, body: body(id) });
       void this.#put();
@@ -205,10 +214,10 @@ export class Relay {
     }
   }
 
-  #wait(session: string, by: 1 | -1): void {
-    const waiting = (this.#waiting.get(session) ?? 0) + by;
-    if (waiting > 0) this.#waiting.set(session, waiting);
-    else this.#waiting.delete(session);
+  #wait(place: string, by: 1 | -1): void {
+    const waiting = (this.#waiting.get(place) ?? 0) + by;
+    if (waiting > 0) this.#waiting.set(place, waiting);
+    else this.#waiting.delete(place);
   }
 
   /** One group on its way at a time, so that the order is that in which they were asked. */
@@ -272,6 +281,10 @@ export class Relay {
     }
     this.#inbox.wake();
   }
+}
+
+function placeOf({ id }: SessionRef, connection: Connection | null): string {
+  return `${connection?.id} ${id}`;
 }
 
 function tooLong(method: string, ids: MadeIds): GatewayError {

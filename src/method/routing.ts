@@ -14,7 +14,7 @@ export async function route(
 ): Promise<void> {
   const { definition } = handler;
   try {
-    const session = await relay.elsewhere(definition, params, call.user);
+    const session = await relay.elsewhere(definition, params, call);
     if (session !== null) return await hand(relay, handler, params, call);
     // Another node may take it before anything is written here.
     call.onElsewhere = () => void hand(relay, handler, params, call);
