@@ -5,7 +5,7 @@ import type { Nodes } from "./nodes.ts";
 import { startNodes, TAKEOVER_MS } from "./nodes.ts";
 
 setDefaultTimeout(120_000);
-const SESSIONS = 400;
+const SESSIONS = 160;
 
 /** The boot that leads, and the name of its node. */
 async function leading({ sql }: Nodes): Promise<{ boot: string; name: string }> {
