@@ -13,10 +13,15 @@ const root = resolve(import.meta.dir, "..");
 const executable = resolve(root, "dist/agentbus");
 /** Longest test that does not say otherwise, on a machine that has much else to do. */
 const TEST_MS = 30_000;
-/** How long each file takes, ms: the longest ones are begun first. It decides nothing else, and need not be exact. */
+/**
+ * How long each file takes, ms: the longest ones are begun first. It decides nothing else, and need not be exact. Files that
+ * only wait while another one builds what both need (releases, a Debian) are given less than they take, so that it is there.
+ */
 const TIMINGS = "test/timings.json";
 /** Test the executable, whatever else they do. */
 const BINARY_ONLY = ["test/cluster/", "test/console/", "test/gateway/", "test/hostile/", "test/process/"];
+/** Of these, what has a browser draw. */
+const PAGES = ["test/console/"];
 /** Of these, what measures how fast something is: no other file runs meanwhile. */
 const ALONE = [
   // How a page of five thousand messages feels.
@@ -192,11 +197,13 @@ function suitesOf(files: readonly string[], binary_only: boolean, built: boolean
     env: { AGENTBUS_BINARY: "" },
     threads,
   };
+  const shared = on_binary.filter((file) => !among(file, ALONE));
   const binary: Suite[] = [
-    // Browsers and several gateways a file: more at a time than there are processors would only be slower.
+    { name: "executable", files: shared.filter((file) => !among(file, PAGES)), env, threads },
+    // Each keeps a processor busy by itself: more at a time would only be slower.
     {
-      name: "executable",
-      files: on_binary.filter((file) => !among(file, ALONE)),
+      name: "pages",
+      files: shared.filter((file) => among(file, PAGES)),
       env,
       threads: availableParallelism(),
     },

@@ -1,5 +1,6 @@
 import type { Command, Input } from "./args.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
+import { counted } from "./counted.ts";
 import { CommandError, EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
 import { outJson } from "./io.ts";
@@ -33,7 +34,7 @@ export const backup: Command = {
     else {
       const { file, bytes, sessions, messages, removed } = made;
       io.out(
-        `${file}: ${sessions} sessions, ${messages} messages, ${(bytes / MIB).toFixed(1)} MiB, ${seconds.toFixed(1)} s`,
+        `${file}: ${counted(sessions, "session")}, ${counted(messages, "message")}, ${(bytes / MIB).toFixed(1)} MiB, ${seconds.toFixed(1)} s`,
       );
       for (const old of removed) io.out(`removed ${old}`);
     }
@@ -60,7 +61,7 @@ export const restore: Command = {
     if (input.on("json")) outJson(io, done);
     else {
       io.out(
-        `restored ${done.sessions} sessions with ${done.messages} messages into ${config.server.data_dir}`,
+        `restored ${counted(done.sessions, "session")} with ${counted(done.messages, "message")} into ${config.server.data_dir}`,
       );
       if (done.kept !== null) io.out(`what was there before is ${done.kept}`);
     }

@@ -4,6 +4,7 @@ import type { Message, Session } from "../protocol/entities.ts";
 import { VERSION } from "../build.ts";
 import type { Command, Input } from "./args.ts";
 import { asUser } from "./as-user.ts";
+import { counted } from "./counted.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import { FORMAT, FORMAT_VERSION } from "./export-format.ts";
 import type { Io } from "./io.ts";
@@ -40,7 +41,7 @@ export const exportCommand: Command = {
     for (const user of await usersOf(input, target)) {
       sessions += await asUser(target, user, options, (client) => exportAll(client, input.args, out, io));
     }
-    io.err(`agentbus: ${sessions} sessions`);
+    io.err(`agentbus: ${counted(sessions, "session")}`);
     return EXIT.ok;
   },
 };

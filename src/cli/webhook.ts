@@ -2,6 +2,7 @@ import type { ResultFor } from "../client/methods.ts";
 import { administer } from "./administer.ts";
 import { enabledOf, idOf, stateOf } from "./automation.ts";
 import type { Command, Input, OptionSpecs } from "./args.ts";
+import { counted } from "./counted.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
 import { outJson } from "./io.ts";
@@ -109,7 +110,8 @@ export const webhookCommands: readonly Command[] = [
       if (input.on("json")) outJson(io, answer);
       else {
         for (const line of deadOf(answer.dead)) io.out(line);
-        if (answer.waiting_sessions > 0) io.err(`Something waits for ${answer.waiting_sessions} sessions.`);
+        if (answer.waiting_sessions > 0)
+          io.err(`Something waits for ${counted(answer.waiting_sessions, "session")}.`);
       }
       return EXIT.ok;
     },

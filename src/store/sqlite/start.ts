@@ -26,8 +26,9 @@ const ERASE_ROWS = 2_000;
 export function start(db: Database, writer: GroupWriter, facts: StartFacts): OpenedStore {
   const { last_stop, server_id } = writer.transaction("FULL", () => {
     const left = readMarker(db);
-    const stop = lastStop(left, facts);
     const restored = readMeta(db, RESTORED) !== null;
+    // A backup is made while a gateway runs: its marker says nothing of a process that stopped.
+    const stop = restored ? "clean" : lastStop(left, facts);
     if (restored) db.query("DELETE FROM meta WHERE name = ?").run(RESTORED);
     if (restored) drawEpochs(db, false);
     else if (stop === "power") drawEpochs(db, left?.durability === "full");
