@@ -57,7 +57,10 @@ export function sharedTails(store: Store, options: NodesOptions, here: () => Her
         await again();
       }
     },
-    dropped: (session) => releasing.add(session),
+    dropped(session, wasWritten) {
+      cluster.forget(session);
+      if (wasWritten) releasing.add(session);
+    },
     lost(session, why) {
       const readers = directory.readersOf(session);
       const tail = here().journal.tails.peek(session.id);

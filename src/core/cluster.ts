@@ -138,6 +138,8 @@ export interface Cluster {
    * being written is left out, and so is what a run goes on in.
    */
   release(sessions: readonly string[] | null, but?: readonly string[]): Promise<void>;
+  /** Nothing of a session is in memory any more, nor on its way into the log: what is appended next is loaded first. */
+  forget(session: string): void;
   /** Of these sessions, as far as they are there. */
   heads(sessions: readonly string[]): Promise<Head[]>;
   /** Whose they are and what they call them, of these sessions, as far as they are there. */

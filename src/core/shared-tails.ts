@@ -14,8 +14,8 @@ export interface Shared {
   readonly read: (session: string) => Promise<LoadedTail | null>;
   /** Ends the runs that the node before left in a session; those of this node are not meant. */
   readonly left: (session: SessionRef, runs: readonly RunRow[]) => Promise<void>;
-  /** A session of this node is not in memory any more. */
-  readonly dropped: (session: string) => void;
+  /** Nothing of a session is in memory any more, nor on its way into the log; `wasWritten`: this node wrote it. */
+  readonly dropped: (session: string, wasWritten: boolean) => void;
   /** Whoever follows it has to begin anew. */
   readonly lost: (session: SessionRef, why: Lost) => void;
 }
@@ -66,10 +66,10 @@ export class SharedTails {
     return undefined;
   }
 
-  /** It goes from memory. */
-  dropped({ session, feed, tail }: Slot): void {
-    if (feed !== null) feed.stop();
-    else if (tail !== null) this.#shared.dropped(session.id);
+  /** It goes from memory; `isLast`: and with it everything of its session. */
+  dropped({ session, feed, tail }: Slot, isLast: boolean): void {
+    feed?.stop();
+    if (isLast) this.#shared.dropped(session.id, feed === null && tail !== null);
   }
 
   /** The tail goes on with what another node writes. */
@@ -87,9 +87,11 @@ export class SharedTails {
   }
 
   /** More than is written here is in the log of a session: another node has taken it, and nobody told. */
-  #found({ id, epoch, head }: Head): void {
+  #found({ id, epoch, floor, head }: Head): void {
     const slot = this.#slots.find(id);
     if (slot?.tail === null || slot === undefined || !isWritten(slot)) return;
+    // Any node trims what is nobody's, or that of a node that is taken for gone, as this one may have been.
+    if (epoch === slot.tail.epoch && floor > slot.tail.floor) slot.tail.row.floor = floor;
     if (epoch !== slot.tail.epoch || head > slot.tail.head) this.feed(slot, slot.tail);
   }
 

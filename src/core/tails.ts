@@ -285,11 +285,12 @@ export class Tails {
   }
 
   #drop(slot: Slot): void {
-    this.#shared?.dropped(slot);
+    const { id } = slot.session;
     this.#touched.delete(slot);
     this.#bytes -= slot.counted;
     slot.counted = 0;
-    if (this.#slots.get(slot.session.id) === slot) this.#slots.delete(slot.session.id);
+    if (this.#slots.get(id) === slot) this.#slots.delete(id);
+    this.#shared?.dropped(slot, slot.queued <= 0 && !this.#slots.has(id));
   }
 }
 

@@ -1,15 +1,12 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { SQL } from "bun";
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import type { Clock } from "../../src/core/ports.ts";
 import { postgresProxy } from "../support/postgres-proxy.ts";
-import { hasPostgres, testCluster, testDatabase } from "../support/postgres.ts";
+import { hasPostgres, testCluster } from "../support/postgres.ts";
 import { append, commit, commitAll, create, event, key, ok, startRun } from "./store.builders.ts";
-import type { PostgresChanges } from "./store.postgres.ts";
-import { postgresStore } from "./store.postgres.ts";
-import { temporaryDirectory } from "./store.sqlite.ts";
+import { sharedDatabase } from "./store.postgres.ts";
 
 // A test that is too slow has its server ended with it.
 setDefaultTimeout(60_000);
@@ -17,32 +14,9 @@ const cluster = hasPostgres ? await testCluster() : null;
 const elsewhere = { ok: false, reason: "elsewhere" } as const;
 const load = { kind: "load", session: "ses_a" } as const;
 
-/** A database, and the nodes that share it. */
-async function shared() {
-  const database = await testDatabase();
-  const sql = new SQL(database.url, { max: 1 });
-  const stack = new AsyncDisposableStack();
-  stack.use(database);
-  stack.defer(() => sql.close({ timeout: 1 }));
-  return {
-    sql,
-    url: database.url,
-    async node(changes: PostgresChanges = {}, data_dir?: string, url = database.url) {
-      const directory = stack.use(await temporaryDirectory());
-      const place = data_dir ?? directory.path;
-      const made = postgresStore(url, place, changes);
-      stack.defer(() => made.store.close());
-      return { ...made, place, directory: directory.path };
-    },
-    /** As if they had not been heard of for longer than their lease. */
-    expire: () => sql.unsafe("UPDATE agentbus.nodes SET lease_until = '-infinity'"),
-    [Symbol.asyncDispose]: () => stack.disposeAsync(),
-  };
-}
-
 describe.skipIf(cluster === null)("nodes", () => {
   test("several may start at once on a database that has nothing yet", async () => {
-    await using database = await shared();
+    await using database = await sharedDatabase();
     const nodes = await Promise.all([database.node(), database.node(), database.node()]);
     const opened = await Promise.all(nodes.map(({ store }) => store.open()));
     expect(new Set(opened.map(({ server_id }) => server_id)).size).toBe(1);
@@ -51,7 +25,7 @@ describe.skipIf(cluster === null)("nodes", () => {
   });
 
   test("a session is one node's, and the others change nothing in it", async () => {
-    await using database = await shared();
+    await using database = await sharedDatabase();
     const [a, b] = [await database.node(), await database.node()];
     await a.store.open();
     await b.store.open();
@@ -75,7 +49,7 @@ describe.skipIf(cluster === null)("nodes", () => {
   });
 
   test("who lost a session appends nothing, and is told", async () => {
-    await using database = await shared();
+    await using database = await sharedDatabase();
     const fenced: string[] = [];
     const a = await database.node({ onFenced: (ids) => fenced.push(...ids) });
     const b = await database.node();
@@ -98,7 +72,7 @@ describe.skipIf(cluster === null)("nodes", () => {
   });
 
   test("what a node leaves that is gone is taken over", async () => {
-    await using database = await shared();
+    await using database = await sharedDatabase();
     const a = await database.node();
     const left: unknown[] = [];
     const b = await database.node({ lease_ms: 600, onAdopted: (what) => left.push(what) });
@@ -116,7 +90,7 @@ describe.skipIf(cluster === null)("nodes", () => {
   });
 
   test("what a run goes on in is let go by nobody, whoever asks for it", async () => {
-    await using database = await shared();
+    await using database = await sharedDatabase();
     const [a, b] = [await database.node(), await database.node()];
     await a.store.open();
     await b.store.open();
@@ -130,7 +104,7 @@ describe.skipIf(cluster === null)("nodes", () => {
   });
 
   test("the next process of a data directory need not wait for the lease of the last", async () => {
-    await using database = await shared();
+    await using database = await sharedDatabase();
     const [a, b] = [await database.node(), await database.node()];
     await a.store.open();
     await commitAll(a.store, create("ses_a"), startRun("ses_a", "run_1"));
@@ -143,7 +117,7 @@ describe.skipIf(cluster === null)("nodes", () => {
   });
 
   test("without a lease nothing is written, by whichever clock it is over", async () => {
-    await using database = await shared();
+    await using database = await sharedDatabase();
     let [ahead, later] = [0, 0];
     const clock: Clock = {
       ...systemClock,
@@ -175,7 +149,7 @@ describe.skipIf(cluster === null)("nodes", () => {
   });
 
   test("what a node has locked that is cut off in the middle of a group is free once its lease is over", async () => {
-    await using database = await shared();
+    await using database = await sharedDatabase();
     using proxy = postgresProxy(cluster!.port);
     const far = database.url.replace(`:${cluster!.port}/`, `:${proxy.port}/`);
     const a = await database.node({ lease_ms: 1_500 }, undefined, far);
@@ -195,7 +169,7 @@ describe.skipIf(cluster === null)("nodes", () => {
   });
 
   test("the others hear which sessions grew, also after their connections were ended", async () => {
-    await using database = await shared();
+    await using database = await sharedDatabase();
     const [a, b] = [await database.node({ lease_ms: 600 }), await database.node({ lease_ms: 600 })];
     await a.store.open();
     await b.store.open();
@@ -219,7 +193,7 @@ describe.skipIf(cluster === null)("nodes", () => {
   });
 
   test("what one user does on several nodes at once is counted once each", async () => {
-    await using database = await shared();
+    await using database = await sharedDatabase();
     const limits = { keys_per_user: 30, sessions_per_user: 10 };
     const nodes = [await database.node({ limits }), await database.node({ limits })];
     for (const { store } of nodes) await store.open();

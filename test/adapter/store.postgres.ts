@@ -1,9 +1,10 @@
+import { SQL } from "bun";
 import { systemClock } from "../../src/clock.ts";
 import type { Limits } from "../../src/core/limits.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { PostgresStoreOptions } from "../../src/store/postgres/opening.ts";
 import { createPostgresStore } from "../../src/store/postgres/store.ts";
-import { emptyDatabase } from "../support/postgres.ts";
+import { emptyDatabase, testDatabase } from "../support/postgres.ts";
 import type { StoreFixture } from "./store.builders.ts";
 import { storeClock } from "./store.builders.ts";
 import type { LogLine } from "./store.sqlite.ts";
@@ -48,5 +49,28 @@ export async function openPostgres(changes: PostgresChanges = {}): Promise<Store
       await database[Symbol.asyncDispose]();
       await directory[Symbol.asyncDispose]();
     },
+  };
+}
+
+/** A database, and the nodes that share it. */
+export async function sharedDatabase() {
+  const database = await testDatabase();
+  const sql = new SQL(database.url, { max: 1 });
+  const stack = new AsyncDisposableStack();
+  stack.use(database);
+  stack.defer(() => sql.close({ timeout: 1 }));
+  return {
+    sql,
+    url: database.url,
+    async node(changes: PostgresChanges = {}, data_dir?: string, url = database.url) {
+      const directory = stack.use(await temporaryDirectory());
+      const place = data_dir ?? directory.path;
+      const made = postgresStore(url, place, changes);
+      stack.defer(() => made.store.close());
+      return { ...made, place, directory: directory.path };
+    },
+    /** As if they had not been heard of for longer than their lease. */
+    expire: () => sql.unsafe("UPDATE agentbus.nodes SET lease_until = '-infinity'"),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }

@@ -3,6 +3,9 @@ import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Limits } from "../../src/core/limits.ts";
 import type { RowChange, SessionRow } from "../../src/core/operation.ts";
 import type { SessionRef } from "../../src/core/session.ts";
+import type { Written } from "../../src/core/feeds.ts";
+import type { Shared } from "../../src/core/shared-tails.ts";
+import type { Load } from "../../src/core/slot.ts";
 import { NoSuchSession } from "../../src/core/slot.ts";
 import { Tails } from "../../src/core/tails.ts";
 import type { Tail } from "../../src/core/tail.ts";
@@ -166,4 +169,40 @@ test("one that is written, that has readers or an open message is not dropped", 
   open.push({ seq: 3, ts: 1, type: "message.completed", run_id: "r", payload: done });
   for (let i = 0; i < 600; i++) append(tails, `t${i}`);
   expect(["open", "pinned", "queued"].filter((id) => tails.peek(id) !== undefined)).toEqual([]);
+});
+
+test("with other nodes, it is told once nothing of a session is in memory, nor on its way into the log", async () => {
+  const dropped: [id: string, wasWritten: boolean][] = [];
+  let written: Written | null = null;
+  const loads: Load[] = [];
+  const shared = {
+    feeds: { watch: (found: Written) => (written = found) },
+    dropped: (id: string, wasWritten: boolean) => dropped.push([id, wasWritten]),
+  } as unknown as Shared;
+  const limits = { ...DEFAULT_LIMITS, tails_idle: 2 };
+  const tails = new Tails(limits, (_session, load) => loads.push(load), shared);
+  const ids = Array.from({ length: 600 }, (_, n) => `s${n}`);
+  append(tails, "pinned", 10, true);
+  for (const id of ids) append(tails, id);
+  // Each that went is told of once, and the others are there.
+  expect(dropped.length).toBeGreaterThan(300);
+  const there = ids.filter((id) => tails.has(id));
+  expect([...there, ...dropped.map(([id]) => id)].toSorted()).toEqual(ids.toSorted());
+  expect(tails.has("pinned")).toBe(true);
+
+  // What could not be loaded is not told of before what waits for it was answered, too.
+  dropped.length = 0;
+  tails.expect(ref("none"), []);
+  const leave = [tails.enter(ref("none")), tails.enter(ref("none"))];
+  loads.at(-1)?.settle({ ok: false, reason: "unknown" });
+  leave[0]?.();
+  expect(dropped).toEqual([]);
+  leave[1]?.();
+  expect(dropped).toEqual([["none", false]]);
+
+  // What another node trimmed is known here within a second, where somebody reads it.
+  const tail = tails.peek("pinned");
+  expect(tail).toMatchObject({ floor: 0, head: 1 });
+  (written as Written | null)?.found({ id: "pinned", epoch: "aaaaaaaa", floor: 1, head: 1 });
+  expect(tail?.floor).toBe(1);
 });

@@ -7,19 +7,24 @@ import type { WorkingSession } from "./working-sessions.ts";
 /** Where the sessions of a group are. */
 export interface Admission {
   readonly ids: ReadonlySet<string>;
+  /** Of these, those that come into memory, or are there. */
+  readonly used: ReadonlySet<string>;
   /** Another node has them, or has had them since they were loaded: nothing is done in them. */
   readonly elsewhere: ReadonlySet<string>;
   /** Of these, those that this node had. */
   readonly lost: readonly string[];
 }
 
-/** Locks the sessions of a group and takes those that no other node has. Who loads one that was lost has it anew. */
+/**
+ * Locks the sessions of a group and takes those that no other node has, but for what only trims them: their rows are locked.
+ * Who loads one that was lost has it anew.
+ */
 export async function admit(
   { sessions }: Work,
   group: readonly StoreItem[],
   holdings: Holdings,
 ): Promise<Admission> {
-  const { ids, loaded, looked_at } = sessionsOf(group);
+  const { ids, loaded, used, written, looked_at } = sessionsOf(group);
   const standings = await sessions.read([...ids], [...looked_at]);
   const elsewhere = new Set<string>();
   const take: WorkingSession[] = [];
@@ -28,29 +33,38 @@ export async function admit(
     if (session === null) continue;
     const isCurrent = loaded.has(id) || !holdings.isStale(id, session.fence);
     if (!isCurrent || !(isOurs || isFree)) elsewhere.add(id);
-    else if (!isOurs) take.push(session);
+    else if (!isOurs && written.has(id)) take.push(session);
   }
   await sessions.take(take);
-  return { ids, elsewhere, lost: [...elsewhere].filter((id) => holdings.has(id)) };
+  return { ids, used, elsewhere, lost: [...elsewhere].filter((id) => holdings.has(id)) };
 }
 
 /** What this node has when the group is committed. */
-export function holdingsAfter({ sessions }: Work, { ids, elsewhere, lost }: Admission): HoldingsChange {
+export function holdingsAfter({ sessions }: Work, { ids, used, elsewhere, lost }: Admission): HoldingsChange {
   const known = [...ids].filter((id) => !elsewhere.has(id));
-  const held = known.flatMap((id) => sessions.find(id) ?? []);
-  return { held, gone: known.filter((id) => sessions.find(id) === null), lost };
+  const there = known.flatMap((id) => sessions.find(id) ?? []);
+  return {
+    held: there.filter(({ id }) => used.has(id)),
+    kept: there.filter(({ id }) => !used.has(id)),
+    gone: known.filter((id) => sessions.find(id) === null),
+    lost,
+  };
 }
 
 function sessionsOf(group: readonly StoreItem[]) {
-  const [ids, loaded, looked_at] = [new Set<string>(), new Set<string>(), new Set<string>()];
+  const [ids, loaded, used] = [new Set<string>(), new Set<string>(), new Set<string>()];
+  const [written, looked_at] = [new Set<string>(), new Set<string>()];
   for (const item of group) {
     if (item.kind === "forget") continue;
     if (item.kind === "load") loaded.add(item.session);
     if (item.kind === "copy") looked_at.add(item.from);
     const id = item.kind === "copy" ? item.into : item.session;
-    if (id !== null) ids.add(id);
+    if (id === null) continue;
+    ids.add(id);
+    if (item.kind !== "trim") written.add(id);
+    if (item.kind === "load" || item.kind === "append") used.add(id);
   }
-  return { ids, loaded, looked_at };
+  return { ids, loaded, used, written, looked_at };
 }
 
 /** Locks what is counted of the users who may hold more or less after the group, before anything else is. */

@@ -51,6 +51,8 @@ export interface PostgresStoreOptions {
   readonly lease_clock?: Clock;
   readonly log: Logger;
   readonly limits: Limits;
+  /** What it knows of sessions that it has; default: one of its own. */
+  readonly holdings?: Holdings;
   /**
    * Now and then, what is undone in sessions of this node: the runs that it does not go on with itself are to be ended, the
    * sessions erased.
@@ -80,6 +82,7 @@ interface Pools {
 export interface Opened extends Pools {
   readonly writing: Writing;
   readonly writer: GroupWriter;
+  readonly holdings: Holdings;
   readonly lease: Lease;
   readonly leadership: Leadership;
   readonly wake: Wake;
@@ -162,13 +165,13 @@ async function begin(
   const writing = new Writing({ dial: to, clock, boot, silence_ms: limits.writer_silence_ms, identity });
   const mayWrite = (): boolean => lease.lasts();
   const onGrown = (sessions: Iterable<string>): void => wake.tell(sessions);
-  const holdings = new Holdings();
+  const { holdings = new Holdings() } = options;
   const writer = createGroupWriter({ writing, limits, boot, holdings, mayWrite, onFenced, onGrown });
   try {
     const left = await takeOver({ keeper, writer, boot, max_rows: limits.maintenance_rows });
     const found: OpenedStore = { last_stop: isSame ? stop : "power", ...left, server_id };
     const calls = new PostgresCalls({ pool: pools.reading, wake, boot, limits });
-    return { ...pools, writing, writer, lease, leadership, ...heard, node, calls, found, close };
+    return { ...pools, writing, writer, holdings, lease, leadership, ...heard, node, calls, found, close };
   } catch (error) {
     leadership.abandon();
     lease.abandon();

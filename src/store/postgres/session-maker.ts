@@ -62,7 +62,15 @@ async function put(
   );
   if (row === null) return { ok: false, reason: "exists" };
   quotas.countSession(owner, 1);
-  const counters = { floor: 0, head: 0, stored_head: 0, message_count: 0, active_run_id: null, fence: 1 };
+  const counters = {
+    floor: 0,
+    head: 0,
+    stored_head: 0,
+    message_count: 0,
+    active_run_id: null,
+    fence: 1,
+    owner_boot: boot,
+  };
   const { session_key } = row;
   return sessions.add({ session_key, id, owner, name, state, epoch, ...counters, updated_at: created_at });
 }

@@ -49,8 +49,9 @@ class PostgresStore implements Store {
       ),
     release: (sessions, but = []) => {
       this.#leaves ||= sessions === null;
-      return this.#live().upkeep.change((q) => release(q, this.#boot, sessions, but));
+      return answered(this.#live().upkeep.change((q) => release(q, this.#boot, sessions, but)));
     },
+    forget: (session) => this.#opened?.holdings.forget(session),
     name: () => this.#live().node.name,
     summaries: (query) => this.#read((q) => readSummaries(q, query)),
     peers: {
@@ -238,9 +239,9 @@ class PostgresStore implements Store {
 }
 
 /** @throws GatewayError UNAVAILABLE where there is no answer: that is no fault of whoever asks, who may ask again */
-async function answered<T>(read: Promise<T>): Promise<T> {
+async function answered<T>(work: Promise<T>): Promise<T> {
   try {
-    return await read;
+    return await work;
   } catch (error) {
     if (!isLost(error)) throw error;
     throw new GatewayError("UNAVAILABLE", "the database is out of reach: try again", {

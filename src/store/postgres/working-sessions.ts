@@ -11,6 +11,8 @@ export interface WorkingSession {
   state: SessionState;
   readonly epoch: string;
   readonly fence: number;
+  /** Which node has it; what is only trimmed may be nobody's, or that of one that is gone. */
+  readonly owner_boot: string | null;
   /** As the row has it. */
   stored_head: number;
   floor: number;
@@ -33,7 +35,7 @@ type Row = Omit<WorkingSession, "stored_head"> & Standing;
 const NUMBERS = ["session_key", "fence", "floor", "head", "message_count", "updated_at"]
   .map((name) => `s.${name}::float8 AS ${name}`)
   .join(", ");
-const COLUMNS = `${NUMBERS}, s.id, s.owner, s.name, s.state, s.epoch, s.active_run_id`;
+const COLUMNS = `${NUMBERS}, s.id, s.owner, s.name, s.state, s.epoch, s.owner_boot, s.active_run_id`;
 
 /** Whether no other node that lives has a session `s`: by the clock of the database, the only one they share. */
 export const IS_FREE = `(s.owner_boot IS NULL OR s.owner_boot = $1::text OR NOT EXISTS (
@@ -89,7 +91,7 @@ export class WorkingSessions {
     );
     for (const { id, fence } of rows) {
       const session = this.#sessions.get(id);
-      if (session !== undefined) this.#sessions.set(id, { ...session, fence });
+      if (session !== undefined) this.#sessions.set(id, { ...session, fence, owner_boot: this.#boot });
     }
   }
 
@@ -126,9 +128,11 @@ export class WorkingSessions {
          message_count = u.message_count, active_run_id = u.active_run_id, updated_at = u.updated_at,
          name_folded = CASE WHEN u.name IS NULL THEN NULL ELSE s.name_folded END
        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
-         $9::bigint[], $10::text[], $11::bigint[])
-         AS u (session_key, fence, stored_head, owner, name, state, floor, head, message_count, active_run_id, updated_at)
-       WHERE s.session_key = u.session_key AND s.fence = u.fence AND s.head = u.stored_head AND s.owner_boot = $12::text`,
+         $9::bigint[], $10::text[], $11::bigint[], $12::text[])
+         AS u (session_key, fence, stored_head, owner, name, state, floor, head, message_count, active_run_id, updated_at,
+           owner_boot)
+       WHERE s.session_key = u.session_key AND s.fence = u.fence AND s.head = u.stored_head
+         AND s.owner_boot IS NOT DISTINCT FROM u.owner_boot`,
       [
         ints((each) => each.session_key),
         ints((each) => each.fence),
@@ -141,7 +145,7 @@ export class WorkingSessions {
         ints((each) => each.message_count),
         strings((each) => each.active_run_id),
         ints((each) => each.updated_at),
-        this.#boot,
+        strings((each) => each.owner_boot),
       ],
     );
     for (const session of some) session.stored_head = session.head;
