@@ -3,6 +3,7 @@ import type { CallAnswer, NodeCall } from "../core/cluster.ts";
 import { isElsewhere, servedElsewhere } from "../core/outage.ts";
 import type { Principal } from "../core/principal.ts";
 import { noSession } from "../core/session.ts";
+import { NoSuchSession } from "../core/slot.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { RelayedRequest, Yield } from "./relay-call.ts";
 import { readRelayed, relayedAnswer } from "./relay-call.ts";
@@ -24,8 +25,10 @@ export class Inbox {
   readonly #options: InboxOptions;
   /** Ids of those that were begun, and are not answered in the store. */
   readonly #begun = new Set<string>();
-  /** The last one of each session: the next waits until that one is on its way into the log. */
-  readonly #last = new Map<string, Promise<void>>();
+  /** The last one of each session: the next waits until it is on its way into the log, or (false) left, and is left then, too. */
+  readonly #last = new Map<string, Promise<boolean>>();
+  /** How many were left: what was read meanwhile may be what comes after them. */
+  #left = 0;
   #answers: CallAnswer[] = [];
   #isReading = false;
   #again = false;
@@ -55,10 +58,16 @@ export class Inbox {
     const { cluster, log, draining } = this.#options;
     while (this.#again && !this.#isClosed) {
       this.#again = false;
+      const left = this.#left;
       try {
         const calls = await cluster.calls.waiting([...this.#begun], AT_ONCE);
+        if (left !== this.#left) {
+          this.#again = true;
+          continue;
+        }
         for (const call of calls) {
-          const request = readRelayed(call.body);
+          const request = this.#requestOf(call);
+          if (request === null) continue;
           // What is begun here now would be ended at once: the next node begins it.
           if (draining() && "method" in request && !ENDS.has(request.method)) continue;
           this.#begin(call, request);
@@ -72,18 +81,29 @@ export class Inbox {
     this.#isReading = false;
   }
 
+  /** Null: it is answered, for nobody can carry it out. */
+  #requestOf(call: NodeCall): RelayedRequest | Yield | null {
+    try {
+      return readRelayed(call.body);
+    } catch (error) {
+      this.#begun.add(call.id);
+      this.#done(call, { ok: false, error: this.#publicError(call, error) });
+      return null;
+    }
+  }
+
   #begin(call: NodeCall, request: RelayedRequest | Yield): void {
     this.#begun.add(call.id);
-    const before = this.#last.get(call.session) ?? Promise.resolve();
-    const mine = before.then(() => this.#carryOut(call, request));
+    const before = this.#last.get(call.session) ?? Promise.resolve(true);
+    const mine = before.then((went) => (went ? this.#carryOut(call, request) : this.#leave(call)));
     this.#last.set(call.session, mine);
     void mine.then(() => {
       if (this.#last.get(call.session) === mine) this.#last.delete(call.session);
     });
   }
 
-  /** Resolves when the next one of the session may be begun. Never rejects. */
-  async #carryOut(call: NodeCall, request: RelayedRequest | Yield): Promise<void> {
+  /** Resolves when the next one of the session may be begun; false: it was left. Never rejects. */
+  async #carryOut(call: NodeCall, request: RelayedRequest | Yield): Promise<boolean> {
     const { store, journal } = this.#options;
     const { tails } = journal;
     try {
@@ -92,15 +112,27 @@ export class Inbox {
       const session = { id: row.id, owner: row.owner, name: row.name };
       await tails.own(session);
       try {
-        if ("method" in request) await this.#dispatch(call, request);
-        else this.#done(call, await this.#yield(call.session, request));
+        if ("method" in request) return await this.#dispatch(call, request);
+        return this.#done(call, await this.#yield(call.session, request));
       } finally {
         tails.release(session.id);
       }
     } catch (error) {
-      this.#leave(call, error);
+      if (isForLater(error)) return this.#leave(call, error);
+      return this.#done(call, { ok: false, error: this.#publicError(call, error) });
     }
-    return undefined;
+  }
+
+  /** What whoever asked may know of what went wrong before it was carried out. */
+  #publicError({ id, session }: NodeCall, error: unknown): GatewayError {
+    if (error instanceof GatewayError) return error;
+    if (error instanceof NoSuchSession) return noSession();
+    this.#options.log.error(
+      { call: id, session, err: error },
+      "what another node asks cannot be carried out",
+    );
+    const message = `something went wrong; the log of the node that has the session has it under ${id}`;
+    return new GatewayError("INTERNAL_ERROR", message, { details: { id } });
   }
 
   /** Lets a session go, so that whoever asks can have it. */
@@ -135,7 +167,7 @@ export class Inbox {
     return admitted ?? shown;
   }
 
-  async #dispatch(call: NodeCall, asked: RelayedRequest): Promise<void> {
+  async #dispatch(call: NodeCall, asked: RelayedRequest): Promise<boolean> {
     const principal = await this.#principal(call, asked);
     const { method, params, ...request } = asked;
     return new Promise((entered) => {
@@ -146,13 +178,17 @@ export class Inbox {
         mark,
         connection: null,
         signal: new AbortController().signal,
-        relayed: { message_id, run_id, entered, settle: (ids) => this.#settle(call, asked, ids) },
+        relayed: {
+          message_id,
+          run_id,
+          entered: () => entered(true),
+          settle: (ids) => this.#settle(call, asked, ids),
+        },
       };
       const { idempotency_key } = params as { readonly idempotency_key?: unknown };
       const key_of = idempotency_key === call.id ? principal.user : null;
       this.#options.dispatch(caller, { method, params }, (outcome) => {
-        this.#done(call, outcome, key_of);
-        entered();
+        entered(this.#done(call, outcome, key_of));
       });
     });
   }
@@ -165,19 +201,22 @@ export class Inbox {
     return ids;
   }
 
-  #done(call: NodeCall, outcome: Outcome, key_of: string | null = null): void {
+  /** False: it was left. */
+  #done(call: NodeCall, outcome: Outcome, key_of: string | null = null): boolean {
     // Whoever has the session now carries it out.
     if (!outcome.ok && isElsewhere(outcome.error)) return this.#leave(call, outcome.error);
     this.#answers.push({ id: call.id, answer: relayedAnswer(outcome), key_of });
     void this.#answer();
-    return undefined;
+    return true;
   }
 
-  /** It was not carried out, and is looked at again. */
-  #leave({ id, session }: NodeCall, error: unknown): void {
+  /** It was not carried out, and is looked at again. Without an error: what comes before it was not. */
+  #leave({ id, session }: NodeCall, error?: unknown): false {
     this.#begun.delete(id);
-    if (!isElsewhere(error))
+    this.#left++;
+    if (error !== undefined && !isElsewhere(error))
       this.#options.log.warn({ session, err: error }, "what another node asks could not be carried out yet");
+    return false;
   }
 
   async #answer(): Promise<void> {
@@ -197,4 +236,9 @@ export class Inbox {
     }
     this.#isAnswering = false;
   }
+}
+
+/** Whether the same may be carried out later: storage does not answer, the session is another node's, this one stops. */
+function isForLater(error: unknown): boolean {
+  return error instanceof GatewayError && error.reason === "UNAVAILABLE";
 }

@@ -61,8 +61,12 @@ export function yieldBody(ending: Ending | null): () => string {
   return () => JSON.stringify(body);
 }
 
+/** @throws Error where it is neither */
 export function readRelayed(body: string): RelayedRequest | Yield {
-  return JSON.parse(body) as RelayedRequest | Yield;
+  const asked = JSON.parse(body) as RelayedRequest | Yield | null;
+  if (asked === null || typeof asked !== "object" || !("method" in asked || "ending" in asked))
+    throw new Error("it is neither a request nor asks for a session");
+  return asked;
 }
 
 type Answer = { readonly payload: unknown } | { readonly error: ErrorBody };

@@ -62,6 +62,20 @@ describe.skipIf(!hasPostgres)("what one node asks of another", () => {
     expect(seqs).toEqual(seqs.toSorted((x, y) => x - y));
   });
 
+  test("is carried out although something stands before it that nobody can read", async () => {
+    await using nodes = await startNodes();
+    const [a, b] = [nodes.node(0).owner, nodes.node(1).owner];
+    await a.call("session.create", { session_id: "talk" });
+    const [{ id: session }] = await nodes.sql`SELECT id FROM agentbus.sessions`;
+    await nodes.sql`INSERT INTO agentbus.calls (id, session, from_boot, body) VALUES ('call_x', ${session}, 'none', 'no JSON')`;
+    const inject = { session_id: "talk", role: "user", content: "hello" };
+    expect(await b.call("chat.inject", inject)).toMatchObject({ session_id: "talk" });
+    const [{ answer }] = await nodes.sql`SELECT answer FROM agentbus.calls WHERE id = 'call_x'`;
+    expect(JSON.parse(answer)).toMatchObject({
+      error: { code: "INTERNAL_ERROR", details: { id: "call_x" } },
+    });
+  });
+
   test("a session that several nodes are to begin at once is made by one, and has what was said at all of them", async () => {
     await using nodes = await startNodes();
     const both = nodes.all.map(({ owner }) => owner);
