@@ -33,8 +33,7 @@ export function createInbound(options: InboundOptions): InboundBook {
   const { clock, limits, sealer, makers } = options;
   const per_user = limits.hooks_per_user;
   const hooks = new OwnedRecords<StoredHook>({ collection: HOOKS, noun: "hook", per_user });
-  /** Names that are taken, those of hooks that are being made among them. */
-  const names = new Map<string, string>();
+  const names = new HookNames();
   const viewNow = (hook: StoredHook): HookView =>
     Object.assign(viewHook(hook, clock.now()), suspension(makers, hook));
 
@@ -45,12 +44,12 @@ export function createInbound(options: InboundOptions): InboundBook {
     const given = params.secret;
     const secret = secretOf(verify, given);
     check(params);
-    if (names.has(name)) throw taken(name);
+    if (names.of(name).length > 0) throw taken(name);
     const hook = made(by, params, { made_by: makers.of(by), verify, secret, sealer, now: clock.now() });
     const { id } = hook;
-    names.set(name, id);
+    names.add(name, id);
     const change = hooks.put(hook, () => ({ ...(given === undefined && { secret }), ...viewNow(hook) }));
-    return { ...change, undo: () => (change.undo(), void names.delete(name)) };
+    return { ...change, undo: () => (change.undo(), names.remove(name, id)) };
   }
 
   function update(by: Principal, params: ParamsOf<typeof hookUpdate>): Change<HookView> {
@@ -81,8 +80,9 @@ export function createInbound(options: InboundOptions): InboundBook {
     return hooks.put(next, () => ({ ...(given === undefined && { secret }), ...viewNow(next) }));
   }
 
-  const drop = ({ id, name }: StoredHook): Change<void> => hooks.drop(id, [], () => void names.delete(name));
-  const find = (name: string): StoredHook | null => hooks.get(names.get(name) ?? "") ?? null;
+  const drop = ({ id, name }: StoredHook): Change<void> => hooks.drop(id, [], () => names.remove(name, id));
+  const find = (name: string): StoredHook | null =>
+    names.of(name).flatMap((id) => hooks.get(id) ?? [])[0] ?? null;
   return {
     create,
     update,
@@ -95,21 +95,39 @@ export function createInbound(options: InboundOptions): InboundBook {
     receive: createReceiver(options, find),
     async load(store) {
       hooks.load(await store.records(HOOKS));
-      for (const { name, id } of hooks.list(null)) names.set(name, id);
+      for (const { name, id } of hooks.list(null)) names.add(name, id);
     },
     mirrors: (store) => [
-      hooks.mirror(store, (id, before) => rename(names, id, before?.name, hooks.get(id)?.name)),
+      hooks.mirror(store, (id, before) => names.change(id, before?.name, hooks.get(id)?.name)),
     ],
     forget: (user) => hooks.forget(user, drop),
   };
 }
 
-/** What another node calls a hook. Where two were made under one name at once, every node goes by the older. */
-function rename(names: Map<string, string>, id: string, before?: string, now?: string): void {
-  if (before !== undefined && names.get(before) === id) names.delete(before);
-  if (now === undefined) return;
-  const taken = names.get(now) ?? id;
-  names.set(now, id < taken ? id : taken);
+/**
+ * Whose names are, those of hooks that are being made among them. Where two were made under one name at two nodes at once, every
+ * node goes by the older, and by the other one when that is gone.
+ */
+class HookNames {
+  readonly #ids = new Map<string, string[]>();
+
+  /** The oldest first. */
+  of(name: string): readonly string[] {
+    return this.#ids.get(name) ?? [];
+  }
+  add(name: string, id: string): void {
+    if (!this.of(name).includes(id)) this.#ids.set(name, [...this.of(name), id].toSorted());
+  }
+  remove(name: string, id: string): void {
+    const left = this.of(name).filter((each) => each !== id);
+    if (left.length > 0) this.#ids.set(name, left);
+    else this.#ids.delete(name);
+  }
+  /** What another node calls a hook. */
+  change(id: string, before?: string, now?: string): void {
+    if (before !== undefined) this.remove(before, id);
+    if (now !== undefined) this.add(now, id);
+  }
 }
 
 interface Making {
