@@ -13,8 +13,9 @@ export interface OutputOptions {
 }
 
 /**
- * Lines for somebody who may read them slowly, or not at all: nothing in this process waits for that. A pipe is written as far as
- * there is room in it; only a file, a terminal or a socket whose other end has them block keeps us waiting.
+ * Lines for somebody who may read them slowly, or not at all: nothing in this process waits for that. A pipe or a socket is
+ * written as far as there is room in it (Bun has a socket not block once process.stdout was asked what it is, as the log does);
+ * only a file or a terminal may keep us waiting.
  */
 export class LogOutput {
   readonly #options: OutputOptions;
