@@ -49,7 +49,15 @@ async function startPeers(names: readonly string[]) {
     if (found === undefined) throw new Error(`there is no node ${at}`);
     return found;
   };
-  return { node, add, sql, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  /** Whether anybody may connect anew. */
+  const admit = async (may: boolean): Promise<void> => {
+    const { pathname } = new URL(database.url);
+    await using other = new SQL(Object.assign(new URL(database.url), { pathname: "/postgres" }).href, {
+      max: 1,
+    });
+    await other.unsafe(`ALTER DATABASE "${pathname.slice(1)}" ALLOW_CONNECTIONS ${may}`);
+  };
+  return { node, add, sql, admit, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
 
 /** Notifications of a channel that a connection of its own hears. */
@@ -116,6 +124,35 @@ describe.skipIf(!hasPostgres)("what nodes say to one another", () => {
       answers: [{ node: "b", body: "here" }],
       missing: [],
     });
+  });
+
+  test("waits no longer where the answer goes to a connection that is gone, and is heard on the next", async () => {
+    await using nodes = await startPeers(["a", "b"]);
+    const { peers } = nodes.node(0);
+    const asked = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    nodes.node(1).peers.onAsked(async () => {
+      asked.resolve();
+      await goOn.promise;
+      return "late";
+    });
+    const asking = peers.ask("who?", 2_000);
+    await asked.promise;
+    const listening = (): Promise<unknown[]> =>
+      nodes.sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE query ILIKE 'listen%' AND datname = current_database()`;
+    await nodes.sql.connect();
+    await nodes.admit(false);
+    expect(await listening()).toHaveLength(2);
+    await eventually(listening, ({ length }) => length === 0);
+    goOn.resolve();
+    expect(await asking).toEqual({ answers: [], missing: ["b"] });
+    await nodes.admit(true);
+    await eventually(
+      () => peers.ask("again?", 1_000),
+      ({ answers, missing }) => answers[0]?.body === "late" && missing.length === 0,
+      30_000,
+    );
   });
 
   test("costs as few notifications as there can be, and nothing where there is nobody else", async () => {

@@ -133,7 +133,10 @@ describe.skipIf(!hasPostgres)("connections of several nodes", () => {
         const { clients } = await whole(a, "client.list");
         const { connection_id } = clients.find(({ client_id }: Json) => client_id === "goes");
         const answer = await a.call("client.disconnect", { connection_id, reason: "enough" });
-        expect(await there.closed).toEqual({ code: 4003, reason: "FORBIDDEN: enough" });
+        // What the other node did not hear in time it may never have heard: then it is asked again.
+        if (answer.disconnected === true)
+          expect(await there.closed).toEqual({ code: 4003, reason: "FORBIDDEN: enough" });
+        else there.close();
         return answer;
       },
       ({ disconnected, incomplete }) => disconnected === true && incomplete === undefined,
