@@ -9,6 +9,7 @@ import type { Debt, Owed } from "../core/owed.ts";
 import { isOf, OWED } from "../core/owed.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Directory, SessionRef } from "../core/session.ts";
+import type { RecordRow } from "../core/record.ts";
 import type { Stats } from "../core/stats.ts";
 import type { Store } from "../core/store.ts";
 import type { StoredEvent } from "../protocol/frames.ts";
@@ -64,10 +65,13 @@ export class Deliveries {
   /** How it follows what other nodes owe, and deliver. */
   mirror(store: Store): Mirror {
     const { owed } = this.#options;
-    return mirrorOf(store, OWED, {
-      apply: (id, row) => (row === null ? owed.gone(id) : owed.load([row])),
-      ids: () => owed.all(),
-    });
+    const apply = (id: string, row: RecordRow | null): void => {
+      if (row !== null) owed.load([row]);
+      // Whoever delivers has dropped it: more of it may have been appended since it was read, and be on its way by now.
+      else if (this.#isOpen && owed.get(id)?.head !== 0) owed.grown(id);
+      else owed.gone(id);
+    };
+    return mirrorOf(store, OWED, { apply, ids: () => owed.all() });
   }
 
   /** Webhooks came, went or changed. */

@@ -108,7 +108,9 @@ export class Owed {
       entry.from ??= this.#paid.get(id) ?? null;
       entry.isKept = true;
       this.#entries.set(id, entry);
-      if (known !== undefined) this.grown(id);
+      // What grew was perhaps heard of before this was read.
+      if (known === undefined) this.onOwed(id);
+      else this.grown(id);
     }
   }
 

@@ -4,6 +4,8 @@ import type { DeliveriesOptions } from "../../src/automation/deliveries.ts";
 import { Deliveries } from "../../src/automation/deliveries.ts";
 import type { StoredWebhook } from "../../src/automation/stored-webhook.ts";
 import { Owed } from "../../src/core/owed.ts";
+import type { RecordRow } from "../../src/core/record.ts";
+import type { Store } from "../../src/core/store.ts";
 import type { ManualClock } from "../support/clock.ts";
 import { manualClock } from "../support/clock.ts";
 import { silentLog } from "../support/engine.ts";
@@ -36,7 +38,7 @@ let off: string[];
 /** Whether the webhook was deleted. */
 let isGone: boolean;
 /** What happens while it is asked. */
-let onTry: () => void;
+let onTry: () => unknown;
 let dead: number;
 let counted: { taken: number; failed: number; given_up: number };
 
@@ -63,7 +65,7 @@ beforeEach(async () => {
   const attempts: Pick<Attempts, "try"> = {
     async try(_webhook, { body }) {
       delivered.push(`${JSON.parse(body).data.seq}`);
-      onTry();
+      await onTry();
       return { ok: status < 300, status, reason: `answered ${status}`, retry_after_ms: null, ms: 0 };
     },
   };
@@ -105,6 +107,18 @@ function write(seq: number): () => void {
   };
 }
 
+/** What stands in the store of it. */
+function rowOf(cursors: Readonly<Record<string, number>>): RecordRow {
+  const data = JSON.stringify({ since: 0, cursors });
+  return { collection: "webhook_owed", id: SESSION.id, owner: SESSION.id, data, expires_at: null };
+}
+
+/** Reads it anew, as where another node may have changed it. */
+async function reread(row: RecordRow | null): Promise<void> {
+  const store: Pick<Store, "record" | "records"> = { record: async () => row, records: async () => [] };
+  await deliveries.mirror(store as Store).changed([SESSION.id]);
+}
+
 const turns = async (): Promise<void> => {
   for (let i = 0; i < 100; i++) await Promise.resolve();
 };
@@ -127,15 +141,7 @@ test("a store that does not answer is asked again after a while, and not all the
 test("what the last process left is read again where the store did not answer first", async () => {
   isDown = true;
   head = 2;
-  owed.load([
-    {
-      collection: "webhook_owed",
-      id: SESSION.id,
-      owner: SESSION.id,
-      data: '{"since":0,"cursors":{"whk_1":1}}',
-      expires_at: null,
-    },
-  ]);
+  owed.load([rowOf({ whk_1: 1 })]);
   deliveries.changed();
   await turns();
   isDown = false;
@@ -207,5 +213,29 @@ test("one that is deleted while it is asked is tried no more, and nothing is kep
   };
   await fail(2);
   expect([delivered, dead, deliveries.failingSince("whk_1")]).toEqual([["1", "1", "2"], 1, null]);
+  await deliveries.stop();
+});
+
+test("what was appended since the row was dropped is delivered once, also where the drop is heard of only then", async () => {
+  write(1)();
+  await turns();
+  onTry = async () => {
+    onTry = () => undefined;
+    await reread(null);
+    // It stands there anew, for the second event.
+    await reread(rowOf({}));
+  };
+  write(2)();
+  await turns();
+  expect(delivered).toEqual(["1", "2"]);
+  await deliveries.stop();
+});
+
+test("what another node owes is delivered, also where its log was heard of before it was known to be owed", async () => {
+  head = 1;
+  owed.grown(SESSION.id);
+  await reread(rowOf({}));
+  await turns();
+  expect(delivered).toEqual(["1"]);
   await deliveries.stop();
 });
