@@ -3,7 +3,7 @@ import type { Owed } from "../core/owed.ts";
 import type { Deliveries } from "./deliveries.ts";
 
 /** How the deliveries to a webhook go, as whoever makes them knows. */
-interface Going {
+export interface Going {
   /** Sessions of which something waits for it. */
   readonly waiting: number;
   /** Since when its receiver takes nothing; null: it does. */

@@ -1,4 +1,4 @@
-import type { Outbound, WebhookView } from "../core/automation.ts";
+import type { Change, Outbound } from "../core/automation.ts";
 import type { Stats, WebhookCounts } from "../core/stats.ts";
 import type { Store } from "../core/store.ts";
 import type { Tracing } from "../core/tracing.ts";
@@ -12,6 +12,7 @@ import type { Post } from "./attempts.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import type { DeliveriesOptions } from "./deliveries.ts";
 import { Deliveries } from "./deliveries.ts";
+import type { Going } from "./going.ts";
 import { createGoings } from "./going.ts";
 import type { Sealer } from "./sealed.ts";
 import type { StoredWebhook } from "./stored-webhook.ts";
@@ -23,7 +24,7 @@ export interface OutboundOptions extends Omit<
 > {
   readonly limits: Pick<Limits, "webhooks_per_user" | "webhook_attempts" | "webhook_dead_letters">;
   readonly store: Store;
-  readonly stats: Pick<Stats, "deliveries" | "webhooks" | "dead_letters">;
+  readonly stats: Pick<Stats, "deliveries" | "webhooks" | "owed_sessions" | "dead_letters">;
   readonly sealer: Sealer;
   readonly post: Post;
   readonly tracing: Pick<Tracing, "delivery">;
@@ -46,7 +47,6 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
   const { clock, store, limits } = options;
   const book: WebhookBook = new WebhookBook({
     ...options,
-    failingSince: (id) => deliveries.failingSince(id),
     onChange: () => deliveries.changed(),
   });
   const dead = new DeadLetters({ ...options, limits });
@@ -61,20 +61,24 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
   const goings = createGoings({ ...options, deliveries });
   const took = (id: string): void => goings.took(id);
   const redeliver = redelivering({ dead, attempts, deliveries, took });
-  options.stats.dead_letters = () => dead.count();
-  options.stats.webhooks = () => countsOf(book.list(null));
+  count(options, { book, dead, deliveries });
   return {
     create: (by, params) => book.create(by, params),
     async list(user) {
       const all = book.list(user);
       const going = await goings.of(all.map(({ webhook_id }) => webhook_id));
-      return all.map(({ failing_since: _, ...each }, at) => {
-        const failing_since = going[at]?.failing_since ?? null;
-        return { ...each, ...(failing_since !== null && { failing_since }) };
-      });
+      return all.map((each, at) => withGoing(each, going[at]));
     },
-    update: (by, params) => book.update(by, params),
-    rotate: (by, params) => book.rotate(by, params),
+    async update(by, params) {
+      const { id } = book.requireAs(by, params.webhook_id);
+      const [going] = await goings.of([id]);
+      return withView(book.update(by, params), (view) => withGoing(view, going));
+    },
+    async rotate(by, params) {
+      const { id } = book.requireAs(by, params.webhook_id);
+      const [going] = await goings.of([id]);
+      return withView(book.rotate(by, params), (view) => withGoing(view, going));
+    },
     remove(by, id) {
       const change = book.remove(by, id);
       return change && { ...change, commit: () => (change.commit(), void dead.clear(id)) };
@@ -140,13 +144,36 @@ function redelivering({ dead, attempts, deliveries, took }: Redelivering) {
   };
 }
 
-function countsOf(webhooks: readonly WebhookView[]): WebhookCounts {
-  const counts = { on: 0, failing: 0, suspended: 0, off: 0 };
-  for (const { enabled, suspended, failing_since } of webhooks) {
-    if (!enabled) counts.off++;
-    else if (suspended !== undefined) counts.suspended++;
-    else if (failing_since !== undefined) counts.failing++;
-    else counts.on++;
-  }
-  return counts;
+function withGoing<T extends object>(view: T, going: Going | undefined): T {
+  const failing_since = going?.failing_since ?? null;
+  return { ...view, ...(failing_since !== null && { failing_since }) };
+}
+
+function withView<T>(change: Change<T>, shown: (view: T) => T): Change<T> {
+  return { ...change, commit: () => shown(change.commit()) };
+}
+
+interface Counting {
+  readonly book: WebhookBook;
+  readonly dead: DeadLetters;
+  readonly deliveries: Deliveries;
+}
+
+/** Where nodes share the store all of them have all of it: the one that delivers counts, so that the sum of all nodes is right. */
+function count({ stats, owed }: Pick<OutboundOptions, "stats" | "owed">, each: Counting): void {
+  const { book, dead, deliveries } = each;
+  const counts = (): WebhookCounts => {
+    const found = { on: 0, failing: 0, suspended: 0, off: 0 };
+    if (!deliveries.isOpen) return found;
+    for (const { webhook_id, enabled, suspended } of book.list(null)) {
+      if (!enabled) found.off++;
+      else if (suspended !== undefined) found.suspended++;
+      else if (deliveries.failingSince(webhook_id) !== null) found.failing++;
+      else found.on++;
+    }
+    return found;
+  };
+  stats.webhooks = counts;
+  stats.owed_sessions = () => (deliveries.isOpen ? owed.size : 0);
+  stats.dead_letters = () => (deliveries.isOpen ? dead.count() : 0);
 }

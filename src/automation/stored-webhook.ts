@@ -34,7 +34,7 @@ export interface DeadDelivery {
   readonly failed_at: number;
 }
 
-export function viewWebhook(webhook: StoredWebhook, now: number, failing_since: number | null): WebhookView {
+export function viewWebhook(webhook: StoredWebhook, now: number): WebhookView {
   const { id, owner, name, url, types, sessions, enabled, reason, previous, created_at, updated_at } =
     webhook;
   return {
@@ -46,7 +46,6 @@ export function viewWebhook(webhook: StoredWebhook, now: number, failing_since: 
     sessions,
     enabled,
     ...(reason !== null && { reason }),
-    ...(failing_since !== null && { failing_since }),
     created_at,
     updated_at,
     ...(previous !== null && previous.until > now && { previous_until: previous.until }),

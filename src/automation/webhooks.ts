@@ -28,13 +28,11 @@ export interface WebhooksOptions {
   readonly makers: Makers;
   /** What is wrong with a URL is thrown. */
   readonly checkUrl: (url: string) => string;
-  /** Since when nothing gets there; null: it does. */
-  readonly failingSince: (webhook_id: string) => number | null;
   /** Types or their readers changed. */
   readonly onChange: () => void;
 }
 
-/** The webhooks of this gateway. */
+/** The webhooks of this gateway. Since when their receivers take nothing whoever delivers adds to what is shown of them. */
 export class WebhookBook {
   readonly #options: WebhooksOptions;
   readonly #all: OwnedRecords<StoredWebhook>;
@@ -170,8 +168,8 @@ export class WebhookBook {
   }
 
   #view(webhook: StoredWebhook): WebhookView {
-    const { clock, failingSince, makers } = this.#options;
-    const view = viewWebhook(webhook, clock.now(), failingSince(webhook.id));
+    const { clock, makers } = this.#options;
+    const view = viewWebhook(webhook, clock.now());
     return { ...view, ...suspension(makers, webhook) };
   }
 

@@ -60,9 +60,9 @@ export interface Outbound {
   /** Of a user, or everybody's (null), oldest first. */
   list(user: string | null): Promise<WebhookView[]>;
   /** @throws GatewayError NOT_FOUND, FORBIDDEN, INVALID_REQUEST */
-  update(by: Principal, params: ParamsOf<typeof webhookUpdate>): Change<WebhookView>;
+  update(by: Principal, params: ParamsOf<typeof webhookUpdate>): Promise<Change<WebhookView>>;
   /** @throws GatewayError NOT_FOUND, FORBIDDEN */
-  rotate(by: Principal, params: ParamsOf<typeof webhookRotate>): Change<IssuedWebhook>;
+  rotate(by: Principal, params: ParamsOf<typeof webhookRotate>): Promise<Change<IssuedWebhook>>;
   /** Null: there is none of this user's. */
   remove(by: Principal, webhook_id: string): Change<void> | null;
   /** @throws GatewayError NOT_FOUND, FORBIDDEN */

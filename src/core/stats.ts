@@ -35,6 +35,8 @@ export class Stats {
   readonly hook_calls = { taken: 0, refused: 0 };
   /** Deliveries that were given up and are kept; null: nobody knows. Set by who has them. */
   dead_letters: () => number | null = () => null;
+  /** Sessions of which somebody is owed events. Set by who has them. */
+  owed_sessions: () => number = () => 0;
   /** How many webhooks there are now. Set by who has them. */
   webhooks: () => WebhookCounts = () => ({ on: 0, failing: 0, suspended: 0, off: 0 });
   readonly errors: Record<string, number> = {};

@@ -29,11 +29,13 @@ export function webhookMethods(deps: WebhookDeps): MethodHandler[] {
     handle(webhookList, async (_params, call) => ({
       webhooks: await outbound.list(whose(call.caller.principal)),
     })),
-    handle(webhookUpdate, (params, call) => {
-      return settle(deps, call, outbound.update(call.caller.principal, params), (changed) => changed);
+    handle(webhookUpdate, async (params, call) => {
+      const change = await outbound.update(call.caller.principal, params);
+      return settle(deps, call, change, (changed) => changed);
     }),
-    handle(webhookRotate, (params, call) => {
-      return settle(deps, call, outbound.rotate(call.caller.principal, params), (issued) => issued);
+    handle(webhookRotate, async (params, call) => {
+      const change = await outbound.rotate(call.caller.principal, params);
+      return settle(deps, call, change, (issued) => issued);
     }),
     handle(webhookDelete, ({ webhook_id }, call) => {
       const change = outbound.remove(call.caller.principal, webhook_id);

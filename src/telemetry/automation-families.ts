@@ -3,12 +3,14 @@ import type { Family } from "./family.ts";
 import { by, one } from "./family.ts";
 
 export interface AutomationParts {
-  readonly stats: Pick<Stats, "deliveries" | "moments" | "hook_calls" | "webhooks" | "dead_letters">;
-  readonly owed: { readonly size: number };
+  readonly stats: Pick<
+    Stats,
+    "deliveries" | "moments" | "hook_calls" | "webhooks" | "owed_sessions" | "dead_letters"
+  >;
 }
 
 /** What happens without anybody connected. */
-export function automationFamilies({ stats, owed }: AutomationParts): Family[] {
+export function automationFamilies({ stats }: AutomationParts): Family[] {
   return [
     by(
       "counter",
@@ -24,7 +26,12 @@ export function automationFamilies({ stats, owed }: AutomationParts): Family[] {
       "Deliveries that were given up and are kept, in the whole store.",
       stats.dead_letters(),
     ),
-    one("gauge", "agentbus_webhook_owed_sessions", "Sessions of which somebody is owed events.", owed.size),
+    one(
+      "gauge",
+      "agentbus_webhook_owed_sessions",
+      "Sessions of which somebody is owed events.",
+      stats.owed_sessions(),
+    ),
     by(
       "counter",
       "agentbus_schedule_moments",
