@@ -1,7 +1,7 @@
 import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Arena } from "./beside.ts";
-import { openArena, until } from "./beside.ts";
+import { crowd, inTime, openArena, until } from "./beside.ts";
 import type { RawPeer, RawSocket } from "./raw-peer.ts";
 import { dial, dialSocket, frame, head, TEXT } from "./raw-peer.ts";
 
@@ -11,7 +11,8 @@ const JSON_BODY = { "Content-Type": "application/json" };
 /** How long a head may take to be there; what is waited for in addition is a busy machine's. */
 const HEAD_MS = 12_000;
 const BODY_MS = 3_000;
-const CONNECT_MS = 2_000;
+/** All of the sockets that say nothing have to be there before the first of them is given up. */
+const CONNECT_MS = 6_000;
 const LATE_MS = 5_000;
 const DRIP_MS = 250;
 const SLOW = 50;
@@ -161,9 +162,12 @@ describe("sockets that say nothing", () => {
     () =>
       arena.beside(async () => {
         const sockets: RawSocket[] = [];
-        for (let i = 0; i < 500; i++) {
-          sockets.push(await dialSocket(arena.port, {}, `127.0.1.${1 + Math.floor(i / 10)}`));
-        }
+        using opened = new DisposableStack();
+        const began = performance.now();
+        await crowd(500, 16, async (index) => {
+          sockets.push(opened.use(await dialSocket(arena.port, {}, `127.0.1.${1 + Math.floor(index / 10)}`)));
+        });
+        inTime(performance.now() - began, CONNECT_MS, "to open them all");
         const [taken, refused] = [101, 503].map((status) =>
           sockets.filter(({ answer }) => answer.startsWith(`HTTP/1.1 ${status} `)),
         );
@@ -178,7 +182,6 @@ describe("sockets that say nothing", () => {
         }
         using later = await dialSocket(arena.port);
         expect(later.answer).toStartWith("HTTP/1.1 101 ");
-        for (const socket of sockets) socket[Symbol.dispose]();
       }),
   );
 
