@@ -193,6 +193,7 @@ function lifeOf({ core, relay, imports, state, clock, log, unwatchLoop }: LifePa
       await closed(core);
       core.shared?.feeds.close();
       grown?.close();
+      core.presence.close();
       core.nodes.close();
     },
   };

@@ -51,6 +51,7 @@ interface Seat {
   /** The user whose connections are bounded. */
   readonly bound: string | null;
   readonly device: string | null;
+  readonly manages: boolean;
 }
 
 /** How soon somebody may come again for whom there was no room. */
@@ -70,6 +71,7 @@ export class Connections {
   readonly #strangers = new Tally();
   readonly #bound = new Tally();
   readonly #devices = new Tally();
+  #managers = 0;
   /** Requests over HTTP that wait. */
   #requests = 0;
 
@@ -129,7 +131,7 @@ export class Connections {
   takeForRequest(principal: Principal): () => void {
     const full = this.full() ?? this.fullFor(principal);
     if (full !== null) throw full;
-    const seat: Seat = { user: null, stranger: null, ...boundsOf(principal) };
+    const seat: Seat = { user: null, stranger: null, ...boundsOf(principal), manages: false };
     this.#requests++;
     this.#count(seat, 1);
     let isTaken = true;
@@ -139,6 +141,11 @@ export class Connections {
       this.#requests--;
       this.#count(seat, -1);
     };
+  }
+
+  /** Those that may manage clients. */
+  get managers(): number {
+    return this.#managers;
   }
 
   get size(): number {
@@ -186,8 +193,12 @@ export class Connections {
   }
 
   #seatOf({ remote }: Connection, principal: Principal | null): Seat {
-    if (principal !== null) return { user: principal.user, stranger: null, ...boundsOf(principal) };
-    return { user: null, stranger: this.#options.networkOf(remote), bound: null, device: null };
+    if (principal !== null) {
+      const manages = principal.scopes.has("clients.manage");
+      return { user: principal.user, stranger: null, ...boundsOf(principal), manages };
+    }
+    const stranger = this.#options.networkOf(remote);
+    return { user: null, stranger, bound: null, device: null, manages: false };
   }
 
   #sit(connection: Connection, seat: Seat): void {
@@ -210,7 +221,8 @@ export class Connections {
     return seat;
   }
 
-  #count({ stranger, bound, device }: Seat, by: 1 | -1): void {
+  #count({ stranger, bound, device, manages }: Seat, by: 1 | -1): void {
+    if (manages) this.#managers += by;
     if (stranger !== null) this.#strangers.count(stranger, by);
     if (bound !== null) this.#bound.count(bound, by);
     if (device !== null) this.#devices.count(device, by);

@@ -5,12 +5,14 @@ import type { OtherNodes } from "./other-nodes.ts";
 import type { Clock } from "./ports.ts";
 import type { SessionRef } from "./session.ts";
 import { nameFor, nameOf, namingsOf, topicOf } from "./session.ts";
+import { Trickle } from "./trickle.ts";
 
-/** Signals a second, for one session and for those who manage clients: a storm of reconnects must not become one of presence. */
+/** Signals a second to those who follow a session: a storm of reconnects must not become one of presence. */
 const PER_SECOND = 20;
+/** And to those who manage clients, who are few. */
+const MANAGERS_PER_SECOND = 100;
 /** What other nodes are told a second, of connections and of who follows sessions. */
 const TOLD_PER_SECOND = 100;
-const TO_MANAGERS = "";
 
 interface Came {
   readonly who: ReturnType<typeof payload>;
@@ -26,16 +28,23 @@ export interface PresenceOptions {
 }
 
 /**
- * presence.updated: to the watchers of the same session and to holders of clients.manage, at every node. presence.list has
- * the truth.
+ * presence.updated: to the watchers of the same session and to holders of clients.manage, at every node. In a storm it is late:
+ * presence.list has the truth.
  */
 export class Presence {
   readonly #options: PresenceOptions;
-  #second = 0;
-  readonly #sent = new Map<string, number>();
+  /** To those here who follow a session, by its id. */
+  readonly #shown: Trickle;
+  readonly #managers: Trickle;
+  /** To other nodes. */
+  readonly #told: Trickle;
 
   constructor(options: PresenceOptions) {
     this.#options = options;
+    const { clock } = options;
+    this.#shown = new Trickle({ clock, per_second: PER_SECOND });
+    this.#managers = new Trickle({ clock, per_second: MANAGERS_PER_SECOND });
+    this.#told = new Trickle({ clock, per_second: TOLD_PER_SECOND });
     options.nodes.on<Came>("presence", (came) => this.#show(came));
   }
 
@@ -51,54 +60,65 @@ export class Presence {
     this.#came({ who: payload(connection, state), session });
   }
 
+  /** Those here are gone; the other nodes are told of it while there is time. */
+  close(): void {
+    this.#shown.close();
+    this.#managers.close();
+    this.#told.flush();
+    this.#told.close();
+  }
+
   #came(came: Came): void {
     this.#show(came);
     const what = came.session === null ? "connections" : "watchers";
-    if (this.#allowed(what, TOLD_PER_SECOND)) this.#options.nodes.tell("presence", came);
+    this.#told.offer(what, placeOf(came), () => this.#options.nodes.tell("presence", came));
   }
 
-  #show({ who, session }: Came): void {
-    if (session === null) this.#showConnection(who);
-    else this.#showWatcher(who, session);
+  #show(came: Came): void {
+    const { who, session } = came;
+    const place = placeOf(came);
+    if (session !== null) this.#shown.offer(session.id, place, () => this.#showWatchers(who, session));
+    // Whoever comes to manage clients later asks who is there.
+    if (this.#options.connections.managers === 0) return;
+    this.#managers.offer("", place, () =>
+      session === null ? this.#showConnection(who) : this.#showManagers(who, session),
+    );
   }
 
   #showConnection(who: Came["who"]): void {
-    if (!this.#allowed(TO_MANAGERS)) return;
     const { clock, connections } = this.#options;
     const text = encodeSignal("presence.updated", clock.now(), who);
     const others = (each: Connection): boolean => each.id !== who.connection_id && each.transport === "ws";
     connections.signal(text, "presence.updated", "clients.manage", others);
   }
 
-  #showWatcher(who: Came["who"], session: SessionRef): void {
-    if (!this.#allowed(session.id)) return;
-    const { clock, connections, hub } = this.#options;
-    const frame = (name: string) => {
-      const text = encodeSignal("presence.updated", clock.now(), { ...who, session_id: name }, name);
-      return { text, type: "presence.updated", epoch: null, seq: null };
-    };
-    for (const naming of namingsOf(session))
-      hub.publish(topicOf(session, naming), () => frame(nameOf(session, naming)));
-    if (!this.#allowed(TO_MANAGERS)) return;
-    for (const each of connections.all()) {
-      if (each.state !== "connected" || each.transport !== "ws" || each.id === who.connection_id) continue;
-      if (each.principal?.scopes.has("clients.manage") !== true || each.subscriptions.has(session.id))
-        continue;
-      each.send(frame(nameFor(session, each.principal.user)));
+  #showWatchers(who: Came["who"], session: SessionRef): void {
+    for (const naming of namingsOf(session)) {
+      const frame = () => this.#frame(who, nameOf(session, naming));
+      this.#options.hub.publish(topicOf(session, naming), frame);
     }
   }
 
-  #allowed(key: string, per_second = PER_SECOND): boolean {
-    const second = Math.floor(this.#options.clock.monotonic() / 1_000);
-    if (second !== this.#second) {
-      this.#second = second;
-      this.#sent.clear();
+  /** Those who do not follow it themselves. */
+  #showManagers(who: Came["who"], session: SessionRef): void {
+    for (const each of this.#options.connections.all()) {
+      if (each.state !== "connected" || each.transport !== "ws" || each.id === who.connection_id) continue;
+      if (each.principal?.scopes.has("clients.manage") !== true || each.subscriptions.has(session.id))
+        continue;
+      each.send(this.#frame(who, nameFor(session, each.principal.user)));
     }
-    const sent = this.#sent.get(key) ?? 0;
-    if (sent >= per_second) return false;
-    this.#sent.set(key, sent + 1);
-    return true;
   }
+
+  #frame(who: Came["who"], name: string) {
+    const { clock } = this.#options;
+    const text = encodeSignal("presence.updated", clock.now(), { ...who, session_id: name }, name);
+    return { text, type: "presence.updated", epoch: null, seq: null };
+  }
+}
+
+/** What is told of it is told last of this. */
+function placeOf({ who, session }: Came): string {
+  return `${who.connection_id} ${session?.id ?? ""}`;
 }
 
 function payload(connection: Connection, state: "joined" | "left") {

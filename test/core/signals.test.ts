@@ -117,22 +117,34 @@ test("the last session.changed of a deleted session says so, to all who could re
   }
 });
 
-test("presence tells watchers and those who manage clients, twenty times a second at the most", async () => {
+test("presence tells watchers and those who manage clients, twenty times a second at the most, and in the end how it is", async () => {
   const ann = scene.connect("ann");
   await ann.request("session.create", { session_id: "s" });
   await ann.request("session.subscribe", { session_id: "s" });
   clock.advance(1_000);
   const before = signals(ann, "presence.updated").length;
+  const told = () => signals(ann, "presence.updated").slice(before);
+  const idle = clock.pending;
   const others = Array.from({ length: 50 }, () => scene.connect("ann"));
   for (const other of others) await other.request("session.subscribe", { session_id: "s" });
-  expect(signals(ann, "presence.updated").length - before).toBe(20);
+  expect(told()).toHaveLength(20);
+  // What nobody was told of yet, and what everybody was.
+  const gone = [others[49], others[0]];
+  for (const each of gone) each?.close();
+  expect(told()).toHaveLength(20);
   clock.advance(1_000);
-  others[0]?.close();
-  const left = signals(ann, "presence.updated").at(-1);
-  expect(left).toMatchObject({
+  expect(told()).toHaveLength(40);
+  clock.advance(10_000);
+  expect(told()).toHaveLength(51);
+  const last = new Map(told().map(({ payload }) => [payload["connection_id"], payload["state"]]));
+  const states = others.map(({ id }) => last.get(id));
+  expect(states).toEqual(others.map((other) => (gone.includes(other) ? "left" : "joined")));
+  expect(clock.pending).toBe(idle);
+  others[1]?.close();
+  expect(told().at(-1)).toMatchObject({
     session_id: "s",
-    payload: { connection_id: others[0]?.id as string, state: "left", session_id: "s", user: "ann" },
+    payload: { connection_id: others[1]?.id as string, state: "left", session_id: "s", user: "ann" },
   });
   const { watchers } = await ann.request<{ watchers: unknown[] }>("presence.list", { session_id: "s" });
-  expect(watchers).toHaveLength(50);
+  expect(watchers).toHaveLength(48);
 });
