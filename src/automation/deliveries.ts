@@ -160,7 +160,7 @@ export class Deliveries {
     for (;;) {
       const debt = owed.get(session_id);
       if (debt === undefined || !this.#isOpen) return undefined;
-      const { grown } = debt;
+      const { grown, since } = debt;
       const row = await store.session(session_id);
       if (row === null) return void this.#append([owed.forget(session_id)]);
       const session: SessionRef = { id: row.id, owner: row.owner, name: row.name };
@@ -176,9 +176,12 @@ export class Deliveries {
         );
       const page = await store.page(session_id, after, debt.head);
       if (page === null) return void this.#append([owed.forget(session_id)]);
+      // Something older is owed, too: it is read from there.
+      if (debt.since !== since) continue;
       if (page.events.length === 0) return void debt.cursors.set(webhook_id, debt.head);
       for (const event of page.events) {
         if (!(await this.#pass(webhook_id, session, debt, page.epoch, event))) return undefined;
+        if (debt.since !== since) break;
         debt.cursors.set(webhook_id, event.seq);
         this.#touch(session_id);
       }

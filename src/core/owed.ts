@@ -18,7 +18,7 @@ const PAID_KEPT = 10_000;
 export interface Debt {
   readonly session_id: string;
   /** Events that are older are owed to nobody. Milliseconds since 1970. */
-  readonly since: number;
+  since: number;
   /** How far each webhook has got it. */
   readonly cursors: Map<string, number>;
   /** Before the first event that is owed; null: that is not known after a restart. */
@@ -103,6 +103,12 @@ export class Owed {
       const { since, cursors } = JSON.parse(data) as { since: number; cursors: Record<string, number> };
       const known = this.#entries.get(id);
       const entry = known ?? newEntry(id, since, Infinity);
+      if (since < entry.since) {
+        // Another node appended before this one did, which is heard of only now.
+        entry.since = since;
+        entry.from = null;
+        entry.cursors.clear();
+      }
       for (const [webhook, seq] of Object.entries(cursors))
         entry.cursors.set(webhook, Math.max(seq, entry.cursors.get(webhook) ?? 0));
       entry.from ??= this.#paid.get(id) ?? null;

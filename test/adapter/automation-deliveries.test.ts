@@ -108,8 +108,8 @@ function write(seq: number): () => void {
 }
 
 /** What stands in the store of it. */
-function rowOf(cursors: Readonly<Record<string, number>>): RecordRow {
-  const data = JSON.stringify({ since: 0, cursors });
+function rowOf(cursors: Readonly<Record<string, number>>, since = clock.now()): RecordRow {
+  const data = JSON.stringify({ since, cursors });
   return { collection: "webhook_owed", id: SESSION.id, owner: SESSION.id, data, expires_at: null };
 }
 
@@ -237,5 +237,22 @@ test("what another node owes is delivered, also where its log was heard of befor
   await reread(rowOf({}));
   await turns();
   expect(delivered).toEqual(["1"]);
+  await deliveries.stop();
+});
+
+test("what another node appended is delivered, also where this one heard of it only after its own", async () => {
+  write(2)();
+  await turns();
+  expect(delivered).toEqual(["2"]);
+  await reread(rowOf({}, clock.now() - 1));
+  await turns();
+  expect(delivered).toEqual(["2", "1", "2"]);
+  onTry = async () => {
+    onTry = () => undefined;
+    await reread(rowOf({}, clock.now() - 2));
+  };
+  write(3)();
+  await turns();
+  expect(delivered.slice(3)).toEqual(["3", "1", "2", "3"]);
   await deliveries.stop();
 });
