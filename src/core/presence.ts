@@ -38,6 +38,7 @@ export class Presence {
   readonly #managers: Trickle;
   /** To other nodes. */
   readonly #told: Trickle;
+  #isClosing = false;
 
   constructor(options: PresenceOptions) {
     this.#options = options;
@@ -60,8 +61,9 @@ export class Presence {
     this.#came({ who: payload(connection, state), session });
   }
 
-  /** Those here are gone; the other nodes are told of it while there is time. */
+  /** Those here go soon: the other nodes are told of each at once, while there is time. */
   close(): void {
+    this.#isClosing = true;
     this.#shown.close();
     this.#managers.close();
     this.#told.flush();
@@ -70,8 +72,9 @@ export class Presence {
 
   #came(came: Came): void {
     this.#show(came);
-    const what = came.session === null ? "connections" : "watchers";
-    this.#told.offer(what, placeOf(came), () => this.#options.nodes.tell("presence", came));
+    const tell = (): void => this.#options.nodes.tell("presence", came);
+    if (this.#isClosing) tell();
+    else this.#told.offer(came.session === null ? "connections" : "watchers", placeOf(came), tell);
   }
 
   #show(came: Came): void {

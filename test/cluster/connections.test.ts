@@ -251,6 +251,29 @@ describe.skipIf(!hasPostgres)("connections of several nodes", () => {
     expect(told.filter((event) => event === "app.hers" || event === "session.changed")).toEqual([]);
   });
 
+  test("of a node that stops everybody is told that its connections left, however many there are", async () => {
+    const third = await nodes.add();
+    await using here = await a.connect({ client_id: "watches" });
+    await whole(a, "client.list");
+    const count = 130;
+    for (let n = 0; n < count; n++) await third.owner.connect({ client_id: "stops" });
+    const told = (state: string): number => {
+      const of = signals(here, "presence.updated").map(({ payload }) => payload);
+      return of.filter((each) => each.client_id === "stops" && each.state === state).length;
+    };
+    await within(
+      () => told("joined"),
+      (joined) => joined === count,
+      4_000,
+    );
+    expect(await third.stop()).toBe(0);
+    await within(
+      () => told("left"),
+      (left) => left === count,
+      4_000,
+    );
+  });
+
   test("a node that does not answer is missing for a second, which the answer says", async () => {
     await using here = await a.connect({ client_id: "still-here" });
     await here.request("session.create", { session_id: "paused" });

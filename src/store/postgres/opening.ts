@@ -68,6 +68,8 @@ export interface PostgresStoreOptions {
 const OTHER_CONNECTIONS = 4;
 
 const MIGRATION_MS = 3_600_000;
+/** How long a node that stops tells others what it has to. */
+const LAST_WORDS_MS = 1_000;
 
 interface Pools {
   /** For reads. */
@@ -226,10 +228,13 @@ function hearing({ to, pools, boot, clock, log }: Hearing) {
     },
   });
   const notices = new Notices({ pool: keeper, boot, clock, log, listenAnew: () => wake.listen() });
-  const close = (): Promise<void> => {
+  const close = async (): Promise<void> => {
     notices.close();
-    peers.close();
-    return wake.close();
+    let cancel = (): void => undefined;
+    const late = new Promise<void>((resolve) => (cancel = clock.after(LAST_WORDS_MS, resolve)));
+    await Promise.race([peers.close(), late]);
+    cancel();
+    await wake.close();
   };
   return { wake, notices, peers, close };
 }

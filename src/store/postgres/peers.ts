@@ -118,9 +118,10 @@ export class PostgresPeers implements Peers {
       .catch(() => undefined);
   }
 
-  close(): void {
+  /** Resolves when what was told by now is on its way. Never rejects. */
+  close(): Promise<void> {
     this.#closed = true;
-    this.#post.close();
+    return this.#post.close();
   }
 
   async #ask(body: unknown, ms: number, sent: () => void): Promise<PeerAnswers> {

@@ -41,6 +41,7 @@ export class Post {
   #sent = 0;
   #isSending = false;
   #isFull = false;
+  #flushing: Promise<void> = Promise.resolve();
   #closed = false;
 
   constructor(options: PostOptions) {
@@ -71,24 +72,30 @@ export class Post {
     return row?.body ?? null;
   }
 
-  close(): void {
+  /** Nothing more is sent than what waits by now. Never rejects. */
+  async close(): Promise<void> {
     this.#closed = true;
-    for (const { sent } of this.#waiting.splice(0)) sent?.();
+    await this.#flushing;
+    await this.#flush();
   }
 
   async #send(): Promise<void> {
     const { clock } = this.#options;
     this.#isSending = true;
     while (this.#waiting.length > 0 && !this.#closed) {
-      const words = this.#waiting;
-      this.#waiting = [];
-      this.#bytes = 0;
-      for (const { sent } of words) sent?.();
-      for (const [to, some] of Map.groupBy(words, (word) => word.to))
-        await this.#notify(to ?? "*", `[${some.flatMap(({ text }) => (text === "" ? [] : text)).join(",")}]`);
+      await (this.#flushing = this.#flush());
       await new Promise<void>((resolve) => clock.after(GATHER_MS, resolve));
     }
     this.#isSending = false;
+  }
+
+  async #flush(): Promise<void> {
+    const words = this.#waiting;
+    this.#waiting = [];
+    this.#bytes = 0;
+    for (const { sent } of words) sent?.();
+    for (const [to, some] of Map.groupBy(words, (word) => word.to))
+      await this.#notify(to ?? "*", `[${some.flatMap(({ text }) => (text === "" ? [] : text)).join(",")}]`);
   }
 
   async #notify(to: string, text: string): Promise<void> {
