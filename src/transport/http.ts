@@ -14,7 +14,7 @@ import { preflight, seal } from "./rest-reply.ts";
 import { routesOf, SOCKET_PATHS } from "./routes.ts";
 import { Streams } from "./sse-hub.ts";
 import { Turns } from "./turn.ts";
-import { leavesBody, lingering } from "./unread-body.ts";
+import { leavesBody, lingering, mayLinger } from "./unread-body.ts";
 
 /** The WebSocket side, as far as HTTP has to know it. */
 export interface SocketUpgrades<D> {
@@ -68,8 +68,7 @@ export function createHttp<D>(context: TransportContext, sockets: SocketUpgrades
     exchange.finish(request, response);
     if (leavesBody(request, response, context.limits)) {
       response.headers.set("connection", "close");
-      if (response.status >= 400 && !request.bodyUsed)
-        response = await lingering(request, response, context.clock);
+      if (mayLinger(request, response)) response = await lingering(request, response, context.clock);
     }
     return seal(response, context.doors.corsOrigin(request.headers.get("origin")));
   }

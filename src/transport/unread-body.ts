@@ -25,6 +25,11 @@ export function leavesBody(request: Request, response: Response, limits: Limits)
   return response.status >= 400 || !request.bodyUsed;
 }
 
+/** Whether who was refused may go on for a moment. In chunks of a byte a body is many times what is counted of it: those may not. */
+export function mayLinger(request: Request, response: Response): boolean {
+  return response.status >= 400 && !request.bodyUsed && request.headers.has("content-length");
+}
+
 /**
  * The same refusal of a body that nobody read: all of it is said at once, and its connection goes on for a moment: a proxy that cannot write any
  * more tells its client 502 in place of what it was answered.
