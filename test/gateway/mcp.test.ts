@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Message } from "../../src/protocol/entities.ts";
 import type { Person, Stack } from "./stack.ts";
@@ -111,8 +112,8 @@ test("nothing that was started is left when the gateway stops, or is killed and 
     return (JSON.parse((await history(session_id))[2]?.content ?? "") as { pid: number }).pid;
   };
   const isGone = async (pid: number): Promise<boolean> => {
-    const stat = Bun.file(`/proc/${pid}/stat`);
-    return !(await stat.exists()) || /\) Z /.test(await stat.text());
+    const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
+    return stat === null || /\) Z /.test(stat);
   };
   for (const signal of ["SIGTERM", "SIGKILL"] as const) {
     const pid = await pidOf(`stop-${signal}`);

@@ -12,7 +12,8 @@ const FLOOR_MS = 250;
 const TIMES = 3;
 /** What the gateway may be larger by, once an attack is over. */
 const GROWTH_MIB = 64;
-const SETTLE_MS = 10_000;
+/** The collector takes up to 20 s to come by when nothing happens. */
+const SETTLE_MS = 30_000;
 /** Answers the healthy client has before the first case, and during each. */
 const QUIET_SAMPLES = 30;
 const CASE_SAMPLES = 10;
