@@ -50,7 +50,9 @@ export class Journal {
   constructor(options: JournalOptions) {
     this.#options = options;
     this.#queue = new JournalQueue(options.limits);
-    this.tails = new Tails(options.limits, (session, load) => this.#load(session, load), options.shared);
+    const elsewhere = (session: string): void => this.#elsewhere(session);
+    const log = { load: (session: SessionRef, load: Load) => this.#load(session, load), elsewhere };
+    this.tails = new Tails(options.limits, log, options.shared);
   }
 
   /** Why storage refuses now, and since when (monotonic ms); null when it does not. */
@@ -226,20 +228,29 @@ export class Journal {
       const result = results[i];
       if (queued === undefined || result === undefined)
         throw new Error("the store answered a group with a hole");
-      if (!result.ok && queued.run !== null) this.#broken.add(queued.run);
-      queued.settle(result);
-      queued.leave();
-      if (!result.ok && queued.run !== null) this.#skip(queued.run);
+      this.#answer(queued, result);
     }
     this.tails.shrink();
   }
 
+  #answer(queued: Queued, result: ItemResult): void {
+    const { run } = queued;
+    if (!result.ok && run !== null) this.#broken.add(run);
+    queued.settle(result);
+    queued.leave();
+    if (!result.ok && run !== null) this.#skip(run);
+  }
+
+  /** By its turn what is queued could find the session free, and would be written without a tail that goes to its end. */
+  #elsewhere(session: string): void {
+    const queued = this.#queue.remove(({ item }) => item.kind === "append" && item.session === session);
+    for (const each of queued) this.#answer(each, { ok: false, reason: "elsewhere" });
+  }
+
   /** What is queued of a run whose operation failed fails with it, its end too: their offsets would not fit. */
   #skip(run: string): void {
-    this.#settleAll(
-      this.#queue.remove((queued) => queued.run === run),
-      "skipped",
-    );
+    const rest = this.#queue.remove((queued) => queued.run === run);
+    this.#settleAll(rest, "skipped");
   }
 
   /** Storage refused a group, or a probe: commands are told, the rest goes back to the front and is tried again. */
@@ -256,10 +267,8 @@ export class Journal {
     const onlyLoads = group.length > 0 && group.every(isLoad);
     if (isNew || !onlyLoads) outage.wait(() => this.#schedule());
     this.#queue.putBack(group);
-    this.#settleAll(
-      this.#queue.remove((queued) => !queued.keep),
-      "storage",
-    );
+    const commands = this.#queue.remove((queued) => !queued.keep);
+    this.#settleAll(commands, "storage");
     if (!onlyLoads) return undefined;
     outage.refusesLoads = true;
     for (const queued of group) queued.refused?.();

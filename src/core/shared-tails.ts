@@ -3,7 +3,7 @@ import type { Feeds, Lost } from "./feeds.ts";
 import type { LoadedTail, RunRow } from "./operation.ts";
 import { storageRefuses } from "./outage.ts";
 import type { SessionRef } from "./session.ts";
-import type { Load, Slot } from "./slot.ts";
+import type { Slot, TailLog } from "./slot.ts";
 import { isWritten, NoSuchSession } from "./slot.ts";
 import { Tail } from "./tail.ts";
 
@@ -21,10 +21,9 @@ export interface Shared {
 }
 
 /** What the tails do with a slot. */
-interface Slots {
+interface Slots extends TailLog {
   readonly all: () => Iterable<Slot>;
   readonly find: (session: string) => Slot | undefined;
-  readonly load: (session: SessionRef, load: Load) => void;
   readonly fill: (slot: Slot, tail: Tail) => void;
   /** Its tail has more in it, which counts as what is written here does. */
   readonly grew: (slot: Slot) => void;
@@ -52,6 +51,7 @@ export class SharedTails {
   /** Another node has it. */
   async follow(slot: Slot): Promise<void> {
     slot.isFollowing = true;
+    this.#slots.elsewhere(slot.session.id);
     try {
       const loaded = await this.#shared.read(slot.session.id);
       if (loaded === null) return this.#slots.fail(slot, new NoSuchSession(slot.session.id));
@@ -84,6 +84,7 @@ export class SharedTails {
         this.#slots.dropForgotten(slot);
       },
     });
+    this.#slots.elsewhere(session.id);
   }
 
   /** More than is written here is in the log of a session: another node has taken it, and nobody told. */

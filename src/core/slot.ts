@@ -46,6 +46,14 @@ export interface Load {
   readonly refused: () => void;
 }
 
+/** The log that the tails are the ends of. */
+export interface TailLog {
+  /** Queues what reads the end of a session's log. */
+  readonly load: (session: SessionRef, load: Load) => void;
+  /** Another node writes it from now on: what waits for its turn to be written is refused. */
+  readonly elsewhere: (session: string) => void;
+}
+
 export function newSlot(session: SessionRef): Slot {
   const counts = { pins: 0, queued: 0, counted: 0 };
   const shared = { feed: null, isFollowing: false, taking: null, settling: null };

@@ -4,7 +4,7 @@ import { gatewayStops, servedElsewhere, storageRefuses } from "./outage.ts";
 import type { SessionRef } from "./session.ts";
 import type { Shared } from "./shared-tails.ts";
 import { SharedTails } from "./shared-tails.ts";
-import type { Load, Slot } from "./slot.ts";
+import type { Slot, TailLog } from "./slot.ts";
 import { isIdle, newSlot, NoSuchSession } from "./slot.ts";
 import { Tail } from "./tail.ts";
 
@@ -15,23 +15,23 @@ const SWEEP_EVERY = 256;
 export class Tails {
   readonly #slots = new Map<string, Slot>();
   readonly #limits: Limits;
-  readonly #load: (session: SessionRef, load: Load) => void;
+  readonly #log: TailLog;
   readonly #touched = new Set<Slot>();
   /** Null: no other node shares the store. */
   readonly #shared: SharedTails | null;
   #bytes = 0;
   #landed = 0;
 
-  constructor(limits: Limits, load: (session: SessionRef, load: Load) => void, shared: Shared | null = null) {
+  constructor(limits: Limits, log: TailLog, shared: Shared | null = null) {
     this.#limits = limits;
-    this.#load = load;
+    this.#log = log;
     this.#shared =
       shared === null
         ? null
         : new SharedTails(shared, {
             all: () => this.#slots.values(),
             find: (id) => this.#slots.get(id),
-            load,
+            ...log,
             fill: (slot, tail) => this.#fill(slot, tail),
             grew: (slot) => this.#grew(slot),
             fail: (slot, error) => this.#fail(slot, error),
@@ -233,7 +233,7 @@ export class Tails {
     const known = this.#slots.get(session.id);
     if (known !== undefined) return known;
     const slot = this.#add(session);
-    this.#load(session, {
+    this.#log.load(session, {
       settle: (result) => {
         if (typeof result === "string") this.#fail(slot, gatewayStops());
         else if (result.ok && "tail" in result) {

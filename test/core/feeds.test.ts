@@ -57,7 +57,10 @@ test("the tail of a log that another node writes is bounded as that of one that 
   };
   const tails = new Tails(
     limits,
-    (_session, { settle }) => settle({ ok: false, reason: "elsewhere" }),
+    {
+      load: (_session, { settle }) => settle({ ok: false, reason: "elsewhere" }),
+      elsewhere: () => undefined,
+    },
     shared,
   );
   const tail = await tails.pin(SESSION);

@@ -5,6 +5,7 @@ import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Limits } from "../../src/core/limits.ts";
 import type { GroupResult, StorageRefusal, StoreItem } from "../../src/core/operation.ts";
 import type { SessionRef } from "../../src/core/session.ts";
+import type { Shared } from "../../src/core/shared-tails.ts";
 import type { Store } from "../../src/core/store.ts";
 import type { ManualClock } from "../support/clock.ts";
 import { manualClock } from "../support/clock.ts";
@@ -24,9 +25,11 @@ class Bench {
   /** Groups and probes wait for it. */
   gate: Promise<void> | null = null;
   readonly heads = new Map<string, number>();
+  /** Another node has these when they are loaded. */
+  readonly elsewhere = new Set<string>();
   fatal: unknown = null;
 
-  constructor(limits: Partial<Limits> = {}) {
+  constructor(limits: Partial<Limits> = {}, shared: Shared | null = null) {
     const store: Partial<Store> = {
       commit: (group) => this.#commit(group),
       probe: async () => {
@@ -42,6 +45,7 @@ class Bench {
       publish: () => undefined,
       onStorage: (reason) => this.storage.push(reason),
       fatal: (error) => (this.fatal = error),
+      shared,
     });
   }
 
@@ -54,6 +58,8 @@ class Bench {
   }
 
   #apply(item: StoreItem) {
+    if (item.kind === "load" && this.elsewhere.has(item.session))
+      return { ok: false, reason: "elsewhere" } as const;
     if (item.kind === "load") {
       const head = this.heads.get(item.session);
       if (head === undefined) return { ok: false, reason: "unknown" } as const;
@@ -242,4 +248,20 @@ test("a tail that nobody can read while storage refuses is UNAVAILABLE at once, 
   bench.clock.advance(2_000);
   expect(await held).toMatchObject({ ok: true, first_seq: 4 });
   expect(await patient).toMatchObject({ head: 4 });
+});
+
+test("what waits for its turn is refused once another node has the session, though it may be free by then", async () => {
+  const feeds = { watch: () => undefined } as unknown as Shared["feeds"];
+  const nothing = () => undefined;
+  // Nobody hears how the other node's log goes on.
+  const read = () => new Promise<null>(nothing);
+  const shared = { feeds, read, left: async () => undefined, dropped: nothing, lost: nothing };
+  const bench = new Bench({ group_operations: 2 }, shared);
+  bench.heads.set("ours", 0).set("theirs", 0);
+  bench.elsewhere.add("theirs");
+  const outcomes = await Promise.all([bench.append("ours"), bench.append("theirs"), bench.append("theirs")]);
+  expect(outcomes.map((outcome) => outcome.ok || outcome.reason)).toEqual([true, "elsewhere", "elsewhere"]);
+  expect(bench.groups.map((group) => group.map(({ kind }) => kind))).toEqual([["load", "load"], ["append"]]);
+  expect(bench.heads.get("theirs")).toBe(0);
+  expect(bench.fatal).toBeNull();
 });

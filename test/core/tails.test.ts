@@ -5,7 +5,7 @@ import type { RowChange, SessionRow } from "../../src/core/operation.ts";
 import type { SessionRef } from "../../src/core/session.ts";
 import type { Written } from "../../src/core/feeds.ts";
 import type { Shared } from "../../src/core/shared-tails.ts";
-import type { Load } from "../../src/core/slot.ts";
+import type { Load, TailLog } from "../../src/core/slot.ts";
 import { NoSuchSession } from "../../src/core/slot.ts";
 import { Tails } from "../../src/core/tails.ts";
 import type { Tail } from "../../src/core/tail.ts";
@@ -43,7 +43,7 @@ const CREATE: RowChange = {
 /** Tails whose loads are answered by hand. */
 function stage(limits: Partial<Limits> = {}) {
   const loads = new Map<string, (exists: boolean) => void>();
-  const tails = new Tails({ ...DEFAULT_LIMITS, ...limits }, (session, { settle }) => {
+  const load: TailLog["load"] = (session, { settle }) => {
     const leave = tails.enter(session);
     loads.set(session.id, (exists) => {
       loads.delete(session.id);
@@ -51,7 +51,8 @@ function stage(limits: Partial<Limits> = {}) {
       else settle({ ok: false, reason: "unknown" });
       leave();
     });
-  });
+  };
+  const tails = new Tails({ ...DEFAULT_LIMITS, ...limits }, { load, elsewhere: () => undefined });
   return { tails, loads, answer: (id: string, exists: boolean) => loads.get(id)?.(exists) };
 }
 
@@ -180,7 +181,11 @@ test("with other nodes, it is told once nothing of a session is in memory, nor o
     dropped: (id: string, wasWritten: boolean) => dropped.push([id, wasWritten]),
   } as unknown as Shared;
   const limits = { ...DEFAULT_LIMITS, tails_idle: 2 };
-  const tails = new Tails(limits, (_session, load) => loads.push(load), shared);
+  const tails = new Tails(
+    limits,
+    { load: (_session, load) => loads.push(load), elsewhere: () => undefined },
+    shared,
+  );
   const ids = Array.from({ length: 600 }, (_, n) => `s${n}`);
   append(tails, "pinned", 10, true);
   for (const id of ids) append(tails, id);
