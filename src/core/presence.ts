@@ -9,8 +9,9 @@ import { Trickle } from "./trickle.ts";
 
 /** Signals a second to those who follow a session: a storm of reconnects must not become one of presence. */
 const PER_SECOND = 20;
-/** And to those who manage clients, who are few. */
-const MANAGERS_PER_SECOND = 100;
+/** And to each of those who manage clients, and to all of them: a thousand of them who come at once would tell each other a million times. */
+const MANAGER_PER_SECOND = 100;
+const MANAGERS_PER_SECOND = 2_000;
 /** What other nodes are told a second, of connections and of who follows sessions. */
 const TOLD_PER_SECOND = 100;
 
@@ -42,10 +43,14 @@ export class Presence {
 
   constructor(options: PresenceOptions) {
     this.#options = options;
-    const { clock } = options;
-    this.#shown = new Trickle({ clock, per_second: PER_SECOND });
-    this.#managers = new Trickle({ clock, per_second: MANAGERS_PER_SECOND });
-    this.#told = new Trickle({ clock, per_second: TOLD_PER_SECOND });
+    const { clock, connections } = options;
+    const managed = (): number => {
+      const each = Math.floor(MANAGERS_PER_SECOND / Math.max(1, connections.managers));
+      return Math.max(1, Math.min(each, MANAGER_PER_SECOND));
+    };
+    this.#shown = new Trickle({ clock, per_second: () => PER_SECOND });
+    this.#managers = new Trickle({ clock, per_second: managed });
+    this.#told = new Trickle({ clock, per_second: () => TOLD_PER_SECOND });
     options.nodes.on<Came>("presence", (came) => this.#show(came));
   }
 

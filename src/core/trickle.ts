@@ -2,14 +2,16 @@ import type { Clock } from "./ports.ts";
 
 export interface TrickleOptions {
   readonly clock: Clock;
-  /** For each key. */
-  readonly per_second: number;
+  /** For each key, by now. */
+  readonly per_second: () => number;
 }
 
 type Say = () => void;
 
 /** What waits to be said, of all keys: for more of a key its oldest is not said at all. */
 const WAITING = 10_000;
+/** How late something is said at most: what would be later is not said. */
+const LATE_SECS = 60;
 const SECOND_MS = 1_000;
 
 /**
@@ -38,6 +40,8 @@ export class Trickle {
     if (this.#closed) return undefined;
     const queue = waiting ?? new Map<string, Say>();
     if (!queue.has(about)) {
+      const most = LATE_SECS * this.#options.per_second();
+      while (queue.size >= most) this.#drop(queue);
       if (this.#count >= WAITING && !this.#drop(queue)) return undefined;
       this.#count++;
     }
@@ -94,14 +98,14 @@ export class Trickle {
   }
 
   #may(key: string): boolean {
-    const { clock, per_second } = this.#options;
+    const { clock } = this.#options;
     const second = Math.floor(clock.monotonic() / SECOND_MS);
     if (second !== this.#second) {
       this.#second = second;
       this.#said.clear();
     }
     const said = this.#said.get(key) ?? 0;
-    if (said >= per_second) return false;
+    if (said >= this.#options.per_second()) return false;
     this.#said.set(key, said + 1);
     return true;
   }

@@ -4,7 +4,8 @@ import { manualClock } from "../support/clock.ts";
 
 test("what is over waits, the last of each thing, its keys apart; of what is too much the newest is kept", () => {
   const clock = manualClock();
-  const trickle = new Trickle({ clock, per_second: 2 });
+  let per_second = 2;
+  const trickle = new Trickle({ clock, per_second: () => per_second });
   const said: string[] = [];
   const offer = (key: string, about: string, what = about): void =>
     trickle.offer(key, about, () => void said.push(`${key}${what}`));
@@ -19,10 +20,20 @@ test("what is over waits, the last of each thing, its keys apart; of what is too
   expect(clock.pending).toBe(0);
   said.length = 0;
   clock.advance(1_000);
-  for (let n = 0; n < 10_003; n++) offer("a", `${n}`);
+  per_second = 200;
+  for (let n = 0; n < 10_203; n++) offer("a", `${n}`);
   trickle.flush();
-  expect(said).toHaveLength(10_002);
-  expect([said[1], said[2], said.at(-1)]).toEqual(["a1", "a3", "a10002"]);
+  expect(said).toHaveLength(10_200);
+  expect([said[199], said[200], said.at(-1)]).toEqual(["a199", "a203", "a10202"]);
+  // Nothing is told more than a minute late.
+  per_second = 2;
+  said.length = 0;
+  clock.advance(1_000);
+  for (let n = 0; n < 1_000; n++) offer("a", `${n}`);
+  trickle.flush();
+  expect(said).toHaveLength(2 + 120);
+  expect([said[1], said[2], said.at(-1)]).toEqual(["a1", "a880", "a999"]);
+  clock.advance(1_000);
   for (const about of ["1", "2", "3"]) offer("c", about);
   trickle.close();
   clock.advance(10_000);
