@@ -131,7 +131,8 @@ test("long messages are made findable a few at a time: who writes meanwhile wait
   await commitAll(store, create("ses_a"));
   const content = "word ".repeat(20_000);
   for (let at = 0; at < 10; at++) await commitAll(store, say("ses_a", `m${at}`, { content }));
-  expect(await store.index(10)).toBe(4);
+  // Each takes milliseconds, and a step begins none after five.
+  expect([1, 2, 3]).toContain(await store.index(10));
   while ((await store.index(10)) > 0);
   const query = { user: "ada", shared: [], terms: termsOf("word")!, limit: 1 };
   expect((await store.search(query)).found).toMatchObject([{ message: { message_id: "m9" } }]);

@@ -15,29 +15,39 @@ export interface SearchIndex {
   forgetSession(session_key: number): void;
 }
 
-/** Text that one step makes findable or takes out again, and a message more at the most. */
+/** Text that one step takes out again, and a message more at the most. */
 const STEP_CHARS = 4 * SEARCHED_CHARS;
+/** How long one step makes messages findable, and the last of them besides: a commit that comes meanwhile waits for no more. */
+const STEP_MS = 5;
 /** Pages that one step of tidying up writes. */
 const MERGE_PAGES = 64;
 /** Set while words of messages that are gone may still be in the file. */
 const STALE = "search_stale";
 
-interface Indexed {
-  /** In the queue, or of what is found; null: it is not. */
-  readonly place: number | null;
+interface Waiting {
+  /** In the queue. */
+  readonly place: number;
   readonly session_key: number;
   readonly message_id: string;
   readonly owner: string;
+}
+
+interface Indexed extends Omit<Waiting, "place"> {
+  /** Of what is found; null: it is not. */
+  readonly place: number | null;
   readonly content: string | null;
 }
 
 export function createSearchIndex(db: Database): SearchIndex {
   const content = "json_extract(m.data, '$.content') AS content";
-  const waiting = hold<Indexed>(
+  const waiting = hold<Waiting>(
     db,
-    `SELECT q.place, q.session_key, q.message_id, s.owner, ${content} FROM search_queue AS q
-     JOIN sessions AS s USING (session_key) LEFT JOIN messages AS m USING (session_key, message_id)
+    `SELECT q.place, q.session_key, q.message_id, s.owner FROM search_queue AS q JOIN sessions AS s USING (session_key)
      ORDER BY q.place LIMIT ?`,
+  );
+  const said = hold<Pick<Indexed, "content">>(
+    db,
+    `SELECT ${content} FROM messages AS m WHERE session_key = ? AND message_id = ?`,
   );
   const indexed = hold<Indexed>(
     db,
@@ -55,38 +65,22 @@ export function createSearchIndex(db: Database): SearchIndex {
   const remove = hold(db, "INSERT INTO search (search, rowid, scope, words) VALUES ('delete', ?, ?, ?)");
   const drop = hold(db, "DELETE FROM search_rows WHERE place = ?");
   const unmove = hold(db, "DELETE FROM search_moved WHERE session_key = ?");
-  const mark = hold(
-    db,
-    "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-  );
-  const marked = hold<{ value: string }>(db, "SELECT value FROM meta WHERE name = ?");
-  const unmark = hold(db, "DELETE FROM meta WHERE name = ?");
-  const merge = hold(db, "INSERT INTO search (search, rank) VALUES ('merge', ?)");
-  const changes = hold<{ count: number }>(db, "SELECT total_changes() AS count");
-
-  /** One step. Words that were deleted are only gone once everything was merged. */
-  function tidy(): number {
-    const stale = marked.get(STALE)?.value;
-    if (stale === undefined) return 0;
-    const before = changes.get()?.count ?? 0;
-    // A negative number has the whole be merged, once; the steps after it go on with that.
-    merge.run(stale === "new" ? -MERGE_PAGES : MERGE_PAGES);
-    const isDone = stale !== "new" && (changes.get()?.count ?? 0) - before < 2;
-    if (isDone) unmark.run(STALE);
-    else mark.run(STALE, "begun");
-    return 1;
-  }
+  const tidying = createTidying(db);
 
   return {
     index(max_messages) {
-      const rows = withinStep(waiting.all(max_messages));
-      for (const { place, session_key, message_id, owner, content: text } of rows) {
+      const until = performance.now() + STEP_MS;
+      let count = 0;
+      for (const { place, session_key, message_id, owner } of waiting.all(max_messages)) {
+        if (count > 0 && performance.now() >= until) break;
+        count++;
         unqueue.run(place);
-        if (text === null || text === "") continue;
+        const text = said.get(session_key, message_id)?.content ?? "";
+        if (text === "") continue;
         const { changes: added, lastInsertRowid } = add.run(session_key, message_id, owner);
         if (added > 0) put.run(lastInsertRowid, scopeOf(owner, session_key), textOf(text));
       }
-      return rows.length > 0 ? rows.length : tidy();
+      return count > 0 ? count : tidying.step();
     },
     forget(session_key, max_messages) {
       const rows = indexed.all(session_key, max_messages);
@@ -96,12 +90,40 @@ export function createSearchIndex(db: Database): SearchIndex {
         remove.run(place, scopeOf(owner, session_key), textOf(text ?? ""));
         drop.run(place);
       }
-      if (some.length > 0) mark.run(STALE, "new");
+      if (some.length > 0) tidying.ask();
       return { count: some.length, isLast: some.length === rows.length && rows.length < max_messages };
     },
     forgetSession(session_key) {
       unqueueAll.run(session_key);
       unmove.run(session_key);
+    },
+  };
+}
+
+/** Words that were deleted are only gone once everything was merged. */
+function createTidying(db: Database) {
+  const mark = hold(
+    db,
+    "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+  );
+  const marked = hold<{ value: string }>(db, "SELECT value FROM meta WHERE name = ?");
+  const unmark = hold(db, "DELETE FROM meta WHERE name = ?");
+  const merge = hold(db, "INSERT INTO search (search, rank) VALUES ('merge', ?)");
+  const changes = hold<{ count: number }>(db, "SELECT total_changes() AS count");
+  return {
+    /** There is something to be merged. */
+    ask: (): void => void mark.run(STALE, "new"),
+    /** 0: there is nothing to do. */
+    step(): number {
+      const stale = marked.get(STALE)?.value;
+      if (stale === undefined) return 0;
+      const before = changes.get()?.count ?? 0;
+      // A negative number has the whole be merged, once; the steps after it go on with that.
+      merge.run(stale === "new" ? -MERGE_PAGES : MERGE_PAGES);
+      const isDone = stale !== "new" && (changes.get()?.count ?? 0) - before < 2;
+      if (isDone) unmark.run(STALE);
+      else mark.run(STALE, "begun");
+      return 1;
     },
   };
 }
