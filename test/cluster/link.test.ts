@@ -13,18 +13,24 @@ import { expectTruth, readTruth, settled, timesSaid } from "./truth.ts";
 
 setDefaultTimeout(180_000);
 
+/** Nodes of which the second reaches the database through the proxy. */
+function linked() {
+  let server = "";
+  const proxy = startCutProxy({ target: () => server });
+  const configOf = (at: number, database_url: string) => {
+    const url = new URL(database_url);
+    server = url.host;
+    if (at === 1) url.host = proxy.address;
+    return { storage: { url: url.href } };
+  };
+  return { proxy, start: () => startNodes({ configOf }) };
+}
+
 describe.skipIf(!hasPostgres)("the link of a node to the database", () => {
   test("says nothing for a moment and for longer than a lease, one way and both: what was acknowledged is there, once", async () => {
-    let server = "";
-    await using proxy = startCutProxy({ target: () => server });
-    await using nodes = await startNodes({
-      configOf: (at, database_url) => {
-        const url = new URL(database_url);
-        server = url.host;
-        if (at === 1) url.host = proxy.address;
-        return { storage: { url: url.href } };
-      },
-    });
+    const link = linked();
+    await using proxy = link.proxy;
+    await using nodes = await link.start();
     const [a, b] = [nodes.node(0), nodes.node(1)];
     nodes.model.otherwise(() => script().tokens(20, { everyMs: 10 }));
     await using traffic = startTraffic({ nodes: nodes.all, sessions: ["one", "two"] });
@@ -57,16 +63,9 @@ describe.skipIf(!hasPostgres)("the link of a node to the database", () => {
   });
 
   test("says nothing both ways for longer than a lease while a run speaks: another goes on, and the cut off follows it", async () => {
-    let server = "";
-    await using proxy = startCutProxy({ target: () => server });
-    await using nodes = await startNodes({
-      configOf: (at, database_url) => {
-        const url = new URL(database_url);
-        server = url.host;
-        if (at === 1) url.host = proxy.address;
-        return { storage: { url: url.href } };
-      },
-    });
+    const link = linked();
+    await using proxy = link.proxy;
+    await using nodes = await link.start();
     const [a, b] = [nodes.node(0), nodes.node(1)];
     const session_id = "spoken";
     expect(await talk(b.owner, session_id, "first")).toBe("completed");
