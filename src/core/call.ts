@@ -22,6 +22,8 @@ export interface Asked {
 
 /** What another node passed on. */
 export interface Relayed {
+  /** The idempotency key where the caller gave none: what it does is done once, however often it is carried out. */
+  readonly id: string;
   /** The ids of what it makes: whoever asked knows them. */
   readonly message_id: string;
   readonly run_id: string;

@@ -1,32 +1,35 @@
-import type { Static } from "@sinclair/typebox";
 import { newId } from "../core/id.ts";
 import type { NewEvent, RowChange } from "../core/operation.ts";
 import type { SessionRef } from "../core/session.ts";
 import { nameFor } from "../core/session.ts";
 import { nothingToCompact } from "../core/summary.ts";
 import type { Tail } from "../core/tail.ts";
-import type { sessionCompact } from "../protocol/api/session.ts";
+import { sessionCompact } from "../protocol/api/session.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { append } from "./append.ts";
 import { requireBudget } from "./budget.ts";
 import type { MethodDeps } from "./deps.ts";
 import { withTail } from "./deps.ts";
-import type { Call } from "./registry.ts";
+import type { Call, MethodHandler } from "./registry.ts";
+import { handle } from "./registry.ts";
+import { priorRun } from "./run-create.ts";
 import { addRun } from "./send.ts";
 
-/** The run that summarises is one of the session's lane: it waits, streams, is aborted and ends like any other. */
-export async function compact(
-  deps: MethodDeps,
-  params: Static<typeof sessionCompact.params>,
-  call: Call,
-): Promise<undefined> {
-  const session = await deps.directory.find(call.user, params.session_id, "write");
-  await withTail(deps, session, async (tail) => {
-    await requireBudget(deps, call);
-    if (await isCompact(deps, session)) throw nothingToCompact();
-    commitCompact(deps, call, session, tail);
-  });
-  return undefined;
+/** `session.compact`: the run that summarises is one of the session's lane: it waits, streams, is aborted and ends like any other. */
+export function compactMethod(deps: MethodDeps): MethodHandler {
+  return handle(
+    sessionCompact,
+    async (params, call) => {
+      const session = await deps.directory.find(call.user, params.session_id, "write");
+      await withTail(deps, session, async (tail) => {
+        await requireBudget(deps, call);
+        if (await isCompact(deps, session)) throw nothingToCompact();
+        commitCompact(deps, call, session, tail);
+      });
+      return undefined;
+    },
+    async (prior, _params, call) => priorRun(deps, prior, call.user),
+  );
 }
 
 /** Whether the newest thing in the session is a summary of all the rest, or there is nothing at all. */
@@ -54,19 +57,20 @@ function commitCompact(deps: MethodDeps, call: Call, session: SessionRef, tail: 
   }
   const model = router.resolve(tail.row.model);
   const reservation = runs.lanes.reserve(session.id, "queue");
+  const { status } = reservation;
   const events: NewEvent[] = [];
   const rows: RowChange[] = [];
   const run = addRun({ run_id: newId("run", now), model, created_at: now }, call, events, rows);
+  const { run_id } = run;
   append(call, journal, now, {
     session,
     events,
     rows,
-    remember: {},
+    remember: { run_id, status },
     committed: ({ first_seq, epoch }) => {
-      const { run_id } = run;
       const session_id = nameFor(session, call.user);
       try {
-        call.ok({ session_id, run_id, status: reservation.status, epoch, seq: first_seq });
+        call.ok({ session_id, run_id, status, epoch, seq: first_seq });
       } finally {
         runs.accept(reservation, { session, run, user: call.user, kind: "summary", mark: call.mark });
       }

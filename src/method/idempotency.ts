@@ -7,6 +7,12 @@ export interface KeyedRequest {
   readonly fingerprint: string;
 }
 
+/** The key that whoever asks gave; null: none. */
+export function keyOf(params: unknown): string | null {
+  const { idempotency_key } = params as { readonly idempotency_key?: unknown };
+  return typeof idempotency_key === "string" ? idempotency_key : null;
+}
+
 /**
  * What makes two requests the same: method and validated params with their defaults, keys sorted, without the key
  * itself and without `subscribe`, which is about the connection. SHA-256, hex.

@@ -5,6 +5,7 @@ import type { Principal } from "../core/principal.ts";
 import { noSession } from "../core/session.ts";
 import { NoSuchSession } from "../core/slot.ts";
 import { GatewayError } from "../protocol/errors.ts";
+import { keyOf } from "./idempotency.ts";
 import type { RelayedRequest, Yield } from "./relay-call.ts";
 import { readRelayed, relayedAnswer } from "./relay-call.ts";
 import type { RelayOptions } from "./relay.ts";
@@ -179,14 +180,14 @@ export class Inbox {
         connection: null,
         signal: new AbortController().signal,
         relayed: {
+          id: call.id,
           message_id,
           run_id,
           entered: () => entered(true),
           settle: (ids) => this.#settle(call, asked, ids),
         },
       };
-      const { idempotency_key } = params as { readonly idempotency_key?: unknown };
-      const key_of = idempotency_key === call.id ? principal.user : null;
+      const key_of = keyOf(params) === null ? principal.user : null;
       this.#options.dispatch(caller, { method, params }, (outcome) => {
         entered(this.#done(call, outcome, key_of));
       });

@@ -26,12 +26,3 @@ export const SLOW: ReadonlySet<string> = new Set([
   "session.title",
   "session.compact",
 ]);
-
-/** Of these the ones that honour an idempotency_key. */
-export const KEYED: ReadonlySet<string> = new Set([
-  "chat.send",
-  "chat.inject",
-  "run.create",
-  "tool.approve",
-  "event.send",
-]);

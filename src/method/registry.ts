@@ -7,7 +7,7 @@ import type { MethodDefinition } from "../protocol/methods.ts";
 import { validate } from "../protocol/schema.ts";
 import { Audited } from "./audited.ts";
 import { stopping } from "./draining.ts";
-import { fingerprint } from "./idempotency.ts";
+import { fingerprint, keyOf } from "./idempotency.ts";
 import type { KeyedRequest } from "./idempotency.ts";
 import { InFlight } from "./idempotency.ts";
 import { OpenCall } from "./open-call.ts";
@@ -163,8 +163,9 @@ export class Registry {
   /** Waits for the turn of the session and for the first use of the key, where there is either. */
   #admit(handler: MethodHandler, params: Record<string, unknown>, call: OpenCall): void {
     const { definition } = handler;
-    const key = definition.idempotent === true ? params["idempotency_key"] : undefined;
-    if (typeof key === "string") {
+    const given = definition.idempotent === true ? keyOf(params) : null;
+    const key = given ?? call.caller.relayed?.id ?? null;
+    if (key !== null) {
       call.keyed = { user: call.user, key: wellFormed(key), fingerprint: fingerprint(definition, params) };
     }
     const turn = this.#turn(definition, params, call);

@@ -15,7 +15,7 @@ import type { Store } from "../core/store.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
 import { Inbox } from "./inbox.ts";
-import { isOwners, KEYED, SLOW } from "./owners.ts";
+import { isOwners, SLOW } from "./owners.ts";
 import type { Call } from "./registry.ts";
 import type { MadeIds } from "./relay-call.ts";
 import { readAnswer, relayedBody, yieldBody } from "./relay-call.ts";
@@ -136,11 +136,8 @@ export class Relay {
     const ids: MadeIds = { message_id: newId("msg", now), run_id: newId("run", now) };
     const wait_ms = SLOW.has(name) ? WAIT_SLOW_MS : WAIT_MS;
     const body = (id: string): string => {
-      // What is done once for a key is done once, however often this is carried out.
-      const isKeyed = call.keyed === null && KEYED.has(name);
-      const keyed = isKeyed ? { ...(params as Record<string, unknown>), idempotency_key: id } : params;
       const bond = vouching().bond(call.caller.principal, id);
-      return relayedBody(call.caller, call.mark, { ...ids, bond, method: name, params: keyed });
+      return relayedBody(call.caller, call.mark, { ...ids, bond, method: name, params });
     };
     const outcome = this.#ask(session, wait_ms, body, () => tooLong(name, ids));
     const { connection } = call.caller;

@@ -1,12 +1,13 @@
 import type { Static } from "@sinclair/typebox";
 import { newId } from "../core/id.ts";
-import type { NewEvent, RowChange } from "../core/operation.ts";
+import type { IdempotencyRow, NewEvent, RowChange } from "../core/operation.ts";
 import type { SessionRef } from "../core/session.ts";
 import { nameFor } from "../core/session.ts";
 import type { Tail } from "../core/tail.ts";
 import { wellFormed } from "../core/text.ts";
 import { runCreate } from "../protocol/api/run.ts";
 import { GatewayError } from "../protocol/errors.ts";
+import type { ResultOf } from "../protocol/methods.ts";
 import { append } from "./append.ts";
 import { requireBudget } from "./budget.ts";
 import type { MethodDeps } from "./deps.ts";
@@ -30,13 +31,19 @@ export function runCreateMethod(deps: MethodDeps): MethodHandler {
       });
       return undefined;
     },
-    async (prior, _params, call) => {
-      const { run_id, status } = JSON.parse(prior.answer) as { run_id: string; status: "started" | "queued" };
-      const session = await priorSession(deps, prior, call.user);
-      const session_id = nameFor(session, call.user);
-      return { session_id, run_id, status, epoch: prior.epoch ?? "", seq: prior.seq };
-    },
+    async (prior, _params, call) => priorRun(deps, prior, call.user),
   );
+}
+
+/** The answer to a repeated request for a run, from what was stored with the first one's effect. */
+export async function priorRun(
+  deps: MethodDeps,
+  prior: IdempotencyRow,
+  user: string,
+): Promise<ResultOf<typeof runCreate>> {
+  const { run_id, status } = JSON.parse(prior.answer) as { run_id: string; status: "started" | "queued" };
+  const session_id = nameFor(await priorSession(deps, prior, user), user);
+  return { session_id, run_id, status, epoch: prior.epoch ?? "", seq: prior.seq };
 }
 
 /** @throws GatewayError CONFLICT where nothing was said yet */

@@ -1,6 +1,6 @@
 import type { Static } from "@sinclair/typebox";
 import { isGatewaySessionId, newEpoch } from "../core/id.ts";
-import type { ItemResult, SessionRow } from "../core/operation.ts";
+import type { IdempotencyRow, ItemResult, SessionRow } from "../core/operation.ts";
 import { servedElsewhere, storageRefuses } from "../core/outage.ts";
 import { Serial } from "../core/serial.ts";
 import type { SessionRef } from "../core/session.ts";
@@ -8,7 +8,6 @@ import { gone, nameFor, noSession, sessionPayload, sessionView } from "../core/s
 import { lengthUtf8, wellFormed } from "../core/text.ts";
 import type { Session } from "../protocol/entities.ts";
 import {
-  sessionCompact,
   sessionCreate,
   sessionFork,
   sessionGet,
@@ -17,7 +16,7 @@ import {
 } from "../protocol/api/session.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { append, appendAndWait } from "./append.ts";
-import { compact } from "./compact.ts";
+import { compactMethod } from "./compact.ts";
 import type { MethodDeps } from "./deps.ts";
 import { published, withTail } from "./deps.ts";
 import { findOrMake } from "./name.ts";
@@ -35,35 +34,31 @@ const LIST_BYTES = 256 * 1024;
 
 export function sessionMethods(deps: MethodDeps): MethodHandler[] {
   const updates = new Serial();
+  const again = async (prior: IdempotencyRow, _params: unknown, call: Call): Promise<Session> =>
+    storedSession(deps, await priorSession(deps, prior, call.user), call.user);
   return [
-    handle(
-      sessionCreate,
-      async (params, call) => create(deps, params, call),
-      async (prior, _params, call) => {
-        return storedSession(deps, await priorSession(deps, prior, call.user), call.user);
-      },
-    ),
+    handle(sessionCreate, async (params, call) => create(deps, params, call), again),
     handle(sessionGet, async (params, call) => {
       const session = await deps.directory.find(call.user, params.session_id, "read");
       return storedSession(deps, session, call.user);
     }),
-    handle(sessionUpdate, async (params, call) => {
-      const session = await deps.directory.find(call.user, params.session_id, "write");
-      // Each change is made on top of the one before it.
-      await updates.run(session.id, () => update(deps, params, call, session));
-      return undefined;
-    }),
     handle(
-      sessionFork,
-      async (params, call) => fork(deps, params, call),
-      async (prior, _params, call) => {
-        return storedSession(deps, await priorSession(deps, prior, call.user), call.user);
+      sessionUpdate,
+      async (params, call) => {
+        const session = await deps.directory.find(call.user, params.session_id, "write");
+        // Each change is made on top of the one before it.
+        await updates.run(session.id, () => update(deps, params, call, session));
+        return undefined;
       },
+      again,
     ),
-    handle(sessionCompact, async (params, call) => compact(deps, params, call)),
-    titleMethod(deps, (session, title, call) =>
-      updates.run(session.id, () => update(deps, { session_id: session.id, title }, call, session)),
-    ),
+    handle(sessionFork, async (params, call) => fork(deps, params, call), again),
+    compactMethod(deps),
+    titleMethod(deps, {
+      rename: (session, title, call) =>
+        updates.run(session.id, () => update(deps, { session_id: session.id, title }, call, session)),
+      again,
+    }),
     handle(sessionList, async (params, call) => list(deps, params, call)),
   ];
 }

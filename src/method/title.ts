@@ -1,13 +1,15 @@
+import type { Static } from "@sinclair/typebox";
 import type { Appended } from "../core/append.ts";
 import type { Context } from "../core/context.ts";
 import { contextOf } from "../core/context.ts";
 import { Meter } from "../core/meter.ts";
+import type { IdempotencyRow } from "../core/operation.ts";
 import type { ModelMessage } from "../core/ports.ts";
 import type { SessionRef } from "../core/session.ts";
 import { Slots } from "../core/slots.ts";
 import { readTitle, titleOf } from "../core/title.ts";
 import { sessionTitle } from "../protocol/api/session.ts";
-import type { EventMessage } from "../protocol/entities.ts";
+import type { EventMessage, Session } from "../protocol/entities.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { requireBudget } from "./budget.ts";
 import type { MethodDeps } from "./deps.ts";
@@ -22,7 +24,12 @@ const READ_MESSAGES = 20;
 const READ_BYTES = 256 * 1024;
 const ANSWER_CHARS = 4_000;
 
-export type Rename = (session: SessionRef, title: string, call: Call) => Promise<void>;
+export interface Titling {
+  /** Writes it, and answers. */
+  readonly rename: (session: SessionRef, title: string, call: Call) => Promise<void>;
+  /** Answers where it is written. */
+  readonly again: (prior: IdempotencyRow, params: unknown, call: Call) => Promise<Session>;
+}
 
 interface Question {
   readonly model: string;
@@ -32,10 +39,10 @@ interface Question {
   readonly gone: AbortSignal;
 }
 
-/** `session.title`: the model names the conversation; `rename` writes it and answers. */
-export function titleMethod(deps: MethodDeps, rename: Rename): MethodHandler {
+/** `session.title`: the model names the conversation. */
+export function titleMethod(deps: MethodDeps, { rename, again }: Titling): MethodHandler {
   const slots = new Slots(AT_ONCE);
-  return handle(sessionTitle, async ({ session_id }, call) => {
+  const name = async ({ session_id }: Static<typeof sessionTitle.params>, call: Call): Promise<undefined> => {
     const session = await deps.directory.find(call.user, session_id, "write");
     await requireBudget(deps, call);
     const { model, messages } = await askedWith(deps, session);
@@ -46,7 +53,8 @@ export function titleMethod(deps: MethodDeps, rename: Rename): MethodHandler {
     );
     await rename(session, title, call);
     return undefined;
-  });
+  };
+  return handle(sessionTitle, name, again);
 }
 
 /** @throws GatewayError CONFLICT where nothing was said yet */

@@ -6,6 +6,15 @@ import { startNodes, TAKEOVER_MS, within } from "./nodes.ts";
 
 setDefaultTimeout(120_000);
 
+type Nodes = Awaited<ReturnType<typeof startNodes>>;
+
+/** What is asked of another node is done, and whoever does it cannot say so. */
+async function refuseAnswers({ sql }: Nodes): Promise<void> {
+  await sql.unsafe(`
+    CREATE FUNCTION agentbus.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;
+    CREATE TRIGGER refuse BEFORE UPDATE OF answer ON agentbus.calls FOR EACH ROW EXECUTE FUNCTION agentbus.refuse()`);
+}
+
 describe.skipIf(!hasPostgres)("what one node asks of another", () => {
   test("is not done for whoever may come in no more by then", async () => {
     await using nodes = await startNodes();
@@ -96,9 +105,7 @@ describe.skipIf(!hasPostgres)("what one node asks of another", () => {
     nodes.model.reply().text("so far").hang();
     const { run_id } = await a.owner.call("chat.send", { session_id: "talk", message: "first" });
     // The node that has it dies after it ended the run, and before its answer is written.
-    await nodes.sql.unsafe(`
-      CREATE FUNCTION agentbus.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;
-      CREATE TRIGGER refuse BEFORE UPDATE OF answer ON agentbus.calls FOR EACH ROW EXECUTE FUNCTION agentbus.refuse()`);
+    await refuseAnswers(nodes);
     const asked = b.owner.call("chat.abort", { session_id: "talk" }).catch(() => null);
     expect(await ended(a.owner, run_id)).toMatchObject({ status: "aborted" });
     await a.kill();
@@ -123,6 +130,62 @@ describe.skipIf(!hasPostgres)("what one node asks of another", () => {
     // The next one does end it.
     expect(await b.owner.call("chat.abort", { session_id: "talk" })).toMatchObject({ status: "aborted" });
     await asked;
+  });
+
+  test("what is carried out again, by the next node, changes nothing once more", async () => {
+    await using nodes = await startNodes();
+    const [a, b] = [nodes.node(0), nodes.node(1)];
+    await say(a.owner, { session_id: "talk", message: "first" });
+    await refuseAnswers(nodes);
+    nodes.model.reply().text("Named by the model");
+    nodes.model.reply().text("All that was said");
+    await using there = await b.owner.connect({});
+    const asked = [
+      there.request("session.update", { session_id: "talk", metadata: { n: 1 } }),
+      there.request("session.share", { session_id: "talk", user: "bob", role: "viewer" }),
+      there.request("session.title", { session_id: "talk" }),
+    ];
+    for (const each of asked) each.catch(() => null);
+    const read = (): Promise<{ title: string }> => a.owner.call("session.get", { session_id: "talk" });
+    await within(read, ({ title }) => title === "Named by the model");
+    there.request("session.compact", { session_id: "talk" }).catch(() => null);
+    await within(
+      () => a.owner.call("run.list", { session_id: "talk" }),
+      ({ runs }) =>
+        runs.length === 2 && runs.every(({ status }: { status: string }) => status === "completed"),
+    );
+    await a.kill();
+    await nodes.sql`DROP TRIGGER refuse ON agentbus.calls`;
+    // The next one comes upon them once something else was changed.
+    const calls = await nodes.sql`UPDATE agentbus.calls SET session = 'none' RETURNING id`;
+    expect(calls).toHaveLength(4);
+    const later = { session_id: "talk", title: "Named since", metadata: { n: 2 } };
+    await untilDone(() => b.owner.call("session.update", later));
+    await b.owner.call("session.unshare", { session_id: "talk", user: "bob" });
+    const before = await b.owner.call("session.get", { session_id: "talk" });
+    const questions = nodes.model.requests.length;
+    await nodes.sql`UPDATE agentbus.calls SET session = (SELECT id FROM agentbus.sessions) WHERE session = 'none'`;
+    const answers: { answer: string | null }[] = await within(
+      async () =>
+        nodes.sql`SELECT answer FROM agentbus.calls WHERE id IN ${nodes.sql(calls, "id")} ORDER BY place`,
+      (rows) => rows.every(({ answer }: { answer: string | null }) => answer !== null),
+      5_000,
+    );
+    const [updated, shared, titled, compacted] = answers.map(
+      ({ answer }) => JSON.parse(answer ?? "").payload,
+    );
+    const { runs } = await b.owner.call("run.list", { session_id: "talk" });
+    expect(runs).toHaveLength(2);
+    expect(compacted).toMatchObject({ session_id: "talk", status: "started" });
+    expect(runs.map(({ run_id }: { run_id: string }) => run_id)).toContain(compacted.run_id);
+    expect([updated, titled]).toEqual([before, before]);
+    expect(shared).toEqual({});
+    expect(await b.owner.call("session.get", { session_id: "talk" })).toEqual(before);
+    expect(before).toMatchObject(later);
+    const [{ n }] =
+      await nodes.sql`SELECT count(*)::int AS n FROM agentbus.records WHERE collection = 'share'`;
+    expect(n).toBe(0);
+    expect(nodes.model.requests).toHaveLength(questions);
   });
 
   test("takes nothing of what a user may have remembered", async () => {
