@@ -1,9 +1,11 @@
 import { readdirSync, rmSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Config } from "./config.ts";
+import type { Clock } from "./core/ports.ts";
 import { GatewayError } from "./protocol/errors.ts";
 import type { BackupFacts, Restored } from "./store/sqlite/backup.ts";
-import { backUp, restore } from "./store/sqlite/backup.ts";
+import { backUpBeside } from "./store/sqlite/backup-thread.ts";
+import { restore } from "./store/sqlite/backup.ts";
 import type { Salvaged } from "./store/sqlite/salvage.ts";
 import { salvage } from "./store/sqlite/salvage.ts";
 
@@ -19,12 +21,17 @@ const NAME = /^agentbus-(\d{4}-\d{2}-\d{2})T(\d{2})-(\d{2})-(\d{2})-(\d{3})Z\.db
  * Backs the gateway of a configuration up, whether it runs or not. Into a directory, it gets a name by the time, and with `keep` only
  * so many of that kind stay. @throws GatewayError
  */
-export function createBackup(config: Config, where: string, now: number, keep: number | null): Backup {
+export async function createBackup(
+  config: Config,
+  where: string,
+  clock: Clock,
+  keep: number | null,
+): Promise<Backup> {
   refuseDatabase(config, "pg_dump --format=custom --schema=agentbus");
   const path = resolve(where);
   const isDirectory = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-  const file = isDirectory ? backupFile(path, now) : path;
-  const facts = backUp(config.server.data_dir, file);
+  const file = isDirectory ? backupFile(path, clock.now()) : path;
+  const facts = await backUpBeside(config.server.data_dir, file, clock).made;
   return { file, ...facts, removed: isDirectory && keep !== null ? pruneBackups(path, keep) : [] };
 }
 

@@ -1,3 +1,4 @@
+import { systemClock } from "../clock.ts";
 import type { Command, Input } from "./args.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
 import { counted } from "./counted.ts";
@@ -28,7 +29,7 @@ export const backup: Command = {
     const { config } = readConfig(input, io);
     const { createBackup } = await import("../backup.ts");
     const began = performance.now();
-    const made = createBackup(config, input.args[0] ?? "", Date.now(), keepOf(input));
+    const made = await createBackup(config, input.args[0] ?? "", systemClock, keepOf(input));
     const seconds = (performance.now() - began) / 1_000;
     if (input.on("json")) outJson(io, { ...made, seconds });
     else {

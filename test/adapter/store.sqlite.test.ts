@@ -282,18 +282,3 @@ test("readers see a group as soon as it is answered", async () => {
     expect((await store.snapshot("ses_a", 10_000, 1))?.messages[0]?.seq).toBe(i);
   }
 });
-
-test("a long log is moved into the database file while readers read", async () => {
-  await using fixture = await openSqlite();
-  const { store, limits } = fixture;
-  await commitAll(store, create("ses_a"));
-  const events = Array.from({ length: 64 }, () => event("x", { text: "x".repeat(15_000) }));
-  for (let i = 0; i < 40; i++) {
-    await commitAll(store, append("ses_a", events));
-    await store.page("ses_a", i * 64, i * 64 + limits.page_events);
-  }
-  // 40 MB were written; without checkpoints the log would hold them all.
-  expect((await stat(join(fixture.data_dir, "agentbus.db-wal"))).size).toBeLessThan(25_000_000);
-  expect(await store.session("ses_a")).toMatchObject({ head: 1 + 40 * 64 });
-  expect(limits).toEqual(DEFAULT_LIMITS);
-});

@@ -69,9 +69,11 @@ function answer(request: WriterRequest): void {
       // After the answer: whoever waits for it does not wait for this.
       return checkpoint();
     case "expire":
-      return attempt(() => writer.expire(request.now, request.max_rows));
+      attempt(() => writer.expire(request.now, request.max_rows));
+      return checkpoint();
     case "index":
-      return attempt(() => writer.index(request.max_messages));
+      attempt(() => writer.index(request.max_messages));
+      return checkpoint();
     case "answer":
       return post({ ok: true, value: null });
     case "scrub":
