@@ -59,6 +59,13 @@ const quiet = (...types: string[]): StoreItem => ({
   ack: false,
 });
 const WAL = ["agentbus.db-wal"];
+const MEGABYTE: StoreItem = {
+  ...append(
+    "ses_a",
+    Array.from({ length: 16 }, () => event("x", { text: "x".repeat(65_000) })),
+  ),
+  ack: false,
+};
 
 describe.if(canShim())("fsync", () => {
   test("durability full: one before the answer of a group that somebody waits for, none else", async () => {
@@ -88,6 +95,23 @@ describe.if(canShim())("fsync", () => {
     expect(fixture.shim.calls().length).toBeGreaterThan(before);
   });
 
+  test("of what nobody waits for, the disk takes in each megabyte beside the writer", async () => {
+    await using fixture = await serve("serve");
+    await fixture.commit(create("ses_a"));
+    const before = fixture.shim.calls().length;
+    for (let i = 0; i < 4; i++) expect((await fixture.commit(MEGABYTE)).error).toBeUndefined();
+    const synced = (): string[] =>
+      fixture.shim
+        .calls()
+        .slice(before)
+        .map(({ path }) => path);
+    for (const until = performance.now() + 5_000; synced().length === 0 && performance.now() < until;)
+      await Bun.sleep(20);
+    expect(synced()).toContain(join(fixture.data_dir, "agentbus.db-wal"));
+    await fixture.close();
+    expect(await fixture.reopen()).toMatchObject({ last_stop: "clean", head: 65 });
+  });
+
   test("one that fails: the outcome is unknown, and the next start treats it as loss of power", async () => {
     await using fixture = await serve("serve");
     await fixture.commit(create("ses_a"), startRun("ses_a", "run_1"));
@@ -104,13 +128,9 @@ describe.if(canShim())("fsync", () => {
     await using fixture = await serve("serve");
     await fixture.commit(create("ses_a"));
     fixture.shim.failSync("EIO");
-    const megabyte = append(
-      "ses_a",
-      Array.from({ length: 16 }, () => event("x", { text: "x".repeat(65_000) })),
-    );
     let error: unknown;
     for (let i = 0; i < 40 && error === undefined; i++) {
-      ({ error } = await fixture.commit({ ...megabyte, ack: false }));
+      ({ error } = await fixture.commit(MEGABYTE));
     }
     expect(error).toContain("SQLITE_IOERR");
     expect(await fixture.reopen()).toMatchObject({ last_stop: "power" });

@@ -3,7 +3,6 @@ import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { SCHEMA_VERSION } from "../../src/store/sqlite/schema.ts";
 import {
   auditRow,

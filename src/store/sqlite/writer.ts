@@ -2,7 +2,9 @@ import type { Database } from "bun:sqlite";
 import type { Limits } from "../../core/limits.ts";
 import { GatewayError } from "../../protocol/errors.ts";
 import { refuseDraft } from "../migration/unfinished.ts";
-import { describeError, hold, openWritable, refusalOf } from "./database.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { createCheckpoint } from "./checkpoint.ts";
+import { describeError, openWritable, refusalOf } from "./database.ts";
 import type { GroupWriter } from "./group-writer.ts";
 import { createGroupWriter } from "./group-writer.ts";
 import { packResult, unpackGroup } from "./packing.ts";
@@ -15,16 +17,12 @@ import { bringUpToDate } from "./upgrade.ts";
 import { markStopped, start } from "./start.ts";
 import type { Fault, Reply, WriterRequest } from "./threads.ts";
 
-/** Pages in the log file after which they are moved into the database file. */
-const CHECKPOINT_PAGES = 4_000;
-
 interface Writing {
   /** What all of it looks at. */
   readonly limits: Limits;
   readonly db: Database;
   readonly writer: GroupWriter;
-  /** Moves the log into the database file when it has grown. Throws where that fails. */
-  readonly checkpoint: () => void;
+  readonly checkpoint: Checkpoint;
   readonly scrub: Scrub;
   /** Gives some free pages back; whether it had any to give. */
   readonly shrink: () => boolean;
@@ -46,6 +44,7 @@ self.onmessage = (event: MessageEvent<WriterRequest>): void => {
 /** Gives up the database, so that it is locked no longer; what went wrong with that. */
 function letGo(): string[] {
   try {
+    writing?.checkpoint.close();
     if (writing?.db.inTransaction === true) writing.db.run("ROLLBACK");
     writing?.db.close(true);
     return [];
@@ -67,18 +66,18 @@ function answer(request: WriterRequest): void {
     case "commit":
       post({ ok: true, value: packResult(writer.apply(unpackGroup(request.group))) });
       // After the answer: whoever waits for it does not wait for this.
-      return checkpoint();
+      return checkpoint.step();
     case "expire":
       attempt(() => writer.expire(request.now, request.max_rows));
-      return checkpoint();
+      return checkpoint.step();
     case "index":
       attempt(() => writer.index(request.max_messages));
-      return checkpoint();
+      return checkpoint.step();
     case "answer":
       return post({ ok: true, value: null });
     case "scrub":
       attempt(() => (isStale(db) ? "busy" : shrink() ? "more" : scrub.step()));
-      return checkpoint();
+      return checkpoint.step();
     case "probe":
       return attempt(() => writer.transaction("FULL", () => probe(db)));
     case "limits":
@@ -86,6 +85,7 @@ function answer(request: WriterRequest): void {
       return post({ ok: true, value: null });
     case "close":
       return attempt(() => {
+        checkpoint.close();
         db.run("PRAGMA wal_checkpoint(TRUNCATE)");
         markStopped(db, writer);
         db.close(true);
@@ -118,7 +118,7 @@ function open(request: Extract<WriterRequest, { op: "open" }>): void {
     const writer = createGroupWriter(db, limits, request.durability);
     const scrub = createScrub(db, request.path);
     const shrink = createShrink(db, (task) => writer.transaction("NORMAL", task));
-    writing = { limits, db, writer, checkpoint: createCheckpoint(db), scrub, shrink };
+    writing = { limits, db, writer, checkpoint: createCheckpoint(db, request.path), scrub, shrink };
     post({ ok: true, value: { ...start(db, writer, request), ...(upgraded !== null && { upgraded }) } });
   } catch (error) {
     writing = null;
@@ -152,20 +152,4 @@ function probe(db: Database): void {
     `INSERT INTO meta (name, value) VALUES ('probe', '1')
      ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)`,
   ).run();
-}
-
-function createCheckpoint(db: Database): () => void {
-  // NOOP only tells how long the log is.
-  const measure = hold<{ log: number; checkpointed: number }>(db, "PRAGMA wal_checkpoint(NOOP)");
-  const move = hold(db, "PRAGMA wal_checkpoint(PASSIVE)");
-  return () => {
-    const wal = measure.get();
-    if (wal === null || wal.log - wal.checkpointed < CHECKPOINT_PAGES) return;
-    try {
-      move.get();
-    } catch (error) {
-      // No room for it now: everything stays in the log, and the next group tries again.
-      if (refusalOf(error) === null) throw error;
-    }
-  };
 }

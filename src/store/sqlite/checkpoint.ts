@@ -1,0 +1,62 @@
+import type { Database } from "bun:sqlite";
+import { closeSync, fdatasync, openSync } from "node:fs";
+import { hold, refusalOf } from "./database.ts";
+
+/** Pages in the log file after which they are moved into the database file. */
+const MOVED_PAGES = 4_000;
+/** Pages after which the disk is to take in what was written to the log: 1 MiB. */
+const FLUSHED_PAGES = 256;
+
+export interface Checkpoint {
+  /** Moves the log into the database file when it has grown. Throws where that fails. */
+  step(): void;
+  /** Before the database is closed. Idempotent. */
+  close(): void;
+}
+
+/**
+ * Keeps the log short. The disk takes it in beside the writer, a little at a time: what a checkpoint syncs is there by then, so
+ * that what is said meanwhile does not wait for 16 MiB.
+ */
+export function createCheckpoint(db: Database, path: string): Checkpoint {
+  // NOOP only tells how long the log is.
+  const measure = hold<{ log: number; checkpointed: number }>(db, "PRAGMA wal_checkpoint(NOOP)");
+  const move = hold(db, "PRAGMA wal_checkpoint(PASSIVE)");
+  let log: number | null = null;
+  let flushed = 0;
+  let isFlushing = false;
+
+  function flush(pages: number): void {
+    // It began anew.
+    if (pages < flushed) flushed = 0;
+    if (isFlushing || pages - flushed < FLUSHED_PAGES) return;
+    // Nothing counts on this: SQLite syncs through a descriptor of its own, which is told of every error, too.
+    try {
+      log ??= openSync(`${path}-wal`, "r+");
+    } catch {
+      return;
+    }
+    flushed = pages;
+    isFlushing = true;
+    fdatasync(log, () => (isFlushing = false));
+  }
+
+  return {
+    step() {
+      const wal = measure.get();
+      if (wal === null) return;
+      flush(wal.log);
+      if (wal.log - wal.checkpointed < MOVED_PAGES) return;
+      try {
+        move.get();
+      } catch (error) {
+        // No room for it now: everything stays in the log, and the next group tries again.
+        if (refusalOf(error) === null) throw error;
+      }
+    },
+    close() {
+      if (log !== null) closeSync(log);
+      log = null;
+    },
+  };
+}
