@@ -1,6 +1,7 @@
 import { systemClock } from "../clock.ts";
 import type { Command, Input } from "./args.ts";
 import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
+import { readLocalConfig } from "./local-config.ts";
 import { counted } from "./counted.ts";
 import { CommandError, EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
@@ -26,7 +27,7 @@ export const backup: Command = {
     ...CONFIG_OPTIONS,
   },
   run: async (input, io) => {
-    const { config } = readConfig(input, io);
+    const { config } = readLocalConfig(input, io);
     const { createBackup } = await import("../backup.ts");
     const began = performance.now();
     const made = await createBackup(config, input.args[0] ?? "", systemClock, keepOf(input));

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { CommandError } from "./exit.ts";
 import { pause } from "./pause.ts";
 import { selfCommand } from "./self.ts";
-import { readRunning } from "./target.ts";
+import { readRunning } from "./running.ts";
 
 /** A gateway of this very executable in a directory that goes with it. */
 export interface DemoGateway {

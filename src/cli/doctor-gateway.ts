@@ -6,7 +6,8 @@ import type { Config } from "./configuration.ts";
 import type { Finding } from "./doctor.ts";
 import { explain } from "./explain.ts";
 import { backupLine, roomOf } from "./status.ts";
-import { connectTo, localTarget, localUrl, readRunning } from "./target.ts";
+import { readRunning } from "./running.ts";
+import { connectTo, localTarget, localUrl } from "./target.ts";
 
 type Running = ResultFor<"system.status">;
 

@@ -1,7 +1,8 @@
 import { blockedPlugins, inspectPlugins } from "../plugins.ts";
 import type { Config } from "./configuration.ts";
 import type { Finding } from "./doctor.ts";
-import { connectTo, localTarget, readRunning } from "./target.ts";
+import { readRunning } from "./running.ts";
+import { connectTo, localTarget } from "./target.ts";
 
 const CHECK = "plug-ins";
 const MEND = "mend it: a gateway that runs loads it by itself";

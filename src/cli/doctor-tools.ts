@@ -2,7 +2,8 @@ import { shownAddress } from "../config/print.ts";
 import { toolServersOf } from "../tool-servers.ts";
 import type { Config } from "./configuration.ts";
 import type { Finding } from "./doctor.ts";
-import { connectTo, localTarget, readRunning } from "./target.ts";
+import { readRunning } from "./running.ts";
+import { connectTo, localTarget } from "./target.ts";
 
 const CHECK = "tool server";
 

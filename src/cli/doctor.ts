@@ -11,13 +11,14 @@ import { checkPlugins } from "./doctor-plugins.ts";
 import { checkSkills } from "./doctor-skills.ts";
 import { checkToolServers } from "./doctor-tools.ts";
 import { checkTailscale } from "./doctor-tailscale.ts";
-import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
+import { CONFIG_OPTIONS } from "./configuration.ts";
+import { readLocalConfig } from "./local-config.ts";
 import type { Config } from "./configuration.ts";
 import { EXIT } from "./exit.ts";
 import { explain } from "./explain.ts";
 import type { Io } from "./io.ts";
 import { outJson } from "./io.ts";
-import { readRunning } from "./target.ts";
+import { readRunning } from "./running.ts";
 
 /** What a check found; `advice` says what to do about it. */
 export interface Finding {
@@ -56,7 +57,7 @@ async function examine(input: Input, io: Io): Promise<Finding[]> {
   const findings: Finding[] = [{ check: "version", state: "ok", finding: runtime }];
   let config: Config;
   try {
-    const loaded = readConfig(input, io);
+    const loaded = readLocalConfig(input, io);
     config = loaded.config;
     findings.push({ check: "configuration", state: "ok", finding: "valid" });
     for (const warning of loaded.warnings) {

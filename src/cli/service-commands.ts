@@ -115,7 +115,6 @@ function ownProgram({ kind }: ServicePlace): string {
 function afterInstall(place: ServicePlace, io: Io): string[] {
   const { kind, config, data_dir } = place;
   const log = kind === "launchd" ? agentLog(io) : logCommand(place);
-  const where = kind === "systemd" ? ` --data-dir ${data_dir}` : "";
   const linger =
     kind === "systemd-user"
       ? [
@@ -127,7 +126,7 @@ function afterInstall(place: ServicePlace, io: Io): string[] {
     `  configuration  ${config}`,
     `  data           ${data_dir}, with the token in it`,
     `  log            ${log}`,
-    `  how it is      agentbus status${where}`,
+    `  how it is      agentbus status`,
     ...linger,
   ];
 }

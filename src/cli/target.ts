@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Client } from "../client/client.ts";
 import { createClient } from "../client/client.ts";
@@ -6,14 +5,16 @@ import { ClientError } from "../client/error.ts";
 import type { ClientOptions } from "../client/options.ts";
 import type { Input, OptionSpecs } from "./args.ts";
 import { VERSION } from "../build.ts";
-import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
+import { CONFIG_OPTIONS } from "./configuration.ts";
 import type { Config } from "./configuration.ts";
 import type { DeviceKey } from "./device-key.ts";
 import { credentialOf, readDeviceKey } from "./device-key.ts";
 import { CommandError, UsageError } from "./exit.ts";
 import { gatewayOrigin } from "./gateway-file.ts";
 import type { Io } from "./io.ts";
+import { readLocalConfig } from "./local-config.ts";
 import { rememberedTrust } from "./remembered-trust.ts";
+import { readRunning, readText } from "./running.ts";
 import type { Shown, Trust } from "./trust.ts";
 import { TRUST_OPTIONS, isSecure, resolveTrust, trustFor, trustingFetch, trustingSocket } from "./trust.ts";
 
@@ -58,7 +59,7 @@ export function findTarget(input: Input, io: Io): Target {
 export function findGateway(input: Input, io: Io): Pick<Target, "url" | "config" | "trust"> {
   const named = input.text("url") ?? (io.env["AGENTBUS_URL"] || undefined);
   if (named === undefined) {
-    const { config } = readConfig(input, io);
+    const { config } = readLocalConfig(input, io);
     return { url: localUrl(config), config, trust: trustFor(input, io, () => localTrust(config)) };
   }
   if (!/^(?:https?|wss?):\/\//i.test(named) || !URL.canParse(named))
@@ -148,7 +149,7 @@ function givenToken(input: Input, io: Io): string | null {
 }
 
 function tokenIfLocal(url: string, input: Input, io: Io): string | null {
-  const { config } = readConfig(input, io);
+  const { config } = readLocalConfig(input, io);
   return gatewayOrigin(url) === gatewayOrigin(localUrl(config)) ? localToken(config) : null;
 }
 
@@ -159,7 +160,7 @@ function localTrust(config: Config): Trust {
 
 function knownTrust(url: string, input: Input, io: Io): Trust {
   if (!isSecure(url)) return {};
-  const { config } = readConfig(input, io);
+  const { config } = readLocalConfig(input, io);
   const local = gatewayOrigin(url) === gatewayOrigin(localUrl(config));
   // Where none of ours runs, it is somebody else's gateway that is reached under that address.
   return local && readRunning(config.server.data_dir) !== null
@@ -175,52 +176,6 @@ export function localUrl(config: Config): string {
   return `${tls.mode === "auto" || tls.cert !== "" ? "https" : "http"}://${reachable(host)}:${port}`;
 }
 
-/** What a gateway that runs says of itself. */
-export interface Running {
-  readonly url: string;
-  readonly pid: number;
-  /** The certificate it serves, as PEM; null: no TLS. */
-  readonly certificate: string | null;
-  readonly version: string | null;
-  /** Milliseconds since 1970; 0: it does not say. */
-  readonly started_at: number;
-  /** What it starts anew in its process on SIGUSR2; null: nothing. */
-  readonly executable: string | null;
-}
-
-/** What a gateway that runs keeps in `<data_dir>/gateway.json`; null where none does. */
-export function readRunning(data_dir: string): Running | null {
-  const text = readText(join(data_dir, "gateway.json"));
-  if (text === undefined) return null;
-  let value: Partial<Record<keyof Running, unknown>>;
-  try {
-    value = JSON.parse(text) as typeof value;
-  } catch {
-    // Half a file is one that is just being written, or was when the machine went down.
-    return null;
-  }
-  const { url, pid, certificate, version, started_at, executable } = value;
-  if (typeof url !== "string" || typeof pid !== "number" || !isAlive(pid)) return null;
-  const textOr = (each: unknown): string | null => (typeof each === "string" ? each : null);
-  return {
-    url,
-    pid,
-    certificate: textOr(certificate),
-    version: textOr(version),
-    started_at: typeof started_at === "number" ? started_at : 0,
-    executable: textOr(executable),
-  };
-}
-
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
-
 function localToken(config: Config): string | null {
   return readText(join(config.server.data_dir, "token"))?.trim() || null;
 }
@@ -230,15 +185,4 @@ function reachable(host: string): string {
   if (host === "" || host === "0.0.0.0" || host === "localhost") return "127.0.0.1";
   if (host === "::" || host === "[::]") return "[::1]";
   return host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
-}
-
-/** undefined where there is no such file. */
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    throw error;
-  }
 }

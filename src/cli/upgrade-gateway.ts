@@ -1,11 +1,13 @@
+import { existsSync } from "node:fs";
 import { VERSION } from "../build.ts";
 import { copyBefore } from "../database-check.ts";
 import type { Input } from "./args.ts";
 import type { Config } from "./configuration.ts";
 import type { Io } from "./io.ts";
 import { harmless } from "./markdown.ts";
-import type { Running } from "./target.ts";
-import { localTarget, readRunning } from "./target.ts";
+import type { Running } from "./running.ts";
+import { readRunning } from "./running.ts";
+import { localTarget } from "./target.ts";
 import { trustFor, trustingFetch } from "./trust.ts";
 import type { Way } from "./upgrade-restart.ts";
 import { restart, waitReady, wayToRestart } from "./upgrade-restart.ts";
@@ -22,6 +24,13 @@ export interface Done {
   readonly restarted: boolean;
   /** What went wrong, and what is the case now; null: nothing. */
   readonly failed: string | null;
+}
+
+/** Whether the gateway of a configuration still runs what was in this executable's place before. */
+export function isLeftBehind(executable: string, { server }: Config): boolean {
+  const running = readRunning(server.data_dir);
+  if (running === null || running.version === VERSION) return false;
+  return wayToRestart(running, executable).kind !== "none";
 }
 
 /** Restarts the gateway of this configuration with what was put in place, or puts back what was there before. */
@@ -48,6 +57,8 @@ export async function startAnew(
     : `this user may not restart it: sudo kill -USR2 ${before.pid} does`;
   if (wrong === null) return { restarted: true, failed: null };
   if (!told) return { restarted: false, failed: wrong };
+  if (!existsSync(previousOf(executable)))
+    return { restarted: false, failed: harmless(`${version} is not ready (${wrong})`) };
   swap(executable, previousOf(executable));
   const back = await revive({ before, executable, way }, context);
   const kept = `${version} is not ready (${wrong}): ${VERSION} is back in its place`;

@@ -1,7 +1,7 @@
 import { readFileSync, readlinkSync, realpathSync } from "node:fs";
 import type { FetchLike } from "../client/options.ts";
-import type { Running } from "./target.ts";
-import { isAlive } from "./target.ts";
+import type { Running } from "./running.ts";
+import { isAlive } from "./running.ts";
 import { previousOf } from "./upgrade-swap.ts";
 
 const POLL_MS = 100;

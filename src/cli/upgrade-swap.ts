@@ -20,7 +20,7 @@ import { basename, dirname, join } from "node:path";
 import { reasonOf } from "../config/layer.ts";
 import { CommandError } from "./exit.ts";
 import { executableName } from "./release-file.ts";
-import { isAlive } from "./target.ts";
+import { isAlive } from "./running.ts";
 
 /** How long a new executable may take to tell its version, on a slow card. */
 const VERSION_MS = 60_000;

@@ -2,7 +2,8 @@ import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { BUILD, VERSION } from "../build.ts";
 import type { Build } from "../build.ts";
 import type { Command, Input } from "./args.ts";
-import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
+import { CONFIG_OPTIONS } from "./configuration.ts";
+import { readLocalConfig } from "./local-config.ts";
 import { CommandError, EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
 import { outJson } from "./io.ts";
@@ -10,7 +11,7 @@ import { isVersion, publicKeysIn } from "./release-file.ts";
 import { TRUST_OPTIONS } from "./trust.ts";
 import type { Release } from "./upgrade-fetch.ts";
 import { fetchArchive, findRelease } from "./upgrade-fetch.ts";
-import { startAnew } from "./upgrade-gateway.ts";
+import { isLeftBehind, startAnew } from "./upgrade-gateway.ts";
 import { askVersion, mayReplace, openWorkplace, previousOf, swap, unpack } from "./upgrade-swap.ts";
 
 const READY_SECS = 60;
@@ -55,6 +56,15 @@ export const upgrade: Command = {
       return EXIT.ok;
     }
     if (order === 0 || (order < 0 && !named)) {
+      // It was put in place without its gateway.
+      if (
+        order === 0 &&
+        !input.on("no-restart") &&
+        isLeftBehind(executable, readLocalConfig(input, io).config)
+      ) {
+        io.err(isNewest(release.version));
+        return finish({ executable, version: VERSION }, input, io, readyMs);
+      }
       if (input.on("json")) outJson(io, { from: VERSION, to: VERSION, restarted: false });
       else io.out(isNewest(release.version));
       return EXIT.ok;
@@ -136,7 +146,7 @@ interface Installed {
 /** Restarts the gateway; where that comes to nothing, the executable that was kept is back in its place. */
 async function finish(installed: Installed, input: Input, io: Io, readyMs: number): Promise<number> {
   const { executable, version } = installed;
-  const { config } = readConfig(input, io);
+  const { config } = readLocalConfig(input, io);
   const done = await startAnew(installed, { config, input, io, readyMs });
   if (input.on("json"))
     outJson(io, { from: VERSION, to: done.failed === null ? version : VERSION, executable, ...done });

@@ -62,13 +62,11 @@ if (process.arch === "x64" && canBoot()) {
 
     const upgrade = (version: string, ready_secs = 30) => {
       const flags = `--version=${version} --base-url=${URL_INSIDE} --ready-secs=${ready_secs}`.split(" ");
-      const argv = ["agentbus", "upgrade", "--data-dir=/var/lib/agentbus", ...flags];
-      return machine.run("env", "AGENTBUS_SERVER_SHUTDOWN_GRACE_SECS=1", ...argv);
+      return machine.run("env", "AGENTBUS_SERVER_SHUTDOWN_GRACE_SECS=1", "agentbus", "upgrade", ...flags);
     };
     const pid = () => machine.must("systemctl", "show", "agentbus", "--property=MainPID", "--value");
     const status = async (): Promise<object> => {
-      const argv = ["agentbus", "status", "--json", "--data-dir", "/var/lib/agentbus"];
-      return JSON.parse(await machine.must(...argv)) as object;
+      return JSON.parse(await machine.must("agentbus", "status", "--json")) as object;
     };
 
     test(

@@ -234,6 +234,21 @@ describe.skipIf(!able)("with a gateway", () => {
     expect(gateway.log.filter(({ msg }) => msg === "listening")).toHaveLength(1);
   });
 
+  test("it is started anew by the next upgrade, where only its executable was replaced", async () => {
+    await using gateway = await startGateway({ binary, env: GRACE });
+    expect((await upgrade(["--no-restart"], gateway)).code).toBe(0);
+    expect(await upgrade(["--no-restart"], gateway)).toMatchObject({
+      code: 0,
+      out: `agentbus ${NEXT} is what is released\n`,
+    });
+    const done = await upgrade([], gateway);
+    expect([done.code, done.out]).toEqual([0, `agentbus ${NEXT} runs, and is ready\n`]);
+    expect(done.err).toContain(`agentbus ${NEXT} is what is released\nrestarting the gateway (process`);
+    expect(await upgrade([], gateway)).toMatchObject({ out: `agentbus ${NEXT} is what is released\n` });
+    const lines = gateway.log.filter(({ msg }) => msg === "listening");
+    expect(lines.map((line) => line["version"])).toEqual([OLD, NEXT]);
+  });
+
   test("what ends at once is replaced by the one before; what to do is said where nobody starts it", async () => {
     await using gateway = await startGateway({ binary, env: GRACE });
     publishScript("7.3.0", "exit 7");

@@ -76,6 +76,27 @@ if (CAN_BOOT) {
     );
 
     test(
+      "the commands of root find it by themselves, with the keys it has, unless another one is meant",
+      async () => {
+        await machine.must("sh", "-c", "echo 'MODEL_KEY=\"a key\"' > /etc/agentbus/environment");
+        const keyed = '[llm.providers.openai]\\napi_key = "${MODEL_KEY}"\\n';
+        await machine.must("sh", "-c", `printf '${keyed}' >> /etc/agentbus/agentbus.toml`);
+        expect(JSON.parse(await machine.must("agentbus", "status", "--json"))).toMatchObject({
+          status: "healthy",
+        });
+        const { out } = await machine.run("agentbus", "doctor");
+        expect(out).toContain(`${DATA}, writable and private`);
+        expect(out).toContain("healthy at http://127.0.0.1:18789");
+        expect(await machine.must("agentbus", "backup", "/tmp")).toContain("/tmp/agentbus-");
+        const other = await machine.run("agentbus", "doctor", "--data-dir", "/tmp/other");
+        expect(other.out).toContain("/tmp/other is not there yet");
+        await machine.must("sh", "-c", "sed -i '/llm.providers/,$d' /etc/agentbus/agentbus.toml");
+        await machine.must("rm", "/etc/agentbus/environment");
+      },
+      LONG_MS,
+    );
+
+    test(
       "it lives while it gives signs of life, and is started again when it gives none",
       async () => {
         const call = (params: object): Promise<string> =>

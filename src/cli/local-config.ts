@@ -1,0 +1,50 @@
+import { existsSync, readFileSync } from "node:fs";
+import { parseEnv } from "node:util";
+import type { LoadedConfig } from "../config.ts";
+import type { Input } from "./args.ts";
+import { readConfig } from "./configuration.ts";
+import type { Io } from "./io.ts";
+import { readRunning } from "./running.ts";
+import type { ServicePlace } from "./service-place.ts";
+import { installedPlace } from "./service-place.ts";
+import { SYSTEM } from "./systemd-unit.ts";
+
+/** Flags that say which gateway is meant. */
+const NAMING = ["config", "data-dir", "host", "port"];
+const DATA_DIR = "AGENTBUS_SERVER_DATA_DIR";
+
+/**
+ * The configuration of the gateway of this machine, for what is asked of it or done to it. Where nothing says which one and none
+ * runs that this user started, it is the service that is installed here, if this user may read what it reads. @throws ConfigError
+ */
+export function readLocalConfig(input: Input, io: Io): LoadedConfig {
+  const loaded = readConfig(input, io);
+  const isSaid = NAMING.some((flag) => input.text(flag) !== undefined) || Boolean(io.env[DATA_DIR]);
+  if (isSaid || loaded.file !== null || readRunning(loaded.config.server.data_dir) !== null) return loaded;
+  const place = serviceHere(io);
+  if (place === null) return loaded;
+  const env = { ...keysOf(place), ...io.env, AGENTBUS_CONFIG: place.config };
+  // As the unit has it.
+  return readConfig(input, {
+    ...io,
+    env: place.kind === "systemd" ? { ...env, [DATA_DIR]: place.data_dir } : env,
+  });
+}
+
+/** Null: there is none, or its configuration is not this user's to read. */
+function serviceHere(io: Io): ServicePlace | null {
+  try {
+    const place = installedPlace(io);
+    if (!existsSync(place.file)) return null;
+    readFileSync(place.config);
+    return place;
+  } catch {
+    return null;
+  }
+}
+
+/** What systemd gives the service of the machine besides. */
+function keysOf({ kind }: ServicePlace): Record<string, string | undefined> {
+  const { environment } = SYSTEM;
+  return kind === "systemd" && existsSync(environment) ? parseEnv(readFileSync(environment, "utf8")) : {};
+}

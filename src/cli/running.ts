@@ -1,0 +1,59 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** What a gateway that runs says of itself. */
+export interface Running {
+  readonly url: string;
+  readonly pid: number;
+  /** The certificate it serves, as PEM; null: no TLS. */
+  readonly certificate: string | null;
+  readonly version: string | null;
+  /** Milliseconds since 1970; 0: it does not say. */
+  readonly started_at: number;
+  /** What it starts anew in its process on SIGUSR2; null: nothing. */
+  readonly executable: string | null;
+}
+
+/** What a gateway that runs keeps in `<data_dir>/gateway.json`; null where none does. */
+export function readRunning(data_dir: string): Running | null {
+  const text = readText(join(data_dir, "gateway.json"));
+  if (text === undefined) return null;
+  let value: Partial<Record<keyof Running, unknown>>;
+  try {
+    value = JSON.parse(text) as typeof value;
+  } catch {
+    // Half a file is one that is just being written, or was when the machine went down.
+    return null;
+  }
+  const { url, pid, certificate, version, started_at, executable } = value;
+  if (typeof url !== "string" || typeof pid !== "number" || !isAlive(pid)) return null;
+  const textOr = (each: unknown): string | null => (typeof each === "string" ? each : null);
+  return {
+    url,
+    pid,
+    certificate: textOr(certificate),
+    version: textOr(version),
+    started_at: typeof started_at === "number" ? started_at : 0,
+    executable: textOr(executable),
+  };
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** undefined where there is no such file. */
+export function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    throw error;
+  }
+}
