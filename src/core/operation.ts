@@ -157,6 +157,8 @@ export type RowChange =
       /** JSON text of the answer without epoch and seq, which the store adds from the operation's result. */
       readonly answer: string;
       readonly created_at: number;
+      /** No bound of the user refuses it. */
+      readonly of_call?: true;
     }
   | RecordChange
   | { readonly kind: "audit"; readonly entry: AuditEntry }

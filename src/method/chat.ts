@@ -90,7 +90,7 @@ function onlyUsers(): GatewayError {
 
 async function abort(deps: MethodDeps, params: Static<typeof chatAbort.params>, call: Call) {
   const found = await stoppable(deps, params, call.user);
-  const run_ids = await settled(found, params, call);
+  const run_ids = await settled(found, call);
   const runners = found.filter(({ run_id }) => run_ids.includes(run_id));
   const stopped = deps.runs.stop(runners, { status: "aborted", ended_by: call.user });
   call.entered();
@@ -112,13 +112,9 @@ async function abort(deps: MethodDeps, params: Static<typeof chatAbort.params>, 
 }
 
 /** What is ended for another node: where that is done again, what was to be ended the first time, and no run that began since. */
-async function settled(
-  runners: readonly Runner[],
-  { session_id }: Static<typeof chatAbort.params>,
-  { caller }: Call,
-): Promise<readonly string[]> {
+async function settled(runners: readonly Runner[], { caller }: Call): Promise<readonly string[]> {
   const ids = runners.map(({ run_id }) => run_id);
-  return session_id === undefined || caller.relayed === undefined ? ids : caller.relayed.settle(ids);
+  return caller.relayed === undefined ? ids : caller.relayed.settle(ids);
 }
 
 async function stoppable(

@@ -5,6 +5,8 @@ export interface KeyedRequest {
   readonly user: string;
   readonly key: string;
   readonly fingerprint: string;
+  /** It is the id of what another node asks: nobody chose it, and no user may hold fewer for it. */
+  readonly of_call?: true;
 }
 
 /** The key that whoever asks gave; null: none. */

@@ -2,12 +2,10 @@ import type { Caller, Dispatch, Outcome } from "../core/call.ts";
 import type { CallAnswer, NodeCall } from "../core/cluster.ts";
 import { isElsewhere, servedElsewhere } from "../core/outage.ts";
 import type { Principal } from "../core/principal.ts";
-import { noSession } from "../core/session.ts";
 import { NoSuchSession } from "../core/slot.ts";
 import { GatewayError } from "../protocol/errors.ts";
-import { keyOf } from "./idempotency.ts";
 import type { RelayedRequest, Yield } from "./relay-call.ts";
-import { readRelayed, relayedAnswer } from "./relay-call.ts";
+import { keyHolder, outcomeOfGone, readRelayed, relayedAnswer } from "./relay-call.ts";
 import type { RelayOptions } from "./relay.ts";
 
 export interface InboxOptions extends RelayOptions {
@@ -109,7 +107,7 @@ export class Inbox {
     const { tails } = journal;
     try {
       const row = await store.session(call.session);
-      if (row === null) return this.#done(call, { ok: false, error: noSession() });
+      if (row === null) return this.#done(call, outcomeOfGone(request), keyHolder(request));
       const session = { id: row.id, owner: row.owner, name: row.name };
       await tails.own(session);
       try {
@@ -120,14 +118,17 @@ export class Inbox {
       }
     } catch (error) {
       if (isForLater(error)) return this.#leave(call, error);
-      return this.#done(call, { ok: false, error: this.#publicError(call, error) });
+      const outcome =
+        error instanceof NoSuchSession
+          ? outcomeOfGone(request)
+          : { ok: false as const, error: this.#publicError(call, error) };
+      return this.#done(call, outcome, keyHolder(request));
     }
   }
 
   /** What whoever asked may know of what went wrong before it was carried out. */
   #publicError({ id, session }: NodeCall, error: unknown): GatewayError {
     if (error instanceof GatewayError) return error;
-    if (error instanceof NoSuchSession) return noSession();
     this.#options.log.error(
       { call: id, session, err: error },
       "what another node asks cannot be carried out",
@@ -187,9 +188,8 @@ export class Inbox {
           settle: (ids) => this.#settle(call, asked, ids),
         },
       };
-      const key_of = keyOf(params) === null ? principal.user : null;
       this.#options.dispatch(caller, { method, params }, (outcome) => {
-        entered(this.#done(call, outcome, key_of));
+        entered(this.#done(call, outcome, keyHolder(asked)));
       });
     });
   }

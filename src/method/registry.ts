@@ -164,9 +164,12 @@ export class Registry {
   #admit(handler: MethodHandler, params: Record<string, unknown>, call: OpenCall): void {
     const { definition } = handler;
     const given = definition.idempotent === true ? keyOf(params) : null;
-    const key = given ?? call.caller.relayed?.id ?? null;
-    if (key !== null) {
-      call.keyed = { user: call.user, key: wellFormed(key), fingerprint: fingerprint(definition, params) };
+    const id = call.caller.relayed?.id;
+    const key = given ?? id;
+    if (key !== undefined) {
+      const of_call = given === null ? ({ of_call: true } as const) : {};
+      const print = fingerprint(definition, params);
+      call.keyed = { user: call.user, key: wellFormed(key), fingerprint: print, ...of_call };
     }
     const turn = this.#turn(definition, params, call);
     if (turn === null && call.keyed === null) return this.#run(handler, params, call);

@@ -1,9 +1,11 @@
 import type { Ending } from "../core/ending.ts";
 import type { Caller, Outcome, RequestMark } from "../core/call.ts";
 import { payloadOf } from "../core/call.ts";
+import { noSession } from "../core/session.ts";
 import type { Principal } from "../core/principal.ts";
 import type { ErrorBody, ErrorCode } from "../protocol/errors.ts";
 import { ERRORS, GatewayError } from "../protocol/errors.ts";
+import { keyOf } from "./idempotency.ts";
 import type { Scope } from "../protocol/schema.ts";
 
 /** Ids of what a request makes: whoever asked knows them before it is carried out. */
@@ -67,6 +69,17 @@ export function readRelayed(body: string): RelayedRequest | Yield {
   if (asked === null || typeof asked !== "object" || !("method" in asked || "ending" in asked))
     throw new Error("it is neither a request nor asks for a session");
   return asked;
+}
+
+/** Whose idempotency key the id of a call is while it is carried out; null: they gave one of their own. */
+export function keyHolder(asked: RelayedRequest | Yield): string | null {
+  return "method" in asked && keyOf(asked.params) === null ? asked.principal.user : null;
+}
+
+/** What is answered about a session that is not there any more: to delete it is done. */
+export function outcomeOfGone(asked: Pick<RelayedRequest, "method"> | Yield): Outcome {
+  const isDone = "method" in asked && asked.method === "session.delete";
+  return isDone ? { ok: true, payload: {} } : { ok: false, error: noSession() };
 }
 
 type Answer = { readonly payload: unknown } | { readonly error: ErrorBody };

@@ -2,7 +2,7 @@ import type { Dispatch, Outcome } from "../core/call.ts";
 import type { Connection } from "../core/connections.ts";
 import type { Ending } from "../core/ending.ts";
 import type { Runs } from "../core/runs.ts";
-import type { CallState, Cluster, NodeCall } from "../core/cluster.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { newId } from "../core/id.ts";
 import { isElsewhere, storageRefuses } from "../core/outage.ts";
 import type { Journal } from "../core/journal.ts";
@@ -10,15 +10,15 @@ import type { Clock, Logger } from "../core/ports.ts";
 import type { Mirrors } from "../core/mirrors.ts";
 import type { Principal, Vouching } from "../core/principal.ts";
 import type { Directory, SessionRef } from "../core/session.ts";
-import { noSession } from "../core/session.ts";
 import type { Store } from "../core/store.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
+import { Asking } from "./asking.ts";
 import { Inbox } from "./inbox.ts";
 import { isOwners, SLOW } from "./owners.ts";
 import type { Call } from "./registry.ts";
 import type { MadeIds } from "./relay-call.ts";
-import { readAnswer, relayedBody, yieldBody } from "./relay-call.ts";
+import { relayedBody, yieldBody } from "./relay-call.ts";
 
 export interface RelayOptions {
   readonly cluster: Cluster;
@@ -38,16 +38,8 @@ const WAIT_MS = 10_000;
 const WAIT_SLOW_MS = 60_000;
 /** How soon an answer is found of which nobody told. */
 const LOOK_EVERY_MS = 1_000;
-/** How soon what could not be put is put again. */
-const PUT_AGAIN_MS = 250;
-const AT_ONCE = 100;
 /** How often a session is asked for that others want, too. */
 const BRING_TRIES = 3;
-
-interface Asked {
-  readonly session: SessionRef;
-  readonly answer: (outcome: Outcome) => void;
-}
 
 /**
  * Hands requests to the nodes that have their sessions, and carries out those that are this node's. What is handed over is on
@@ -56,20 +48,19 @@ interface Asked {
 export class Relay {
   readonly #options: RelayOptions;
   readonly #inbox: Inbox;
+  readonly #asking: Asking;
   readonly #principals = new WeakSet<Principal>();
-  readonly #asked = new Map<string, Asked>();
   /** How many of these each connection asked about each session. */
   readonly #waiting = new Map<string, number>();
-  #queue: NodeCall[] = [];
-  #isPutting = false;
-  #isLooking = false;
-  #lookAgain = false;
   #end: () => void = () => undefined;
 
   constructor(options: RelayOptions, dispatch: Dispatch) {
     this.#options = options;
     const known = (principal: Principal): void => void this.#principals.add(principal);
     this.#inbox = new Inbox({ ...options, dispatch, known });
+    const here = (): void => this.#inbox.wake();
+    const nobody = (session: SessionRef): void => void this.#take(session);
+    this.#asking = new Asking({ ...options, here, nobody });
   }
 
   /** Once the store is open. */
@@ -77,11 +68,11 @@ export class Relay {
     const { cluster, clock } = this.#options;
     const unlisten = cluster.calls.onNews((what) => {
       if (what === "asked") this.#inbox.wake();
-      else void this.#look();
+      else this.#asking.look();
     });
     const cancel = clock.every(LOOK_EVERY_MS, () => {
       this.#inbox.wake();
-      if (this.#asked.size > 0) void this.#look();
+      this.#asking.look();
     });
     this.#end = () => {
       unlisten();
@@ -139,7 +130,7 @@ export class Relay {
       const bond = vouching().bond(call.caller.principal, id);
       return relayedBody(call.caller, call.mark, { ...ids, bond, method: name, params });
     };
-    const outcome = this.#ask(session, wait_ms, body, () => tooLong(name, ids));
+    const outcome = this.#asking.ask(session, wait_ms, body, () => tooLong(name, ids));
     const { connection } = call.caller;
     if (connection !== null) {
       const place = placeOf(session, connection);
@@ -148,27 +139,6 @@ export class Relay {
     }
     call.entered();
     return outcome;
-  }
-
-  #ask(
-    session: SessionRef,
-    wait_ms: number,
-    body: (id: string) => string,
-    late: () => GatewayError,
-  ): Promise<Outcome> {
-    const { clock } = this.#options;
-    const id = newId("call", clock.now());
-    return new Promise((resolve) => {
-      let cancel: () => void = () => undefined;
-      const answer = (outcome: Outcome): void => {
-        cancel();
-        if (this.#asked.delete(id)) resolve(outcome);
-      };
-      this.#asked.set(id, { session, answer });
-      cancel = clock.after(wait_ms, () => answer({ ok: false, error: late() }));
-      this.#queue.push({ id, session: session.id, body: body(id) });
-      void this.#put();
-    });
   }
 
   /**
@@ -184,7 +154,7 @@ export class Relay {
       } catch (error) {
         if (!isElsewhere(error) || tries > BRING_TRIES) throw error;
       }
-      const outcome = await this.#ask(session, WAIT_SLOW_MS, yieldBody(ending), () => {
+      const outcome = await this.#asking.ask(session, WAIT_SLOW_MS, yieldBody(ending), () => {
         return new GatewayError("TIMEOUT", "the node that has the session does not let it go");
       });
       if (!outcome.ok) throw outcome.error;
@@ -215,54 +185,6 @@ export class Relay {
     const waiting = (this.#waiting.get(place) ?? 0) + by;
     if (waiting > 0) this.#waiting.set(place, waiting);
     else this.#waiting.delete(place);
-  }
-
-  /** One group on its way at a time, so that the order is that in which they were asked. */
-  async #put(): Promise<void> {
-    if (this.#isPutting) return;
-    this.#isPutting = true;
-    const { cluster, clock, log } = this.#options;
-    while (this.#queue.length > 0) {
-      // Those nobody waits for any more were told that their outcome is open.
-      const some = this.#queue.splice(0, AT_ONCE).filter(({ id }) => this.#asked.has(id));
-      if (some.length === 0) continue;
-      try {
-        const states = await cluster.calls.put(some);
-        for (const state of states) this.#settle(state);
-      } catch (error) {
-        // It may have been put all the same, so that nobody is told anything yet: twice counts once.
-        log.warn({ err: error }, "requests could not be handed to other nodes yet: it is tried again");
-        this.#queue.unshift(...some);
-        await new Promise<void>((resolve) => clock.after(PUT_AGAIN_MS, resolve));
-      }
-    }
-    this.#isPutting = false;
-  }
-
-  async #look(): Promise<void> {
-    if (this.#isLooking) return void (this.#lookAgain = true);
-    this.#isLooking = true;
-    const { cluster, log } = this.#options;
-    do {
-      this.#lookAgain = false;
-      try {
-        const states = await cluster.calls.states([...this.#asked.keys()]);
-        for (const state of states) this.#settle(state);
-      } catch (error) {
-        log.debug({ err: error }, "answers of other nodes could not be read: it is tried again");
-      }
-    } while (this.#lookAgain);
-    this.#isLooking = false;
-    return undefined;
-  }
-
-  #settle({ id, answer, place }: CallState): void {
-    const asked = this.#asked.get(id);
-    if (answer !== null) return asked?.answer(readAnswer(answer));
-    if (place === "gone") return asked?.answer({ ok: false, error: noSession() });
-    if (place === "here") this.#inbox.wake();
-    if (place === "nobody" && asked !== undefined) void this.#take(asked.session);
-    return undefined;
   }
 
   /** The node that had it is gone: the first who finds out has it. */

@@ -63,7 +63,8 @@ test("what killed backups left is cleared, what another process is making is not
   const [dead, alive, old, mine] = [gone.pid, process.ppid, process.ppid, process.pid].map((pid, i) =>
     join(home, `agentbus-${i}.db.${pid}.part`),
   ) as [string, string, string, string];
-  for (const file of [dead, alive, old, mine, `${dead}-journal`]) writeFileSync(file, "");
+  const journal = join(home, `agentbus-4.db.${gone.pid}.part-journal`);
+  for (const file of [dead, alive, old, mine, `${dead}-journal`, journal]) writeFileSync(file, "");
   const hours_ago = Date.now() / 1_000 - 2 * 3_600;
   utimesSync(old, hours_ago, hours_ago);
   // By a process before this one that had the same id.
@@ -79,6 +80,8 @@ test("in a thread of its own: the same copy, the same refusals, and it can be gi
   expect(lstatSync(file).mode & 0o777).toBe(0o600);
   const again = backUpBeside(data_dir, file, systemClock);
   await expect(again.made).rejects.toThrow("exists already");
+  const nowhere = backUpBeside(data_dir, join(home, "nowhere/copy.db"), systemClock);
+  await expect(nowhere.made).rejects.toThrow(`there is no directory ${join(home, "nowhere")}: make it first`);
   const work = backUpBeside(data_dir, join(home, "other.db"), systemClock);
   work.giveUp();
   await expect(work.made).rejects.toThrow("closed");

@@ -105,7 +105,7 @@ describe.if(canShim())("fsync", () => {
         .calls()
         .slice(before)
         .map(({ path }) => path);
-    for (const until = performance.now() + 5_000; synced().length === 0 && performance.now() < until;)
+    for (const until = performance.now() + 3_000; synced().length === 0 && performance.now() < until;)
       await Bun.sleep(20);
     expect(synced()).toContain(join(fixture.data_dir, "agentbus.db-wal"));
     await fixture.close();
@@ -132,7 +132,8 @@ describe.if(canShim())("fsync", () => {
     for (let i = 0; i < 40 && error === undefined; i++) {
       ({ error } = await fixture.commit(MEGABYTE));
     }
-    expect(error).toContain("SQLITE_IOERR");
+    // Whichever finds it first: the one who has it moved, or the one who has it taken in before.
+    expect(error).toMatch(/SQLITE_IOERR|EIO/);
     expect(await fixture.reopen()).toMatchObject({ last_stop: "power" });
   });
 

@@ -1,6 +1,6 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { hasPostgres } from "../support/postgres.ts";
-import { ended, say } from "../gateway/stack.ts";
+import { ended, refusal, say } from "../gateway/stack.ts";
 import { untilDone } from "./commands.ts";
 import { startNodes, TAKEOVER_MS, within } from "./nodes.ts";
 
@@ -13,6 +13,24 @@ async function refuseAnswers({ sql }: Nodes): Promise<void> {
   await sql.unsafe(`
     CREATE FUNCTION agentbus.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;
     CREATE TRIGGER refuse BEFORE UPDATE OF answer ON agentbus.calls FOR EACH ROW EXECUTE FUNCTION agentbus.refuse()`);
+}
+
+/** What was asked and not answered is not there for a while; its ids. */
+async function putAside({ sql }: Nodes): Promise<string[]> {
+  await sql`CREATE TABLE agentbus.aside AS SELECT * FROM agentbus.calls`;
+  const calls: { id: string }[] = await sql`DELETE FROM agentbus.calls RETURNING id`;
+  return calls.map(({ id }) => id);
+}
+
+async function putBack({ sql }: Nodes): Promise<void> {
+  await sql`INSERT INTO agentbus.calls OVERRIDING SYSTEM VALUE SELECT * FROM agentbus.aside`;
+}
+
+/** How many keys count for users, and which there are. */
+async function remembered({ sql }: Nodes): Promise<(string | number)[]> {
+  const [{ n }] = await sql`SELECT coalesce(sum(key_count), 0)::int AS n FROM agentbus.quotas`;
+  const keys = await sql`SELECT key FROM agentbus.idempotency ORDER BY key`;
+  return [n, ...keys.map(({ key }: { key: string }) => key)];
 }
 
 describe.skipIf(!hasPostgres)("what one node asks of another", () => {
@@ -111,17 +129,16 @@ describe.skipIf(!hasPostgres)("what one node asks of another", () => {
     await a.kill();
     await nodes.sql`DROP TRIGGER refuse ON agentbus.calls`;
     // The next one comes upon it once something else runs.
-    const [call] = await nodes.sql`UPDATE agentbus.calls SET session = 'none' RETURNING id`;
-    const [session] = await nodes.sql`SELECT id FROM agentbus.sessions`;
+    const [call] = await putAside(nodes);
     nodes.model.reply().text("so far").hang();
     const idempotency_key = "second";
     const second = await untilDone(() =>
       b.owner.call("chat.send", { session_id: "talk", message: "second", idempotency_key }),
     );
     await nodes.model.waitForRequests(2);
-    await nodes.sql`UPDATE agentbus.calls SET session = ${session.id} WHERE id = ${call.id}`;
+    await putBack(nodes);
     const answer = await within(
-      async () => (await nodes.sql`SELECT answer FROM agentbus.calls WHERE id = ${call.id}`)[0].answer,
+      async () => (await nodes.sql`SELECT answer FROM agentbus.calls WHERE id = ${call}`)[0].answer,
       (text) => text !== null,
       5_000,
     );
@@ -157,17 +174,16 @@ describe.skipIf(!hasPostgres)("what one node asks of another", () => {
     await a.kill();
     await nodes.sql`DROP TRIGGER refuse ON agentbus.calls`;
     // The next one comes upon them once something else was changed.
-    const calls = await nodes.sql`UPDATE agentbus.calls SET session = 'none' RETURNING id`;
+    const calls = await putAside(nodes);
     expect(calls).toHaveLength(4);
     const later = { session_id: "talk", title: "Named since", metadata: { n: 2 } };
     await untilDone(() => b.owner.call("session.update", later));
     await b.owner.call("session.unshare", { session_id: "talk", user: "bob" });
     const before = await b.owner.call("session.get", { session_id: "talk" });
     const questions = nodes.model.requests.length;
-    await nodes.sql`UPDATE agentbus.calls SET session = (SELECT id FROM agentbus.sessions) WHERE session = 'none'`;
+    await putBack(nodes);
     const answers: { answer: string | null }[] = await within(
-      async () =>
-        nodes.sql`SELECT answer FROM agentbus.calls WHERE id IN ${nodes.sql(calls, "id")} ORDER BY place`,
+      async () => nodes.sql`SELECT answer FROM agentbus.calls ORDER BY place`,
       (rows) => rows.every(({ answer }: { answer: string | null }) => answer !== null),
       5_000,
     );
@@ -200,9 +216,36 @@ describe.skipIf(!hasPostgres)("what one node asks of another", () => {
     const once = { ...event, idempotency_key: "once" };
     const { seq } = await b.call("event.send", once);
     expect(await b.call("event.send", once)).toMatchObject({ seq });
-    const [{ n }] = await nodes.sql`SELECT sum(key_count)::int AS n FROM agentbus.quotas`;
-    const keys = await nodes.sql`SELECT key FROM agentbus.idempotency`;
-    expect(keys.map(({ key }: { key: string }) => key)).toEqual(["once"]);
-    expect(n).toBe(1);
+    expect(await remembered(nodes)).toEqual([1, "once"]);
+    // One who may have no more of them can still take back and delete, by way of any node.
+    for (let n = 0; n < 4; n++) await b.call("event.send", { ...event, idempotency_key: `${n}` });
+    await a.call("session.share", { session_id: "talk", user: "bob", role: "viewer" });
+    expect(await refusal(b.call("event.send", { ...event, idempotency_key: "more" }))).toMatchObject({
+      details: { kind: "full", what: "keys_per_user" },
+    });
+    await b.call("session.unshare", { session_id: "talk", user: "bob" });
+    await b.call("session.update", { session_id: "talk", title: "Named there" });
+    expect(await b.call("session.delete", { session_id: "talk" })).toEqual({});
+    expect(await remembered(nodes)).toEqual([5, "0", "1", "2", "3", "once"]);
+  });
+
+  test("a session that was deleted by whoever dies before they can say so is deleted, and nothing is left of the call", async () => {
+    await using nodes = await startNodes();
+    const [a, b] = [nodes.node(0), nodes.node(1)];
+    await a.owner.call("session.create", { session_id: "talk" });
+    await refuseAnswers(nodes);
+    const asked = b.owner.call("session.delete", { session_id: "talk" });
+    await within(
+      async () => (await nodes.sql`SELECT count(*)::int AS n FROM agentbus.idempotency`)[0].n,
+      (n) => n === 1,
+    );
+    await a.kill();
+    await nodes.sql`DROP TRIGGER refuse ON agentbus.calls`;
+    expect(await asked).toEqual({});
+    await within(
+      async () => (await nodes.sql`SELECT answer FROM agentbus.calls`)[0].answer,
+      (answer) => answer === '{"payload":{}}',
+    );
+    expect(await remembered(nodes)).toEqual([0]);
   });
 });

@@ -117,14 +117,14 @@ export class Quotas {
   }
 
   /** Null where the key is free and the user may hold another one; the prior answer where it is taken. */
-  async checkKey({ user, key, created_at }: KeyFields): Promise<Refused | null> {
+  async checkKey({ user, key, created_at, of_call }: KeyFields): Promise<Refused | null> {
     const { keys_per_user, key_ttl_secs } = this.#limits;
     const row = this.#keys.get(nameOf({ user, key })) ?? null;
     if (row !== null && withinTtl(row.created_at, key_ttl_secs, created_at)) {
       const { created_at: _, ...prior } = row;
       return { ok: false, reason: "idempotent", prior };
     }
-    if (row !== null || this.#of(user).keys < keys_per_user) return null;
+    if (row !== null || of_call === true || this.#of(user).keys < keys_per_user) return null;
     await this.#dropKeysOf(user, created_at - key_ttl_secs * 1000, MAKE_ROOM_ROWS);
     return this.#of(user).keys < keys_per_user ? null : { ok: false, reason: "full", what: "keys_per_user" };
   }

@@ -4,7 +4,16 @@ import { dirname, join } from "node:path";
 import { GatewayError } from "../../protocol/errors.ts";
 import { prepareDataDir } from "./data-dir.ts";
 import { DATABASE_FILE, describeError, openReadonly } from "./database.ts";
-import { checkRoom, clearDrafts, createDraft, draftOf, isTaken, publish, sync } from "./draft.ts";
+import {
+  checkRoom,
+  clearDrafts,
+  createDraft,
+  draftOf,
+  isTaken,
+  publish,
+  removeDraft,
+  sync,
+} from "./draft.ts";
 import { releaseLock, takeLock } from "./lock.ts";
 import { SCHEMA_VERSION } from "./schema.ts";
 import { putAside } from "./put-aside.ts";
@@ -25,21 +34,22 @@ export interface BackupFacts {
 export function backUp(data_dir: string, file: string): BackupFacts {
   const source = join(data_dir, DATABASE_FILE);
   if (!existsSync(source)) throw unavailable(`there is nothing to back up: ${source} does not exist`);
+  if (!existsSync(dirname(file))) throw unavailable(`there is no directory ${dirname(file)}: make it first`);
   if (isTaken(file)) {
     throw new GatewayError("CONFLICT", `${file} exists already: name another file, or a directory`, {
       details: { kind: "exists" },
     });
   }
-  clearDrafts(dirname(file));
   const draft = draftOf(file);
   try {
+    clearDrafts(dirname(file));
     checkRoom(dirname(file), bytesOf(source));
     copyInto(draft, openReadonly(source));
     const facts = readThrough(draft);
     publish(draft, file);
     return facts;
   } catch (error) {
-    rmSync(draft, { force: true });
+    removeDraft(draft);
     if (error instanceof GatewayError) throw error;
     throw unavailable(`${source} cannot be backed up: ${describeError(error)}`, error);
   }

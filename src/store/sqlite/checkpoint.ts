@@ -7,8 +7,11 @@ const MOVED_PAGES = 4_000;
 /** Pages after which the disk is to take in what was written to the log: 1 MiB. */
 const FLUSHED_PAGES = 256;
 
+/** What a sync says where something that was written is not on the disk; everything else says that it cannot be synced so. */
+const LOST: ReadonlySet<string> = new Set(["EIO", "ENOSPC", "EDQUOT"]);
+
 export interface Checkpoint {
-  /** Moves the log into the database file when it has grown. Throws where that fails. */
+  /** Moves the log into the database file when it has grown. Throws where that fails, or something written is not on the disk. */
   step(): void;
   /** Before the database is closed. Idempotent. */
   close(): void;
@@ -25,12 +28,12 @@ export function createCheckpoint(db: Database, path: string): Checkpoint {
   let log: number | null = null;
   let flushed = 0;
   let isFlushing = false;
+  let failed: Error | null = null;
 
   function flush(pages: number): void {
     // It began anew.
     if (pages < flushed) flushed = 0;
     if (isFlushing || pages - flushed < FLUSHED_PAGES) return;
-    // Nothing counts on this: SQLite syncs through a descriptor of its own, which is told of every error, too.
     try {
       log ??= openSync(`${path}-wal`, "r+");
     } catch {
@@ -38,11 +41,15 @@ export function createCheckpoint(db: Database, path: string): Checkpoint {
     }
     flushed = pages;
     isFlushing = true;
-    fdatasync(log, () => (isFlushing = false));
+    fdatasync(log, (error) => {
+      isFlushing = false;
+      if (error !== null && LOST.has(error.code ?? "")) failed = error;
+    });
   }
 
   return {
     step() {
+      if (failed !== null) throw failed;
       const wal = measure.get();
       if (wal === null) return;
       flush(wal.log);

@@ -14,7 +14,7 @@ import { dirname, join } from "node:path";
 import { GatewayError } from "../../protocol/errors.ts";
 
 /** A file that is being made: it has its name only once it is whole. */
-const DRAFT = /\.(\d+)\.part$/;
+const DRAFT = /\.(\d+)\.part(?:-journal|-wal|-shm)?$/;
 /** One that nothing was written to for so long belongs to nobody, whoever has that process id now. */
 const DEAD_MS = 3_600_000;
 /** What has to stay free on the disk beside a copy, so that whoever writes there goes on. */
@@ -60,8 +60,13 @@ export function clearDrafts(directory: string): void {
     const pid = DRAFT.exec(name)?.[1];
     const path = join(directory, name);
     if (pid === undefined || isAlive(Number(pid), path)) continue;
-    for (const rest of ["", "-journal", "-wal", "-shm"]) rmSync(`${path}${rest}`, { force: true });
+    removeDraft(path);
   }
+}
+
+/** And what SQLite had beside it. */
+export function removeDraft(draft: string): void {
+  for (const rest of ["", "-journal", "-wal", "-shm"]) rmSync(`${draft}${rest}`, { force: true });
 }
 
 /** Whether the process that writes it may still be there. */

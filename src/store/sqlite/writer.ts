@@ -44,9 +44,9 @@ self.onmessage = (event: MessageEvent<WriterRequest>): void => {
 /** Gives up the database, so that it is locked no longer; what went wrong with that. */
 function letGo(): string[] {
   try {
-    writing?.checkpoint.close();
     if (writing?.db.inTransaction === true) writing.db.run("ROLLBACK");
     writing?.db.close(true);
+    writing?.checkpoint.close();
     return [];
   } catch (error) {
     return [describeError(error)];
