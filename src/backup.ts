@@ -5,6 +5,7 @@ import type { Clock } from "./core/ports.ts";
 import { GatewayError } from "./protocol/errors.ts";
 import type { BackupFacts, Restored } from "./store/sqlite/backup.ts";
 import { backUpBeside } from "./store/sqlite/backup-thread.ts";
+import { leaveToOwner } from "./store/sqlite/data-dir.ts";
 import { restore } from "./store/sqlite/backup.ts";
 import type { Salvaged } from "./store/sqlite/salvage.ts";
 import { salvage } from "./store/sqlite/salvage.ts";
@@ -37,7 +38,10 @@ export async function createBackup(
 
 export function restoreBackup(config: Config, file: string, now: number): Restored {
   refuseDatabase(config, "pg_restore");
-  return restore(config.server.data_dir, resolve(file), now);
+  const { data_dir } = config.server;
+  const done = restore(data_dir, resolve(file), now);
+  leaveToOwner(data_dir);
+  return done;
 }
 
 /** What is in a database of PostgreSQL is not in the data directory. @throws GatewayError */
@@ -53,7 +57,10 @@ function refuseDatabase({ storage }: Config, tool: string): void {
 
 export function repairDatabase(config: Config, now: number): Salvaged {
   refuseDatabase(config, "the tools of PostgreSQL");
-  return salvage(config.server.data_dir, now);
+  const { data_dir } = config.server;
+  const done = salvage(data_dir, now);
+  leaveToOwner(data_dir);
+  return done;
 }
 
 export function backupFile(directory: string, now: number): string {

@@ -1,6 +1,7 @@
 import type { Config } from "./config.ts";
 import { checkStorage } from "./config/storage.ts";
 import type { Migrated, MigrationProgress } from "./store/migration/migration.ts";
+import { leaveToOwner } from "./store/sqlite/data-dir.ts";
 import { migrateStore } from "./store/migration/migration.ts";
 
 export type { Migrated, MigrationProgress };
@@ -19,7 +20,10 @@ export interface Move {
  * Copies what the gateway of a configuration keeps to the other kind of database, and verifies it; no gateway may run.
  * @throws GatewayError, ConfigError where the address is none
  */
-export function migrateGateway(config: Config, { named, url, ...move }: Move): Promise<Migrated> {
+export async function migrateGateway(config: Config, { named, url, ...move }: Move): Promise<Migrated> {
   checkStorage({ ...config.storage, url }, () => named);
-  return migrateStore({ ...move, url, data_dir: config.server.data_dir });
+  const { data_dir } = config.server;
+  const done = await migrateStore({ ...move, url, data_dir });
+  leaveToOwner(data_dir);
+  return done;
 }

@@ -1,7 +1,7 @@
 import { systemClock } from "../clock.ts";
 import type { Command, Input } from "./args.ts";
-import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
-import { readLocalConfig } from "./local-config.ts";
+import { CONFIG_OPTIONS } from "./configuration.ts";
+import { readLocalConfig, readStoppedConfig } from "./local-config.ts";
 import { counted } from "./counted.ts";
 import { CommandError, EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
@@ -55,7 +55,7 @@ export const restore: Command = {
   args: [1, 1],
   options: { yes: { short: "y", summary: "do not ask" }, ...JSON_OPTION, ...CONFIG_OPTIONS },
   run: async (input, io) => {
-    const { config } = readConfig(input, io);
+    const { config } = readStoppedConfig(input, io);
     const file = input.args[0] ?? "";
     if (!input.on("yes")) await confirm(`put ${file} in place of what is in ${config.server.data_dir}?`, io);
     const { restoreBackup } = await import("../backup.ts");
@@ -82,7 +82,7 @@ export const repair: Command = {
   args: [0, 0],
   options: { yes: { short: "y", summary: "do not ask" }, ...JSON_OPTION, ...CONFIG_OPTIONS },
   run: async (input, io) => {
-    const { config } = readConfig(input, io);
+    const { config } = readStoppedConfig(input, io);
     if (!input.on("yes"))
       await confirm(`put what can be read in place of what is in ${config.server.data_dir}?`, io);
     const { repairDatabase } = await import("../backup.ts");

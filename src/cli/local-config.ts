@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseEnv } from "node:util";
 import type { LoadedConfig } from "../config.ts";
 import type { Input } from "./args.ts";
@@ -11,6 +12,7 @@ import { SYSTEM } from "./systemd-unit.ts";
 
 /** Flags that say which gateway is meant. */
 const NAMING = ["config", "data-dir", "host", "port"];
+const DATABASE = "agentbus.db";
 const DATA_DIR = "AGENTBUS_SERVER_DATA_DIR";
 
 /**
@@ -18,9 +20,18 @@ const DATA_DIR = "AGENTBUS_SERVER_DATA_DIR";
  * runs that this user started, it is the service that is installed here, if this user may read what it reads. @throws ConfigError
  */
 export function readLocalConfig(input: Input, io: Io): LoadedConfig {
+  return unlessOwn(input, io, (data_dir) => readRunning(data_dir) !== null);
+}
+
+/** As readLocalConfig, for what is done to the files of a gateway that does not run: one that this user has comes first. */
+export function readStoppedConfig(input: Input, io: Io): LoadedConfig {
+  return unlessOwn(input, io, (data_dir) => existsSync(join(data_dir, DATABASE)));
+}
+
+function unlessOwn(input: Input, io: Io, isOwn: (data_dir: string) => boolean): LoadedConfig {
   const loaded = readConfig(input, io);
   const isSaid = NAMING.some((flag) => input.text(flag) !== undefined) || Boolean(io.env[DATA_DIR]);
-  if (isSaid || loaded.file !== null || readRunning(loaded.config.server.data_dir) !== null) return loaded;
+  if (isSaid || loaded.file !== null || isOwn(loaded.config.server.data_dir)) return loaded;
   const place = serviceHere(io);
   if (place === null) return loaded;
   const env = { ...keysOf(place), ...io.env, AGENTBUS_CONFIG: place.config };

@@ -3,7 +3,8 @@ import { resolve } from "node:path";
 import type { Migrated, MigrationProgress } from "../migrate.ts";
 import type { Command, Input } from "./args.ts";
 import type { Config } from "./configuration.ts";
-import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
+import { CONFIG_OPTIONS } from "./configuration.ts";
+import { readStoppedConfig } from "./local-config.ts";
 import { CommandError, EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
 import { outJson } from "./io.ts";
@@ -40,7 +41,7 @@ export const migrate: Command = {
     ...CONFIG_OPTIONS,
   },
   run: async (input, io) => {
-    const { config } = readConfig(input, io);
+    const { config } = readStoppedConfig(input, io);
     const [from, to] = [placeOf("from", input, io, config), placeOf("to", input, io, config)];
     const database = from ?? to;
     if (database === null || (from !== null && to !== null))

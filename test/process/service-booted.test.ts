@@ -143,6 +143,25 @@ if (CAN_BOOT) {
     );
 
     test(
+      "what root restores belongs to it, and it goes on with that",
+      async () => {
+        const [, file = ""] = /^(.*?\.db): /.exec(await machine.must("agentbus", "backup", "/tmp")) ?? [];
+        const restore = ["agentbus", "restore", file, "--yes"];
+        const { code, err } = await machine.run(...restore);
+        expect([code, err]).toEqual([1, expect.stringContaining("is in use by another agentbus process")]);
+        await machine.must("systemctl", "stop", "agentbus");
+        await machine.must("rm", `${DATA}/lock.db`);
+        expect(await machine.must(...restore)).toContain(`into ${DATA}`);
+        await machine.must("systemctl", "start", "agentbus");
+        expect(await machine.must("stat", "-c", "%U %a", `${DATA}/agentbus.db`, `${DATA}/lock.db`)).toBe(
+          "agentbus 600\nagentbus 644\n",
+        );
+        expect(await machine.must("agentbus", "call", "session.list")).toContain('"kept"');
+      },
+      LONG_MS,
+    );
+
+    test(
       "what keeps it from starting is told with the last of its log",
       async () => {
         await machine.must("sh", "-c", "printf '[server]\\nprot = 1\\n' > /etc/agentbus/agentbus.toml");

@@ -4,6 +4,8 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
+  lchownSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -34,6 +36,29 @@ export function prepareDataDir(data_dir: string): void {
       `${data_dir} is not writable (${code ?? String(error)}): give this user write access, ${CHOOSE}`,
       error,
     );
+  }
+}
+
+/** What is in a data directory by a name of its own, without which its gateway does not start. */
+const FILES = [
+  "agentbus.db",
+  "agentbus.db-wal",
+  "agentbus.db-shm",
+  "lock.db",
+  "lock.db-journal",
+  "secrets.key",
+];
+
+/** What root made in a directory that is another user's is that user's, as after `agentbus restore` for a service. */
+export function leaveToOwner(data_dir: string): void {
+  if (process.geteuid?.() !== 0) return;
+  const { uid, gid } = statSync(data_dir);
+  if (uid === 0) return;
+  for (const name of FILES) {
+    const path = join(data_dir, name);
+    const found = lstatSync(path, { throwIfNoEntry: false });
+    // Nothing that is known elsewhere by another name: whoever the directory belongs to may have put it there.
+    if (found?.isFile() === true && found.uid === 0 && found.nlink === 1) lchownSync(path, uid, gid);
   }
 }
 
