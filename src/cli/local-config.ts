@@ -4,6 +4,7 @@ import { parseEnv } from "node:util";
 import type { LoadedConfig } from "../config.ts";
 import type { Input } from "./args.ts";
 import { readConfig } from "./configuration.ts";
+import { CommandError } from "./exit.ts";
 import type { Io } from "./io.ts";
 import { readRunning } from "./running.ts";
 import type { ServicePlace } from "./service-place.ts";
@@ -23,17 +24,28 @@ export function readLocalConfig(input: Input, io: Io): LoadedConfig {
   return unlessOwn(input, io, (data_dir) => readRunning(data_dir) !== null);
 }
 
-/** As readLocalConfig, for what is done to the files of a gateway that does not run: one that this user has comes first. */
+/**
+ * As readLocalConfig, for what is done to the files of a gateway that does not run. @throws ConfigError, CommandError where two
+ * could be meant
+ */
 export function readStoppedConfig(input: Input, io: Io): LoadedConfig {
-  return unlessOwn(input, io, (data_dir) => existsSync(join(data_dir, DATABASE)));
+  return unlessOwn(input, io, (data_dir, service) => {
+    if (!existsSync(join(data_dir, DATABASE))) return false;
+    if (service === null || service.data_dir === data_dir) return true;
+    throw new CommandError(
+      `${data_dir} has a database, and the service has ${service.data_dir}: say which one is meant with --data-dir DIR`,
+    );
+  });
 }
 
-function unlessOwn(input: Input, io: Io, isOwn: (data_dir: string) => boolean): LoadedConfig {
+type IsOwn = (data_dir: string, service: ServicePlace | null) => boolean;
+
+function unlessOwn(input: Input, io: Io, isOwn: IsOwn): LoadedConfig {
   const loaded = readConfig(input, io);
   const isSaid = NAMING.some((flag) => input.text(flag) !== undefined) || Boolean(io.env[DATA_DIR]);
-  if (isSaid || loaded.file !== null || isOwn(loaded.config.server.data_dir)) return loaded;
+  if (isSaid || loaded.file !== null) return loaded;
   const place = serviceHere(io);
-  if (place === null) return loaded;
+  if (isOwn(loaded.config.server.data_dir, place) || place === null) return loaded;
   const env = { ...keysOf(place), ...io.env, AGENTBUS_CONFIG: place.config };
   // As the unit has it.
   return readConfig(input, {

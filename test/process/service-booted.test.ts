@@ -151,6 +151,11 @@ if (CAN_BOOT) {
         expect([code, err]).toEqual([1, expect.stringContaining("is in use by another agentbus process")]);
         await machine.must("systemctl", "stop", "agentbus");
         await machine.must("rm", `${DATA}/lock.db`);
+        // One of root's own may be meant as well.
+        const own = ["env", "XDG_DATA_HOME=/tmp/own"];
+        await machine.must("sh", "-c", "mkdir -p /tmp/own/agentbus && touch /tmp/own/agentbus/agentbus.db");
+        const either = await machine.run(...own, ...restore);
+        expect([either.code, either.err]).toEqual([1, expect.stringContaining("say which one is meant")]);
         expect(await machine.must(...restore)).toContain(`into ${DATA}`);
         await machine.must("systemctl", "start", "agentbus");
         expect(await machine.must("stat", "-c", "%U %a", `${DATA}/agentbus.db`, `${DATA}/lock.db`)).toBe(
