@@ -14,7 +14,8 @@ export async function soak(bench: Bench): Promise<Figure[]> {
   await using model = await startModelServer({ tokens: 20, pace_ms: 5, keep: false });
   await using gateway = await bench.gateway({
     model: model.url(),
-    env: { AGENTBUS_STORAGE_EVENT_GRACE_SECS: "30" },
+    // What visitors leave behind is all one user's.
+    env: { AGENTBUS_STORAGE_EVENT_GRACE_SECS: "30", AGENTBUS_LIMITS_SESSIONS_PER_USER: "1000000" },
   });
   const { url, token, pid } = gateway;
   const { samples, visits, slope_mib_hour } = await churn(
