@@ -74,13 +74,14 @@ test(`another process takes the place of one that ${CLIENTS} clients talk to, an
   try {
     await Promise.all(clients.map((client) => client.connect()));
     // Every other answer is over within the grace.
-    const runs = await Promise.all(
-      Array.from({ length: SESSIONS }, async (_, i) => {
-        model.reply().tokens(i % 2 === 0 ? 40 : 4_000, { everyMs: 25 });
-        const sent = { session_id: `talk-${i}`, message: "say much" };
-        return (await call<{ run_id: string }>(gateway, "chat.send", sent)).run_id;
-      }),
-    );
+    const runs: string[] = [];
+    for (let i = 0; i < SESSIONS; i++) {
+      model.reply().tokens(i % 2 === 0 ? 40 : 4_000, { everyMs: 25 });
+      const sent = { session_id: `talk-${i}`, message: "say much" };
+      runs.push((await call<{ run_id: string }>(gateway, "chat.send", sent)).run_id);
+      // Each takes the script that was made for it.
+      await model.waitForRequests(i + 1);
+    }
     const isWriting = ({ state }: ClientSession): boolean =>
       (state.getSnapshot().messages.at(-1)?.content.length ?? 0) > 20;
     await Promise.all(sessions.map((session) => session.state.until(() => isWriting(session))));
