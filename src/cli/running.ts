@@ -38,6 +38,12 @@ export function readRunning(data_dir: string): Running | null {
   };
 }
 
+/** Whether some process has the data directory, whether it listens already or not. */
+export function isHeld(data_dir: string): boolean {
+  const pid = Number(readText(join(data_dir, "pid")));
+  return Number.isSafeInteger(pid) && pid > 0 && isAlive(pid);
+}
+
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);

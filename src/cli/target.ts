@@ -14,7 +14,7 @@ import { gatewayOrigin } from "./gateway-file.ts";
 import type { Io } from "./io.ts";
 import { readLocalConfig } from "./local-config.ts";
 import { rememberedTrust } from "./remembered-trust.ts";
-import { readRunning, readText } from "./running.ts";
+import { isHeld, readRunning, readText } from "./running.ts";
 import type { Shown, Trust } from "./trust.ts";
 import { TRUST_OPTIONS, isSecure, resolveTrust, trustFor, trustingFetch, trustingSocket } from "./trust.ts";
 
@@ -90,8 +90,32 @@ export interface ConnectOptions extends Partial<ClientOptions> {
   readonly asked?: (answer: Promise<Response>) => void;
 }
 
+/** A local gateway that begins, or takes the place of another, listens within so long; what takes longer is said. */
+const STARTING_MS = 5_000;
+const AGAIN_MS = 100;
+
 /** A client of the target; connects. @throws ClientError, CommandError */
 export async function connectTo(target: Target, options: ConnectOptions = {}): Promise<Client> {
+  const { config } = target;
+  for (const until = performance.now() + STARTING_MS; ;) {
+    try {
+      return await connectOnce(config === null ? target : asItIsNow(target, config), options);
+    } catch (error) {
+      const nobody = error instanceof ClientError && error.code === "UNREACHABLE";
+      const starts = nobody && config !== null && isHeld(config.server.data_dir);
+      if (!starts || performance.now() > until) throw error;
+      await Bun.sleep(AGAIN_MS);
+    }
+  }
+}
+
+/** Where it listens, and its token, may be known only once it does. */
+function asItIsNow(target: Target, config: Config): Target {
+  const token = target.token ?? localToken(config);
+  return { ...target, url: localUrl(config), token, device: token === null ? target.device : null };
+}
+
+async function connectOnce(target: Target, options: ConnectOptions): Promise<Client> {
   const { shown = () => undefined, asked = () => undefined, ...more } = options;
   const trust = await resolveTrust(target.trust, target.url);
   const client = createClient({

@@ -58,6 +58,24 @@ function chatting(cwd: string, argv: readonly string[]) {
 
 describe("chat through what happens to the gateway", () => {
   test(
+    "one that begins, or takes the place of another, is waited for; where nobody is about to listen that is said at once",
+    async () => {
+      using place = workplace();
+      const began = performance.now();
+      const nobody = await chatting(place.path, ["Hello"]).ended();
+      expect([nobody.code, nobody.err]).toEqual([3, expect.stringContaining("no gateway answers")]);
+      const took_ms = performance.now() - began;
+      place.file("data/pid", `${process.pid}\n`);
+      const chat = chatting(place.path, ["Hello"]);
+      // By now it would have said so.
+      await Bun.sleep(took_ms + 200);
+      await using _gateway = await started(place.path);
+      expect(await chat.ended()).toMatchObject({ code: 0, out: expect.stringContaining("You said") });
+    },
+    LONG_MS,
+  );
+
+  test(
     "killed and started again: not a word is lost, and it says how it ended",
     async () => {
       using place = workplace();
