@@ -5,7 +5,7 @@ import type { Clock } from "./core/ports.ts";
 import { GatewayError } from "./protocol/errors.ts";
 import type { BackupFacts, Restored } from "./store/sqlite/backup.ts";
 import { backUpBeside } from "./store/sqlite/backup-thread.ts";
-import { leaveToOwner } from "./store/sqlite/data-dir.ts";
+import { withinDataDir } from "./store/sqlite/data-dir.ts";
 import { restore } from "./store/sqlite/backup.ts";
 import type { Salvaged } from "./store/sqlite/salvage.ts";
 import { salvage } from "./store/sqlite/salvage.ts";
@@ -36,12 +36,10 @@ export async function createBackup(
   return { file, ...facts, removed: isDirectory && keep !== null ? pruneBackups(path, keep) : [] };
 }
 
-export function restoreBackup(config: Config, file: string, now: number): Restored {
+export async function restoreBackup(config: Config, file: string, now: number): Promise<Restored> {
   refuseDatabase(config, "pg_restore");
   const { data_dir } = config.server;
-  const done = restore(data_dir, resolve(file), now);
-  leaveToOwner(data_dir);
-  return done;
+  return withinDataDir(data_dir, () => restore(data_dir, resolve(file), now));
 }
 
 /** What is in a database of PostgreSQL is not in the data directory. @throws GatewayError */
@@ -55,12 +53,10 @@ function refuseDatabase({ storage }: Config, tool: string): void {
   );
 }
 
-export function repairDatabase(config: Config, now: number): Salvaged {
+export async function repairDatabase(config: Config, now: number): Promise<Salvaged> {
   refuseDatabase(config, "the tools of PostgreSQL");
   const { data_dir } = config.server;
-  const done = salvage(data_dir, now);
-  leaveToOwner(data_dir);
-  return done;
+  return withinDataDir(data_dir, () => salvage(data_dir, now));
 }
 
 export function backupFile(directory: string, now: number): string {

@@ -1,7 +1,7 @@
 import type { Config } from "./config.ts";
 import { checkStorage } from "./config/storage.ts";
 import type { Migrated, MigrationProgress } from "./store/migration/migration.ts";
-import { leaveToOwner } from "./store/sqlite/data-dir.ts";
+import { withinDataDir } from "./store/sqlite/data-dir.ts";
 import { migrateStore } from "./store/migration/migration.ts";
 
 export type { Migrated, MigrationProgress };
@@ -23,7 +23,5 @@ export interface Move {
 export async function migrateGateway(config: Config, { named, url, ...move }: Move): Promise<Migrated> {
   checkStorage({ ...config.storage, url }, () => named);
   const { data_dir } = config.server;
-  const done = await migrateStore({ ...move, url, data_dir });
-  leaveToOwner(data_dir);
-  return done;
+  return withinDataDir(data_dir, () => migrateStore({ ...move, url, data_dir }));
 }

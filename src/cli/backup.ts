@@ -59,7 +59,7 @@ export const restore: Command = {
     const file = input.args[0] ?? "";
     if (!input.on("yes")) await confirm(`put ${file} in place of what is in ${config.server.data_dir}?`, io);
     const { restoreBackup } = await import("../backup.ts");
-    const done = restoreBackup(config, file, Date.now());
+    const done = await restoreBackup(config, file, Date.now());
     if (input.on("json")) outJson(io, done);
     else {
       io.out(
@@ -86,7 +86,7 @@ export const repair: Command = {
     if (!input.on("yes"))
       await confirm(`put what can be read in place of what is in ${config.server.data_dir}?`, io);
     const { repairDatabase } = await import("../backup.ts");
-    const done = repairDatabase(config, Date.now());
+    const done = await repairDatabase(config, Date.now());
     if (input.on("json")) outJson(io, done);
     else {
       for (const { table, rows, whole } of done.tables)

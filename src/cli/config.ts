@@ -1,9 +1,10 @@
 import type { ResultFor } from "../client/methods.ts";
 import { showConfig } from "../config/print.ts";
 import type { Command } from "./args.ts";
-import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
+import { CONFIG_OPTIONS } from "./configuration.ts";
 import { EXIT } from "./exit.ts";
 import { outJson } from "./io.ts";
+import { readLocalConfig } from "./local-config.ts";
 import { visible } from "./table.ts";
 import { TARGET_OPTIONS, connectTo, findTarget } from "./target.ts";
 
@@ -15,7 +16,7 @@ export const configCommands: readonly Command[] = [
     args: [0, 0],
     options: CONFIG_OPTIONS,
     run: async (input, io) => {
-      const { config, warnings, file } = readConfig(input, io);
+      const { config, warnings, file } = readLocalConfig(input, io);
       // Some of it only shows when everything is put together, which opens nothing.
       const [{ createGateway }, { createLogger }] = await Promise.all([
         import("../embed/create.ts"),
@@ -52,7 +53,7 @@ export const configCommands: readonly Command[] = [
     args: [0, 0],
     options: { json: { summary: "as JSON" }, ...CONFIG_OPTIONS },
     run: async (input, io) => {
-      const { config, sources, file } = readConfig(input, io);
+      const { config, sources, file } = readLocalConfig(input, io);
       const text = showConfig(config, sources);
       if (input.on("json")) {
         outJson(io, { file, values: Bun.TOML.parse(text), sources: Object.fromEntries(sources) });

@@ -14,7 +14,10 @@ const FLAGS = {
 
 /** Flags of every command that reads the configuration. */
 export const CONFIG_OPTIONS: OptionSpecs = {
-  config: { value: "FILE", summary: "default: AGENTBUS_CONFIG, else agentbus.toml here" },
+  config: {
+    value: "FILE",
+    summary: "default: AGENTBUS_CONFIG, else agentbus.toml here; for root else that of the service",
+  },
   host: { value: "HOST", summary: "server.host" },
   port: { value: "PORT", summary: "server.port; 0 picks a free one" },
   "data-dir": { value: "DIR", summary: "server.data_dir" },

@@ -1,5 +1,6 @@
-import { readFileSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { CommandError } from "./exit.ts";
 
 /** What a gateway that runs says of itself. */
 export interface Running {
@@ -16,7 +17,7 @@ export interface Running {
 
 /** What a gateway that runs keeps in `<data_dir>/gateway.json`; null where none does. */
 export function readRunning(data_dir: string): Running | null {
-  const text = readText(join(data_dir, "gateway.json"));
+  const text = readWritten(data_dir, "gateway.json");
   if (text === undefined) return null;
   let value: Partial<Record<keyof Running, unknown>>;
   try {
@@ -40,7 +41,7 @@ export function readRunning(data_dir: string): Running | null {
 
 /** Whether some process has the data directory, whether it listens already or not. */
 export function isHeld(data_dir: string): boolean {
-  const pid = Number(readText(join(data_dir, "pid")));
+  const pid = Number(readWritten(data_dir, "pid"));
   return Number.isSafeInteger(pid) && pid > 0 && isAlive(pid);
 }
 
@@ -51,6 +52,36 @@ export function isAlive(pid: number): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "EPERM";
   }
+}
+
+/**
+ * What a gateway wrote in its data directory; undefined where there is no such file. For root, in the directory of another user, only
+ * a file of that user's: what they put in its place may lead to one that is not theirs to read. @throws CommandError
+ */
+export function readWritten(data_dir: string, name: string): string | undefined {
+  const path = join(data_dir, name);
+  const owner = process.geteuid?.() === 0 ? statSync(data_dir, { throwIfNoEntry: false }) : undefined;
+  if (owner === undefined || owner.uid === 0) return readText(path);
+  let file: number;
+  try {
+    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return undefined;
+    throw notWritten(path, code);
+  }
+  try {
+    const found = fstatSync(file);
+    const isTheirs = found.uid === owner.uid || found.uid === 0;
+    if (!found.isFile() || found.nlink !== 1 || !isTheirs) throw notWritten(path);
+    return readFileSync(file, "utf8");
+  } finally {
+    closeSync(file);
+  }
+}
+
+function notWritten(path: string, code = "a link, or another user's"): CommandError {
+  return new CommandError(`${path} is not what a gateway wrote (${code}): remove it`);
 }
 
 /** undefined where there is no such file. */

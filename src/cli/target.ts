@@ -1,11 +1,10 @@
-import { join } from "node:path";
 import type { Client } from "../client/client.ts";
 import { createClient } from "../client/client.ts";
 import { ClientError } from "../client/error.ts";
 import type { ClientOptions } from "../client/options.ts";
 import type { Input, OptionSpecs } from "./args.ts";
 import { VERSION } from "../build.ts";
-import { CONFIG_OPTIONS } from "./configuration.ts";
+import { CONFIG_OPTIONS, readConfig } from "./configuration.ts";
 import type { Config } from "./configuration.ts";
 import type { DeviceKey } from "./device-key.ts";
 import { credentialOf, readDeviceKey } from "./device-key.ts";
@@ -14,7 +13,7 @@ import { gatewayOrigin } from "./gateway-file.ts";
 import type { Io } from "./io.ts";
 import { readLocalConfig } from "./local-config.ts";
 import { rememberedTrust } from "./remembered-trust.ts";
-import { isHeld, readRunning, readText } from "./running.ts";
+import { isHeld, readRunning, readText, readWritten } from "./running.ts";
 import type { Shown, Trust } from "./trust.ts";
 import { TRUST_OPTIONS, isSecure, resolveTrust, trustFor, trustingFetch, trustingSocket } from "./trust.ts";
 
@@ -45,22 +44,25 @@ export interface Target {
   readonly trust: Trust;
   /** The configuration of the gateway on this machine; null where the target was named by its URL. */
   readonly config: Config | null;
+  /** It is the service of the machine. */
+  readonly isService: boolean;
 }
 
 /** The gateway a command means. A local gateway's own token is never sent anywhere else. */
 export function findTarget(input: Input, io: Io): Target {
-  const { url, config, trust } = findGateway(input, io);
+  const { url, config, trust, isService } = findGateway(input, io);
   const given = givenToken(input, io);
   const token = given ?? (config === null ? tokenIfLocal(url, input, io) : localToken(config));
-  return { url, config, trust, token, device: token === null ? readDeviceKey(url, io) : null };
+  return { url, config, trust, isService, token, device: token === null ? readDeviceKey(url, io) : null };
 }
 
 /** Where the gateway is that a command means, and how it is known. */
-export function findGateway(input: Input, io: Io): Pick<Target, "url" | "config" | "trust"> {
+export function findGateway(input: Input, io: Io): Pick<Target, "url" | "config" | "trust" | "isService"> {
   const named = input.text("url") ?? (io.env["AGENTBUS_URL"] || undefined);
   if (named === undefined) {
-    const { config } = readLocalConfig(input, io);
-    return { url: localUrl(config), config, trust: trustFor(input, io, () => localTrust(config)) };
+    const { config, isService } = readLocalConfig(input, io);
+    const trust = trustFor(input, io, () => localTrust(config));
+    return { url: localUrl(config), config, trust, isService };
   }
   if (!/^(?:https?|wss?):\/\//i.test(named) || !URL.canParse(named))
     throw new UsageError(`"${named}" is no URL: write it like http://127.0.0.1:18789`);
@@ -69,7 +71,7 @@ export function findGateway(input: Input, io: Io): Pick<Target, "url" | "config"
     throw new UsageError(
       `${named} shows no certificate: write https://, or leave --ca and --fingerprint out`,
     );
-  return { url: named, config: null, trust };
+  return { url: named, config: null, trust, isService: false };
 }
 
 /** The gateway of a configuration, with its own token and certificate. */
@@ -80,6 +82,7 @@ export function localTarget(config: Config): Target {
     device: null,
     trust: localTrust(config),
     config,
+    isService: false,
   };
 }
 
@@ -146,7 +149,8 @@ export function withAdvice(error: ClientError, target: Target): ClientError {
   return new ClientError(code, message + adviceFor(error, target), { details, retryable, retry_after_ms });
 }
 
-function adviceFor({ code, message, details }: ClientError, { url, token, device, config }: Target): string {
+function adviceFor({ code, message, details }: ClientError, target: Target): string {
+  const { url, token, device, config, isService } = target;
   const secure = isSecure(url);
   if (code === "UNREACHABLE" && secure && message.includes("TLS handshake failed")) {
     return "; say how it is known, with --fingerprint or --ca (and --client-cert where it asks for one)";
@@ -154,7 +158,7 @@ function adviceFor({ code, message, details }: ClientError, { url, token, device
   if (code === "UNREACHABLE" && !secure && message.includes("Connection ended"))
     return "; if it speaks TLS, write https://";
   if (code === "UNREACHABLE" && config !== null)
-    return '; start it with "agentbus serve", or say where it is with --url';
+    return `; start it with "${isService ? "systemctl start agentbus" : "agentbus serve"}", or say where it is with --url`;
   if (code !== "UNAUTHORIZED" || token !== null) return "";
   const pair = `agentbus device pair${config === null ? ` --url ${url}` : ""}`;
   if (device !== null) return details["kind"] === "pairing" ? `; "${pair}" waits for that` : "";
@@ -173,7 +177,7 @@ function givenToken(input: Input, io: Io): string | null {
 }
 
 function tokenIfLocal(url: string, input: Input, io: Io): string | null {
-  const { config } = readLocalConfig(input, io);
+  const { config } = readConfig(input, io);
   return gatewayOrigin(url) === gatewayOrigin(localUrl(config)) ? localToken(config) : null;
 }
 
@@ -184,7 +188,7 @@ function localTrust(config: Config): Trust {
 
 function knownTrust(url: string, input: Input, io: Io): Trust {
   if (!isSecure(url)) return {};
-  const { config } = readLocalConfig(input, io);
+  const { config } = readConfig(input, io);
   const local = gatewayOrigin(url) === gatewayOrigin(localUrl(config));
   // Where none of ours runs, it is somebody else's gateway that is reached under that address.
   return local && readRunning(config.server.data_dir) !== null
@@ -201,7 +205,7 @@ export function localUrl(config: Config): string {
 }
 
 function localToken(config: Config): string | null {
-  return readText(join(config.server.data_dir, "token"))?.trim() || null;
+  return readWritten(config.server.data_dir, "token")?.trim() || null;
 }
 
 /** An address to connect to where the configured one means every interface. */

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { VERSION } from "../build.ts";
 import { copyBefore } from "../database-check.ts";
 import type { Input } from "./args.ts";
@@ -13,7 +12,14 @@ import type { Way } from "./upgrade-restart.ts";
 import { restart, waitReady, wayToRestart } from "./upgrade-restart.ts";
 import { previousOf, swap } from "./upgrade-swap.ts";
 
-interface Context {
+export interface Installed {
+  readonly executable: string;
+  readonly version: string;
+  /** It was put in place just now, and the one before is kept. */
+  readonly isNew: boolean;
+}
+
+export interface UpgradeContext {
   readonly config: Config;
   readonly input: Input;
   readonly io: Io;
@@ -35,8 +41,8 @@ export function isLeftBehind(executable: string, { server }: Config): boolean {
 
 /** Restarts the gateway of this configuration with what was put in place, or puts back what was there before. */
 export async function startAnew(
-  { executable, version }: { readonly executable: string; readonly version: string },
-  context: Context,
+  { executable, version, isNew }: Installed,
+  context: UpgradeContext,
 ): Promise<Done> {
   const { config, input, io } = context;
   const before = readRunning(config.server.data_dir);
@@ -57,8 +63,7 @@ export async function startAnew(
     : `this user may not restart it: sudo kill -USR2 ${before.pid} does`;
   if (wrong === null) return { restarted: true, failed: null };
   if (!told) return { restarted: false, failed: wrong };
-  if (!existsSync(previousOf(executable)))
-    return { restarted: false, failed: harmless(`${version} is not ready (${wrong})`) };
+  if (!isNew) return { restarted: false, failed: harmless(`${version} is not ready (${wrong})`) };
   swap(executable, previousOf(executable));
   const back = await revive({ before, executable, way }, context);
   const kept = `${version} is not ready (${wrong}): ${VERSION} is back in its place`;
@@ -68,7 +73,7 @@ export async function startAnew(
 /** Has what was put back run again; answers how that went. */
 async function revive(
   { before, executable, way }: { before: Running; executable: string; way: Way },
-  context: Context,
+  context: UpgradeContext,
 ): Promise<string> {
   const { config } = context;
   const now = readRunning(config.server.data_dir);
@@ -85,7 +90,7 @@ async function revive(
   return `but does not run (${wrong}). ${copyBefore(config.server.data_dir) ?? "Start it as it was started before"}`;
 }
 
-function ready(before: Running, version: string, way: Way, context: Context): Promise<string | null> {
+function ready(before: Running, version: string, way: Way, context: UpgradeContext): Promise<string | null> {
   const { config, input, io, readyMs } = context;
   const { data_dir, shutdown_delay_secs, shutdown_grace_secs } = config.server;
   const trust = trustFor(input, io, () => localTarget(config).trust);

@@ -11,6 +11,7 @@ import { isVersion, publicKeysIn } from "./release-file.ts";
 import { TRUST_OPTIONS } from "./trust.ts";
 import type { Release } from "./upgrade-fetch.ts";
 import { fetchArchive, findRelease } from "./upgrade-fetch.ts";
+import type { Installed, UpgradeContext } from "./upgrade-gateway.ts";
 import { isLeftBehind, startAnew } from "./upgrade-gateway.ts";
 import { askVersion, mayReplace, openWorkplace, previousOf, swap, unpack } from "./upgrade-swap.ts";
 
@@ -44,7 +45,7 @@ export const upgrade: Command = {
     const executable = realpathSync(process.execPath);
     if (input.on("rollback")) {
       mayReplace(executable);
-      return putBack(executable, input, io, readyMs);
+      return putBack(executable, { config: readLocalConfig(input, io).config, input, io, readyMs });
     }
     const release = await findRelease(wantedOf(input, build));
     const order = Bun.semver.order(release.version, VERSION);
@@ -57,21 +58,19 @@ export const upgrade: Command = {
     }
     if (order === 0 || (order < 0 && !named)) {
       // It was put in place without its gateway.
-      if (
-        order === 0 &&
-        !input.on("no-restart") &&
-        isLeftBehind(executable, readLocalConfig(input, io).config)
-      ) {
+      const config = order === 0 && !input.on("no-restart") ? readLocalConfig(input, io).config : null;
+      if (config !== null && isLeftBehind(executable, config)) {
         io.err(isNewest(release.version));
-        return finish({ executable, version: VERSION }, input, io, readyMs);
+        return finish({ executable, version: VERSION, isNew: false }, { config, input, io, readyMs });
       }
       if (input.on("json")) outJson(io, { from: VERSION, to: VERSION, restarted: false });
       else io.out(isNewest(release.version));
       return EXIT.ok;
     }
     mayReplace(executable);
+    const { config } = readLocalConfig(input, io);
     await install(release, build.target, executable, io);
-    return finish({ executable, version: release.version }, input, io, readyMs);
+    return finish({ executable, version: release.version, isNew: true }, { config, input, io, readyMs });
   },
 };
 
@@ -129,25 +128,20 @@ async function install(release: Release, target: string, executable: string, io:
   io.err(`${executable} is ${release.version}; ${VERSION} is kept as ${previousOf(executable)}`);
 }
 
-async function putBack(executable: string, input: Input, io: Io, readyMs: number): Promise<number> {
+async function putBack(executable: string, context: UpgradeContext): Promise<number> {
   const previous = previousOf(executable);
   if (!existsSync(previous)) throw new CommandError(`there is no ${previous}: nothing was kept`);
   const version = await askVersion(previous);
   swap(executable, previous);
-  io.err(`${executable} is ${version} again; ${VERSION} is kept as ${previous}`);
-  return finish({ executable, version }, input, io, readyMs);
-}
-
-interface Installed {
-  readonly executable: string;
-  readonly version: string;
+  context.io.err(`${executable} is ${version} again; ${VERSION} is kept as ${previous}`);
+  return finish({ executable, version, isNew: true }, context);
 }
 
 /** Restarts the gateway; where that comes to nothing, the executable that was kept is back in its place. */
-async function finish(installed: Installed, input: Input, io: Io, readyMs: number): Promise<number> {
+async function finish(installed: Installed, context: UpgradeContext): Promise<number> {
   const { executable, version } = installed;
-  const { config } = readLocalConfig(input, io);
-  const done = await startAnew(installed, { config, input, io, readyMs });
+  const { input, io } = context;
+  const done = await startAnew(installed, context);
   if (input.on("json"))
     outJson(io, { from: VERSION, to: done.failed === null ? version : VERSION, executable, ...done });
   else if (done.failed === null) io.out(`agentbus ${version}${done.restarted ? " runs, and is ready" : ""}`);

@@ -104,10 +104,11 @@ async function abort(deps: MethodDeps, params: Static<typeof chatAbort.params>, 
     );
   }
   await stopped;
-  const before = run_ids.filter((run_id) => runners.every((runner) => runner.run_id !== run_id));
-  const rows = await Promise.all(before.map((run_id) => deps.store.run(run_id)));
+  // For another node: some were ended before, or ended by themselves while it was written down which they are.
+  const isRelayed = call.caller.relayed !== undefined;
+  const rows = await Promise.all((isRelayed ? run_ids : []).map((run_id) => deps.store.run(run_id)));
   const ended = rows.flatMap((row) => (row?.status === "aborted" ? row.run_id : []));
-  const all = [...runners.map(({ run_id }) => run_id), ...ended];
+  const all = isRelayed ? ended : runners.map(({ run_id }) => run_id);
   return { run_ids: all, status: all.length > 0 ? ("aborted" as const) : ("idle" as const) };
 }
 

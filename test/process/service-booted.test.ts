@@ -88,6 +88,16 @@ if (CAN_BOOT) {
         expect(out).toContain(`${DATA}, writable and private`);
         expect(out).toContain("healthy at http://127.0.0.1:18789");
         expect(await machine.must("agentbus", "backup", "/tmp")).toContain("/tmp/agentbus-");
+        expect(await machine.must("agentbus", "config", "check")).toContain("/etc/agentbus/agentbus.toml");
+        // What is wrong there is said with its place, and is nothing to who means another gateway.
+        await machine.must("sh", "-c", "echo 'AGENTBUS_SERVER_PORT=no' >> /etc/agentbus/environment");
+        const wrong = await machine.run("agentbus", "status");
+        expect([wrong.code, wrong.err]).toEqual([
+          2,
+          expect.stringContaining("of the service (/etc/agentbus/"),
+        ]);
+        const elsewhere = await machine.run("agentbus", "status", "--url", "http://127.0.0.1:1");
+        expect([elsewhere.code, elsewhere.err]).toEqual([3, expect.stringContaining("no gateway answers")]);
         const other = await machine.run("agentbus", "doctor", "--data-dir", "/tmp/other");
         expect(other.out).toContain("/tmp/other is not there yet");
         await machine.must("sh", "-c", "sed -i '/llm.providers/,$d' /etc/agentbus/agentbus.toml");

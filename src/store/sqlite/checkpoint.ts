@@ -43,7 +43,8 @@ export function createCheckpoint(db: Database, path: string): Checkpoint {
     isFlushing = true;
     fdatasync(log, (error) => {
       isFlushing = false;
-      if (error !== null && LOST.has(error.code ?? "")) failed = error;
+      if (error !== null && LOST.has(error.code ?? ""))
+        failed = new Error(`the log did not reach the disk: ${error.message}`);
     });
   }
 

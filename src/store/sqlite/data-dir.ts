@@ -8,6 +8,7 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -39,27 +40,36 @@ export function prepareDataDir(data_dir: string): void {
   }
 }
 
-/** What is in a data directory by a name of its own, without which its gateway does not start. */
-const FILES = [
-  "agentbus.db",
-  "agentbus.db-wal",
-  "agentbus.db-shm",
-  "lock.db",
-  "lock.db-journal",
-  "secrets.key",
-];
+/** What commands write in a data directory. */
+const WRITTEN = /^(?:agentbus\.db|lock\.db|pid|secrets\.key)/;
 
-/** What root made in a directory that is another user's is that user's, as after `agentbus restore` for a service. */
-export function leaveToOwner(data_dir: string): void {
-  if (process.geteuid?.() !== 0) return;
-  const { uid, gid } = statSync(data_dir);
-  if (uid === 0) return;
-  for (const name of FILES) {
-    const path = join(data_dir, name);
-    const found = lstatSync(path, { throwIfNoEntry: false });
-    // Nothing that is known elsewhere by another name: whoever the directory belongs to may have put it there.
-    if (found?.isFile() === true && found.uid === 0 && found.nlink === 1) lchownSync(path, uid, gid);
+/**
+ * Has something done to the files of a data directory. Where root does it and the directory is another user's, what root makes there is
+ * that user's, however it ends, and what that user put in the place of such a file is not written through.
+ * @throws GatewayError UNAVAILABLE {kind:"data_dir"}
+ */
+export async function withinDataDir<T>(data_dir: string, work: () => T | Promise<T>): Promise<T> {
+  const owner = process.geteuid?.() === 0 ? statSync(data_dir, { throwIfNoEntry: false }) : undefined;
+  if (owner === undefined || owner.uid === 0) return work();
+  const written = (): string[] =>
+    readdirSync(data_dir)
+      .filter((name) => WRITTEN.test(name))
+      .map((name) => join(data_dir, name));
+  const planted = written().find((path) => !isPlain(path));
+  if (planted !== undefined)
+    throw refuse(`${planted} is a link, or no file: remove it, for only a gateway writes there`);
+  try {
+    return await work();
+  } finally {
+    for (const path of written())
+      if (isPlain(path) && lstatSync(path).uid === 0) lchownSync(path, owner.uid, owner.gid);
   }
+}
+
+/** A file, and known by no other name. */
+function isPlain(path: string): boolean {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  return found === undefined || (found.isFile() && found.nlink === 1);
 }
 
 /** Makes new directories durable, from the innermost outwards: what is in them is worth no more than they are. */

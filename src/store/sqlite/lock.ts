@@ -1,5 +1,5 @@
 import { Database, SQLiteError } from "bun:sqlite";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { GatewayError } from "../../protocol/errors.ts";
 import { describeError } from "./database.ts";
@@ -19,13 +19,16 @@ export function takeLock(data_dir: string, pid: number): Lock {
   const pid_file = join(data_dir, "pid");
   let db: Database | null = null;
   try {
+    // One that can only be read would be opened so, and then be no lock.
+    if (existsSync(path)) accessSync(path, constants.W_OK);
     db = new Database(path, { create: true, readwrite: true });
     db.run("BEGIN EXCLUSIVE");
   } catch (error) {
     db?.close(true);
     if (error instanceof SQLiteError && (error.errno & 0xff) === 5)
       throw locked(data_dir, readPid(pid_file), error);
-    throw new GatewayError("UNAVAILABLE", `cannot lock ${data_dir}: ${describeError(error)}`, {
+    const advice = (error as { code?: string }).code === "EACCES" ? ": let this user own it" : "";
+    throw new GatewayError("UNAVAILABLE", `cannot lock ${data_dir}: ${describeError(error)}${advice}`, {
       details: { kind: "data_dir" },
       cause: error,
     });
