@@ -16,7 +16,7 @@ const FLAGS = {
 export const CONFIG_OPTIONS: OptionSpecs = {
   config: {
     value: "FILE",
-    summary: "default: AGENTBUS_CONFIG, else agentbus.toml here; for root else that of the service",
+    summary: "default: AGENTBUS_CONFIG, agentbus.toml here; for root the service",
   },
   host: { value: "HOST", summary: "server.host" },
   port: { value: "PORT", summary: "server.port; 0 picks a free one" },

@@ -60,8 +60,8 @@ export function isAlive(pid: number): boolean {
  */
 export function readWritten(data_dir: string, name: string): string | undefined {
   const path = join(data_dir, name);
-  const owner = process.geteuid?.() === 0 ? statSync(data_dir, { throwIfNoEntry: false }) : undefined;
-  if (owner === undefined || owner.uid === 0) return readText(path);
+  const owner = process.geteuid?.() === 0 ? ownerOf(data_dir) : 0;
+  if (owner === 0) return readText(path);
   let file: number;
   try {
     file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -72,11 +72,20 @@ export function readWritten(data_dir: string, name: string): string | undefined 
   }
   try {
     const found = fstatSync(file);
-    const isTheirs = found.uid === owner.uid || found.uid === 0;
+    const isTheirs = found.uid === owner || found.uid === 0;
     if (!found.isFile() || found.nlink !== 1 || !isTheirs) throw notWritten(path);
     return readFileSync(file, "utf8");
   } finally {
     closeSync(file);
+  }
+}
+
+/** 0 too where there is no such directory. */
+function ownerOf(data_dir: string): number {
+  try {
+    return statSync(data_dir).uid;
+  } catch {
+    return 0;
   }
 }
 

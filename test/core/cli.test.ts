@@ -130,7 +130,7 @@ The first line says where the events start: session.resumed, session.snapshot or
   --ca FILE                     PEM of the gateway's certificate or its authority; else AGENTBUS_CA
   --fingerprint SHA256          the gateway's certificate, as the gateway shows it; else AGENTBUS_FINGERPRINT
   --client-cert FILE            PEM with a certificate and its key, for a gateway that asks; else AGENTBUS_CLIENT_CERT
-  --config FILE                 default: AGENTBUS_CONFIG, else agentbus.toml here
+  --config FILE                 default: AGENTBUS_CONFIG, agentbus.toml here; for root the service
   --host HOST                   server.host
   --port PORT                   server.port; 0 picks a free one
   --data-dir DIR                server.data_dir

@@ -49,8 +49,8 @@ const WRITTEN = /^(?:agentbus\.db|lock\.db|pid|secrets\.key)/;
  * @throws GatewayError UNAVAILABLE {kind:"data_dir"}
  */
 export async function withinDataDir<T>(data_dir: string, work: () => T | Promise<T>): Promise<T> {
-  const owner = process.geteuid?.() === 0 ? statSync(data_dir, { throwIfNoEntry: false }) : undefined;
-  if (owner === undefined || owner.uid === 0) return work();
+  const owner = process.geteuid?.() === 0 && existsSync(data_dir) ? statSync(data_dir) : null;
+  if (owner === null || owner.uid === 0) return work();
   const written = (): string[] =>
     readdirSync(data_dir)
       .filter((name) => WRITTEN.test(name))
