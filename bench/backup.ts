@@ -4,6 +4,7 @@ import { systemClock } from "../src/clock.ts";
 import { DEFAULT_LIMITS } from "../src/core/limits.ts";
 import type { StoreItem } from "../src/core/operation.ts";
 import { createSqliteStore } from "../src/store/sqlite/store.ts";
+import { made, said } from "../test/support/many-messages.ts";
 import type { Bench, Figure } from "./support/bench.ts";
 import { nowMicros } from "./support/clock.ts";
 import type { GatewayProcess } from "./support/gateway.ts";
@@ -106,37 +107,8 @@ async function fill(data_dir: string, bytes: number): Promise<void> {
 
 function items(n: number): StoreItem[] {
   const session = `ses_${Math.floor(n / A_SESSION)}`;
-  const empty = {
-    name: null,
-    epoch: "epoch001",
-    title: "",
-    model: null,
-    system_prompt: null,
-    metadata: "{}",
-  };
-  const create = {
-    kind: "session.create",
-    owner: "somebody",
-    ...empty,
-    created_at: 1,
-    revive: false,
-  } as const;
   // Where search does not look: of what is there for long the words were taken long since.
   const filler = crypto.getRandomValues(Buffer.alloc((MESSAGE_BYTES * 3) / 4)).toString("base64");
-  const message_id = `msg_${n}`;
-  const data = JSON.stringify({ message_id, role: "user", content: "", metadata: { filler } });
-  const put = {
-    kind: "message.put",
-    event: 0,
-    message_id,
-    role: "user",
-    status: "complete",
-    run_id: null,
-    data,
-  } as const;
-  const append = { kind: "append", session, run: null, ack: false } as const;
-  const event = (type: string) => [{ type, ts: 1, run_id: null, payload: "{}" }];
-  const made: StoreItem = { ...append, events: event("session.created"), rows: [create] };
-  const said: StoreItem = { ...append, events: event("message.created"), rows: [put] };
-  return n % A_SESSION === 0 ? [made, said] : [said];
+  const message = said(session, `msg_${n}`, "", { metadata: { filler } });
+  return n % A_SESSION === 0 ? [made(session, "somebody"), message] : [message];
 }

@@ -12,8 +12,8 @@ import { servicePlace } from "./service-place.ts";
 import { dataDirOf, environmentIn } from "./service-environment.ts";
 import { SYSTEM } from "./systemd-unit.ts";
 
-/** Flags that say which gateway is meant. */
-const NAMING = ["config", "data-dir", "host", "port"];
+/** Flags that say which gateway is meant, besides the one that names the file. */
+const NAMING = ["data-dir", "host", "port"];
 const DATABASE = "agentbus.db";
 const DATA_DIR = "AGENTBUS_SERVER_DATA_DIR";
 

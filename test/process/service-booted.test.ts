@@ -98,8 +98,8 @@ if (CAN_BOOT) {
         ]);
         const elsewhere = await machine.run("agentbus", "status", "--url", "http://127.0.0.1:1");
         expect([elsewhere.code, elsewhere.err]).toEqual([3, expect.stringContaining("no gateway answers")]);
-        const other = await machine.run("agentbus", "doctor", "--data-dir", "/tmp/other");
-        expect(other.out).toContain("/tmp/other is not there yet");
+        const other = await machine.run("agentbus", "doctor", "--data-dir", "/srv/other");
+        expect(other.out).toContain("/srv/other is not there yet");
         await machine.must("sh", "-c", "sed -i '/llm.providers/,$d' /etc/agentbus/agentbus.toml");
         await machine.must("rm", "/etc/agentbus/environment");
       },
@@ -162,8 +162,8 @@ if (CAN_BOOT) {
         await machine.must("systemctl", "stop", "agentbus");
         await machine.must("rm", `${DATA}/lock.db`);
         // One of root's own may be meant as well.
-        const own = ["env", "XDG_DATA_HOME=/tmp/own"];
-        await machine.must("sh", "-c", "mkdir -p /tmp/own/agentbus && touch /tmp/own/agentbus/agentbus.db");
+        const own = ["env", "XDG_DATA_HOME=/srv/own"];
+        await machine.must("sh", "-c", "mkdir -p /srv/own/agentbus && touch /srv/own/agentbus/agentbus.db");
         const either = await machine.run(...own, ...restore);
         expect([either.code, either.err]).toEqual([1, expect.stringContaining("say which one is meant")]);
         expect(await machine.must(...restore)).toContain(`into ${DATA}`);

@@ -35,7 +35,8 @@ export async function fill(store: Store, count: number, words: readonly string[]
   }
 }
 
-function made(session: string, owner: string): StoreItem {
+/** A session of somebody, without a name. */
+export function made(session: string, owner: string): StoreItem {
   const empty = {
     name: null,
     epoch: "epoch001",
@@ -48,8 +49,9 @@ function made(session: string, owner: string): StoreItem {
   return append(session, "session.created", [row]);
 }
 
-function said(session: string, message_id: string, content: string): StoreItem {
-  const data = JSON.stringify({ message_id, role: "user", content });
+/** A message as it stands in the store. */
+export function said(session: string, message_id: string, content: string, more: object = {}): StoreItem {
+  const data = JSON.stringify({ message_id, role: "user", content, ...more });
   const row = { role: "user", status: "complete", run_id: null, data } as const;
   return append(session, "message.created", [{ kind: "message.put", event: 0, message_id, ...row }]);
 }
