@@ -1,5 +1,7 @@
 import { readdirSync, rmSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
+import type { RestoredAutomation } from "./automation/restored.ts";
+import { createRestoredAutomation } from "./automation/restored.ts";
 import type { Config } from "./config.ts";
 import type { Clock } from "./core/ports.ts";
 import { GatewayError } from "./protocol/errors.ts";
@@ -36,10 +38,25 @@ export async function createBackup(
   return { file, ...facts, removed: isDirectory && keep !== null ? pruneBackups(path, keep) : [] };
 }
 
-export async function restoreBackup(config: Config, file: string, now: number): Promise<Restored> {
+export interface RestoredBackup extends Restored, Pick<RestoredAutomation, "active" | "locked"> {
+  /** Whether what was active is off now. */
+  readonly turned_off: boolean;
+}
+
+/** `turn_off`: nothing happens by itself then, until somebody turns it on again. @throws GatewayError */
+export async function restoreBackup(
+  config: Config,
+  file: string,
+  turn_off: boolean,
+  now: number,
+): Promise<RestoredBackup> {
   refuseDatabase(config, "pg_restore");
   const { data_dir } = config.server;
-  return withinDataDir(data_dir, () => restore(data_dir, resolve(file), now));
+  return withinDataDir(data_dir, () => {
+    const automation = createRestoredAutomation(data_dir, turn_off);
+    const done = restore(data_dir, resolve(file), automation, now);
+    return { ...done, active: automation.active, turned_off: turn_off, locked: automation.locked };
+  });
 }
 
 /** What is in a database of PostgreSQL is not in the data directory. @throws GatewayError */

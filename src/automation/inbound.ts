@@ -19,7 +19,7 @@ import { newSigningSecret, secretFault } from "./signature.ts";
 import type { StoredHook } from "./stored-hook.ts";
 import { viewHook } from "./stored-hook.ts";
 
-const HOOKS = "hook";
+export const HOOKS = "hook";
 
 export interface InboundBook extends InboundHooks {
   readonly receive: Receive;

@@ -102,7 +102,7 @@ export class Scheduler {
     const isFull = this.#running.size >= AT_ONCE;
     for (const schedule of isFull ? [] : book.every()) {
       const { next_at } = book.state(schedule);
-      if (next_at === null || this.#running.has(schedule.id)) continue;
+      if (!schedule.enabled || next_at === null || this.#running.has(schedule.id)) continue;
       const at = Math.max(next_at, this.#failing.get(schedule.id)?.until ?? 0);
       wait = Math.min(wait, Math.max(at - now, 1));
     }

@@ -17,8 +17,8 @@ import { OwnedRecords, requireScopes, suspension, writing } from "./records.ts";
 import type { ScheduleState, StoredSchedule } from "./stored-schedule.ts";
 import { calendarOf, viewSchedule } from "./stored-schedule.ts";
 
-const SCHEDULES = "schedule";
-const STATES = "schedule_state";
+export const SCHEDULES = "schedule";
+export const STATES = "schedule_state";
 
 export interface SchedulesOptions {
   readonly clock: Clock;

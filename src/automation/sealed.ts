@@ -1,11 +1,13 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from "node:crypto";
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   linkSync,
   mkdirSync,
   openSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeSync,
 } from "node:fs";
@@ -55,24 +57,30 @@ export function createSealer(data_dir: string, shared: SharedKey | null = null):
       const text = Buffer.concat([cipher.update(secret, "utf8"), cipher.final()]);
       return Buffer.concat([nonce, cipher.getAuthTag(), text]).toString("base64url");
     },
-    open(sealed, about) {
-      const bytes = Buffer.from(sealed, "base64url");
-      const [nonce, tag] = [
-        bytes.subarray(0, NONCE_BYTES),
-        bytes.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES),
-      ];
-      if (tag.length !== TAG_BYTES) return null;
-      const decipher = createDecipheriv(CIPHER, keyed(), nonce).setAAD(Buffer.from(about)).setAuthTag(tag);
-      try {
-        const text = decipher.update(bytes.subarray(NONCE_BYTES + TAG_BYTES));
-        return Buffer.concat([text, decipher.final()]).toString("utf8");
-      } catch {
-        // The tag does not fit: nothing can be said of what it was.
-        return null;
-      }
-    },
+    open: (sealed, about) => opened(keyed(), sealed, about),
     keyFor: (purpose) => Buffer.from(hkdfSync("sha256", keyed(), "", `agentbus ${purpose}`, KEY_BYTES)),
   };
+}
+
+/** Whether the key of a directory opens something; none is made where there is none. @throws GatewayError UNAVAILABLE */
+export function openerIn(data_dir: string): (sealed: string, about: string) => boolean {
+  const key = readKey(keyFile(data_dir));
+  return (sealed, about) => key !== null && opened(key, sealed, about) !== null;
+}
+
+function opened(key: Buffer, sealed: string, about: string): string | null {
+  const bytes = Buffer.from(sealed, "base64url");
+  const nonce = bytes.subarray(0, NONCE_BYTES);
+  const tag = bytes.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES);
+  if (tag.length !== TAG_BYTES) return null;
+  const decipher = createDecipheriv(CIPHER, key, nonce).setAAD(Buffer.from(about)).setAuthTag(tag);
+  try {
+    const text = decipher.update(bytes.subarray(NONCE_BYTES + TAG_BYTES));
+    return Buffer.concat([text, decipher.final()]).toString("utf8");
+  } catch {
+    // The tag does not fit: nothing can be said of what it was.
+    return null;
+  }
 }
 
 export function keyFile(data_dir: string): string {
@@ -117,6 +125,8 @@ function makeKey(data_dir: string): Buffer {
   const key = randomBytes(KEY_BYTES);
   try {
     mkdirSync(data_dir, { recursive: true, mode: 0o700 });
+    // Of one that was killed, and had the same id.
+    rmSync(draft, { force: true });
     const file = openSync(draft, "wx", 0o600);
     try {
       writeSync(file, `${key.toString("base64url")}\n`);
@@ -124,7 +134,7 @@ function makeKey(data_dir: string): Buffer {
     } finally {
       closeSync(file);
     }
-    linkSync(draft, path);
+    name(draft, path);
     return key;
   } catch (error) {
     throw unusable("write", path, error);
@@ -133,9 +143,28 @@ function makeKey(data_dir: string): Buffer {
   }
 }
 
+function name(draft: string, path: string): void {
+  try {
+    linkSync(draft, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST" || existsSync(path)) throw error;
+    // A file system without links. Nobody else makes one now: the directory is this process's.
+    renameSync(draft, path);
+  }
+}
+
+const ADVICE: Readonly<Record<string, string>> = {
+  EACCES: "let this user own it",
+  EPERM: "let this user own it",
+  ENOSPC: "make room on its disk",
+  EDQUOT: "make room on its disk",
+  EROFS: "its disk can only be read",
+};
+
 function unusable(verb: "read" | "write", path: string, error: unknown): GatewayError {
-  const why = (error as NodeJS.ErrnoException).code ?? "unknown error";
-  return new GatewayError("UNAVAILABLE", `cannot ${verb} ${path} (${why}): let this user own it`, {
+  const { code = "", message } = error as NodeJS.ErrnoException;
+  const advice = ADVICE[code] ?? "see what is there";
+  return new GatewayError("UNAVAILABLE", `cannot ${verb} ${path} (${code || message}): ${advice}`, {
     details: { kind: "key_file" },
     cause: error,
   });

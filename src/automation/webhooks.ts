@@ -19,7 +19,7 @@ import { newSigningSecret } from "./signature.ts";
 import type { StoredWebhook } from "./stored-webhook.ts";
 import { viewWebhook } from "./stored-webhook.ts";
 
-const WEBHOOKS = "webhook";
+export const WEBHOOKS = "webhook";
 
 export interface WebhooksOptions {
   readonly clock: Clock;

@@ -1,3 +1,5 @@
+import { join } from "node:path";
+import type { RestoredBackup } from "../backup.ts";
 import { systemClock } from "../clock.ts";
 import type { Command, Input } from "./args.ts";
 import { CONFIG_OPTIONS } from "./configuration.ts";
@@ -50,26 +52,68 @@ export const restore: Command = {
   usage: "FILE",
   details: [
     "What was there before is kept beside it. Clients that come back start from a snapshot: nothing they read since the backup is",
-    "mistaken for what is there now. Tokens, users and devices are those of the backup.",
+    "mistaken for what is there now. Tokens, users and devices are those of the backup. What it does not have is in docs/data.md.",
   ].join("\n"),
   args: [1, 1],
-  options: { yes: { short: "y", summary: "do not ask" }, ...JSON_OPTION, ...CONFIG_OPTIONS },
+  options: {
+    "without-automation": {
+      summary: "schedules, webhooks and hooks of the backup are off: for a trial beside the gateway it is of",
+    },
+    yes: { short: "y", summary: "do not ask" },
+    ...JSON_OPTION,
+    ...CONFIG_OPTIONS,
+  },
   run: async (input, io) => {
     const { config } = readStoppedConfig(input, io);
     const file = input.args[0] ?? "";
     if (!input.on("yes")) await confirm(`put ${file} in place of what is in ${config.server.data_dir}?`, io);
     const { restoreBackup } = await import("../backup.ts");
-    const done = await restoreBackup(config, file, Date.now());
+    const isOff = input.on("without-automation");
+    const done = await restoreBackup(config, file, isOff, Date.now());
     if (input.on("json")) outJson(io, done);
     else {
       io.out(
         `restored ${counted(done.sessions, "session")} with ${counted(done.messages, "message")} into ${config.server.data_dir}`,
       );
       if (done.kept !== null) io.out(`what was there before is ${done.kept}`);
+      if (isOff) tellOff(done, io);
     }
+    if (!isOff) warnOfActive(done, io);
+    warnOfLocked(done, config.server.data_dir, io);
     return EXIT.ok;
   },
 };
+
+function tellOff({ active }: RestoredBackup, io: Io): void {
+  const off = listed({ ...active });
+  if (off === "") return;
+  io.out(`turned off: ${off}; agentbus schedule, webhook or hook update NAME --enable turns one on again`);
+}
+
+/** It happens without anybody asking for it, on a machine that may be there for a trial. */
+function warnOfActive({ active: { schedules, webhooks } }: RestoredBackup, io: Io): void {
+  const on = listed({ schedules, webhooks });
+  if (on === "") return;
+  io.err(`warning: ${on} will go on here when the gateway starts: for a trial, restore --without-automation`);
+}
+
+function warnOfLocked({ locked }: RestoredBackup, data_dir: string, io: Io): void {
+  const shut = listed(locked);
+  if (shut === "") return;
+  io.err(
+    `warning: hooks take nothing and webhooks deliver nothing without their secrets, and those of ${shut} cannot be opened: they were sealed ` +
+      `with another key than that of ${data_dir}, and no backup has it. Before the gateway starts, copy secrets.key from the data directory ` +
+      `that was backed up to ${join(data_dir, "secrets.key")}; where it is lost, make new secrets (agentbus hook rotate, agentbus webhook rotate)`,
+  );
+}
+
+/** `2 schedules, 1 webhook`; "": there is none. */
+function listed(counts: Readonly<Record<string, number>>): string {
+  return Object.entries(counts)
+    .filter(([, count]) => count > 0)
+    .map(([kind, count]) => counted(count, kind.slice(0, -1)))
+    .join(", ");
+}
 
 export const repair: Command = {
   name: "repair",

@@ -1,6 +1,7 @@
 import {
   chmodSync,
   closeSync,
+  existsSync,
   fchmodSync,
   fstatSync,
   fsyncSync,
@@ -80,12 +81,22 @@ export function writePrivate(path: string, text: string, how: "once" | "anew"): 
     } finally {
       closeSync(file);
     }
-    if (how === "once") linkSync(draft, path);
+    if (how === "once") nameOnce(draft, path);
     else renameSync(draft, path);
   } catch (error) {
-    if (how !== "once" || codeOf(error) !== "EEXIST") throw unusable("write", path, error);
+    throw unusable("write", path, error);
   } finally {
     rmSync(draft, { force: true });
+  }
+}
+
+function nameOnce(draft: string, path: string): void {
+  try {
+    linkSync(draft, path);
+  } catch (error) {
+    if (codeOf(error) === "EEXIST" || existsSync(path)) return;
+    // A file system without links.
+    renameSync(draft, path);
   }
 }
 

@@ -124,3 +124,19 @@ test("more than are said at once wait for the end of one, and nobody looks at th
   for (const each of open) each({ ok: true, payload: { session_id: "s", run_id: "run_1" } });
   await scheduler.stop();
 });
+
+test("one that is off and has a moment that is past, as in a database that somebody changed, is not looked at all the time", async () => {
+  create({ cron: "1 * * * *" });
+  const schedule_id = book.list(null)[0]?.schedule_id ?? "";
+  const state = book.state(book.require(ANN, schedule_id));
+  book.update(ANN, { schedule_id, enabled: false }).commit();
+  book.committed(state);
+  let timers = 0;
+  const after = clock.after.bind(clock);
+  Object.assign(clock, { after: (ms: number, task: () => void) => (timers++, after(ms, task)) });
+  scheduler.start();
+  await pass(2 * MINUTE);
+  expect(said).toEqual([]);
+  expect(timers).toBeLessThan(20);
+  await scheduler.stop();
+});

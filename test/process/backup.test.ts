@@ -1,6 +1,6 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { Database } from "bun:sqlite";
-import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { agentbus, serve, workplace } from "../support/executable.ts";
 
@@ -98,6 +98,53 @@ test("a database whose gateway was killed is restored with what its log holds", 
   await using _other = await serve(path, ["--port", "0", "--data-dir", "other"]);
   const { sessions } = await call<{ sessions: object[] }>(path, "other", "session.list");
   expect(sessions).toHaveLength(1);
+});
+
+test("elsewhere it is said what goes on there, and whose secrets do not open; without automation nothing goes on", async () => {
+  using place = workplace();
+  const { path } = place;
+  const run = (data: string, ...argv: string[]) => agentbus([...argv, "--data-dir", data], { cwd: path });
+  const hook = ["builds", "--session", "builds", "--template", "{{$body}}"];
+  const { out: secret } = await run("data", "hook", "create", ...hook);
+  await run("data", "webhook", "create", "https://example.com/", "run.completed", "--name", "there");
+  await run("data", "schedule", "create", "* * * * *", "tick", "--name", "minutely");
+  await run("data", "backup", "copy.db");
+
+  const warned = await run("other", "restore", "copy.db", "--yes", "--json");
+  expect([warned.code, warned.err.split("\n")]).toEqual([
+    0,
+    [
+      expect.stringContaining("1 schedule, 1 webhook will go on here"),
+      expect.stringMatching(/those of 1 hook, 1 webhook cannot be opened.*copy secrets\.key .*hook rotate/),
+      "",
+    ],
+  ]);
+  expect(JSON.parse(warned.out)).toMatchObject({
+    active: { hooks: 1, schedules: 1, webhooks: 1 },
+    turned_off: false,
+    locked: { hooks: 1, webhooks: 1 },
+  });
+  // It made no key of its own that would be in the way.
+  expect(readdirSync(join(path, "other"))).not.toContain("secrets.key");
+
+  copyFileSync(join(path, "data/secrets.key"), join(path, "other/secrets.key"));
+  const quiet = await run("other", "restore", "copy.db", "--yes", "--without-automation");
+  expect([quiet.code, quiet.err]).toEqual([0, ""]);
+  expect(quiet.out).toContain("turned off: 1 hook, 1 schedule, 1 webhook; agentbus schedule,");
+  await using other = await serve(path, ["--port", "0", "--data-dir", "other"]);
+  const post = async (): Promise<number> => {
+    const headers = { authorization: `Bearer ${secret.trim()}`, "idempotency-key": "once" };
+    return (await fetch(`${other.url}/api/v1/hooks/builds`, { method: "POST", headers, body: "{}" })).status;
+  };
+  expect(await post()).toBe(401);
+  const listed = await call<{ schedules: object[] }>(path, "other", "schedule.list");
+  expect(listed.schedules).toEqual([expect.not.objectContaining({ next_at: expect.anything() })]);
+  expect(listed.schedules).toMatchObject([{ name: "minutely", enabled: false }]);
+  expect(await call(path, "other", "webhook.list")).toMatchObject({ webhooks: [{ enabled: false }] });
+  // What is turned on again is what it was.
+  await run("other", "hook", "update", "builds", "--enable");
+  expect(await post()).toBe(202);
+  expect((await run("other", "schedule", "update", "minutely", "--enable")).out).toContain("next at");
 });
 
 test("only the newest of a directory are kept, and nothing else in it is touched", async () => {

@@ -1,7 +1,9 @@
+import { Database } from "bun:sqlite";
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { readdirSync, statSync, truncateSync } from "node:fs";
+import { mkdirSync, readdirSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { agentbus, serve, workplace } from "../support/executable.ts";
+import { canShim, compileFsyncShim } from "../support/fsync-shim.ts";
 
 setDefaultTimeout(60_000);
 
@@ -33,3 +35,45 @@ test("a gateway does not start on a damaged database, says what to do, and does 
   const { out } = await call("session.list");
   expect(JSON.parse(out)).toMatchObject({ sessions: [{ session_id: "kept" }] });
 });
+
+test.if(canShim())(
+  "on a file system without hard links all of it works, and what was there is kept",
+  async () => {
+    using place = workplace();
+    const { path } = place;
+    mkdirSync(join(path, "shim"));
+    const shim = compileFsyncShim(join(path, "shim"), path);
+    shim.failLinks();
+    const run = async (...argv: string[]): Promise<string> => {
+      const { code, out, err } = await agentbus([...argv, "--data-dir", "data"], {
+        cwd: path,
+        env: shim.env,
+      });
+      expect([argv[0], code, err]).toEqual([argv[0], 0, argv[0] === "hook" ? expect.any(String) : ""]);
+      return out;
+    };
+    const created = (session_id: string) => run("call", "session.create", JSON.stringify({ session_id }));
+    {
+      const running = await serve(path, ["--port", "0", "--data-dir", "data"], shim.env);
+      await created("first");
+      await run("backup", "copy.db");
+      await created("second");
+      running.signal("SIGTERM");
+      await running.exited;
+    }
+    // Makes the key that secrets are sealed with.
+    await run("hook", "create", "builds", "--session", "builds", "--template", "{{$body}}");
+    expect(statSync(join(path, "data/secrets.key")).mode & 0o777).toBe(0o600);
+    const { kept } = JSON.parse(await run("repair", "--yes", "--json")) as { kept: string };
+    expect(await run("hook", "list")).toContain("builds");
+    const restored = JSON.parse(await run("restore", "copy.db", "--yes", "--json")) as { kept: string };
+    for (const name of [kept, restored.kept]) {
+      const old = new Database(name, { readonly: true });
+      expect(old.query("SELECT COUNT(*) AS n FROM sessions").get()).toEqual({ n: 2 });
+      old.close(true);
+      expect(statSync(name).mode & 0o777).toBe(0o600);
+    }
+    const names = readdirSync(join(path, "data"));
+    expect(names.filter((name) => /part|restoring|repairing|secrets\.key\./.test(name))).toEqual([]);
+  },
+);

@@ -1,6 +1,6 @@
-/* Preloaded into a process: counts, delays and fails fsync and fdatasync, and fails writes as a full disk does.
-   AGENTBUS_SHIM_CONTROL names a file of int32s: delay of an fsync in ms, its errno (0: none), errno of writes (0: none),
-   a count of writes that failed. It is mapped, so that a change takes effect at once.
+/* Preloaded into a process: counts, delays and fails fsync and fdatasync, fails writes as a full disk does, and links as a file
+   system without them does. AGENTBUS_SHIM_CONTROL names a file of int32s: delay of an fsync in ms, its errno (0: none), errno of
+   writes (0: none), a count of writes that failed, errno of links to what does not exist yet (0: none). It is mapped, so that a change takes effect at once.
    AGENTBUS_SHIM_LOG names a file that gets a line per call:
    call, path, CLOCK_MONOTONIC ns before and after, CLOCK_REALTIME ms, errno; tabs between.
    Only files with AGENTBUS_SHIM_MATCH in their path are touched. */
@@ -23,6 +23,7 @@ struct control {
   volatile int32_t sync_errno;
   volatile int32_t write_errno;
   volatile int32_t failed_writes;
+  volatile int32_t link_errno;
 };
 
 static struct control none;
@@ -102,3 +103,13 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t at) {
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
   return fails(fd) ? -1 : syscall(SYS_pwrite64, fd, data, size, at);
 }
+
+int linkat(int from_fd, const char *from, int to_fd, const char *to, int flags) {
+  int failed = strstr(to, match) == NULL ? 0 : control->link_errno;
+  /* The kernel looks at the name first. */
+  if (failed != 0 && faccessat(to_fd, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0) failed = EEXIST;
+  if (failed == 0) return syscall(SYS_linkat, from_fd, from, to_fd, to, flags);
+  errno = failed;
+  return -1;
+}
+int link(const char *from, const char *to) { return linkat(AT_FDCWD, from, AT_FDCWD, to, 0); }

@@ -25,12 +25,14 @@ export interface FsyncShim {
   readonly failSync: (errno: "EIO" | null) => void;
   /** Every write fails from now on; null: none does. Nothing is written. */
   readonly failWrites: (errno: "ENOSPC" | "EIO" | "EROFS" | null) => void;
+  /** The file system has one name for a file from now on. */
+  readonly failLinks: () => void;
   /** Writes that failed so far. */
   readonly failedWrites: () => number;
 }
 
-const ERRNO = { EIO: 5, ENOSPC: 28, EROFS: 30 } as const;
-const SLOTS = { delay_ms: 0, sync_errno: 1, write_errno: 2, failed_writes: 3 } as const;
+const ERRNO = { EIO: 5, ENOSPC: 28, EROFS: 30, EPERM: 1 } as const;
+const SLOTS = { delay_ms: 0, sync_errno: 1, write_errno: 2, failed_writes: 3, link_errno: 4 } as const;
 
 /** Whether a shim can be compiled and preloaded here. */
 export function canShim(): boolean {
@@ -78,6 +80,7 @@ export function compileFsyncShim(directory: string, match: string): FsyncShim {
     delay: (ms) => set("delay_ms", ms),
     failSync: (errno) => set("sync_errno", errno === null ? 0 : ERRNO[errno]),
     failWrites: (errno) => set("write_errno", errno === null ? 0 : ERRNO[errno]),
+    failLinks: () => set("link_errno", ERRNO.EPERM),
     failedWrites: () => readFileSync(control).readInt32LE(SLOTS.failed_writes * 4),
   };
 }

@@ -13,6 +13,7 @@ import {
   publish,
   removeDraft,
   sync,
+  syncDirectory,
 } from "./draft.ts";
 import { releaseLock, takeLock } from "./lock.ts";
 import { SCHEMA_VERSION } from "./schema.ts";
@@ -77,11 +78,18 @@ export interface Restored extends BackupFacts {
   readonly kept: string | null;
 }
 
+/** Records that are looked at before what is restored counts. */
+export interface Revision {
+  readonly collections: readonly string[];
+  /** What is stored in the place of its data. */
+  revise(collection: string, id: string, data: string): string;
+}
+
 /**
  * Puts a backup in place of the database of a data directory, which no process may hold. At the next start every client is told that
  * its cursor is worth nothing any more. @throws GatewayError UNAVAILABLE
  */
-export function restore(data_dir: string, file: string, now: number): Restored {
+export function restore(data_dir: string, file: string, revision: Revision, now: number): Restored {
   const facts = readThrough(file);
   prepareDataDir(data_dir);
   const lock = takeLock(data_dir, process.pid);
@@ -90,11 +98,11 @@ export function restore(data_dir: string, file: string, now: number): Restored {
   try {
     rmSync(draft, { force: true });
     copyInto(draft, new Database(file, { readonly: true, strict: true }));
-    mark(draft);
+    prepare(draft, revision);
     sync(draft);
     const kept = existsSync(target) ? putAside(target, "before-restore", now) : null;
     renameSync(draft, target);
-    sync(data_dir);
+    syncDirectory(data_dir);
     return { ...facts, kept };
   } catch (error) {
     rmSync(draft, { force: true });
@@ -103,6 +111,13 @@ export function restore(data_dir: string, file: string, now: number): Restored {
   } finally {
     releaseLock(lock);
   }
+}
+
+interface RecordColumns {
+  readonly place: number;
+  readonly collection: string;
+  readonly id: string;
+  readonly data: string;
 }
 
 /** Every page and every index of it. @throws GatewayError UNAVAILABLE where it is no backup, or not whole */
@@ -138,9 +153,19 @@ function readThrough(file: string): BackupFacts {
 }
 
 /** The next start draws every epoch anew. */
-function mark(file: string): void {
+function prepare(file: string, revision: Revision): void {
   const db = new Database(file, { readwrite: true, strict: true });
   try {
+    const put = db.query("UPDATE records SET data = ? WHERE place = ?");
+    const found = db
+      .query<RecordColumns, [string]>(
+        "SELECT place, collection, id, data FROM records WHERE collection IN (SELECT value FROM json_each(?))",
+      )
+      .all(JSON.stringify(revision.collections));
+    for (const { place, collection, id, data } of found) {
+      const revised = revision.revise(collection, id, data);
+      if (revised !== data) put.run(revised, place);
+    }
     db.query("INSERT OR REPLACE INTO meta (name, value) VALUES (?, '1')").run(RESTORED);
   } finally {
     db.close(true);

@@ -1,5 +1,7 @@
 import {
   closeSync,
+  constants,
+  copyFileSync,
   fsyncSync,
   linkSync,
   lstatSync,
@@ -51,7 +53,29 @@ export function publish(draft: string, file: string): void {
     // A file system without links.
     renameSync(draft, file);
   }
-  sync(dirname(file));
+  syncDirectory(dirname(file));
+}
+
+/**
+ * Another name for a file that stays, one that nothing has; a copy where the file system has only one name for a file. What is there by
+ * that name is whole whenever the process dies. Throws where there is no room for a copy.
+ */
+export function keepAs(file: string, kept: string): void {
+  try {
+    linkSync(file, kept);
+    return;
+  } catch (error) {
+    if ((error as { code?: string }).code === "EEXIST") throw error;
+  }
+  const draft = draftOf(kept);
+  try {
+    clearDrafts(dirname(kept));
+    copyFileSync(file, draft, constants.COPYFILE_EXCL);
+    publish(draft, kept);
+  } catch (error) {
+    removeDraft(draft);
+    throw error;
+  }
 }
 
 /** Removes what copies that were killed left in a directory. */
@@ -103,5 +127,14 @@ export function sync(path: string): void {
     fsyncSync(handle);
   } finally {
     closeSync(handle);
+  }
+}
+
+/** What was renamed in it stays so. Some file systems cannot do that for a directory, and need not. */
+export function syncDirectory(path: string): void {
+  try {
+    sync(path);
+  } catch (error) {
+    if ((error as { code?: string }).code === "EIO") throw error;
   }
 }

@@ -1,5 +1,6 @@
 import { Database } from "bun:sqlite";
-import { existsSync, linkSync, renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
+import { keepAs } from "./draft.ts";
 
 /** Keeps the database under another name, with what its log holds; its own name is there until another file takes it. */
 export function putAside(target: string, why: string, now: number): string {
@@ -11,7 +12,7 @@ export function putAside(target: string, why: string, now: number): string {
   } catch {
     // It may be damaged, which is why it is replaced: then it is kept as it is.
   }
-  linkSync(target, kept);
+  keepAs(target, kept);
   if (existsSync(`${target}-wal`)) renameSync(`${target}-wal`, `${kept}-wal`);
   rmSync(`${target}-shm`, { force: true });
   return kept;

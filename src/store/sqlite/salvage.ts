@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { GatewayError } from "../../protocol/errors.ts";
 import { lengthOf } from "./start-check.ts";
 import { DATABASE_FILE, describeError } from "./database.ts";
-import { createDraft, sync } from "./draft.ts";
+import { createDraft, sync, syncDirectory } from "./draft.ts";
 import { releaseLock, takeLock } from "./lock.ts";
 import { putAside } from "./put-aside.ts";
 import { migrate } from "./schema.ts";
@@ -47,7 +47,7 @@ export function salvage(data_dir: string, now: number): Salvaged {
     const kept = putAside(target, "before-repair", now);
     renameSync(draft, target);
     rmSync(join(data_dir, "suspect"), { force: true });
-    sync(data_dir);
+    syncDirectory(data_dir);
     return { kept, tables };
   } catch (error) {
     for (const rest of ["", "-wal", "-shm", "-journal"]) rmSync(`${draft}${rest}`, { force: true });

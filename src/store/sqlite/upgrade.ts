@@ -3,7 +3,7 @@ import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { GatewayError } from "../../protocol/errors.ts";
 import { describeError, openReadonly } from "./database.ts";
-import { checkRoom, createDraft, sync } from "./draft.ts";
+import { checkRoom, createDraft, sync, syncDirectory } from "./draft.ts";
 import { knownVersion, migrate, SCHEMA_VERSION } from "./schema.ts";
 
 /** Databases as they were before an upgrade that are kept. */
@@ -47,7 +47,7 @@ function keepCopy(db: Database, path: string, version: number): string {
     db.query("VACUUM INTO ?").run(draft);
     sync(draft);
     renameSync(draft, kept);
-    sync(dirname(path));
+    syncDirectory(dirname(path));
   } catch (error) {
     rmSync(draft, { force: true });
     const reason = error instanceof GatewayError ? error.message : describeError(error);
