@@ -18,7 +18,8 @@ export interface IncomingFile {
 
 /** What a file of sessions is made of, in its order. */
 export type Incoming =
-  | { readonly kind: "session"; readonly about: About }
+  /** `owner`: null where the file does not say. */
+  | { readonly kind: "session"; readonly about: About; readonly owner: string | null }
   | { readonly kind: "file"; readonly file: IncomingFile }
   /** Files are named in its parts by the ids they have in the file. */
   | {
@@ -27,5 +28,5 @@ export type Incoming =
     }
   /** Of the session before: nothing that could be brought in. */
   | { readonly kind: "lost"; readonly what: string }
-  /** The session before is whole. */
-  | { readonly kind: "end" };
+  /** The session before is whole; `deleted`: it was not, when it was written. */
+  | { readonly kind: "end"; readonly deleted?: true };

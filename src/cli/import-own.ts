@@ -27,7 +27,7 @@ export async function* readExport(path: string, lines: AsyncIterable<Line>): Asy
       case "session":
         isOpen = true;
         messages = 0;
-        yield { kind: "session", about: aboutOf(value["session"] as Record<string, unknown>) };
+        yield sessionOf(value["session"] as Record<string, unknown>);
         break;
       case "attachment":
         yield fileOf(path, number, value);
@@ -46,7 +46,7 @@ export async function* readExport(path: string, lines: AsyncIterable<Line>): Asy
       case "end":
         if (value["messages"] !== messages) throw cutShort(path, number);
         isOpen = false;
-        yield { kind: "end" };
+        yield value["deleted"] === true ? { kind: "end", deleted: true } : { kind: "end" };
         break;
       default:
         yield { kind: "lost", what: `lines of the type ${String(value["type"])}` };
@@ -60,6 +60,11 @@ function checkVersion(path: string, version: unknown): void {
   throw new CommandError(
     `${path} is an export of version ${String(version)}, this agentbus reads up to ${FORMAT_VERSION}: use a newer one`,
   );
+}
+
+function sessionOf(session: Record<string, unknown>): Incoming {
+  const owner = session["owner"];
+  return { kind: "session", about: aboutOf(session), owner: typeof owner === "string" ? owner : null };
 }
 
 function aboutOf(session: Record<string, unknown>): About {

@@ -35,7 +35,7 @@ export async function* readTranscript(lines: () => AsyncIterable<Line>): AsyncGe
     created_at: timeOf(header["timestamp"], 0),
     metadata: { imported_from: "openclaw" },
   };
-  yield { kind: "session", about };
+  yield { kind: "session", about, owner: null };
   let files = 0;
   for await (const { value } of lines()) {
     if (SETTINGS.has(String(value["type"]))) continue;

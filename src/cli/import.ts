@@ -4,8 +4,9 @@ import { join, resolve } from "node:path";
 import type { Client } from "../client/client.ts";
 import { ClientError } from "../client/error.ts";
 import type { Command, Input } from "./args.ts";
-import { asUser } from "./as-user.ts";
-import { CommandError, EXIT } from "./exit.ts";
+import type { Acting } from "./as-user.ts";
+import { actAs } from "./as-user.ts";
+import { CommandError, EXIT, UsageError } from "./exit.ts";
 import type { Incoming } from "./export-format.ts";
 import { linesOf } from "./import-lines.ts";
 import { isExport, readExport } from "./import-own.ts";
@@ -28,26 +29,61 @@ export const importCommand: Command = {
   args: [1, 10_000],
   options: {
     user: { value: "USER", short: "u", summary: "for another user; takes an administrator" },
+    "keep-owners": { summary: "each for the user it was of, as the file says; takes an administrator" },
     "dry-run": { short: "n", summary: "only say what would come in" },
     json: { summary: "as JSON, one line for each session" },
     ...TARGET_OPTIONS,
   },
   run: async (input, io) => {
+    const keeps = input.on("keep-owners");
+    if (keeps && input.text("user") !== undefined)
+      throw new UsageError("--keep-owners says whose they are: leave --user out");
     const files = input.args.flatMap((path) => filesIn(resolve(io.cwd, path)));
     const plans: Plan[] = [];
     for (const file of files) for await (const plan of plansOf(file)) plans.push(plan);
+    const owners = new Set(plans.flatMap(({ owner }) => owner ?? []));
+    if (owners.size > 1 && !keeps)
+      io.err(
+        `agentbus: they were of ${owners.size} users and come in for one: --keep-owners keeps them apart`,
+      );
     if (input.on("dry-run")) {
       for (const plan of plans) tell(plan, "would come in", null, input, io);
       return EXIT.ok;
     }
     const scopes = ["chat.read" as const, "chat.write" as const, "sessions.manage" as const];
     const options = { client_name: "agentbus import", scopes, transport: "sse" as const };
-    await asUser(findTarget(input, io), input.text("user") ?? null, options, async (client) => {
-      for (const file of files) await importFile(client, file, plans, input, io);
-    });
+    const target = findTarget(input, io);
+    const importers = new Importers((user) => actAs(target, user, options));
+    try {
+      for (const file of files) await importFile(importers, file, plans, input, io);
+    } finally {
+      await importers.end();
+    }
     return EXIT.ok;
   },
 };
+
+/** Those for whom sessions come in, one at a time: an export has the sessions of each together. */
+class Importers {
+  readonly #act: (user: string | null) => Promise<Acting>;
+  #now: { readonly user: string | null; readonly acting: Acting } | null = null;
+
+  constructor(act: (user: string | null) => Promise<Acting>) {
+    this.#act = act;
+  }
+
+  async clientOf(user: string | null): Promise<Client> {
+    if (this.#now?.user !== user) await this.end();
+    this.#now ??= { user, acting: await this.#act(user) };
+    return this.#now.acting.client;
+  }
+
+  async end(): Promise<void> {
+    const before = this.#now;
+    this.#now = null;
+    await before?.acting.end();
+  }
+}
 
 /** A session of a file, as far as it was looked at. */
 interface Plan {
@@ -55,6 +91,7 @@ interface Plan {
   readonly place: number;
   readonly title: string;
   readonly name: string | null;
+  readonly owner: string | null;
   /** Of all that comes in: the same session is the same again. */
   readonly digest: string;
   messages: number;
@@ -90,44 +127,48 @@ async function* plansOf(file: string): AsyncGenerator<Plan> {
   for await (const each of incoming(file)) {
     if (each.kind === "session") {
       const { title = "", name = null } = each.about;
-      plan = { file, place: place++, title, name, messages: 0, files: 0, lost: new Map() };
+      const { owner } = each;
+      plan = { file, place: place++, title, name, owner, messages: 0, files: 0, lost: new Map() };
       hash = createHash("sha256");
     }
     if (plan === null) continue;
     if (each.kind === "lost") plan.lost.set(each.what, (plan.lost.get(each.what) ?? 0) + 1);
     else if (each.kind === "file") hash.update(each.file.attachment_id).update(each.file.data);
+    // Whose it is does not make it another.
+    else if (each.kind === "session") hash.update(JSON.stringify({ kind: each.kind, about: each.about }));
     else hash.update(JSON.stringify(each));
     if (each.kind === "message") plan.messages++;
     if (each.kind === "file") plan.files++;
-    if (each.kind === "end") yield { ...plan, digest: hash.digest("hex") };
+    if (each.kind === "end" && each.deleted !== true) yield { ...plan, digest: hash.digest("hex") };
   }
 }
 
 async function importFile(
-  client: Client,
+  importers: Importers,
   file: string,
   plans: readonly Plan[],
   input: Input,
   io: Io,
 ): Promise<void> {
+  const user = input.text("user") ?? null;
+  const clientFor = ({ owner }: Plan) => importers.clientOf(input.on("keep-owners") ? owner : user);
   let batch: Batch | null = null;
   let place = 0;
+  let plan: Plan | undefined;
   for await (const each of incoming(file)) {
     if (each.kind === "session") {
       const at = place++;
-      const plan = plans.find((known) => known.file === file && known.place === at);
-      batch = plan === undefined ? null : new Batch(client, each.about, plan.digest);
+      plan = plans.find((known) => known.file === file && known.place === at);
+      batch = plan === undefined ? null : new Batch(await clientFor(plan), each.about, plan.digest);
       await batch?.begin();
     }
-    if (batch === null) continue;
+    if (batch === null || plan === undefined) continue;
     try {
       if (each.kind === "file") await batch.file(each.file);
       if (each.kind === "message") await batch.message(each.message);
       if (each.kind !== "end") continue;
       const { status, session_id } = await batch.end();
-      const plan = plans.find((known) => known.file === file && known.place === place - 1);
-      if (plan !== undefined)
-        tell(plan, status === "skipped" ? "is there already" : "came in", session_id, input, io);
+      tell(plan, status === "skipped" ? "is there already" : "came in", session_id, input, io);
     } catch (error) {
       if (!(error instanceof ClientError)) throw error;
       throw new CommandError(`${visible(file)}: session ${place} did not come in: ${error.message}`);
@@ -136,11 +177,12 @@ async function importFile(
 }
 
 function tell(plan: Plan, what: string, session_id: string | null, input: Input, io: Io): void {
-  const { file, title, name, messages, files } = plan;
+  const { file, title, name, owner, messages, files } = plan;
   const lost = Object.fromEntries(plan.lost);
   if (input.on("json"))
-    return outJson(io, { file, title, name, messages, files, lost, status: what, session_id });
-  const as = session_id === null ? "" : ` as ${session_id}`;
+    return outJson(io, { file, title, name, owner, messages, files, lost, status: what, session_id });
+  const whose = input.on("keep-owners") && owner !== null ? ` for ${owner}` : "";
+  const as = (session_id === null ? "" : ` as ${session_id}`) + whose;
   const with_files = files === 0 ? "" : `, ${files} files`;
   io.out(
     visible(

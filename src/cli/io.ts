@@ -1,3 +1,4 @@
+import { writeSync } from "node:fs";
 import type { Readable } from "node:stream";
 
 /** Line ends, and what joins the parts of an emoji, aside. */
@@ -19,9 +20,14 @@ export interface Io {
 }
 
 export function processIo(): Io {
-  // Whoever read us has enough, as in `agentbus watch … | head`; a terminal that is gone says so by a signal.
-  process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {
-    if (code !== "EIO") process.exit(code === "EPIPE" ? 0 : 1);
+  const tty = process.stdout.isTTY === true;
+  process.stdout.on("error", ({ code, message }: NodeJS.ErrnoException) => {
+    // A terminal that is gone says so by a signal.
+    if (tty && code === "EIO") return;
+    // Whoever read us has enough, as in `agentbus watch … | head`.
+    if (code === "EPIPE") process.exit(0);
+    tellNow(`agentbus: not everything could be written to stdout: ${message}`);
+    process.exit(1);
   });
   process.stderr.on("error", ({ code }: NodeJS.ErrnoException) => {
     if (code !== "EIO") process.exit(1);
@@ -30,11 +36,20 @@ export function processIo(): Io {
     env: process.env,
     cwd: process.cwd(),
     stdin: process.stdin,
-    tty: process.stdout.isTTY === true,
+    tty,
     write: (text) => void process.stdout.write(text),
     out: (line) => void process.stdout.write(`${line}\n`),
     err: (line) => void process.stderr.write(`${line}\n`),
   };
+}
+
+/** On stderr, before the process ends. */
+function tellNow(line: string): void {
+  try {
+    writeSync(2, `${line}\n`);
+  } catch {
+    // The exit code says it.
+  }
 }
 
 /** The value as JSON: readable for a person, one line for a program. */

@@ -1,7 +1,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { truncateSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { agentbus, serve, workplace } from "../support/executable.ts";
+import { AGENTBUS, agentbus, plainEnvironment, serve, workplace } from "../support/executable.ts";
 import { png } from "../support/images.ts";
 
 setDefaultTimeout(120_000);
@@ -111,6 +111,75 @@ test("sessions of another user take an administrator, who leaves no token behind
   expect((await run("export", "--user", "bob")).out).toContain("Of ann");
   const { tokens } = await call<{ tokens: { name: string }[] }>("token.list");
   expect(tokens.filter(({ name }) => name.startsWith("agentbus "))).toEqual([]);
+});
+
+test("everybody's go to whom they are of, where that is asked for; of whom is disabled nothing is there, which is a failure", async () => {
+  using place = workplace();
+  const { path } = place;
+  await using _here = await serve(path, ["--port", "0", "--data-dir", "here"]);
+  const here = commands(path, "here");
+  for (const user of ["ann", "bob", "eve"]) {
+    const { token } = await here.call<{ token: string }>("token.create", { name: user, user, role: "user" });
+    place.file(user, token);
+    const said = JSON.stringify({ session_id: "mine", title: `Of ${user}` });
+    await here.run("call", "session.create", said, "--token-file", user);
+  }
+  await here.call("user.disable", { user: "eve" });
+  const exported = await here.run("export", "--all");
+  expect([exported.code, exported.err]).toEqual([
+    1,
+    expect.stringMatching(/1 session of eve .*agentbus user enable eve[^]*agentbus: 2 sessions/),
+  ]);
+  // As one that was deleted meanwhile.
+  const deleted = [
+    { type: "session", session: { session_id: "cut", owner: "bob", title: "Of nobody" } },
+    { type: "end", session_id: "cut", messages: 0, deleted: true },
+  ].map((line) => `${JSON.stringify(line)}\n`);
+  place.file("all.jsonl", exported.out + deleted.join(""));
+
+  await using _there = await serve(path, ["--port", "0", "--data-dir", "there"]);
+  const there = commands(path, "there");
+  const plan = await there.run("import", "all.jsonl", "--dry-run", "--json");
+  expect(plan.err).toContain("they were of 2 users and come in for one: --keep-owners");
+  expect(
+    plan.out
+      .trim()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { owner: string }).owner),
+  ).toEqual(["ann", "bob"]);
+  expect(await there.run("import", "all.jsonl", "--keep-owners", "--user", "bob")).toMatchObject({ code: 2 });
+  const imported = await there.run("import", "all.jsonl", "--keep-owners");
+  expect(imported).toMatchObject({ code: 0, err: "" });
+  expect(imported.out).toContain("Of bob: 0 messages, came in as mine for bob");
+  expect(await there.call("session.list")).toMatchObject({ sessions: [] });
+  const { users } = await there.call<{ users: object[] }>("user.list");
+  expect(users).toMatchObject([
+    { user: "ann", sessions: 1, tokens: 0 },
+    { user: "bob", sessions: 1, tokens: 0 },
+    { user: "owner", sessions: 0 },
+  ]);
+  expect((await there.run("import", "all.jsonl", "--keep-owners")).out).toContain("is there already as mine");
+});
+
+test.if(existsSync("/dev/full"))("what could not be written is a failure, and says why", async () => {
+  using place = workplace();
+  const { path } = place;
+  await using _here = await serve(path, ["--port", "0", "--data-dir", "here"]);
+  for (const argv of [["export"], ["version"]]) {
+    const full = openSync("/dev/full", "w");
+    const child = Bun.spawn([...AGENTBUS, ...argv, ...(argv[0] === "export" ? ["--data-dir", "here"] : [])], {
+      cwd: path,
+      env: plainEnvironment(),
+      stdin: "ignore",
+      stdout: full,
+      stderr: "pipe",
+    });
+    expect([await child.exited, await new Response(child.stderr).text()]).toEqual([
+      1,
+      expect.stringContaining("not everything could be written to stdout: ENOSPC"),
+    ]);
+    closeSync(full);
+  }
 });
 
 test("a session of OpenClaw: the branch it is at, with calls, results, thoughts and images, and what is left out is said", async () => {
