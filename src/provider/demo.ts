@@ -1,6 +1,7 @@
 import type { Clock, ModelEvent, ModelMessage, ModelRequest, Provider, ToolCall } from "../core/ports.ts";
 import { linesOf, SUMMARY_PROMPT } from "../core/summary.ts";
 import { wellFormed } from "../core/text.ts";
+import { TITLE_PROMPT } from "../core/title.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import { callsAsked, resultsIn } from "./demo-calls.ts";
 import { withoutImages } from "./images.ts";
@@ -18,6 +19,7 @@ const TOOLS_NAMED = 5;
 const SUMMARY_LINES = 20;
 const LINE_CHARS = 100;
 const SUMMARY_CHARS = 2_000;
+const TITLE_WORDS = 8;
 
 interface Plan {
   /** One delta each. */
@@ -36,10 +38,7 @@ export function createDemoProvider({ clock }: { readonly clock: Clock }): Provid
     request: ModelRequest,
     { signal }: { signal: AbortSignal },
   ): AsyncGenerator<ModelEvent> {
-    const summarises = request.messages[0]?.content === SUMMARY_PROMPT;
-    const asked = lastOf(request.messages);
-    const plan = summarises ? planForSummary(asked) : planFor(asked, request);
-    const { pieces, every_ms, fails, calls = [] } = plan;
+    const { pieces, every_ms, fails, calls = [] } = planOf(request);
     for (const text of pieces) {
       await pause(clock, every_ms, signal);
       if (signal.aborted) break;
@@ -70,6 +69,20 @@ export function createDemoProvider({ clock }: { readonly clock: Clock }): Provid
     models: () => [MODEL],
     stream,
   };
+}
+
+function planOf(request: ModelRequest): Plan {
+  const asked = lastOf(request.messages);
+  const told = request.messages[0]?.content;
+  if (told === SUMMARY_PROMPT) return planForSummary(asked);
+  return told === TITLE_PROMPT ? planForTitle(asked) : planFor(asked, request);
+}
+
+/** The first words of what was said first. */
+function planForTitle(conversation: string): Plan {
+  const [first] = linesOf(conversation);
+  const words = first?.content.trim().split(/\s+/).slice(0, TITLE_WORDS).join(" ") ?? "";
+  return spoken(clip(words, LINE_CHARS));
 }
 
 /** What was said, in a line each: the newest of it, and what an earlier summary says. */

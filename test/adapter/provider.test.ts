@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import type { Clock } from "../../src/core/ports.ts";
 import { SUMMARY_PROMPT } from "../../src/core/summary.ts";
+import { titleOf } from "../../src/core/title.ts";
 import { createDemoProvider } from "../../src/provider/demo.ts";
 import { createOpenAiProvider } from "../../src/provider/openai.ts";
 import { script } from "../support/model-script.ts";
@@ -157,6 +158,18 @@ describe("the demo model", () => {
     ]);
     expect(text).toMatch(/\n- assistant: a queue (😀)+…$/u);
     expect(events.at(-1)).toEqual({ type: "done", finish_reason: "stop" });
+  });
+
+  test("names a conversation by how it began, whatever it was asked to do in it", async () => {
+    const messages = titleOf([
+      { role: "user", content: "/slow /long 9000 what is\na lane, and what is it for?" },
+      { role: "assistant", content: "1 2 3" },
+    ]);
+    const waits: number[] = [];
+    const told = createDemoProvider({ clock: instantClock(waits) });
+    const text = textOf(await collect(told, { ...requestOf("demo", ""), messages: messages ?? [] }));
+    expect(text).toBe("/slow /long 9000 what is a lane, and");
+    expect(waits.reduce((sum, each) => sum + each, 0)).toBeLessThan(1_000);
   });
 
   test("quotes a long message in part, without splitting a pair", async () => {
