@@ -32,8 +32,9 @@ export interface Sample {
 export interface Churned {
   readonly samples: readonly Sample[];
   readonly visits: number;
-  /** What resident memory goes on to grow by, by least squares over the last two thirds, MiB an hour. */
+  /** What resident memory goes on to grow by, by least squares over the last two thirds, and the standard error of that; MiB an hour. */
   readonly slope_mib_hour: number;
+  readonly error_mib_hour: number;
 }
 
 /** Everybody has left; what the gateway does about it takes a moment. */
@@ -62,7 +63,8 @@ export async function churn(target: ChurnTarget, options: ChurnOptions): Promise
     samples.push(sample);
     options.onRound?.(sample);
   }
-  return { samples, visits, slope_mib_hour: slopeOf(samples) * 3_600 };
+  const { slope, error } = slopeOf(samples);
+  return { samples, visits, slope_mib_hour: slope * 3_600, error_mib_hour: error * 3_600 };
 }
 
 type Visit = (target: ChurnTarget, random: Random) => Promise<void>;
@@ -138,12 +140,18 @@ function look(pid: number, at: number): Sample {
   };
 }
 
-/** MiB a second; what happens once at the beginning is left out. */
-function slopeOf(samples: readonly Sample[]): number {
+export function mean(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length;
+}
+
+/** MiB a second, and its standard error; what happens once at the beginning is left out. */
+function slopeOf(samples: readonly Sample[]): { readonly slope: number; readonly error: number } {
   const late = samples.slice(Math.floor(samples.length / 3));
-  const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
   const [x, y] = [mean(late.map(({ at }) => at)), mean(late.map(({ resident_mib }) => resident_mib))];
-  const over = late.reduce((sum, each) => sum + (each.at - x) * (each.resident_mib - y), 0);
-  const under = late.reduce((sum, each) => sum + (each.at - x) ** 2, 0);
-  return under === 0 ? 0 : over / under;
+  const sum = (of: (sample: Sample) => number): number => late.reduce((total, each) => total + of(each), 0);
+  const spread = sum(({ at }) => (at - x) ** 2);
+  if (late.length < 3 || spread === 0) return { slope: 0, error: Number.POSITIVE_INFINITY };
+  const slope = sum(({ at, resident_mib }) => (at - x) * (resident_mib - y)) / spread;
+  const off = sum(({ at, resident_mib }) => (resident_mib - y - slope * (at - x)) ** 2);
+  return { slope, error: Math.sqrt(off / (late.length - 2) / spread) };
 }
