@@ -128,6 +128,7 @@ export const LIMITS: readonly (readonly [key: keyof Limits, what: string, past: 
   ["upload_ttl_secs", "for a message to name an upload", "it is erased"],
   ["uploads_per_user", "files of one user that are being received", "RATE_LIMITED `uploads`"],
   ["uploads", "the same, of all users", "RATE_LIMITED `uploads`"],
+  ["downloads_per_user", "files that are being sent to one user", "RATE_LIMITED `downloads`"],
   ["keys_per_user", "idempotency keys of one user", "CONFLICT `full`"],
   ["far_events", "events behind the head", "a snapshot instead of the log, unless `catch_up` is `log`"],
   ["snapshot_bytes", "a snapshot", "older messages are left out: `has_more`"],

@@ -48,6 +48,7 @@ const MEANING = {
   upload_ttl_secs: "How long a file that no message names is kept.",
   uploads: "Files that are being received at once.",
   uploads_per_user: "The same, of one user.",
+  downloads_per_user: "Files that are being sent to one user at once.",
   key_ttl_secs: "How long an idempotency key is remembered.",
   tombstone_ttl_secs: "How long the name of a deleted session is remembered.",
   audit_rows: "Entries of the audit trail; past it the oldest of the user who has the most go.",

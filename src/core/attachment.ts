@@ -55,7 +55,10 @@ export type AttachmentChange =
 /** A file on its way out. */
 export interface OpenFile {
   readonly file: AttachmentRow;
-  /** Its content; rejects where it goes, or may not be read any more, meanwhile. */
+  /**
+   * Its content, which has a place from the first piece on until it was read or is let go. Rejects with RATE_LIMITED
+   * {kind:"downloads"} where there is none, and where it goes, or may not be read any more, meanwhile.
+   */
   readonly content: () => AsyncIterable<Uint8Array>;
 }
 

@@ -60,6 +60,7 @@ export const DEFAULT_LIMITS = {
   upload_ttl_secs: 3_600,
   uploads: 64,
   uploads_per_user: 8,
+  downloads_per_user: 32,
   key_ttl_secs: 86_400,
   tombstone_ttl_secs: 30 * 86_400,
   audit_rows: 100_000,

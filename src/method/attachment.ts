@@ -13,8 +13,8 @@ import type { Attachment } from "../protocol/api/attachment.ts";
 import { GatewayError } from "../protocol/errors.ts";
 import type { Scope } from "../protocol/schema.ts";
 import type { MethodDeps } from "./deps.ts";
+import { FilePlaces } from "./file-places.ts";
 import { Receipt } from "./receipt.ts";
-import { UploadPlaces } from "./upload-places.ts";
 
 export interface FilesDeps extends Pick<
   MethodDeps,
@@ -28,18 +28,28 @@ export interface FilesDeps extends Pick<
 
 /** Files: no methods, because their content is no JSON; what holds for methods holds for them. */
 export function createFiles(deps: FilesDeps): Files {
-  const places = new UploadPlaces(deps.limits);
+  const { limits } = deps;
+  const coming = {
+    limits,
+    each: "uploads_per_user",
+    all: "uploads",
+    kind: "uploads",
+    what: "received",
+  } as const;
+  const going = { limits, each: "downloads_per_user", kind: "downloads", what: "sent" } as const;
+  const places = new FilePlaces(coming);
+  const out = new FilePlaces(going);
   const turns = new Slots(1);
   const newReceipt = (caller: Caller): Receipt =>
     new Receipt({ ...deps, turns, requireLive: () => requireLive(deps, caller) }, caller.principal.user);
   return {
     receive: (caller, said, content) => receive(deps, { places, newReceipt }, caller, said, content),
-    open: (caller, session_id, attachment_id) => open(deps, caller, session_id, attachment_id),
+    open: (caller, session_id, attachment_id) => open(deps, out, caller, session_id, attachment_id),
   };
 }
 
 interface Receiving {
-  readonly places: UploadPlaces;
+  readonly places: FilePlaces;
   readonly newReceipt: (caller: Caller) => Receipt;
 }
 
@@ -82,6 +92,7 @@ async function receive(
 
 async function open(
   deps: FilesDeps,
+  places: FilePlaces,
   caller: Caller,
   session_id: string,
   attachment_id: string,
@@ -93,7 +104,21 @@ async function open(
   const file = await deps.store.attachment(session.id, attachment_id);
   deps.directory.require(session, user, "read");
   if (file === null) throw noAttachment();
-  return { file, content: () => pieces(deps, caller, session, file) };
+  return { file, content: () => sent(places, user, pieces(deps, caller, session, file)) };
+}
+
+/** Whoever reads slowly has a piece of it in memory meanwhile: so many of one user at once. */
+async function* sent(
+  places: FilePlaces,
+  user: string,
+  content: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const leave = places.take(user);
+  try {
+    yield* content;
+  } finally {
+    leave();
+  }
 }
 
 async function* pieces(

@@ -102,7 +102,7 @@ async function download(context: TransportContext, visit: Visit): Promise<Respon
   const known = (request.headers.get("if-none-match") ?? "").split(",").map((tag) => tag.trim());
   if (known.includes(headers["etag"] ?? "")) return new Response(null, { status: 304, headers });
   if (request.method === "HEAD") return new Response(null, { headers });
-  return new Response(await bodyOf(opened, () => cutOff(visit)), { headers });
+  return new Response(await bodyOf(opened, visit), { headers });
 }
 
 /** Whatever is in it, no browser runs any of it, nor takes it for something else than it is said to be. */
@@ -120,27 +120,26 @@ function headersOf({ file }: OpenFile): Record<string, string> {
   };
 }
 
-/** Its only piece, or read as it is taken: a reader that is slow costs a piece. */
-async function bodyOf(
-  { file, content }: OpenFile,
-  cut: () => Promise<void>,
-): Promise<ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer>> {
+/** Read as it is taken, to the last piece: a reader that is slow costs one, and a place. */
+async function bodyOf({ content }: OpenFile, visit: Visit): Promise<ReadableStream<Uint8Array> | null> {
   const pieces = content()[Symbol.asyncIterator]();
+  const letGo = async (): Promise<void> => void (await pieces.return?.());
   const first = await pieces.next();
-  if (first.done === true) return new Uint8Array();
-  if (first.value.length === file.bytes) return new Uint8Array(first.value);
+  if (first.done === true) return null;
+  const { signal } = visit.request;
+  // Who is gone before the answer begins does not cancel it.
+  signal.addEventListener("abort", () => void letGo());
+  if (signal.aborted) await letGo();
   return new ReadableStream<Uint8Array>({
     start: (controller) => controller.enqueue(first.value),
     async pull(controller) {
       const next = await pieces.next().catch(() => null);
-      if (next === null) return cut();
+      if (next === null) return cutOff(visit);
       if (next.done === true) controller.close();
       else controller.enqueue(next.value);
       return undefined;
     },
-    async cancel() {
-      await pieces.return?.();
-    },
+    cancel: letGo,
   });
 }
 

@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { png } from "../support/images.ts";
 import { download, upload } from "./files.fixture.ts";
 import type { Person, Stack } from "./stack.ts";
-import { say, startStack } from "./stack.ts";
+import { eventually, say, startStack } from "./stack.ts";
 
 let stack: Stack;
 let owner: Person;
 beforeAll(async () => {
-  stack = await startStack();
+  stack = await startStack({ config: { limits: { downloads_per_user: 2 } } });
   ({ owner } = stack);
 });
 afterAll(() => stack[Symbol.asyncDispose]());
@@ -81,6 +81,30 @@ describe("a download", () => {
     const response = await download(stack, owner, "there", attachment_id);
     expect([response.status, (await response.json()).error]).toMatchObject([404, NOT_THERE]);
   });
+});
+
+test("who is gone before a download begins, or asks for none of it, leaves no place taken", async () => {
+  const { attachment_id } = await upload(stack, owner, "x".repeat(1_000_000));
+  await say(owner, { session_id: "left", message: "x", attachments: [attachment_id] });
+  const path = `/api/v1/sessions/left/attachments/${attachment_id}`;
+  const port = Number(new URL(stack.gateway.url).port);
+  for (let i = 0; i < 20; i++) {
+    const request = `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: ${owner.bearer.authorization}\r\n\r\n`;
+    const socket = await Bun.connect({
+      hostname: "127.0.0.1",
+      port,
+      socket: { open: (each) => void each.write(request), data: () => undefined },
+    });
+    // At another moment each time.
+    await Bun.sleep(i % 5);
+    socket.terminate();
+    await download(stack, owner, "left", attachment_id, { verb: "HEAD" });
+  }
+  for (let i = 0; i < 3; i++)
+    await eventually(
+      async () => (await (await download(stack, owner, "left", attachment_id)).text()).length,
+      (length) => length === 1_000_000,
+    );
 });
 
 describe("files go where their session goes", () => {

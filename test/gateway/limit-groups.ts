@@ -1,7 +1,7 @@
 import { AMOUNTS, JOURNAL } from "./limit-rows-amounts.ts";
 import { DEVICES } from "./limit-rows-devices.ts";
 import { DOORS, TIMES } from "./limit-rows-doors.ts";
-import { FILES, RECEIVING } from "./limit-rows-files.ts";
+import { FILES, RECEIVING, SENDING } from "./limit-rows-files.ts";
 import { FRAMES } from "./limit-rows-frames.ts";
 import { SAID } from "./limit-rows-said.ts";
 import type { LimitGroup } from "./limit-rows.ts";
@@ -16,5 +16,6 @@ export const GROUPS: readonly LimitGroup[] = [
   AMOUNTS,
   FILES,
   RECEIVING,
+  SENDING,
   JOURNAL,
 ];

@@ -1,8 +1,10 @@
 import { png } from "../support/images.ts";
-import { send, upload } from "./files.fixture.ts";
+import { connectNarrow } from "../support/narrow-socket.ts";
+import { download, send, upload } from "./files.fixture.ts";
 import type { LimitGroup, Reached } from "./limit-rows.ts";
 import { fresh, refusedBy } from "./limit-rows.ts";
 import type { Person, Stack } from "./stack.ts";
+import { eventually } from "./stack.ts";
 
 /** What files may be, and how many. */
 const full = { code: "CONFLICT", kind: "full", status: 409 } as const;
@@ -41,6 +43,30 @@ async function underWay(stack: Stack, person: Person, times: number): Promise<()
     for (const { gate } of parts) gate.resolve();
     await Promise.all(parts.map(({ done }) => done));
   };
+}
+
+/** A file of a message in a session of theirs, longer than what is on its way in a connection. */
+async function kept(stack: Stack, person: Person): Promise<string> {
+  const { attachment_id } = await upload(stack, person, "x".repeat(1_000_000));
+  await person.call("session.create", { session_id: "kept" });
+  const message = { role: "user", content: "x", attachments: [attachment_id] };
+  await person.call("chat.inject", { session_id: "kept", ...message });
+  return attachment_id;
+}
+
+/** A download of which nothing is read but how it begins; the answer ends it. */
+async function unread({ gateway }: Stack, { bearer }: Person, attachment_id: string): Promise<() => void> {
+  const begun = Promise.withResolvers<void>();
+  const socket = await connectNarrow(Number(new URL(gateway.url).port), null, {
+    data(each) {
+      each.pause();
+      begun.resolve();
+    },
+  });
+  const path = `/api/v1/sessions/kept/attachments/${attachment_id}`;
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: ${bearer.authorization}\r\n\r\n`);
+  await begun.promise;
+  return () => socket.terminate();
 }
 
 /** Asks until it is refused: what was begun may not have arrived yet. */
@@ -157,6 +183,41 @@ export const FILES: LimitGroup = {
         const person = await fresh(stack);
         await upload(stack, person, "x".repeat(100));
         await upload(stack, person, "y".repeat(60));
+      },
+    },
+  ],
+};
+
+export const SENDING: LimitGroup = {
+  name: "files that are being sent",
+  config: { limits: { downloads_per_user: 2 } },
+  rows: [
+    {
+      option: "downloads_per_user",
+      value: 2,
+      ways: {
+        "of slow readers": {
+          says: { code: "RATE_LIMITED", kind: "downloads", status: 429, retry_after: "1" },
+          reach: async (stack) => {
+            const [person, other] = [await fresh(stack), await fresh(stack)];
+            const file = await kept(stack, person);
+            const ends = await Promise.all([1, 2].map(() => unread(stack, person, file)));
+            const reached = await refused(download(stack, person, "kept", file));
+            const others = await download(stack, other, "kept", await kept(stack, other));
+            if ((await others.text()).length !== 1_000_000) throw new Error("another user is refused");
+            for (const end of ends) end();
+            await eventually(
+              async () => (await (await download(stack, person, "kept", file)).text()).length,
+              (length) => length === 1_000_000,
+            );
+            return reached;
+          },
+        },
+      },
+      again: async (stack) => {
+        const person = await fresh(stack);
+        const file = await kept(stack, person);
+        for (let i = 0; i < 3; i++) await (await download(stack, person, "kept", file)).text();
       },
     },
   ],
