@@ -4,7 +4,6 @@ import { createOutbound } from "./automation/outbound.ts";
 import { createSealer } from "./automation/sealed.ts";
 import { ScheduleBook } from "./automation/schedules.ts";
 import { Scheduler } from "./automation/scheduler.ts";
-import type { Config } from "./config.ts";
 import { configured } from "./config/error.ts";
 import type { Receive, Schedules, SendFor } from "./core/automation.ts";
 import type { Outcome } from "./core/call.ts";
@@ -23,6 +22,7 @@ import { hookMethods } from "./method/hook.ts";
 import { webhookMethods } from "./method/webhook.ts";
 import { scheduleMethods } from "./method/schedule.ts";
 import { chatSend } from "./protocol/api/chat.ts";
+import type { LiveConfig } from "./settings.ts";
 
 /** What happens without anybody connected: deliveries that come in, and what is due. */
 export interface Automations {
@@ -43,7 +43,7 @@ export interface Automations {
 export function createAutomations(
   engine: Engine,
   { users, makers }: Pick<CredentialBook, "users" | "makers">,
-  config: Pick<Config, "server" | "webhooks" | "cluster">,
+  { live, config }: LiveConfig,
   log: Logger,
 ): Automations {
   const { store, audit, registry, directory, journal, limits, clock, stats } = engine;
@@ -57,7 +57,7 @@ export function createAutomations(
     engine.runs.get(run_id) !== undefined || (cluster !== undefined && isOpenElsewhere(store, run_id));
   const scheduler = new Scheduler({ book, clock, log, journal, limits, send, makers, isOpen, stats });
   const schedules = schedulesOf(book, scheduler);
-  const outbound = createOutbound({ ...engine, log, makers, sealer, ...posterOf(config) });
+  const outbound = createOutbound({ ...engine, log, makers, sealer, ...posterOf(live) });
   const deps = { inbound, schedules, outbound, limits, directory, journal, clock };
   for (const method of [...hookMethods(deps), ...scheduleMethods(deps), ...webhookMethods(deps)])
     registry.add(method);
@@ -102,11 +102,14 @@ async function isOpenElsewhere(store: Store, run_id: string): Promise<boolean> {
   return run?.status === "queued" || run?.status === "running";
 }
 
-function posterOf({ webhooks }: Pick<Config, "webhooks">) {
-  const reach = configured(() => createReach(webhooks.allow, addressMatcher, "webhooks.allow"));
-  const poster = createPoster({ reach, resolve: resolveHost });
-  const post: Post = (url, headers, body, signal) => poster.post(url, headers, body, signal);
-  return { post, checkUrl: (url: string) => poster.check(url) };
+/** Each attempt goes by what may be reached by then. */
+function posterOf(live: LiveConfig["live"]) {
+  const poster = live.derive(({ webhooks }) => {
+    const reach = configured(() => createReach(webhooks.allow, addressMatcher, "webhooks.allow"));
+    return createPoster({ reach, resolve: resolveHost });
+  });
+  const post: Post = (url, headers, body, signal) => poster.now.post(url, headers, body, signal);
+  return { post, checkUrl: (url: string) => poster.now.check(url) };
 }
 
 function schedulesOf(book: ScheduleBook, scheduler: Scheduler): Schedules {

@@ -100,7 +100,7 @@ export function createCore(options: EngineOptions, measures: Measures) {
   const audit = new Audit({ journal, clock, log });
   const base = { journal, store, clock, limits, log, audit, stats };
   // Begun at once, the next read would be answered in this turn, and so on: nobody else would be heard in between.
-  const reads = new Slots(limits.store_reads, inTurns(clock, READS_IN_TURN));
+  const reads = new Slots(() => limits.store_reads, inTurns(clock, READS_IN_TURN));
   const followers = new Followers({
     ...base,
     reads,

@@ -287,7 +287,8 @@ function surfaced({ logOf, ...parts }: Surfaced, isLocal?: (address: string) => 
   const { config } = settings;
   const keyFor = (purpose: string): Buffer => automations.keyFor(purpose);
   const access = createAccess(engine, settings, clock, logOf("auth"), { isLocal, keyFor });
-  const automations: Automations = createAutomations(engine, access.credentials, config, logOf("automation"));
+  const log = logOf("automation");
+  const automations: Automations = createAutomations(engine, access.credentials, settings, log);
   const removals = createRemovals(engine, automations.users, access.named, logOf("auth"));
   const days = (): number => config.storage.retention_days;
   const retention = new Retention({ ...engine, days, log: logOf("store") });

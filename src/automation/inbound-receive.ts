@@ -39,7 +39,7 @@ export interface InboundOptions {
 /** What takes deliveries in. What is found first is whether the sender has the secret: nothing else is told before. */
 export function createReceiver(options: InboundOptions, find: (name: string) => StoredHook | null): Receive {
   const { clock, limits, sealer, audit, makers, log } = options;
-  const paces = new Paces(clock, limits.hook_calls_per_minute);
+  const paces = new Paces(clock, () => limits.hook_calls_per_minute);
 
   /** Secrets that count now. */
   function secretsOf({ id, secret, previous }: StoredHook): string[] {

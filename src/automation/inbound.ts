@@ -31,7 +31,7 @@ export interface InboundBook extends InboundHooks {
 /** The hooks of this gateway, and what comes in by them. */
 export function createInbound(options: InboundOptions): InboundBook {
   const { clock, limits, sealer, makers } = options;
-  const per_user = limits.hooks_per_user;
+  const per_user = (): number => limits.hooks_per_user;
   const hooks = new OwnedRecords<StoredHook>({ collection: HOOKS, noun: "hook", per_user });
   const names = new HookNames();
   const viewNow = (hook: StoredHook): HookView =>

@@ -5,11 +5,12 @@ const MINUTE_MS = 60_000;
 /** How often something may happen, by what it is: so many at once, earned back within a minute. */
 export class Paces {
   readonly #clock: Clock;
-  readonly #per_minute: number;
+  /** May be another one each time. */
+  readonly #per_minute: () => number;
   /** What is left, and when that was, the oldest first. Those that are full are not kept. */
   readonly #left = new Map<string, { readonly left: number; readonly at: number }>();
 
-  constructor(clock: Clock, per_minute: number) {
+  constructor(clock: Clock, per_minute: () => number) {
     this.#clock = clock;
     this.#per_minute = per_minute;
   }
@@ -17,10 +18,11 @@ export class Paces {
   /** Milliseconds to wait; 0: one more was taken. */
   take(key: string): number {
     const now = this.#clock.monotonic();
-    const known = this.#left.get(key) ?? { left: this.#per_minute, at: now };
-    const earned = ((now - known.at) * this.#per_minute) / MINUTE_MS;
-    const left = Math.min(this.#per_minute, known.left + earned);
-    if (left < 1) return Math.ceil(((1 - left) * MINUTE_MS) / this.#per_minute);
+    const most = this.#per_minute();
+    const known = this.#left.get(key) ?? { left: most, at: now };
+    const earned = ((now - known.at) * most) / MINUTE_MS;
+    const left = Math.min(most, known.left + earned);
+    if (left < 1) return Math.ceil(((1 - left) * MINUTE_MS) / most);
     this.#left.delete(key);
     this.#left.set(key, { left: left - 1, at: now });
     for (const [oldest, { at }] of this.#left) {

@@ -59,13 +59,18 @@ export class OwnedRecords<T extends Owned> {
   readonly #collection: string;
   /** What one is called in errors, e.g. "hook". */
   readonly #noun: string;
-  readonly #per_user: number;
+  readonly #per_user: () => number;
   readonly #all = new Map<string, T>();
   readonly #changing = new Set<string>();
   /** What the store has of each, so that nothing is written over what another node made of it. */
   readonly #stored = new Map<string, string>();
 
-  constructor(options: { readonly collection: string; readonly noun: string; readonly per_user: number }) {
+  constructor(options: {
+    readonly collection: string;
+    readonly noun: string;
+    /** May be another one each time. */
+    readonly per_user: () => number;
+  }) {
     this.#collection = options.collection;
     this.#noun = options.noun;
     this.#per_user = options.per_user;
@@ -140,9 +145,9 @@ export class OwnedRecords<T extends Owned> {
 
   /** Before one is made. @throws GatewayError CONFLICT {kind:"full"} */
   requireRoom(user: string): void {
-    if (this.list(user).length < this.#per_user) return;
+    const limit = this.#per_user();
+    if (this.list(user).length < limit) return;
     const what = `${this.#noun}s_per_user`;
-    const limit = this.#per_user;
     throw new GatewayError(
       "CONFLICT",
       `full: ${user} has ${limit} ${this.#noun}s; delete some (limits.${what})`,

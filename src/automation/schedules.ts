@@ -40,7 +40,7 @@ export class ScheduleBook {
   constructor({ clock, limits, makers }: SchedulesOptions) {
     this.#clock = clock;
     this.#makers = makers;
-    const per_user = limits.schedules_per_user;
+    const per_user = (): number => limits.schedules_per_user;
     this.#all = new OwnedRecords({ collection: SCHEDULES, noun: "schedule", per_user });
     this.#states = new OwnedRecords({ collection: STATES, noun: "schedule", per_user });
   }

@@ -39,7 +39,7 @@ export class WebhookBook {
 
   constructor(options: WebhooksOptions) {
     this.#options = options;
-    const per_user = options.limits.webhooks_per_user;
+    const per_user = (): number => options.limits.webhooks_per_user;
     this.#all = new OwnedRecords({ collection: WEBHOOKS, noun: "webhook", per_user });
   }
 

@@ -24,6 +24,7 @@ const RELOADED = [
   "agent.",
   "mcp.",
   "tools.",
+  "webhooks.",
   "storage.event_grace_secs",
   "storage.retention_days",
   "storage.storage_stall_secs",
@@ -36,15 +37,9 @@ const AT_START = [
   // Sockets are opened with them.
   "limits.frame_bytes",
   "limits.backpressure_bytes",
-  "limits.store_reads",
   // The watchdog begins with them.
   "limits.plugin_block_ms",
   "limits.plugin_spin_ms",
-  // Those who count begin with them.
-  "limits.hooks_per_user",
-  "limits.hook_calls_per_minute",
-  "limits.schedules_per_user",
-  "limits.webhooks_per_user",
   // What was spent is a sum.
   "llm.currency",
 ];

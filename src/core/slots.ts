@@ -1,15 +1,15 @@
 import type { Clock } from "./ports.ts";
 
-/** A bound on how much goes on at once; those over it wait in order. */
+/** A bound on how much goes on at once, which may be another one each time; those over it wait in order. */
 export class Slots {
-  readonly #limit: number;
+  readonly #limit: () => number;
   readonly #pass: (next: () => void) => void;
   #used = 0;
   #waiting: (() => void)[] = [];
 
   /** `pass` lets the next one go on that waits; at once, unless it puts that off. */
-  constructor(limit: number, pass: (next: () => void) => void = (next) => next()) {
-    this.#limit = limit;
+  constructor(limit: number | (() => number), pass: (next: () => void) => void = (next) => next()) {
+    this.#limit = typeof limit === "number" ? () => limit : limit;
     this.#pass = pass;
   }
 
@@ -21,15 +21,24 @@ export class Slots {
   }
 
   async use<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#used >= this.#limit) await new Promise<void>((go) => this.#waiting.push(go));
+    if (this.#waiting.length > 0 || this.#used >= this.#limit())
+      await new Promise<void>((go) => this.#waiting.push(go));
     else this.#used++;
     try {
       return await work();
     } finally {
+      this.#used--;
+      this.#letIn();
+    }
+  }
+
+  /** A place is taken by who waits before they go on: nobody comes in between. */
+  #letIn(): void {
+    while (this.#used < this.#limit()) {
       const next = this.#waiting.shift();
-      // A waiter takes the place over; the number in use stays.
-      if (next === undefined) this.#used--;
-      else this.#pass(next);
+      if (next === undefined) return;
+      this.#used++;
+      this.#pass(next);
     }
   }
 }

@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { Automations } from "../../src/automations.ts";
 import { createAutomations } from "../../src/automations.ts";
-import type { Config } from "../../src/config.ts";
 import type { MadeBy } from "../../src/core/maker.ts";
 import type { Principal } from "../../src/core/principal.ts";
 import { SCOPES } from "../../src/protocol/schema.ts";
@@ -9,6 +8,7 @@ import type { UserBook } from "../../src/core/users.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/core/store.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
+import { liveConfig } from "../../src/settings.ts";
 import type { ManualClock } from "../support/clock.ts";
 import { manualClock } from "../support/clock.ts";
 import type { FakeConnection, Script, TestEngine } from "../support/engine.ts";
@@ -47,11 +47,11 @@ async function begin(script: Script = says("done")): Promise<void> {
   const rights = ({ owner: user }: MadeBy) => (shut.has(user) ? ("disabled" as const) : new Set(SCOPES));
   const of = ({ user, method, credential }: Principal) => ({ user, method, credential });
   const users = { forget: () => ({ rows: [], commit: () => undefined, undo: () => undefined }) };
-  const config = { server: { data_dir: "/none" }, webhooks: { allow: [] } } as unknown as Config;
+  const config = { server: { data_dir: "/none" }, webhooks: { allow: [] }, limits: {} };
   automations = createAutomations(
     scene.engine,
     { users: users as unknown as UserBook, makers: { of, rights } },
-    config,
+    liveConfig(config as never),
     silentLog,
   );
   await automations.load();

@@ -38,3 +38,25 @@ test("who waits goes on a few in each turn, in order, and never more at once tha
   expect(begun).toEqual(Array.from({ length: 11 }, (_, i) => i));
   expect([most, slots.used, slots.waiting]).toEqual([4, 0, 0]);
 });
+
+test("another bound counts from the next end on: more are let in, or none until there are fewer", async () => {
+  let limit = 1;
+  const slots = new Slots(() => limit);
+  const open: (() => void)[] = [];
+  const all = Array.from({ length: 7 }, () => slots.use(() => new Promise<void>((end) => open.push(end))));
+  const after = async (change: () => void): Promise<number[]> => {
+    change();
+    for (let i = 0; i < 20; i++) await Promise.resolve();
+    return [slots.used, slots.waiting];
+  };
+  const end = (): void => open.shift()?.();
+  expect(await after(() => undefined)).toEqual([1, 6]);
+  limit = 3;
+  expect(await after(end)).toEqual([3, 3]);
+  limit = 2;
+  expect(await after(end)).toEqual([2, 3]);
+  expect(await after(end)).toEqual([2, 2]);
+  while (slots.used > 0) await after(end);
+  await Promise.all(all);
+  expect([slots.used, slots.waiting]).toEqual([0, 0]);
+});

@@ -4,6 +4,8 @@ import type { GatewayConfig } from "../../src/embed/config.ts";
 import { Collector } from "../support/collector.ts";
 import { createLogbook } from "../support/logbook.ts";
 import { startModelServer } from "../support/model-server.ts";
+import { startReceiver } from "../support/webhook-receiver.ts";
+import { openSocket } from "../support/ws-client.ts";
 import { plainConfig, temporary } from "./embed.fixture.ts";
 
 test("a program's own source of the configuration is read again when it says so, and by no one else", async () => {
@@ -24,6 +26,67 @@ test("a program's own source of the configuration is read again when it says so,
   expect(() => gateway.reload()).toThrow("gateway.max_connections");
   expect(gateway.status().config.max_connections).toBe(700);
   expect(phases).toEqual(["begins", "over", "begins", "over"]);
+  await gateway.stop();
+});
+
+test("what users may set up, how often a hook is called, and where webhooks reach, counts for the next one", async () => {
+  await using directory = await temporary();
+  await using receiver = startReceiver();
+  const bounds = (each: number, calls: number) => ({
+    limits: {
+      hooks_per_user: each,
+      schedules_per_user: each,
+      webhooks_per_user: each,
+      hook_calls_per_minute: calls,
+    },
+  });
+  let config: GatewayConfig = plainConfig(directory.path, bounds(1, 1));
+  const found = () => ({ config, warnings: [], file: null, files: [] });
+  const gateway = createGateway(config, { log: createLogbook(), source: { first: found(), read: found } });
+  const { url, token } = await gateway.start();
+  const headers = { authorization: `Bearer ${token?.value}` };
+  await using socket = await openSocket(`${url.replace("http", "ws")}/ws`, { headers });
+  await socket.request("connect", { client_name: "test" });
+  let made = 0;
+  const make = [
+    () => socket.request("hook.create", { name: `hook${++made}`, session_id: "s", template: "{{text}}" }),
+    () => socket.request("webhook.create", { url: receiver.url, types: ["run.completed"] }),
+    () => socket.request("schedule.create", { cron: "@monthly", message: "x" }),
+  ];
+  const [hook, webhook] = await Promise.all(make.map((each) => each()));
+  const deliver = async (): Promise<number> => {
+    const proof = { authorization: `Bearer ${hook.secret}` };
+    const answer = await fetch(`${url}${hook.path}`, {
+      method: "POST",
+      headers: proof,
+      body: '{"text":"x"}',
+    });
+    await answer.text();
+    return answer.status;
+  };
+  const outcomes = (): Promise<string[]> =>
+    Promise.all(
+      make.map((each) =>
+        each().then(
+          () => "made",
+          ({ details }) => details.what,
+        ),
+      ),
+    );
+  const reaches = async (): Promise<boolean> =>
+    (await socket.request("webhook.test", { webhook_id: webhook.webhook_id })).ok;
+  expect(await outcomes()).toEqual(["hooks_per_user", "webhooks_per_user", "schedules_per_user"]);
+  expect([await deliver(), await deliver(), await reaches()]).toEqual([202, 429, false]);
+  config = { ...config, ...bounds(2, 6_000_000), webhooks: { allow: ["127.0.0.1"] } };
+  expect(gateway.reload()).toEqual({
+    changed: expect.arrayContaining(["limits.hook_calls_per_minute", "webhooks.allow"]),
+    restart_needed: [],
+  });
+  expect(await outcomes()).toEqual(["made", "made", "made"]);
+  expect([await deliver(), await reaches()]).toEqual([202, true]);
+  config = { ...config, webhooks: { allow: ["no host"] } };
+  expect(() => gateway.reload()).toThrow("webhooks.allow");
+  expect(await reaches()).toBe(true);
   await gateway.stop();
 });
 
