@@ -13,6 +13,7 @@ import { planOf } from "./cron.ts";
 import { rightsNow } from "./records.ts";
 import type { ScheduleBook } from "./schedules.ts";
 import type { ScheduleState, StoredSchedule } from "./stored-schedule.ts";
+import { isAhead, isDone, isSame } from "./stored-schedule.ts";
 
 /** How late the jump of a wall clock may be noticed. */
 const LOOK_MS = 15_000;
@@ -23,8 +24,6 @@ const RETRY_MAX_MS = 60_000;
 const GIVE_UP_MS = 15 * 60_000;
 /** How many are said at once. */
 const AT_ONCE = 16;
-/** One that was for one moment is there so long after it. */
-const DONE_KEPT_MS = 24 * 3_600_000;
 const REASON_CHARS = 300;
 
 export interface SchedulerOptions {
@@ -57,6 +56,8 @@ export class Scheduler {
   readonly #signal = new AbortController().signal;
   #cancel: (() => void) | null = null;
   #isOpen = false;
+  /** What the clock said when all were looked at last. */
+  #seen = Number.POSITIVE_INFINITY;
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
@@ -71,6 +72,8 @@ export class Scheduler {
   /** Once everything can be said. */
   start(): void {
     this.#isOpen = true;
+    // Another node may have said what is due meanwhile, by its own clock.
+    this.#seen = Number.POSITIVE_INFINITY;
     this.#look();
   }
 
@@ -112,24 +115,29 @@ export class Scheduler {
   #look(): void {
     const { book, clock } = this.#options;
     const now = clock.now();
+    const isSetBack = now < this.#seen;
     for (const schedule of book.every()) {
       const { id } = schedule;
       const state = book.state(schedule);
-      if (this.#running.size >= AT_ONCE) break;
+      if (this.#running.size >= AT_ONCE) return this.#arm();
       if (this.#running.has(id)) continue;
+      if (isSetBack && isAhead(schedule, state, now))
+        this.#begin(schedule, () => this.#reckon(schedule, state));
       if (isDone(schedule, state, now)) this.#begin(schedule, () => this.#drop(schedule));
       if (!schedule.enabled || state.next_at === null || state.next_at > now) continue;
       if ((this.#failing.get(id)?.until ?? 0) > now) continue;
       this.#begin(schedule, () => this.#come(schedule, state, state.next_at ?? now));
     }
-    this.#arm();
+    this.#seen = now;
+    return this.#arm();
   }
 
   #begin({ id }: StoredSchedule, work: () => Promise<void>): void {
     const over = work()
-      .catch((error: unknown) =>
-        this.#options.log.error({ schedule_id: id, err: error }, "a schedule failed unexpectedly"),
-      )
+      .catch((error: unknown) => {
+        this.#options.log.error({ schedule_id: id, err: error }, "a schedule failed unexpectedly");
+        this.#again(id);
+      })
       .finally(() => {
         this.#running.delete(id);
         // In a turn of its own: what is due again at once must not keep others waiting.
@@ -138,12 +146,23 @@ export class Scheduler {
     this.#running.set(id, over);
   }
 
+  /** The clock was far ahead when its next moment was reckoned. */
+  async #reckon(schedule: StoredSchedule, state: ScheduleState): Promise<void> {
+    const { book, clock } = this.#options;
+    const release = book.hold(schedule);
+    // Whoever changes it has it reckoned anew.
+    if (release === null) return;
+    const next = { ...state, next_at: book.calendar(schedule).next(clock.now()) };
+    if (await this.#append([book.row(next)])) book.committed(next);
+    release();
+  }
+
   /** A moment has come. */
   async #come(schedule: StoredSchedule, state: ScheduleState, next_at: number): Promise<void> {
     const { book, clock, limits, isOpen, makers } = this.#options;
     const release = book.hold(schedule);
     // Somebody changes it: then it is looked at again.
-    if (release === null) return this.#later(schedule, clock.now(), RETRY_MS / 10);
+    if (release === null) return this.#later(schedule.id, RETRY_MS / 10);
     try {
       const plan = planOf(
         book.calendar(schedule),
@@ -189,7 +208,6 @@ export class Scheduler {
     };
     const outcome = await this.#say(schedule, rights, { due, besides });
     if (outcome.ok) {
-      this.#failing.delete(schedule.id);
       const { session_id, run_id } = payloadOf(outcome) as { session_id: string; run_id: string };
       const said = used({ due_at: due, status: "sent", session_id, run_id });
       // Where it had been said before, or another node said it, nothing was written now.
@@ -197,11 +215,8 @@ export class Scheduler {
       return this.#write(said);
     }
     const { error } = outcome;
-    const failing = this.#failing.get(schedule.id) ?? { since: clock.now(), tries: 0 };
-    const isOver = clock.now() - failing.since > GIVE_UP_MS;
-    if (error.retryable && !isOver)
-      return this.#later(schedule, failing.since, RETRY_MS * 2 ** failing.tries, failing.tries + 1);
-    this.#failing.delete(schedule.id);
+    const { since = clock.now() } = this.#failing.get(schedule.id) ?? {};
+    if (error.retryable && clock.now() - since <= GIVE_UP_MS) return this.#again(schedule.id);
     this.#tell(schedule, error);
     const reason = `${error.reason}: ${error.message}`.slice(0, REASON_CHARS);
     return this.#write(used({ due_at: due, status: "failed", reason }));
@@ -229,9 +244,17 @@ export class Scheduler {
     );
   }
 
-  #later({ id }: StoredSchedule, since: number, wait_ms: number, tries = 0): void {
-    const until = this.#options.clock.now() + Math.min(wait_ms, RETRY_MAX_MS);
-    this.#failing.set(id, { until, since, tries });
+  #later(id: string, wait_ms: number): void {
+    const now = this.#options.clock.now();
+    this.#failing.set(id, { until: now + wait_ms, since: now, tries: 0 });
+  }
+
+  /** It is tried once more, each time after a longer while. */
+  #again(id: string): void {
+    const now = this.#options.clock.now();
+    const { since, tries } = this.#failing.get(id) ?? { since: now, tries: 0 };
+    const until = now + Math.min(RETRY_MS * 2 ** tries, RETRY_MAX_MS);
+    this.#failing.set(id, { until, since, tries: tries + 1 });
   }
 
   /** What became of a moment for which nothing is said. Where storage refuses it, it is looked at again. */
@@ -239,16 +262,12 @@ export class Scheduler {
     const { book } = this.#options;
     const isWritten = await this.#append([book.row(state)]);
     if (isWritten) this.#committed(state);
-    else
-      this.#failing.set(state.id, {
-        until: this.#options.clock.now() + RETRY_MS,
-        since: this.#options.clock.now(),
-        tries: 0,
-      });
+    else this.#later(state.id, RETRY_MS);
   }
 
   #committed(state: ScheduleState): void {
     this.#options.book.committed(state);
+    this.#failing.delete(state.id);
     const { last } = state;
     if (last !== null && last !== undefined) this.#options.stats.moments[last.status]++;
   }
@@ -278,13 +297,4 @@ export class Scheduler {
 
 function suspended(why: string): GatewayError {
   return new GatewayError("CONFLICT", `nothing is said: ${why}`, { details: { kind: "state" } });
-}
-
-function isSame(written: ScheduleState, said: ScheduleState): boolean {
-  return written.last?.run_id === said.last?.run_id;
-}
-
-/** Whether it had one moment, which is long past. */
-function isDone({ at, enabled }: StoredSchedule, { next_at, last }: ScheduleState, now: number): boolean {
-  return at !== null && enabled && next_at === null && last !== null && now - at > DONE_KEPT_MS;
 }

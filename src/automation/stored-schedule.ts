@@ -34,6 +34,36 @@ export interface ScheduleState {
   readonly last: ScheduleView["last"] | null;
 }
 
+/** One that was for one moment is there so long after it. */
+const DONE_KEPT_MS = 24 * 3_600_000;
+/** For what was said by a clock that was no further ahead nothing is said again. */
+const AHEAD_MS = 24 * 3_600_000;
+
+/** Whether it had one moment, which is long past. */
+export function isDone(
+  { at, enabled }: StoredSchedule,
+  { next_at, last }: ScheduleState,
+  now: number,
+): boolean {
+  return at !== null && enabled && next_at === null && last !== null && now - at > DONE_KEPT_MS;
+}
+
+/** Whether its next moment was reckoned by a clock that was far ahead of what it says now. */
+export function isAhead(schedule: StoredSchedule, { next_at }: ScheduleState, now: number): boolean {
+  if (!schedule.enabled || next_at === null || next_at - now <= AHEAD_MS) return false;
+  try {
+    return next_at - (calendarOf(schedule).next(now) ?? next_at) > AHEAD_MS;
+  } catch {
+    // A time zone that is none any more is told when it is due.
+    return false;
+  }
+}
+
+/** Whether both tell of the same run. */
+export function isSame(written: ScheduleState, said: ScheduleState): boolean {
+  return written.last?.run_id === said.last?.run_id;
+}
+
 /** @throws Error that says what is wrong with cron or timezone */
 export function calendarOf({
   cron,

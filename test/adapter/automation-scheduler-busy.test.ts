@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import { Scheduler } from "../../src/automation/scheduler.ts";
 import { ScheduleBook } from "../../src/automation/schedules.ts";
 import type { Outcome } from "../../src/core/call.ts";
@@ -11,10 +11,12 @@ import type { ManualClock } from "../support/clock.ts";
 import { manualClock } from "../support/clock.ts";
 import { silentLog } from "../support/engine.ts";
 
-/** Schedules of a gateway that does not take at once what they say. */
+/** Schedules of a gateway that does not take at once what they say, or whose clock is wrong. */
 
 const START = Date.parse("2026-01-01T00:00:30Z");
 const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const YEARS = 10 * 365 * 24 * HOUR;
 const ANN: Principal = {
   user: "ann",
   scopes: new Set(SCOPES),
@@ -31,10 +33,12 @@ let scheduler: Scheduler;
 let said: number[];
 let moments: { sent: number; skipped: number; missed: number; failed: number };
 let answer: () => Promise<Outcome>;
+let isOpen: () => boolean | Promise<boolean>;
 
 beforeEach(() => {
   clock = manualClock(START);
   said = [];
+  isOpen = () => false;
   moments = { sent: 0, skipped: 0, missed: 0, failed: 0 };
   const limits = { ...DEFAULT_LIMITS, schedules_per_user: 100 };
   const of = ({ user, method, credential }: Principal) => ({ user, method, credential });
@@ -50,7 +54,7 @@ beforeEach(() => {
     stats: { moments },
     log: silentLog,
     journal: { append: append as never },
-    isOpen: () => false,
+    isOpen: () => isOpen(),
     send: (_by, _from, { metadata }) => {
       said.push((metadata as { due_at: number }).due_at);
       return answer();
@@ -139,4 +143,51 @@ test("one that is off and has a moment that is past, as in a database that someb
   expect(said).toEqual([]);
   expect(timers).toBeLessThan(20);
   await scheduler.stop();
+});
+
+test("a database that does not answer is asked again after a while, each time a longer one", async () => {
+  answer = async () => ({ ok: true, payload: { session_id: "s", run_id: "run_1" } });
+  create({ cron: "* * * * *" });
+  scheduler.start();
+  await pass(MINUTE);
+  let asked = 0;
+  isOpen = async () => {
+    asked++;
+    throw new Error("no database");
+  };
+  await pass(25_000);
+  for (let ms = 0; ms < 10_000; ms += 10) await pass(10);
+  expect(asked).toBeLessThan(6);
+  isOpen = () => false;
+  await pass(MINUTE);
+  expect(said).toEqual(["00:01", "00:02", "00:03"].map((at) => Date.parse(`2026-01-01T${at}:00Z`)));
+  await scheduler.stop();
+});
+
+describe("a clock that is years ahead for a while leaves no schedule silent", () => {
+  const SAID: Outcome = { ok: true, payload: { session_id: "s", run_id: "run_1" } };
+
+  test.each(["once", "skip"])("while the gateway runs, with %p", async (missed) => {
+    answer = async () => SAID;
+    create({ cron: "0 * * * *", missed });
+    scheduler.start();
+    clock.jump(YEARS);
+    await pass(MINUTE);
+    const before = said.length;
+    clock.jump(-YEARS);
+    await pass(HOUR);
+    expect(said.slice(before)).toEqual([Date.parse("2026-01-01T01:00:00Z")]);
+    await scheduler.stop();
+  });
+
+  test("before it starts", async () => {
+    answer = async () => SAID;
+    clock.jump(YEARS);
+    create({ cron: "0 * * * *" });
+    clock.jump(-YEARS);
+    scheduler.start();
+    await pass(HOUR);
+    expect(said).toEqual([Date.parse("2026-01-01T01:00:00Z")]);
+    await scheduler.stop();
+  });
 });
