@@ -128,6 +128,10 @@ describe("a delivery", () => {
     expect([broken.status, broken.json.error.details]).toEqual([400, { kind: "json" }]);
     const deep = await deliver(it, "[".repeat(40) + "]".repeat(40), bearer(it));
     expect(deep.status).toBe(400);
+    // Each color opens a bracket that nothing closes.
+    const log = "\u001B[31mred ".repeat(40);
+    expect((await deliver(it, log, { ...bearer(it), "content-type": "text/plain" })).status).toBe(202);
+    expect((await texts(it.name))[2]).toBe(`: ${log}`);
   });
 
   test("too long for a message is refused, empty ones too", async () => {
