@@ -77,10 +77,16 @@ export class DeadLetters {
     return this.#append(delivery_ids.flatMap(dropsOf));
   }
 
-  /** Its webhook is gone. */
+  /** Its webhook is gone. Never rejects: what cannot be read now goes when its time is over. */
   async clear(webhook_id: string): Promise<void> {
-    const ids = (await this.list(webhook_id)).map(({ delivery_id }) => delivery_id);
-    if (ids.length > 0) await this.drop(ids);
+    const all = await this.list(webhook_id).catch((error: unknown) => {
+      this.#options.log.warn(
+        { webhook_id, err: error },
+        "what was given up of a deleted webhook stays a while",
+      );
+      return [];
+    });
+    if (all.length > 0) await this.drop(all.map(({ delivery_id }) => delivery_id));
   }
 
   #append(rows: readonly RowChange[]): Promise<boolean> {

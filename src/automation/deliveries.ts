@@ -6,7 +6,7 @@ import type { RowChange } from "../core/operation.ts";
 import type { Mirror } from "../core/mirrors.ts";
 import { mirrorOf } from "../core/mirrors.ts";
 import type { Debt, Owed } from "../core/owed.ts";
-import { isOf, OWED } from "../core/owed.ts";
+import { OWED } from "../core/owed.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Directory, SessionRef } from "../core/session.ts";
 import type { RecordRow } from "../core/record.ts";
@@ -16,11 +16,11 @@ import type { StoredEvent } from "../protocol/frames.ts";
 import type { Attempt, Attempts, Delivery } from "./attempts.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { bodyOf, idOf, RETRY_MS, waitAfter } from "./delivery.ts";
+import { Meant } from "./meant.ts";
 import { Progress } from "./progress.ts";
 import type { DeadDelivery, StoredWebhook } from "./stored-webhook.ts";
 import { Troubles } from "./troubles.ts";
 import type { WebhookBook } from "./webhooks.ts";
-import { UNDELIVERED } from "./webhooks.ts";
 
 export interface DeliveriesOptions {
   readonly owed: Owed;
@@ -44,12 +44,14 @@ export class Deliveries {
   readonly #lanes = new Map<string, Promise<void>>();
   readonly #troubles: Troubles;
   readonly #progress: Progress;
+  readonly #meant: Meant;
   #abort = new AbortController();
   #isOpen = false;
 
   constructor(options: DeliveriesOptions) {
     this.#options = options;
     this.#troubles = new Troubles(options);
+    this.#meant = new Meant(options);
     const everybody = (): string[] =>
       options.book.every().flatMap(({ id, enabled }) => (enabled ? [id] : []));
     this.#progress = new Progress({ ...options, everybody });
@@ -77,7 +79,8 @@ export class Deliveries {
   /** Webhooks came, went or changed. */
   changed(): void {
     const { owed, book } = this.#options;
-    this.#troubles.keep((id) => book.get(id) !== undefined);
+    this.#troubles.keep();
+    this.#meant.changed();
     owed.want([...new Set(book.every().flatMap((each) => (each.enabled ? each.types : [])))]);
     for (const session_id of owed.all()) {
       this.#goOn(session_id);
@@ -89,6 +92,7 @@ export class Deliveries {
   start(): void {
     this.#isOpen = true;
     this.#abort = new AbortController();
+    this.#troubles.begin();
     this.changed();
   }
 
@@ -111,7 +115,7 @@ export class Deliveries {
 
   /** It took something that was sent by hand. */
   took(webhook_id: string): void {
-    this.#troubles.took(webhook_id);
+    if (this.#isOpen) this.#troubles.took(webhook_id);
   }
 
   waiting(webhook_id: string): number {
@@ -129,11 +133,16 @@ export class Deliveries {
   }
 
   #goOn(session_id: string): void {
+    const debt = this.#options.owed.get(session_id);
     // Before the first event of it is committed there may not even be a session.
-    if (!this.#isOpen || this.#options.owed.get(session_id)?.head === 0) return;
+    if (!this.#isOpen || debt?.head === 0) return;
     for (const webhook of this.#options.book.every()) {
       const key = `${webhook.id} ${session_id}`;
       if (!webhook.enabled || this.#lanes.has(key)) continue;
+      if (debt !== undefined && this.#meant.passes(webhook, debt)) {
+        this.#touch(session_id);
+        continue;
+      }
       let isCutShort = false;
       const lane = this.#read(webhook.id, session_id)
         .catch(async (error: unknown) => {
@@ -198,11 +207,7 @@ export class Deliveries {
   ): Promise<boolean> {
     const webhook = this.#options.book.get(id);
     if (webhook === undefined || !webhook.enabled) return false;
-    const isMeant =
-      !UNDELIVERED.has(event.type) &&
-      event.ts >= Math.max(webhook.since, debt.since) &&
-      webhook.types.some((type) => isOf(event.type, type));
-    if (!isMeant) return true;
+    if (!this.#meant.isMeant(webhook, debt, event)) return true;
     const { type, run_id, seq } = event;
     const body = bodyOf(webhook, session, epoch, event);
     const delivery = { id: idOf(id, session, epoch, seq), body, type, run_id };
@@ -240,7 +245,7 @@ export class Deliveries {
         stats.deliveries.given_up++;
         return true;
       }
-      await this.#until(clock.now() + wait);
+      await this.#until(clock.monotonic() + wait);
     }
   }
 
@@ -266,14 +271,14 @@ export class Deliveries {
 
   /** What cannot be written now is looked at again. */
   async #later(): Promise<false> {
-    await this.#until(this.#options.clock.now() + RETRY_MS);
+    await this.#until(this.#options.clock.monotonic() + RETRY_MS);
     return false;
   }
 
-  /** Resolves then, or at a stop. */
+  /** Resolves then (monotonic ms), or at a stop. */
   async #until(at: number): Promise<void> {
     const { clock } = this.#options;
-    const ms = at - clock.now();
+    const ms = at - clock.monotonic();
     if (ms <= 0 || !this.#isOpen) return;
     const over = Promise.withResolvers<void>();
     const stop = (): void => over.resolve();

@@ -1,6 +1,14 @@
 import type { MadeBy } from "../core/maker.ts";
 import type { WebhookView } from "../core/automation.ts";
 
+/** Its receiver takes nothing. Milliseconds since 1970. */
+export interface Failing {
+  /** The first failure. */
+  readonly since: number;
+  /** The last one that is written. */
+  readonly last: number;
+}
+
 /** As stored. */
 export interface StoredWebhook extends MadeBy {
   readonly id: string;
@@ -13,6 +21,8 @@ export interface StoredWebhook extends MadeBy {
   readonly enabled: boolean;
   /** Why it was turned off by itself. */
   readonly reason: string | null;
+  /** Absent: an earlier version did not say. */
+  readonly failing?: Failing | null;
   /** It is owed nothing older. */
   readonly since: number;
   readonly created_at: number;

@@ -1,5 +1,8 @@
+import type { Journal } from "../core/journal.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { Attempt } from "./attempts.ts";
+import type { Failing } from "./stored-webhook.ts";
+import type { WebhookBook } from "./webhooks.ts";
 
 /** A receiver that has taken nothing for so long gets each delivery once more, and then it is given up. */
 const PATIENCE_MS = 6 * 3_600_000;
@@ -7,44 +10,68 @@ const PATIENCE_MS = 6 * 3_600_000;
 const GIVE_UP_MS = 3 * 86_400_000;
 /** Where nothing was sent for so long, nobody knows that it failed all the time: it is counted anew. */
 const SILENT_MS = 86_400_000;
+/** That it still fails is written so seldom. */
+const WRITE_MS = 3_600_000;
 
-/** A receiver that does not take what it is sent. */
+/** A receiver as it is known since this node delivers. */
 interface Trouble {
-  /** Its first failure, and the last one. */
-  readonly since: number;
+  /** Where it is: another one has another history. */
+  readonly url: string;
+  /** Its first failure; null: it takes what it is sent. */
+  readonly since: number | null;
+  /** The last attempt. */
   readonly last: number;
-  readonly times: number;
+  /** Monotonic. */
   readonly until: number;
 }
 
-/** Receivers that do not take what they are sent, by the ids of their webhooks. */
+export interface TroublesOptions {
+  readonly book: Pick<WebhookBook, "get" | "setFailing">;
+  readonly journal: Pick<Journal, "append">;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * Receivers that do not take what they are sent, by the ids of their webhooks. Since when stands in the store with each: the
+ * next process, or another node, goes on with it.
+ */
 export class Troubles {
-  readonly #clock: Clock;
-  readonly #log: Logger;
+  readonly #options: TroublesOptions;
   readonly #all = new Map<string, Trouble>();
 
-  constructor({ clock, log }: { readonly clock: Clock; readonly log: Logger }) {
-    this.#clock = clock;
-    this.#log = log;
+  constructor(options: TroublesOptions) {
+    this.#options = options;
   }
 
   since(webhook_id: string): number | null {
-    return this.#all.get(webhook_id)?.since ?? null;
+    return this.#known(webhook_id)?.since ?? null;
   }
 
-  /** Until when it is left alone. */
+  /** Until when it is left alone, monotonic ms. */
   until(webhook_id: string): number {
     return this.#all.get(webhook_id)?.until ?? 0;
   }
 
-  /** Forgets those that are not there any more. */
-  keep(isThere: (webhook_id: string) => boolean): void {
-    for (const id of this.#all.keys()) if (!isThere(id)) this.#all.delete(id);
+  /** This node delivers from now on: another one may have done so meanwhile. */
+  begin(): void {
+    this.#all.clear();
+  }
+
+  /** Forgets those that are not there any more, are off, or are others. */
+  keep(): void {
+    for (const [id, { url }] of this.#all) {
+      const webhook = this.#options.book.get(id);
+      if (webhook?.enabled !== true || webhook.url !== url) this.#all.delete(id);
+    }
   }
 
   /** It took something. */
   took(webhook_id: string): void {
-    this.#all.delete(webhook_id);
+    const webhook = this.#options.book.get(webhook_id);
+    if (webhook === undefined || this.#known(webhook_id) === null) return;
+    this.#all.set(webhook_id, { url: webhook.url, since: null, last: this.#options.clock.now(), until: 0 });
+    this.#write(webhook_id);
   }
 
   /**
@@ -52,17 +79,55 @@ export class Troubles {
    * What it comes to: the delivery is tried again, it is the last try of it, or the webhook is to be turned off.
    */
   failed(webhook_id: string, { status, reason }: Attempt, wait_ms: number): "again" | "last" | "off" {
-    const now = this.#clock.now();
-    const before = this.#all.get(webhook_id);
-    const isOn = before !== undefined && now - before.last <= SILENT_MS;
-    const known = isOn ? before : { since: now, times: 0, until: before?.until ?? 0 };
+    const { clock, log, book } = this.#options;
+    const now = clock.now();
+    const before = this.#known(webhook_id);
+    const isOn = before !== null && now - before.last <= SILENT_MS;
+    if (!isOn) log.warn({ webhook_id, reason }, "a webhook's receiver does not take what it is sent");
+    // What a clock said that was ahead is not waited for.
+    const since = isOn ? Math.min(before.since, now) : now;
     const isAll = status === undefined || status === 429 || status >= 500;
-    const until = isAll ? now + wait_ms : known.until;
-    if (known.times === 0)
-      this.#log.warn({ webhook_id, reason }, "a webhook's receiver does not take what it is sent");
-    this.#all.set(webhook_id, { since: known.since, last: now, times: known.times + 1, until });
-    const lasts = now - known.since;
-    if (status === 410 || lasts > GIVE_UP_MS) return "off";
-    return lasts > PATIENCE_MS ? "last" : "again";
+    const until = isAll ? clock.monotonic() + wait_ms : this.until(webhook_id);
+    this.#all.set(webhook_id, { url: book.get(webhook_id)?.url ?? "", since, last: now, until });
+    if (status === 410 || now - since > GIVE_UP_MS) return "off";
+    this.#write(webhook_id);
+    return now - since > PATIENCE_MS ? "last" : "again";
+  }
+
+  /** Null: it takes what it is sent, as far as anybody knows. */
+  #known(webhook_id: string): Failing | null {
+    const known = this.#all.get(webhook_id);
+    if (known === undefined) return this.#options.book.get(webhook_id)?.failing ?? null;
+    const { since, last } = known;
+    return since === null ? null : { since, last };
+  }
+
+  #write(webhook_id: string): void {
+    const { book, journal } = this.#options;
+    const failing = this.#unwritten(webhook_id);
+    if (failing === undefined) return;
+    const change = book.setFailing(webhook_id, failing);
+    // Somebody else changes it: the next attempt writes it.
+    if (change === null) return;
+    const settle = ({ ok }: { readonly ok: boolean }): void => {
+      if (!ok) return change.undo();
+      change.commit();
+      // It may have taken something meanwhile.
+      return this.#write(webhook_id);
+    };
+    journal.append({ session: null, run: null, ack: false, events: [], rows: change.rows, settle });
+  }
+
+  /** What is to be written of it; undefined: nothing. */
+  #unwritten(webhook_id: string): Failing | null | undefined {
+    const known = this.#all.get(webhook_id);
+    const webhook = this.#options.book.get(webhook_id);
+    if (known === undefined || webhook === undefined) return undefined;
+    const { since, last } = known;
+    const { failing = null } = webhook;
+    if (since === null) return failing === null ? undefined : null;
+    // One failure alone is none to remember.
+    const isNews = failing === null ? last > since : last - failing.last >= WRITE_MS;
+    return isNews || (failing !== null && failing.since !== since) ? { since, last } : undefined;
   }
 }

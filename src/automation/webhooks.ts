@@ -16,7 +16,7 @@ import type { ParamsOf } from "../protocol/methods.ts";
 import { OwnedRecords, requireScopes, suspension } from "./records.ts";
 import type { Sealer } from "./sealed.ts";
 import { newSigningSecret } from "./signature.ts";
-import type { StoredWebhook } from "./stored-webhook.ts";
+import type { Failing, StoredWebhook } from "./stored-webhook.ts";
 import { viewWebhook } from "./stored-webhook.ts";
 
 export const WEBHOOKS = "webhook";
@@ -95,6 +95,7 @@ export class WebhookBook {
       reads: scopes.has("chat.read"),
       enabled: true,
       reason: null,
+      failing: null,
       since: now,
       created_at: now,
       updated_at: now,
@@ -114,6 +115,7 @@ export class WebhookBook {
       ...(said.url !== undefined && { url: this.#url(said.url) }),
       ...(said.types !== undefined && { types: wanted(said.types) }),
       ...(comesBack && { since: now, reason: null }),
+      ...((comesBack || said.url !== undefined) && { failing: null }),
       ...changedBy(old, this.#options.makers.of(by)),
       updated_at: now,
     };
@@ -137,8 +139,15 @@ export class WebhookBook {
   /** Turned off by itself; null: somebody changes it right now. */
   turnOff(webhook: StoredWebhook, reason: string): Change<void> | null {
     if (this.#all.isChanging(webhook.id)) return null;
-    const next = { ...webhook, enabled: false, reason, updated_at: this.#options.clock.now() };
+    const next = { ...webhook, enabled: false, reason, failing: null, updated_at: this.#options.clock.now() };
     return this.#put(next, () => undefined);
+  }
+
+  /** Since when its receiver takes nothing, which is no change of anybody's; null: somebody changes it right now, or it is gone. */
+  setFailing(id: string, failing: Failing | null): Change<void> | null {
+    const webhook = this.#all.get(id);
+    if (webhook === undefined || this.#all.isChanging(id)) return null;
+    return this.#all.put({ ...webhook, failing }, () => undefined);
   }
 
   remove(by: Principal, id: string): Change<void> | null {

@@ -17,10 +17,16 @@ const PAID_KEPT = 10_000;
 /** What is still to be read of a session's log. */
 export interface Debt {
   readonly session_id: string;
+  /** Null: nothing was written to it here. */
+  session: SessionRef | null;
   /** Events that are older are owed to nobody. Milliseconds since 1970. */
   since: number;
   /** How far each webhook has got it. */
   readonly cursors: Map<string, number>;
+  /** Webhooks that were read something of it that is owed: all that follows is, too. */
+  readonly begun: Set<string>;
+  /** Webhooks that came, or were turned on, when there was something of it: they are owed nothing that is older than they. */
+  readonly late: Set<string>;
   /** Before the first event that is owed; null: that is not known after a restart. */
   from: number | null;
   /** The last one that is owed; what is not known after a restart, or of another node, is Infinity. */
@@ -92,6 +98,7 @@ export class Owed {
   published(session: SessionRef, { type, seq }: StoredEvent): void {
     const entry = this.#entries.get(session.id);
     if (entry === undefined || !this.wants(type)) return;
+    entry.session = session;
     if (entry.head === 0) entry.from ??= seq - 1;
     entry.head = entry.head === Infinity ? entry.head : seq;
     this.onOwed(session.id);
@@ -108,9 +115,12 @@ export class Owed {
         entry.since = since;
         entry.from = null;
         entry.cursors.clear();
+        entry.begun.clear();
       }
-      for (const [webhook, seq] of Object.entries(cursors))
+      for (const [webhook, seq] of Object.entries(cursors)) {
         entry.cursors.set(webhook, Math.max(seq, entry.cursors.get(webhook) ?? 0));
+        entry.begun.add(webhook);
+      }
       entry.from ??= this.#paid.get(id) ?? null;
       entry.isKept = true;
       this.#entries.set(id, entry);
@@ -194,7 +204,8 @@ export function isOf(type: string, wanted: string): boolean {
 }
 
 function newEntry(session_id: string, since: number, head: number): Entry {
-  return { session_id, since, cursors: new Map(), from: null, head, grown: 0, open: 0, isKept: false };
+  const whose = { cursors: new Map<string, number>(), begun: new Set<string>(), late: new Set<string>() };
+  return { session_id, session: null, since, ...whose, from: null, head, grown: 0, open: 0, isKept: false };
 }
 
 function rowOf({ session_id, since, cursors }: Debt): RecordChange & { readonly kind: "record.put" } {

@@ -39,6 +39,15 @@ async function say(node: ClusterNode, session_id: string, message: string): Prom
   await node.owner.call("run.wait", { run_id, timeout_ms: 30_000 });
 }
 
+/** Since when a receiver takes nothing. */
+async function failingOf({ owner }: ClusterNode, webhook_id: string): Promise<number> {
+  const told = async (): Promise<number | undefined> => {
+    const { webhooks } = await owner.call("webhook.list");
+    return webhooks.find((each: { webhook_id: string }) => each.webhook_id === webhook_id)?.failing_since;
+  };
+  return (await within(told, (since) => since !== undefined)) ?? 0;
+}
+
 /** What was delivered: what is sent again, as to a receiver that answers too late, has the same id. */
 function texts(): string[] {
   const once = new Map(receiver.got.map(({ id, body }) => [id, body.data.payload.message.content as string]));
@@ -162,6 +171,11 @@ describe.skipIf(!hasPostgres)("what is set up at one node", () => {
 
   test("is said once at its moment, and by the other node when the one that leads is gone", async () => {
     const { leader, other } = await roles();
+    receiver.otherwise = 503;
+    const { webhook_id } = await other.owner.call("webhook.create", {
+      url: receiver.url,
+      types: ["message.created"],
+    });
     const due = Date.now() + 1_500;
     const ids: string[] = [];
     for (let i = 0; i < 10; i++) {
@@ -181,6 +195,16 @@ describe.skipIf(!hasPostgres)("what is set up at one node", () => {
       (list) => list.filter(({ last }) => last !== undefined).length >= 5,
       4_000,
     );
+    const failing = await failingOf(other, webhook_id);
+    // Once it has failed again it is in the store.
+    await within(
+      async () =>
+        (await nodes.sql.unsafe(
+          "SELECT data FROM agentbus.records WHERE collection = 'webhook'",
+        )) as object[],
+      (rows) => JSON.stringify(rows).includes(`${failing}`),
+      4_000,
+    );
     await leader.kill();
     const list = await within(
       async () =>
@@ -192,6 +216,10 @@ describe.skipIf(!hasPostgres)("what is set up at one node", () => {
       TAKEOVER_MS / 5,
     );
     expect(list.map(({ last }) => last?.status)).toEqual(ids.map(() => "sent"));
+    // Since when a receiver fails is told, and counted, as before.
+    expect(await failingOf(other, webhook_id)).toBe(failing);
+    receiver.otherwise = 204;
+    await other.owner.call("webhook.delete", { webhook_id });
     await leader.restart();
     const said: string[] = [];
     for (const session_id of ["due-0", "due-1"]) {
