@@ -62,6 +62,8 @@ export interface EngineOptions {
   /** Where spans are made; without it what came in is passed on. */
   readonly tracing?: Tracing | undefined;
   readonly backup: SystemDeps["backup"];
+  /** Why there is too little room on the disk; null: there is enough. */
+  readonly lowDisk: SystemDeps["lowDisk"];
   /** Who may come in. */
   readonly credentials: () => Pick<Credentials, "isLive" | "vouching">;
   /** The outcome of a write is unknown: nothing may go on. */
@@ -87,7 +89,7 @@ export function createEngine(given: EngineOptions) {
     if (state.draining) return "draining";
     const provider = router.default_model.split("/", 1)[0];
     const ready = router.states().some((each) => each.name === provider && each.ready);
-    return journal.refused === null && ready ? "healthy" : "degraded";
+    return journal.refused === null && ready && options.lowDisk() === null ? "healthy" : "degraded";
   };
   const count = (error: GatewayError | null, { principal, remote, transport }: Caller): void =>
     stats.request(error, { user: principal.user, remote }, transport);
@@ -120,6 +122,7 @@ export function createEngine(given: EngineOptions) {
     files,
     uptime,
     status,
+    lowDisk: options.lowDisk,
     ...(relay !== null && { bring: relay.bring }),
     /** The identity this gateway's store was given when it was made; "" before `recover`. */
     server_id: (): string => state.server_id,
@@ -230,8 +233,8 @@ function methodsOf(
   state: Pick<SystemDeps, "uptime" | "status">,
 ): MethodHandler[] {
   const { clock, limits, settings, name, version, capabilities, plugins } = options;
-  const { configuration, backup } = options;
-  const told = { name, version, capabilities, plugins, configuration, backup };
+  const { configuration, backup, lowDisk } = options;
+  const told = { name, version, capabilities, plugins, configuration, backup, lowDisk };
   const deps = { ...core, clock, limits, settings };
   const definitions = (): ReturnType<Registry["definitions"]> => registry.definitions();
   return [

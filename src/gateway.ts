@@ -19,6 +19,7 @@ import { keepLog } from "./kept-log.ts";
 import { Leaving, timesOf } from "./leaving.ts";
 import type { Listening } from "./listening.ts";
 import { listen } from "./listening.ts";
+import { lowDisk } from "./low-disk.ts";
 import { encodeSignal } from "./protocol/frames.ts";
 import { Retention } from "./method/retention.ts";
 import { metricsOf } from "./metrics.ts";
@@ -236,6 +237,7 @@ export function construct({
   const whose = { name: NAME, version, owns_process, engine: () => engine };
   const made = createPlugins({ ...whose, config, clock, log: logOf("plugin"), providers });
   const { plugins, folders } = made;
+  const tools = [skillTools(skills, settings), tool_servers, plugins];
   const otlp = createOtlp(config, version, clock, logOf("telemetry"));
   const engine: Engine = createEngine({
     name: NAME,
@@ -249,15 +251,12 @@ export function construct({
     log,
     settings: viewOf(live.derive(settingsOf)),
     costs: costsOf(live),
-    toolbox: createTools(settings, clock, logOf("tool"), [
-      skillTools(skills, settings),
-      tool_servers,
-      plugins,
-    ]),
+    toolbox: createTools(settings, clock, logOf("tool"), tools),
     capabilities: CAPABILITIES,
     plugins: () => plugins.list(),
     configuration: reloading,
     backup: () => backups.state(),
+    lowDisk: lowDisk(config, clock),
     credentials: () => access.credentials,
     fatal,
   });

@@ -2,6 +2,7 @@ import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Certificate } from "./certificate.ts";
 import type { Config } from "./config.ts";
+import { processMark } from "./process-mark.ts";
 
 /** What a gateway that runs says of itself to the commands of this machine. */
 interface State {
@@ -16,9 +17,11 @@ interface State {
 /** Renamed into place, so that a command never reads half of it. The certificate is the one it may trust. */
 export function writeState(config: Config, facts: State, certificate: Certificate | null): void {
   const draft = `${stateFile(config)}.${process.pid}`;
+  const mark = processMark(process.pid);
   const state = {
     ...facts,
     pid: process.pid,
+    ...(mark !== null && { process: mark }),
     ...(certificate !== null && { certificate: certificate.cert }),
   };
   writeFileSync(draft, JSON.stringify(state), { mode: 0o600 });

@@ -91,7 +91,7 @@ export function surfaceOf(parts: SurfaceParts): TransportContext {
     uptime,
     status,
     times,
-    ready: readiness({ engine, router, config, clock, leaving }),
+    ready: readiness({ engine, router, leaving }),
     metrics: config.metrics.enabled
       ? (format) => ({ type: CONTENT_TYPES[format], text: expose(families(), format) })
       : null,

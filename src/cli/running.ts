@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { processMark } from "../process-mark.ts";
 import { CommandError } from "./exit.ts";
 
 /** What a gateway that runs says of itself. */
@@ -19,7 +20,7 @@ export interface Running {
 export function readRunning(data_dir: string): Running | null {
   const text = readWritten(data_dir, "gateway.json");
   if (text === undefined) return null;
-  let value: Partial<Record<keyof Running, unknown>>;
+  let value: Partial<Record<keyof Running | "process", unknown>>;
   try {
     value = JSON.parse(text) as typeof value;
   } catch {
@@ -28,6 +29,7 @@ export function readRunning(data_dir: string): Running | null {
   }
   const { url, pid, certificate, version, started_at, executable } = value;
   if (typeof url !== "string" || typeof pid !== "number" || !isAlive(pid)) return null;
+  if (isAnother(pid, value.process)) return null;
   const textOr = (each: unknown): string | null => (typeof each === "string" ? each : null);
   return {
     url,
@@ -37,6 +39,12 @@ export function readRunning(data_dir: string): Running | null {
     started_at: typeof started_at === "number" ? started_at : 0,
     executable: textOr(executable),
   };
+}
+
+/** Whether a process has the pid of the one that wrote its mark, which is gone. Where that cannot be known it is the same. */
+function isAnother(pid: number, written: unknown): boolean {
+  const mark = processMark(pid);
+  return typeof written === "string" && mark !== null && mark !== written;
 }
 
 /** Whether some process has the data directory, whether it listens already or not. */

@@ -48,7 +48,7 @@ function describe(
     `  connections   ${state.connections}`,
     `  runs          ${runs.active} active, ${runs.queued} queued`,
     `  memory        ${Math.round(state.memory_usage / 2 ** 20)} MiB`,
-    `  storage       ${storage.kind}, ${storage.ok ? "ok" : (storage.reason ?? "refuses")}${roomOf(storage)}`,
+    `  storage       ${storage.kind}, ${storage.reason ?? (storage.ok ? "ok" : "refuses")}${roomOf(storage)}`,
     ...(backup === undefined ? [] : [`  backup        ${backupLine(backup)}`]),
     ...providers.map(
       ({ name, ready, reason }) => `  provider      ${name}, ${ready ? "ready" : (reason ?? "not ready")}`,

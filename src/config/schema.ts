@@ -226,7 +226,7 @@ export const ConfigSchema = Type.Object({
     ),
     min_free_bytes: integer(
       64 * 1024 * 1024,
-      "With less room on the disk of the data directory `/ready` says that the gateway is not.",
+      "With less room on the disk of the data directory `/ready` says that the gateway is not, and its status is degraded.",
       [0, Number.MAX_SAFE_INTEGER],
     ),
   }),

@@ -31,6 +31,8 @@ export interface SystemDeps extends MethodDeps {
   readonly configuration: Configuration;
   /** Null: the gateway makes none by itself. */
   readonly backup: () => BackupState | null;
+  /** Why there is too little room on the disk; null: there is enough. */
+  readonly lowDisk: () => string | null;
   readonly definitions: () => readonly MethodDefinition[];
   /** Seconds since start. */
   readonly uptime: () => number;
@@ -75,6 +77,7 @@ function socketsOnly(): never {
 
 async function statusOf(deps: SystemDeps) {
   const refused = deps.journal.refused;
+  const reason = refused?.reason ?? deps.lowDisk();
   const backup = deps.backup();
   // How full it is says nothing of whether it can be asked now.
   const room = await deps.store.room().catch(() => deps.maintenance.room.last);
@@ -87,7 +90,7 @@ async function statusOf(deps: SystemDeps) {
     storage: {
       kind: deps.store.kind,
       ok: refused === null,
-      ...(refused !== null && { reason: refused.reason }),
+      ...(reason !== null && { reason }),
       ...(room !== null && { ...room, nearly_full: isNearlyFull(room) }),
     },
     ...(backup !== null && { backup }),

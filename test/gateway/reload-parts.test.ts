@@ -143,6 +143,10 @@ test("sockets that are turned off, room on the disk, and what a part says in the
   expect(await ready()).toMatchObject({
     checks: { disk: { ok: false, reason: expect.stringContaining("storage.min_free_bytes") } },
   });
+  expect(await owner.call("system.status")).toMatchObject({
+    status: "degraded",
+    storage: { ok: true, reason: expect.stringContaining("storage.min_free_bytes") },
+  });
   await change(
     stack,
     "[gateway]\nenabled = true",

@@ -88,7 +88,7 @@ if (CAN_BUILD) {
         Volumes: { "/data": {} },
         WorkingDir: "/data",
         StopSignal: "SIGTERM",
-        Healthcheck: { Test: ["CMD", "agentbus", "status"] },
+        Healthcheck: { Test: ["CMD", "agentbus", "call", "system.status"] },
       });
       expect(config.Env).toEqual(
         expect.arrayContaining(["AGENTBUS_SERVER_HOST=0.0.0.0", "AGENTBUS_SERVER_DATA_DIR=/data"]),
@@ -105,8 +105,8 @@ if (CAN_BUILD) {
         const status = readFileSync(`/proc/${one.pid}/status`, "utf8");
         expect(status).toMatch(/^Uid:\s+10001\s+10001\s+10001\s+10001$/m);
         expect(status).toMatch(/^CapEff:\s+0+$/m);
-        const healthy = await first.run(check, one.options);
-        expect([healthy.code, healthy.out]).toEqual([0, expect.stringContaining("healthy")]);
+        const answer = await first.run(check, one.options);
+        expect([answer.code, JSON.parse(answer.out)]).toMatchObject([0, { status: expect.any(String) }]);
         await call(one.url, "session.create", { session_id: "kept" });
         process.kill(one.pid, "SIGTERM");
         expect(await one.exited).toBe(0);

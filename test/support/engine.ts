@@ -14,7 +14,6 @@ import type { Principal, Vouching } from "../../src/core/principal.ts";
 import type { Subscription } from "../../src/core/subscription.ts";
 import type { Engine } from "../../src/engine.ts";
 import { createEngine } from "../../src/engine.ts";
-
 import { SCOPES } from "../../src/protocol/schema.ts";
 import { createMemoryStore } from "../../src/store/memory.ts";
 import { createPolicy } from "../../src/tool/policy.ts";
@@ -102,6 +101,7 @@ export async function startEngine(options: TestEngineOptions = {}): Promise<Test
   const engine = createEngine({
     plugins: () => [],
     backup: () => null,
+    lowDisk: () => null,
     configuration: {
       state: () => ({ file: null, loaded_at: 0, hash: "", restart_needed: [], failure: null }),
       reload: () => ({ changed: [], restart_needed: [] }),

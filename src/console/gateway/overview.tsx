@@ -26,8 +26,8 @@ export function Overview({ watch }: OverviewProps) {
           <Fact name="Up for" value={duration(status.uptime)} />
           <Fact
             name="Storage"
-            value={status.storage.ok ? status.storage.kind : (status.storage.reason ?? "refuses")}
-            bad={!status.storage.ok}
+            value={status.storage.reason ?? (status.storage.ok ? status.storage.kind : "refuses")}
+            bad={!status.storage.ok || status.storage.reason !== undefined}
           />
           {stats !== null && (
             <>

@@ -97,8 +97,10 @@ export const systemStatus = defineMethod({
     memory_usage: Type.Integer({ description: "bytes" }),
     storage: Type.Object({
       kind: Type.String(),
-      ok: Type.Boolean(),
-      reason: Type.Optional(Type.String()),
+      ok: Type.Boolean({ description: "it takes what is written" }),
+      reason: Type.Optional(
+        Type.String({ description: "why it does not, or why it soon may not: its disk has too little room" }),
+      ),
       used_bytes: Type.Optional(
         Type.Integer({ description: "with max_bytes: where storage.max_bytes bounds the database" }),
       ),
