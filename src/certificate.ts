@@ -24,20 +24,18 @@ const RSA_BITS = 2_048;
 const CERTIFICATES = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
 
 /**
- * Whether a certificate and a key can be used at `now`.
+ * A certificate and a key, found to go together, whatever their time.
  * @throws Error, one line that says which file is wrong and what to do
  */
-export function readCertificate(cert: PemFile, key: PemFile, now: number): Certificate {
+export function readCertificate(cert: PemFile, key: PemFile): Certificate {
   const parsed = parse(cert.name, certificatesIn(cert)[0] ?? "");
   checkKey(parsed, key);
-  const expires_at = Date.parse(parsed.validTo);
-  if (expires_at <= now) throw new Error(`${cert.name}: it has expired on ${day(expires_at)}: renew it`);
   return {
     cert: cert.text,
     key: key.text,
     fingerprint: parsed.fingerprint256,
     valid_from: Date.parse(parsed.validFrom),
-    expires_at,
+    expires_at: Date.parse(parsed.validTo),
     self_signed: parsed.verify(parsed.publicKey),
   };
 }

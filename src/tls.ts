@@ -2,7 +2,7 @@ import { chmodSync, readFileSync, statSync } from "node:fs";
 import type { Certificate, PemFile } from "./certificate.ts";
 import { checkAuthority, day, readCertificate } from "./certificate.ts";
 import type { Config } from "./config.ts";
-import { configured } from "./config/error.ts";
+import { NamedFileError, configured } from "./config/error.ts";
 import { reasonOf } from "./config/layer.ts";
 import type { LiveConfig } from "./settings.ts";
 import type { Clock, Logger } from "./core/ports.ts";
@@ -22,24 +22,18 @@ export interface Serving extends Certificate {
   readonly client_ca: string | null;
 }
 
-/** Null: no TLS. @throws ConfigError where files that others made cannot be used */
+/** Null: no TLS. @throws NamedFileError where files that others made cannot be used */
 export function createTls({ live, config }: LiveConfig, clock: Clock, log: Logger): Tls | null {
   if (!isTlsOn(config)) return null;
   const tls = new Tls(config, clock, log);
   // The files of a next configuration have to be of use before it counts; the next look serves them.
-  live.derive((next) => configured(() => (next === live.now ? null : checkFiles(next, clock.now()))));
+  live.derive((next) => configured(() => (next === live.now ? null : tls.check(next)), NamedFileError));
   return tls;
 }
 
 /** Whether the listeners speak TLS. */
 export function isTlsOn({ server }: Config): boolean {
   return server.tls.mode === "auto" || server.tls.cert !== "";
-}
-
-/** @throws Error, one line */
-function checkFiles(config: Config, now: number): void {
-  if (config.server.tls.mode === "auto") findAuthority(config);
-  else findCertificate(config, now);
 }
 
 /** The certificate of the listeners, and the ones that take its place. */
@@ -60,15 +54,22 @@ export class Tls {
     this.#clock = clock;
     this.#log = log;
     this.#own = config.server.tls.mode === "auto";
-    configured(() => (this.#own ? findAuthority(config) : this.#find()));
+    configured(() => this.check(config), NamedFileError);
   }
 
-  /** The one to begin with. @throws ConfigError; the file system's error where one of our own cannot be kept */
+  /** Whether the files that a configuration names can be used. @throws Error, one line */
+  check(config: Config): void {
+    if (config.server.tls.mode === "auto") findAuthority(config);
+    else this.#refuseWorse(readServing(config), config);
+  }
+
+  /** The one to begin with. @throws NamedFileError; the file system's error where one of our own cannot be kept */
   async open(): Promise<Serving> {
     if (this.#own) await this.#keepOwn();
-    const serving = configured(() => this.#find());
+    const serving = configured(() => this.#find(), NamedFileError);
     this.#serving = serving;
     this.#guardKey();
+    this.#remind(serving);
     if (serving.valid_from > this.#clock.now()) {
       const from = day(serving.valid_from);
       this.#log.warn({ valid_from: from }, "the certificate is not valid yet: is the clock right?");
@@ -146,23 +147,51 @@ export class Tls {
   }
 
   #find(): Serving {
-    return findCertificate(this.#config, this.#clock.now());
+    const found = readServing(this.#config);
+    this.#refuseWorse(found, this.#config);
+    return found;
+  }
+
+  /** One that has expired is better than none, and worse than one that has not. @throws Error */
+  #refuseWorse(found: Serving, config: Config): void {
+    if (this.#serving !== null && this.#serving.expires_at > this.#clock.now())
+      refuseExpired(found, config, this.#clock.now());
   }
 
   #remind({ expires_at }: Serving): void {
     const now = this.#clock.now();
-    if (this.#own || expires_at - now > WARN_MS || now - this.#reminded_at < DAY_MS) return;
+    if (this.#own || expires_at - now > WARN_MS) return;
+    const isOverSince = expires_at <= now && this.#reminded_at < expires_at;
+    if (!isOverSince && now - this.#reminded_at < DAY_MS) return;
     this.#reminded_at = now;
-    this.#log.warn({ expires: day(expires_at) }, "the certificate is about to expire: renew it");
+    const expires = day(expires_at);
+    if (expires_at > now) this.#log.warn({ expires }, "the certificate is about to expire: renew it");
+    else this.#log.error({ expires }, "the certificate has expired, and clients refuse it: renew it");
   }
 }
 
-/** What the files hold now. @throws Error, one line that says which is wrong and what to do */
+/** What the files hold, where it can be used now. @throws Error, one line that says which is wrong and what to do */
 export function findCertificate(config: Config, now: number): Serving {
-  const { tls, data_dir } = config.server;
-  const { cert, key } = tls.mode === "auto" ? selfSignedFiles(data_dir) : tls;
-  const pair = readCertificate(read("server.tls.cert", cert), read("server.tls.key", key), now);
+  const found = readServing(config);
+  refuseExpired(found, config, now);
+  return found;
+}
+
+/** What the files hold, whatever its time. @throws Error as findCertificate */
+function readServing(config: Config): Serving {
+  const { cert, key } = filesOf(config);
+  const pair = readCertificate(read("server.tls.cert", cert), read("server.tls.key", key));
   return { ...pair, client_ca: findAuthority(config) };
+}
+
+/** @throws Error */
+function refuseExpired({ expires_at }: Serving, config: Config, now: number): void {
+  if (expires_at > now) return;
+  throw new Error(`server.tls.cert: ${filesOf(config).cert}: it has expired on ${day(expires_at)}: renew it`);
+}
+
+function filesOf({ server }: Config): { readonly cert: string; readonly key: string } {
+  return server.tls.mode === "auto" ? selfSignedFiles(server.data_dir) : server.tls;
 }
 
 /** @throws Error */

@@ -1,5 +1,5 @@
 import { ClientError } from "../client/error.ts";
-import { ConfigError } from "../config/error.ts";
+import { ConfigError, NamedFileError } from "../config/error.ts";
 import { GatewayError } from "../protocol/errors.ts";
 
 /** What a command's exit code says. Of `usage` the command has to be called otherwise, or configured: no restart helps. */
@@ -19,6 +19,7 @@ const UNAUTHORIZED: ReadonlySet<string> = new Set(["UNAUTHORIZED", "FORBIDDEN"])
 const UNREACHABLE: ReadonlySet<string> = new Set(["UNREACHABLE", "CLOSED"]);
 
 export function exitCodeOf(error: unknown): number {
+  if (error instanceof NamedFileError) return EXIT.failed;
   if (error instanceof UsageError || error instanceof ConfigError) return EXIT.usage;
   const code = errorCode(error);
   if (code === null) return EXIT.failed;

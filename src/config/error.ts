@@ -6,11 +6,17 @@ export class ConfigError extends Error {
   }
 }
 
-/** What is built from options and finds one wrong: its error is one of the configuration. @throws ConfigError */
-export function configured<T>(build: () => T): T {
+/**
+ * A file that the configuration names cannot be used. It may be there, or be whole, the next time: what is mounted late, or is just being
+ * renewed, is nothing the configuration can say otherwise.
+ */
+export class NamedFileError extends ConfigError {}
+
+/** What is built from options and finds one wrong: its error is one of the configuration. @throws ConfigError, or what `Kind` says */
+export function configured<T>(build: () => T, Kind: typeof ConfigError = ConfigError): T {
   try {
     return build();
   } catch (error) {
-    throw new ConfigError(error instanceof Error ? error.message : String(error), { cause: error });
+    throw new Kind(error instanceof Error ? error.message : String(error), { cause: error });
   }
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { resolvePath } from "./data-dir.ts";
-import { ConfigError } from "./error.ts";
+import { ConfigError, NamedFileError } from "./error.ts";
 import type { Environment } from "./expand.ts";
 import type { Option, OptionValue } from "./options.ts";
 
@@ -33,7 +33,7 @@ export function put(layer: Layer, path: string, setting: Setting): void {
 
 /**
  * The secret that a file holds, without white space around it.
- * @throws ConfigError
+ * @throws NamedFileError
  */
 export function readSecret(
   option: Option,
@@ -47,11 +47,12 @@ export function readSecret(
   try {
     text = readFileSync(path, "utf8").trim();
   } catch (cause) {
-    throw new ConfigError(`${where}: cannot read ${path} (${reasonOf(cause)}): it must hold ${option.path}`, {
-      cause,
-    });
+    throw new NamedFileError(
+      `${where}: cannot read ${path} (${reasonOf(cause)}): it must hold ${option.path}`,
+      { cause },
+    );
   }
-  if (text === "") throw new ConfigError(`${where}: ${path} is empty: it must hold ${option.path}`);
+  if (text === "") throw new NamedFileError(`${where}: ${path} is empty: it must hold ${option.path}`);
   return { value: text, file: path };
 }
 

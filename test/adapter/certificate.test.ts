@@ -10,8 +10,8 @@ const HAS_OPENSSL = needs("openssl", "openssl");
 const folder = workplace();
 afterAll(() => folder[Symbol.dispose]());
 
-function read(cert: string, key: string, now = Date.now()) {
-  return readCertificate({ name: "CERT", text: cert }, { name: "KEY", text: key }, now);
+function read(cert: string, key: string) {
+  return readCertificate({ name: "CERT", text: cert }, { name: "KEY", text: key });
 }
 
 describe.skipIf(!HAS_OPENSSL)("a certificate with its key", () => {
@@ -62,14 +62,5 @@ describe.skipIf(!HAS_OPENSSL)("a certificate with its key", () => {
   ])("that is %s is refused", (name, algorithm, line) => {
     const made = makeCertificate(folder.path, name, { algorithm });
     expect(() => read(made.cert, made.key)).toThrow(line);
-  });
-
-  test("ends when it says so", () => {
-    const made = makeCertificate(folder.path, "short");
-    const { expires_at } = read(made.cert, made.key);
-    expect(read(made.cert, made.key, expires_at - 1).expires_at).toBe(expires_at);
-    expect(() => read(made.cert, made.key, expires_at)).toThrow(
-      /^CERT: it has expired on \d{4}-\d\d-\d\d: renew it$/,
-    );
   });
 });

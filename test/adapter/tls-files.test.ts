@@ -5,7 +5,7 @@ import { loadConfig } from "../../src/config.ts";
 import type { Config } from "../../src/config.ts";
 import type { Serving } from "../../src/tls.ts";
 import { liveConfig } from "../../src/settings.ts";
-import { createTls } from "../../src/tls.ts";
+import { createTls, findCertificate } from "../../src/tls.ts";
 import type { MadeCertificate } from "../support/certificates.ts";
 import { makeCertificate, openssl } from "../support/certificates.ts";
 import { manualClock } from "../support/clock.ts";
@@ -48,6 +48,7 @@ async function open(config: Config) {
     log,
     fingerprints: () => seen.map(({ fingerprint }) => fingerprint),
     warnings: () => log.lines.filter(({ level }) => level === "warn"),
+    errors: () => log.lines.filter(({ level }) => level === "error").map(({ message }) => message),
     /** Lets the next look happen. */
     async look(): Promise<void> {
       await until(() => clock.pending === 1);
@@ -134,11 +135,36 @@ describe.skipIf(!HAS_OPENSSL)("files that others keep", () => {
     at.clock.jump(DAY_MS);
     await at.look();
     expect(at.warnings()).toHaveLength(2);
-    at.clock.jump(5 * DAY_MS);
+    at.clock.jump(3.5 * DAY_MS);
+    await at.look();
+    expect(at.warnings()).toHaveLength(3);
+    at.clock.jump(0.8 * DAY_MS);
     await at.look();
     await at.look();
-    expect(at.warnings().at(-1)?.fields["reason"]).toContain("it has expired on");
+    expect(at.errors()).toEqual(["the certificate has expired, and clients refuse it: renew it"]);
     expect(at.fingerprints()).toEqual([first.fingerprint]);
+  });
+
+  test("that have expired are used where there is nothing better, and never in the place of what is", async () => {
+    const late = makeCertificate(folder.path, "late", { expired: true });
+    put("cert", late);
+    put("key", late);
+    const config = configOf({ cert, key });
+    expect(() => findCertificate(config, Date.now())).toThrow(
+      /^server\.tls\.cert: .*cert\.pem: it has expired on \d{4}-\d\d-\d\d: renew it$/,
+    );
+    using at = await open(config);
+    await at.look();
+    expect(at.errors()).toEqual(["the certificate has expired, and clients refuse it: renew it"]);
+    put("cert", first);
+    put("key", first);
+    await at.look();
+    put("cert", late);
+    put("key", late);
+    await at.look();
+    await at.look();
+    expect(at.fingerprints()).toEqual([late.fingerprint, first.fingerprint]);
+    expect(at.warnings().at(-1)?.fields["reason"]).toContain("it has expired on");
   });
 
   test("a key that others can read is told, and left as it is", async () => {

@@ -194,14 +194,6 @@ describe.skipIf(!HAS_OPENSSL)("what cannot be used ends the start with one line"
       }),
       "a certificate in it is broken",
     ],
-    [
-      "one that has expired",
-      () => {
-        const old = makeCertificate(folder.path, "old", { expired: true });
-        return { cert: old.cert_file, key: old.key_file };
-      },
-      "it has expired on",
-    ],
     ["no authority", () => ({ ...pair(), client_ca: first.key_file }), "holds no certificate"],
   ];
   test.each(cases)("%s", async (_what, tls, said) => {
@@ -213,10 +205,19 @@ describe.skipIf(!HAS_OPENSSL)("what cannot be used ends the start with one line"
       (error: Error) => error.message,
     );
     const [ended = "", ...lines] = outcome.split("\n");
-    expect(ended).toContain("ended with 2");
+    // Whoever looks after it tries again: the files may be others by then.
+    expect(ended).toContain("ended with 1");
     expect(lines).toEqual([expect.stringMatching(/^agentbus: server\.tls\.(cert|key|client_ca)\b/)]);
     expect(lines[0]).toContain(said);
   });
+});
+
+test.skipIf(!HAS_OPENSSL)("a certificate that has expired is shown all the same, and told", async () => {
+  const old = makeCertificate(folder.path, "old", { expired: true });
+  const tls = { cert: old.cert_file, key: old.key_file };
+  await using gateway = await startGateway({ config: { server: { tls } } });
+  expect(await shownAt(gateway.address)).toBe(old.fingerprint);
+  expect(gateway.log.find(({ msg }) => msg.startsWith("the certificate has expired"))).toBeDefined();
 });
 
 describe.skipIf(!HAS_OPENSSL)('tls.mode "auto"', () => {
