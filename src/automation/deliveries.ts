@@ -20,6 +20,7 @@ import { Meant } from "./meant.ts";
 import { Progress } from "./progress.ts";
 import type { DeadDelivery, StoredWebhook } from "./stored-webhook.ts";
 import { Troubles } from "./troubles.ts";
+import { Waits } from "./waits.ts";
 import type { WebhookBook } from "./webhooks.ts";
 
 export interface DeliveriesOptions {
@@ -45,6 +46,7 @@ export class Deliveries {
   readonly #troubles: Troubles;
   readonly #progress: Progress;
   readonly #meant: Meant;
+  readonly #waits: Waits;
   #abort = new AbortController();
   #isOpen = false;
 
@@ -52,6 +54,7 @@ export class Deliveries {
     this.#options = options;
     this.#troubles = new Troubles(options);
     this.#meant = new Meant(options);
+    this.#waits = new Waits(options.clock);
     const everybody = (): string[] =>
       options.book.every().flatMap(({ id, enabled }) => (enabled ? [id] : []));
     this.#progress = new Progress({ ...options, everybody });
@@ -79,7 +82,7 @@ export class Deliveries {
   /** Webhooks came, went or changed. */
   changed(): void {
     const { owed, book } = this.#options;
-    this.#troubles.keep();
+    for (const id of this.#troubles.forgetOthers()) this.#waits.goOn(id);
     this.#meant.changed();
     owed.want([...new Set(book.every().flatMap((each) => (each.enabled ? each.types : [])))]);
     for (const session_id of owed.all()) {
@@ -115,7 +118,9 @@ export class Deliveries {
 
   /** It took something that was sent by hand. */
   took(webhook_id: string): void {
-    if (this.#isOpen) this.#troubles.took(webhook_id);
+    if (!this.#isOpen) return;
+    this.#troubles.took(webhook_id);
+    this.#waits.goOn(webhook_id);
   }
 
   waiting(webhook_id: string): number {
@@ -148,7 +153,7 @@ export class Deliveries {
         .catch(async (error: unknown) => {
           this.#options.log.error({ webhook_id: webhook.id, err: error }, "a webhook failed unexpectedly");
           isCutShort = true;
-          await this.#later();
+          await this.#later(webhook.id);
         })
         .finally(() => {
           this.#lanes.delete(key);
@@ -221,7 +226,7 @@ export class Deliveries {
   ): Promise<boolean> {
     const { book, attempts, dead, clock, limits, stats } = this.#options;
     for (let tries = 1; ; tries++) {
-      await this.#until(this.#troubles.until(id));
+      await this.#until(id, this.#troubles.until(id));
       const webhook = book.get(id);
       if (webhook === undefined || !webhook.enabled || !this.#isOpen) return false;
       if (!(await this.mayHave(webhook, about.session_id))) return true;
@@ -241,11 +246,11 @@ export class Deliveries {
         if (!(await this.mayHave(webhook, about.session_id))) return true;
         const { reason = "" } = attempt;
         const is = { ...about, webhook_id: id, attempts: tries, reason, failed_at: clock.now() };
-        if (!(await dead.add(delivery.id, is, delivery.body))) return this.#later();
+        if (!(await dead.add(delivery.id, is, delivery.body))) return this.#later(id);
         stats.deliveries.given_up++;
         return true;
       }
-      await this.#until(clock.monotonic() + wait);
+      await this.#until(id, clock.monotonic() + wait);
     }
   }
 
@@ -256,10 +261,10 @@ export class Deliveries {
         ? "the receiver is gone (410)"
         : `nothing was taken for three days: ${reason}`;
     const change = book.turnOff(webhook, why);
-    if (change === null) return this.#later();
+    if (change === null) return this.#later(webhook.id);
     if (!(await this.#append(change.rows))) {
       change.undo();
-      return this.#later();
+      return this.#later(webhook.id);
     }
     change.commit();
     this.#troubles.took(webhook.id);
@@ -270,23 +275,14 @@ export class Deliveries {
   }
 
   /** What cannot be written now is looked at again. */
-  async #later(): Promise<false> {
-    await this.#until(this.#options.clock.monotonic() + RETRY_MS);
+  async #later(webhook_id: string): Promise<false> {
+    await this.#until(webhook_id, this.#options.clock.monotonic() + RETRY_MS);
     return false;
   }
 
-  /** Resolves then (monotonic ms), or at a stop. */
-  async #until(at: number): Promise<void> {
-    const { clock } = this.#options;
-    const ms = at - clock.monotonic();
-    if (ms <= 0 || !this.#isOpen) return;
-    const over = Promise.withResolvers<void>();
-    const stop = (): void => over.resolve();
-    const cancel = clock.after(ms, stop);
-    this.#abort.signal.addEventListener("abort", stop);
-    await over.promise;
-    cancel();
-    this.#abort.signal.removeEventListener("abort", stop);
+  /** Resolves then (monotonic ms), when its receiver is another or takes something again, or at a stop. */
+  #until(webhook_id: string, at: number): Promise<void> {
+    return this.#waits.until(webhook_id, at, this.#abort.signal);
   }
 
   #touch(session_id: string): void {

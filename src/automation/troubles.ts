@@ -58,12 +58,16 @@ export class Troubles {
     this.#all.clear();
   }
 
-  /** Forgets those that are not there any more, are off, or are others. */
-  keep(): void {
-    for (const [id, { url }] of this.#all) {
-      const webhook = this.#options.book.get(id);
-      if (webhook?.enabled !== true || webhook.url !== url) this.#all.delete(id);
-    }
+  /** Those that are not there any more, are off, or are elsewhere have no history here. Answers which they are. */
+  forgetOthers(): string[] {
+    const { book } = this.#options;
+    const isOther = (id: string, { url }: Trouble): boolean => {
+      const webhook = book.get(id);
+      return webhook?.enabled !== true || webhook.url !== url;
+    };
+    const others = [...this.#all].flatMap(([id, trouble]) => (isOther(id, trouble) ? [id] : []));
+    for (const id of others) this.#all.delete(id);
+    return others;
   }
 
   /** It took something. */

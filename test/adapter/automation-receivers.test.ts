@@ -112,3 +112,33 @@ test("one that is deleted while it is asked is tried no more, and nothing is kep
   ]);
   await scene.deliveries.stop();
 });
+
+test.each([
+  ["whose address changes", (it: Scene) => (it.webhook = { ...it.webhook, url: "https://two.example" })],
+  ["that took something sent by hand", (it: Scene) => it.deliveries.took("whk_1")],
+])("a receiver %s gets at once what waits for it", async (_, happens) => {
+  scene.status = 500;
+  scene.write(1)();
+  await turns();
+  scene.status = 204;
+  scene.deliveries.changed();
+  await turns();
+  expect(scene.delivered).toEqual(["1"]);
+  happens(scene);
+  scene.deliveries.changed();
+  await turns();
+  expect(scene.delivered).toEqual(["1", "1"]);
+  await scene.deliveries.stop();
+});
+
+test("nothing waits for a webhook that is gone", async () => {
+  scene.status = 500;
+  scene.write(1)();
+  await turns();
+  expect(scene.deliveries.waiting("whk_1")).toBe(1);
+  scene.isGone = true;
+  scene.deliveries.changed();
+  await turns();
+  expect(scene.clock.pending).toBeLessThanOrEqual(1);
+  await scene.deliveries.stop();
+});

@@ -50,7 +50,7 @@ async function restart(): Promise<void> {
       rights: () => new Set(),
     } as never,
     checkUrl: (url) => url,
-    onChange: () => troubles.keep(),
+    onChange: () => void troubles.forgetOthers(),
   });
   const journal = {
     append: ({ rows, settle }: { rows: readonly RowChange[]; settle(result: { ok: boolean }): void }) =>
