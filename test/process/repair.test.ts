@@ -61,6 +61,14 @@ test.if(canShim())(
       running.signal("SIGTERM");
       await running.exited;
     }
+    const key = () =>
+      agentbus(["device", "key", "--url", "http://127.0.0.1:1"], {
+        cwd: path,
+        env: { ...shim.env, HOME: path, XDG_CONFIG_HOME: join(path, "config") },
+      });
+    const made = await key();
+    expect(made).toMatchObject({ code: 0, err: "" });
+    expect(await key()).toEqual(made);
     // Makes the key that secrets are sealed with.
     await run("hook", "create", "builds", "--session", "builds", "--template", "{{$body}}");
     expect(statSync(join(path, "data/secrets.key")).mode & 0o777).toBe(0o600);
