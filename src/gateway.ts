@@ -7,14 +7,14 @@ import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { noteConfiguration, noteReload } from "./config-change.ts";
 import { costsOf } from "./costs.ts";
-import type { Configuration, ConfigurationSource } from "./core/configuration.ts";
+import type { Configuration } from "./core/configuration.ts";
 import { viewOf } from "./core/live.ts";
 import type { LogComponent } from "./core/log-components.ts";
-import type { Clock, Logger, ModelRouter } from "./core/ports.ts";
-import type { Store } from "./core/store.ts";
+import type { Logger } from "./core/ports.ts";
 import type { Engine } from "./engine.ts";
 import { createEngine } from "./engine.ts";
 import { extensionsOf } from "./extensions.ts";
+import type { GatewayOptions } from "./gateway-options.ts";
 import { keepLog } from "./kept-log.ts";
 import { Leaving, timesOf } from "./leaving.ts";
 import type { Listening } from "./listening.ts";
@@ -24,6 +24,7 @@ import { encodeSignal } from "./protocol/frames.ts";
 import { Retention } from "./method/retention.ts";
 import { metricsOf } from "./metrics.ts";
 import { modelsOf } from "./models.ts";
+import { createOpening } from "./opening.ts";
 import { createOtlp } from "./otlp.ts";
 import type { Plugins } from "./plugin/plugins.ts";
 import { createPlugins, showPlugins } from "./plugins.ts";
@@ -32,7 +33,6 @@ import { reconfigure } from "./log.ts";
 import { Reloading } from "./reload.ts";
 import { liveConfig, settingsOf } from "./settings.ts";
 import { inTime } from "./in-time.ts";
-import { tellLastStop } from "./last-stop.ts";
 import { createSkills, showSkills, skillTools } from "./skills.ts";
 import { stateFile } from "./state-file.ts";
 import { createStore } from "./storage.ts";
@@ -52,31 +52,6 @@ const FLUSH_MS = 2_000;
 const RETRY_AFTER_MS = 500;
 /** How long the last of telemetry may take to be sent: what nobody takes is lost. */
 const TELEMETRY_MS = 2_000;
-
-export interface GatewayOptions {
-  readonly config: Config;
-  /** Where it is read again. Default: it stays as it is. */
-  readonly source?: ConfigurationSource | undefined;
-  readonly log: Logger;
-  readonly version: string;
-  readonly overrides?: {
-    readonly store?: Store;
-    readonly router?: ModelRouter;
-    readonly clock?: Clock;
-    /** Whether an address is this machine's own: nobody on the tailnet has it. */
-    readonly isLocal?: (address: string) => boolean;
-  };
-  /** The outcome of a write is unknown: nothing may go on. What is still open has to be stopped, or the process to end. */
-  readonly onFatal: (error: unknown) => void;
-  /** The last group is published, and the store is about to be closed. */
-  readonly onDrained?: () => void;
-  /** A gateway that runs on the data directory is asked to stop, and waited for. Default: it is an error. */
-  readonly takeover?: boolean;
-  /** The process is the gateway's alone: it is ended where a plug-in lets nothing else happen in it. Default: no. */
-  readonly owns_process?: boolean;
-  /** What the process starts anew in itself on SIGUSR2: the commands on this machine are told. */
-  readonly executable?: string | undefined;
-}
 
 export interface Started extends Listening {
   /** The administrator's local token; `created`: it was just made. Null in mode none. */
@@ -111,9 +86,8 @@ export function composeGateway(options: GatewayOptions): Composed {
   let listening = false;
 
   async function start(): Promise<Started> {
-    const opened = await store.open();
+    const opened = await parts.opening.open(store);
     try {
-      tellLastStop(opened, options.log);
       engine.mirrors.listen();
       // Before the ends of what the last process left are written: webhooks are owed those, too.
       await parts.automations.load();
@@ -216,6 +190,7 @@ export function construct({
   owns_process = false,
   takeover = false,
   source,
+  onOpening = () => undefined,
 }: GatewayOptions) {
   const clock = overrides.clock ?? systemClock;
   const settings = liveConfig(first);
@@ -225,8 +200,9 @@ export function construct({
     log.error({ err: error }, "the outcome of a write is unknown: stopping so that nothing wrong is shown");
     onFatal(error);
   };
+  const opening = createOpening({ config, log, onOpening });
   const storing = { settings, takeover, clock, log: logOf("store"), engine: () => engine };
-  const store = overrides.store ?? createStore(storing);
+  const store = overrides.store ?? createStore({ ...storing, onOpening: opening.tell });
   const onChanged = (now: Config, changed: readonly string[]): void =>
     noteReload(engine, now, clock, changed);
   const reloading = new Reloading({ live, source: source ?? null, clock, log: logOf("config"), onChanged });
@@ -272,7 +248,7 @@ export function construct({
     reconfigure(log, next.log);
     engine.runs.lanes.startWaiting();
   });
-  const put = { engine, access, plugins, store, ...access, settings, reloading, backups };
+  const put = { opening, engine, access, plugins, store, ...access, settings, reloading, backups };
   return { ...put, ...outer, extensions, telemetry, clock, tool_servers };
 }
 

@@ -12,13 +12,13 @@ export interface Offline {
 
 /** The store under its lock, without a listener: for commands while no gateway runs. */
 export async function openOffline(config: Config, log: Logger, version: string): Promise<Offline> {
-  const { engine, store, credentials, automations, removals } = construct({
+  const { opening, engine, store, credentials, automations, removals } = construct({
     config,
     log,
     version,
     onFatal: () => process.exit(1),
   });
-  const opened = await store.open();
+  const opened = await opening.open(store);
   await automations.load();
   await engine.recover(opened);
   await credentials.start();

@@ -20,12 +20,14 @@ export interface StorageOptions {
   readonly takeover: boolean;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Told what is done before it is open, from when the data directory is held. */
+  readonly onOpening: (doing: string) => void;
   /** Asked for once the store is open. */
   readonly engine: () => Engine;
 }
 
 /** What keeps everything, as the configuration chooses it. */
-export function createStore({ settings, takeover, clock, log, engine }: StorageOptions): Store {
+export function createStore({ settings, takeover, clock, log, onOpening, engine }: StorageOptions): Store {
   const { live, config } = settings;
   const { server, storage, limits, cluster } = config;
   const stop_secs = server.shutdown_delay_secs + server.shutdown_grace_secs;
@@ -34,6 +36,7 @@ export function createStore({ settings, takeover, clock, log, engine }: StorageO
     clock,
     log,
     limits,
+    onOpening,
     ...(takeover && { takeover_ms: stop_secs * 1_000 + STOP_MS }),
   };
   const { url, connections, durability, max_bytes } = storage;

@@ -3,6 +3,8 @@ import type { NotifySocket } from "./notify-socket.ts";
 
 /** What started the process and watches it, such as systemd with `Type=notify`. */
 export interface Supervisor {
+  /** What it does now before it is ready: the start may take as long as that does. Null: that is over. */
+  opening(doing: string | null): void;
   /** It can be used: what waits for it may begin. */
   ready(status: string): void;
   /** Does what changes how it works, between two words about it. */
@@ -27,7 +29,13 @@ const RETRY_MS = 500;
 /** Signs of life in the time after which the process counts as dead. */
 const SIGNS = 3;
 
+/** How often it is said that the start goes on. */
+const EXTEND_EVERY_MS = 20_000;
+/** How long the rest of the start may take from the last time on: as long as the unit gives to all of one. */
+const EXTEND_MS = 600_000;
+
 const NOBODY: Supervisor = {
+  opening: () => undefined,
   ready: () => undefined,
   whileReloading: (work) => work(),
   stopping: () => undefined,
@@ -54,6 +62,7 @@ function supervisorBehind(socket: NotifySocket, options: SupervisorOptions): Sup
   const cancels: (() => void)[] = [];
   let isClosed = false;
   let isTold = false;
+  let endOpening: (() => void) | null = null;
 
   function send(text: string): void {
     waiting.push(text);
@@ -67,16 +76,29 @@ function supervisorBehind(socket: NotifySocket, options: SupervisorOptions): Sup
     cancels.push(clock.every(RETRY_MS, flush));
   }
   /** That this runs proves that the event loop turns; a sign that is late may have become untrue, and is not sent again. */
-  function sign(): void {
-    if (waiting.length === 0) socket.send("WATCHDOG=1");
+  function sign(text: string): void {
+    if (waiting.length === 0) socket.send(text);
   }
 
   return {
+    opening(doing) {
+      if (doing !== null) send(`STATUS=${doing}\n${extended(EXTEND_MS)}`);
+      if (doing !== null && endOpening === null) {
+        endOpening = clock.every(EXTEND_EVERY_MS, () => sign(extended(EXTEND_MS)));
+        cancels.push(endOpening);
+      }
+      if (doing === null) endOpening?.();
+    },
     ready(status) {
       send(`READY=1\nSTATUS=${status}`);
       const dead_ms = deadAfter(options);
       if (dead_ms === null) return;
-      cancels.push(clock.every(dead_ms / SIGNS, whileAnswering(options.answers, sign)));
+      cancels.push(
+        clock.every(
+          dead_ms / SIGNS,
+          whileAnswering(options.answers, () => sign("WATCHDOG=1")),
+        ),
+      );
     },
     whileReloading(work) {
       // The clock is the one systemd goes by, too.
@@ -87,7 +109,7 @@ function supervisorBehind(socket: NotifySocket, options: SupervisorOptions): Sup
         send("READY=1");
       }
     },
-    stopping: (ms) => send(`STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=${Math.ceil(ms) * 1_000}`),
+    stopping: (ms) => send(`STOPPING=1\nSTATUS=stopping\n${extended(ms)}`),
     close() {
       if (isClosed) return;
       isClosed = true;
@@ -95,6 +117,10 @@ function supervisorBehind(socket: NotifySocket, options: SupervisorOptions): Sup
       socket.close();
     },
   };
+}
+
+function extended(ms: number): string {
+  return `EXTEND_TIMEOUT_USEC=${Math.ceil(ms) * 1_000}`;
 }
 
 /** Calls `sign` after each time that everything answered; what still waits for its answer is not asked again. */

@@ -17,20 +17,23 @@ export interface Io {
   out(line: string): void;
   /** A line to stderr. */
   err(line: string): void;
+  /** From here on it goes on where nobody reads what it says any more. */
+  outlast(): void;
 }
 
 export function processIo(): Io {
   const tty = process.stdout.isTTY === true;
+  let outlasts = false;
   process.stdout.on("error", ({ code, message }: NodeJS.ErrnoException) => {
     // A terminal that is gone says so by a signal.
-    if (tty && code === "EIO") return;
+    if (outlasts || (tty && code === "EIO")) return;
     // Whoever read us has enough, as in `agentbus watch … | head`.
     if (code === "EPIPE") process.exit(0);
     tellNow(`agentbus: not everything could be written to stdout: ${message}`);
     process.exit(1);
   });
   process.stderr.on("error", ({ code }: NodeJS.ErrnoException) => {
-    if (code !== "EIO") process.exit(1);
+    if (code !== "EIO" && !outlasts) process.exit(1);
   });
   return {
     env: process.env,
@@ -40,6 +43,7 @@ export function processIo(): Io {
     write: (text) => void process.stdout.write(text),
     out: (line) => void process.stdout.write(`${line}\n`),
     err: (line) => void process.stderr.write(`${line}\n`),
+    outlast: () => void (outlasts = true),
   };
 }
 

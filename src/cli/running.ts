@@ -1,7 +1,9 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { OPENING_FILE } from "../opening.ts";
 import { processMark } from "../process-mark.ts";
 import { CommandError } from "./exit.ts";
+import { harmless } from "./markdown.ts";
 
 /** What a gateway that runs says of itself. */
 export interface Running {
@@ -16,17 +18,39 @@ export interface Running {
   readonly executable: string | null;
 }
 
-/** What a gateway that runs keeps in `<data_dir>/gateway.json`; null where none does. */
-export function readRunning(data_dir: string): Running | null {
-  const text = readWritten(data_dir, "gateway.json");
+/** A gateway that opens its database. */
+export interface Opening {
+  readonly pid: number;
+  /** What it does, such as "copying the database". */
+  readonly doing: string;
+}
+
+/** What a gateway that opens its database says of that; null where none does, what one left that was killed included. */
+export function readOpening(data_dir: string): Opening | null {
+  const value = readValues<"pid" | "doing" | "process">(data_dir, OPENING_FILE);
+  const { pid, doing } = value ?? {};
+  if (typeof pid !== "number" || typeof doing !== "string" || !isAlive(pid)) return null;
+  return isAnother(pid, value?.process) ? null : { pid, doing: harmless(doing) };
+}
+
+function readValues<Name extends string>(
+  data_dir: string,
+  file: string,
+): Partial<Record<Name, unknown>> | null {
+  const text = readWritten(data_dir, file);
   if (text === undefined) return null;
-  let value: Partial<Record<keyof Running | "process", unknown>>;
   try {
-    value = JSON.parse(text) as typeof value;
+    return JSON.parse(text) as Partial<Record<Name, unknown>> | null;
   } catch {
     // Half a file is one that is just being written, or was when the machine went down.
     return null;
   }
+}
+
+/** What a gateway that runs keeps in `<data_dir>/gateway.json`; null where none does. */
+export function readRunning(data_dir: string): Running | null {
+  const value = readValues<keyof Running | "process">(data_dir, "gateway.json");
+  if (value === null) return null;
   const { url, pid, certificate, version, started_at, executable } = value;
   if (typeof url !== "string" || typeof pid !== "number" || !isAlive(pid)) return null;
   if (isAnother(pid, value.process)) return null;

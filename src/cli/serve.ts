@@ -3,6 +3,7 @@ import { isatty } from "node:tty";
 import { day } from "../certificate.ts";
 import type { Gateway, Started } from "../embed/gateway.ts";
 import { outsideAddresses } from "../listeners.ts";
+import { forgetOpening } from "../opening.ts";
 import type { Command } from "./args.ts";
 import { VERSION } from "../build.ts";
 import type { Config } from "./configuration.ts";
@@ -46,16 +47,22 @@ export const serve: Command = {
     for (const warning of warnings) log.warn({}, warning);
     // By its path: another one may be there when it is started anew.
     const program = selfCommand();
-    const stop = waitForStop(program);
+    const { data_dir } = config.server;
+    const stop = waitForStop(program, () => forgetOpening(data_dir));
     const gateway = createGateway(config, {
       log,
       ...(process.execve !== undefined && { executable: program[0] ?? process.execPath }),
       ownsProcess: true,
       takeover: input.on("takeover"),
       source: { first, read: () => readConfig(input, io) },
+      onOpening: stop.opens,
       onFatal: () => process.exit(EXIT.failed),
     });
-    const started = await gateway.start();
+    const started = await Promise.race([gateway.start(), stop.whileOpening]);
+    if (started === null) {
+      log.info({}, "stopped while the database was being opened: the next start begins that anew");
+      return EXIT.ok;
+    }
     stop.onHangup(() => reloadOf(gateway));
     stop.runs();
     if (io.tty) greet(started, config.server, io);
@@ -111,26 +118,38 @@ function greet({ url, urls, token, certificate }: Started, server: Config["serve
 
 interface Signals {
   readonly first: Promise<void>;
+  /** There is no use in waiting for a database that takes long to open, and what is done to it may be cut off anywhere. */
+  readonly whileOpening: Promise<null>;
   readonly second: Promise<void>;
   /** SIGHUP, unless it says that the terminal is gone. */
   onHangup(told: () => void): void;
+  /** What is done to open the database; null: it is over. */
+  opens(this: void, doing: string | null): void;
   /** From now on it has to be stopped before it is started anew. */
   runs(): void;
   /** Whether it is stopped to be started anew. */
   anew(): boolean;
 }
 
-/** The signals to stop; a third one waits for nothing. */
-function waitForStop(program: readonly string[]): Signals {
+/** The signals to stop; a third one waits for nothing. `forget` takes back what says that the database is being opened. */
+function waitForStop(program: readonly string[], forget: () => void): Signals {
   const first = Promise.withResolvers<void>();
   const second = Promise.withResolvers<void>();
+  const whileOpening = Promise.withResolvers<null>();
+  let opening = false;
   let signals = 0;
   let running = false;
   let anew = false;
+  const cutOff = (): void => {
+    if (!opening || signals === 0) return;
+    forget();
+    whileOpening.resolve(null);
+  };
   const onSignal = (): void => {
     signals++;
     anew = false;
     if (signals === 1) first.resolve();
+    cutOff();
     if (signals === 2) second.resolve();
     if (signals === 3) process.exit(EXIT.failed);
   };
@@ -143,6 +162,7 @@ function waitForStop(program: readonly string[]): Signals {
   if (process.execve !== undefined) {
     process.on("SIGUSR2", () => {
       // One that does not get to listen has acknowledged nothing.
+      if (opening) forget();
       if (!running) startAnew(program);
       anew = signals === 0;
       first.resolve();
@@ -151,6 +171,11 @@ function waitForStop(program: readonly string[]): Signals {
   return {
     first: first.promise,
     second: second.promise,
+    whileOpening: whileOpening.promise,
+    opens(doing) {
+      opening = doing !== null;
+      cutOff();
+    },
     onHangup: (told) => (hangup = told),
     runs: () => void (running = true),
     anew: () => anew,

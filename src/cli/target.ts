@@ -13,7 +13,7 @@ import { gatewayOrigin } from "./gateway-file.ts";
 import type { Io } from "./io.ts";
 import { readLocalConfig } from "./local-config.ts";
 import { rememberedTrust } from "./remembered-trust.ts";
-import { isHeld, readRunning, readText, readWritten } from "./running.ts";
+import { isHeld, readOpening, readRunning, readText, readWritten } from "./running.ts";
 import type { Shown, Trust } from "./trust.ts";
 import { TRUST_OPTIONS, isSecure, resolveTrust, trustFor, trustingFetch, trustingSocket } from "./trust.ts";
 
@@ -157,6 +157,8 @@ function adviceFor({ code, message, details }: ClientError, target: Target): str
   }
   if (code === "UNREACHABLE" && !secure && message.includes("Connection ended"))
     return "; if it speaks TLS, write https://";
+  const opens = code === "UNREACHABLE" && config !== null ? readOpening(config.server.data_dir) : null;
+  if (opens !== null) return `; process ${opens.pid} is ${opens.doing}, and listens as soon as that is done`;
   if (code === "UNREACHABLE" && config !== null)
     return `; start it with "${isService ? "systemctl start agentbus" : "agentbus serve"}", or say where it is with --url`;
   if (code !== "UNAUTHORIZED" || token !== null) return "";

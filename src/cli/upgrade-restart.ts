@@ -1,11 +1,13 @@
 import { readFileSync, readlinkSync, realpathSync } from "node:fs";
 import type { FetchLike } from "../client/options.ts";
-import type { Running } from "./running.ts";
+import type { Opening, Running } from "./running.ts";
 import { isAlive } from "./running.ts";
 import { previousOf } from "./upgrade-swap.ts";
 
 const POLL_MS = 100;
 const ASK_MS = 5_000;
+/** What a start does for longer than this is said. */
+const LONG_MS = 2_000;
 /** How long whoever looks after a process that ended has to start it again. */
 const SUPERVISOR_MS = 15_000;
 
@@ -110,6 +112,10 @@ export function restart(way: Way, pid: number, executable: string | null): boole
 interface Awaited {
   /** What the gateway says of itself now. */
   readonly running: () => Running | null;
+  /** The gateway that opens its database now. */
+  readonly opening: () => Opening | null;
+  /** Told, a line, of what is waited for. */
+  readonly tell: (line: string) => void;
   readonly version: string;
   /** When the one before began; it does not count. */
   readonly after: number;
@@ -119,9 +125,14 @@ interface Awaited {
   readonly fetch: FetchLike;
 }
 
-/** Null once the gateway takes work in this version; else what was the matter when the time was over. */
+/**
+ * Null once the gateway takes work in this version; else what was the matter when the time was over. While a gateway opens its
+ * database no time passes: what it begins there is not to be cut off, and shows only at its end whether it can be used.
+ */
 export async function waitReady({
   running,
+  opening,
+  tell,
   version,
   after,
   pid,
@@ -129,6 +140,7 @@ export async function waitReady({
   ms,
   fetch,
 }: Awaited): Promise<string | null> {
+  const tellLong = longOnly(tell);
   let deadline = performance.now() + ms;
   let gone = false;
   for (let said = "it did not start"; ;) {
@@ -145,9 +157,29 @@ export async function waitReady({
       said = "it ended";
       deadline = Math.min(deadline, performance.now() + SUPERVISOR_MS);
     }
-    if (performance.now() > deadline) return said;
+    const opens = opening();
+    tellLong(opens);
+    if (performance.now() > deadline && opens === null) return said;
+    const began = performance.now();
     await Bun.sleep(POLL_MS);
+    if (opens !== null) deadline += performance.now() - began;
   }
+}
+
+/** Tells, once, what a gateway does for longer than a moment. */
+function longOnly(tell: (line: string) => void): (opens: Opening | null) => void {
+  let told = "";
+  let began = 0;
+  return (opens) => {
+    const line = opens === null ? "" : `process ${opens.pid} is ${opens.doing}: waiting for it`;
+    if (line !== told) {
+      told = line;
+      began = performance.now();
+    } else if (line !== "" && performance.now() - began > LONG_MS) {
+      tell(line);
+      began = Number.POSITIVE_INFINITY;
+    }
+  };
 }
 
 async function unready(url: string, fetch: FetchLike): Promise<string | null> {

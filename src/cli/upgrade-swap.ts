@@ -18,6 +18,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { reasonOf } from "../config/layer.ts";
+import type { Schemas } from "../database-check.ts";
 import { CommandError } from "./exit.ts";
 import { executableName } from "./release-file.ts";
 import { isAlive } from "./running.ts";
@@ -26,6 +27,8 @@ import { isAlive } from "./running.ts";
 const VERSION_MS = 60_000;
 const DPKG_LIST = "/var/lib/dpkg/info/agentbus.list";
 const PERMISSIONS = 0o777;
+/** The exit code of what Ctrl-C ended. */
+export const INTERRUPTED = 130;
 
 /** The executable that was there before; one that was kept earlier is replaced. */
 export function previousOf(executable: string): string {
@@ -66,7 +69,7 @@ export function openWorkplace(executable: string): Disposable & { readonly path:
   const leave = (): void => rmSync(path, { recursive: true, force: true });
   const interrupted = (): never => {
     leave();
-    process.exit(130);
+    process.exit(INTERRUPTED);
   };
   process.once("SIGINT", interrupted);
   process.once("SIGTERM", interrupted);
@@ -110,8 +113,15 @@ export async function unpack(
   return path;
 }
 
-/** What the executable says it is. @throws CommandError where it does not run here */
-export async function askVersion(executable: string): Promise<string> {
+/** What an executable says of itself. */
+export interface Facts {
+  readonly version: string;
+  /** Null: it is of a version that does not tell. */
+  readonly schemas: Schemas | null;
+}
+
+/** @throws CommandError where it does not run here */
+export async function askFacts(executable: string): Promise<Facts> {
   let said = "";
   try {
     const child = Bun.spawn([executable, "version", "--json"], {
@@ -126,8 +136,8 @@ export async function askVersion(executable: string): Promise<string> {
     ]);
     await child.exited;
     said = err.trim().split("\n")[0] ?? "";
-    const { version } = JSON.parse(out) as { version?: unknown };
-    if (typeof version === "string") return version;
+    const { version, schemas = null } = JSON.parse(out) as Partial<Facts>;
+    if (typeof version === "string") return { version, schemas };
   } catch (error) {
     said = said || reasonOf(error);
   }

@@ -12,8 +12,16 @@ import { TRUST_OPTIONS } from "./trust.ts";
 import type { Release } from "./upgrade-fetch.ts";
 import { fetchArchive, findRelease } from "./upgrade-fetch.ts";
 import type { Installed, UpgradeContext } from "./upgrade-gateway.ts";
-import { isLeftBehind, startAnew } from "./upgrade-gateway.ts";
-import { askVersion, mayReplace, openWorkplace, previousOf, swap, unpack } from "./upgrade-swap.ts";
+import { isLeftBehind, refuseUnreadable, refuseWhileOpening, startAnew } from "./upgrade-gateway.ts";
+import {
+  INTERRUPTED,
+  askFacts,
+  mayReplace,
+  openWorkplace,
+  previousOf,
+  swap,
+  unpack,
+} from "./upgrade-swap.ts";
 
 const READY_SECS = 60;
 
@@ -45,6 +53,7 @@ export const upgrade: Command = {
     const executable = realpathSync(process.execPath);
     if (input.on("rollback")) {
       mayReplace(executable);
+      outlastTerminal(io);
       return putBack(executable, { config: readLocalConfig(input, io).config, input, io, readyMs });
     }
     const release = await findRelease(wantedOf(input, build));
@@ -56,6 +65,7 @@ export const upgrade: Command = {
       else io.out(newer ? `${VERSION} → ${release.version}: agentbus upgrade` : isNewest(release.version));
       return EXIT.ok;
     }
+    outlastTerminal(io);
     if (order === 0 || (order < 0 && !named)) {
       // It was put in place without its gateway.
       const config = order === 0 && !input.on("no-restart") ? readLocalConfig(input, io).config : null;
@@ -69,10 +79,18 @@ export const upgrade: Command = {
     }
     mayReplace(executable);
     const { config } = readLocalConfig(input, io);
-    await install(release, build.target, executable, io);
-    return finish({ executable, version: release.version, isNew: true }, { config, input, io, readyMs });
+    refuseWhileOpening(config);
+    const context = { config, input, io, readyMs };
+    await install(release, build.target, executable, context);
+    return finish({ executable, version: release.version, isNew: true }, context);
   },
 };
+
+/** A login that ends takes nothing away from who judges what was put in place. */
+function outlastTerminal(io: Io): void {
+  process.on("SIGHUP", () => undefined);
+  io.outlast();
+}
 
 function isNewest(released: string): string {
   return released === VERSION
@@ -115,23 +133,32 @@ function readySecs(input: Input): number {
 }
 
 /** Fetches it, tries it, and puts it in place. */
-async function install(release: Release, target: string, executable: string, io: Io): Promise<void> {
+async function install(
+  release: Release,
+  target: string,
+  executable: string,
+  { config, input, io }: UpgradeContext,
+): Promise<void> {
   io.err(`fetching ${release.file}`);
   using workplace = openWorkplace(executable);
   const bytes = await fetchArchive(release);
   io.err("signature and SHA-256: good");
   const candidate = await unpack({ file: release.file, bytes }, target, workplace.path);
-  const said = await askVersion(candidate);
-  if (said !== release.version)
-    throw new CommandError(`${release.file} holds version ${said}: nothing was changed`);
+  const said = await askFacts(candidate);
+  if (said.version !== release.version)
+    throw new CommandError(`${release.file} holds version ${said.version}: nothing was changed`);
+  if (!input.on("no-restart")) await refuseUnreadable(said, config);
   swap(executable, candidate);
   io.err(`${executable} is ${release.version}; ${VERSION} is kept as ${previousOf(executable)}`);
 }
 
 async function putBack(executable: string, context: UpgradeContext): Promise<number> {
+  refuseWhileOpening(context.config);
   const previous = previousOf(executable);
   if (!existsSync(previous)) throw new CommandError(`there is no ${previous}: nothing was kept`);
-  const version = await askVersion(previous);
+  const facts = await askFacts(previous);
+  if (!context.input.on("no-restart")) await refuseUnreadable(facts, context.config);
+  const { version } = facts;
   swap(executable, previous);
   context.io.err(`${executable} is ${version} again; ${VERSION} is kept as ${previous}`);
   return finish({ executable, version, isNew: true }, context);
@@ -139,15 +166,19 @@ async function putBack(executable: string, context: UpgradeContext): Promise<num
 
 /** Restarts the gateway; where that comes to nothing, the executable that was kept is back in its place. */
 async function finish(installed: Installed, context: UpgradeContext): Promise<number> {
-  const { executable, version } = installed;
+  const { executable } = installed;
   const { input, io } = context;
-  const done = await startAnew(installed, context);
-  if (input.on("json"))
-    outJson(io, { from: VERSION, to: done.failed === null ? version : VERSION, executable, ...done });
-  else if (done.failed === null) io.out(`agentbus ${version}${done.restarted ? " runs, and is ready" : ""}`);
-  if (done.failed !== null) {
-    if (!input.on("json")) io.err(`agentbus: ${done.failed}`);
-    return EXIT.failed;
-  }
-  return EXIT.ok;
+  const interrupted = (): never => {
+    io.err(
+      "agentbus: nobody waits for the gateway any more: agentbus status tells how it is, agentbus upgrade --rollback puts back what was kept",
+    );
+    process.exit(INTERRUPTED);
+  };
+  process.once("SIGINT", interrupted);
+  process.once("SIGTERM", interrupted);
+  const { to, restarted, failed } = await startAnew(installed, context);
+  if (input.on("json")) outJson(io, { from: VERSION, to, executable, restarted, failed });
+  else if (failed === null) io.out(`agentbus ${to}${restarted ? " runs, and is ready" : ""}`);
+  else io.err(`agentbus: ${failed}`);
+  return failed === null ? EXIT.ok : EXIT.failed;
 }

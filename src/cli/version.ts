@@ -1,5 +1,6 @@
 import { BUILD, VERSION } from "../build.ts";
 import type { Command } from "./args.ts";
+import { EXIT } from "./exit.ts";
 import { outJson } from "./io.ts";
 
 /** Of a commit's name as many digits as are enough to find it. */
@@ -10,19 +11,28 @@ export const version: Command = {
   summary: "the version of this executable",
   usage: "",
   args: [0, 0],
-  options: { json: { summary: "as JSON, with the commit, the runtime and the platform" } },
+  options: {
+    json: {
+      summary: "as JSON, with the commit, the runtime, the platform and the newest databases it reads",
+    },
+  },
   run: async (input, io) => {
-    const facts = {
+    if (!input.on("json")) {
+      io.out(`agentbus ${VERSION}${BUILD === null ? "" : ` (${shorten(BUILD.commit)}, ${BUILD.target})`}`);
+      return EXIT.ok;
+    }
+    // Only here: who asks for the version alone has it at once.
+    const { SCHEMAS } = await import("../database-check.ts");
+    outJson(io, {
       version: VERSION,
       // Null: built from the sources, by whoever runs it.
       commit: BUILD?.commit ?? null,
       target: BUILD?.target ?? null,
       bun: Bun.version,
       platform: `${process.platform}-${process.arch}`,
-    };
-    if (input.on("json")) outJson(io, facts);
-    else io.out(`agentbus ${VERSION}${BUILD === null ? "" : ` (${shorten(BUILD.commit)}, ${BUILD.target})`}`);
-    return 0;
+      schemas: SCHEMAS,
+    });
+    return EXIT.ok;
   },
 };
 

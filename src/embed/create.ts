@@ -47,6 +47,10 @@ export function createGateway(config: GatewayConfig = {}, options: EmbedOptions 
       if (options.onFatal !== undefined) return options.onFatal(error);
       void composed.stop({ grace_ms: 0 });
     },
+    onOpening: (doing) => {
+      life.opening(doing);
+      options.onOpening?.(doing);
+    },
     onDrained: () => {
       life.end();
       subscribers.finish();
@@ -106,7 +110,7 @@ class Life {
   #starting: Promise<Started> | null = null;
   #stopping: Promise<void> | null = null;
   readonly #findSupervisor: (() => Promise<Supervisor>) | null;
-  /** Who is told of it; null: not started, or nobody. */
+  /** Who is told of it, from before the start; null: not started, or nobody. */
   #supervisor: Supervisor | null = null;
   /** The port that was taken; null: none was. */
   port: number | null = null;
@@ -131,10 +135,15 @@ class Life {
     if (this.#state === "running") this.#state = "stopped";
   }
 
+  /** What is done to open the database; null: that is over. */
+  opening(doing: string | null): void {
+    this.#supervisor?.opening(doing);
+  }
+
   /** As `work` says; who is told of this process is told of that, too. */
   reload<T>(work: () => T): T {
-    // Who was told that it stops is told nothing else any more.
-    const supervisor = this.#stopping === null ? this.#supervisor : null;
+    // Who waits for it to be ready would take the end of it for that; who was told that it stops is told nothing else any more.
+    const supervisor = this.isRunning && this.#stopping === null ? this.#supervisor : null;
     return supervisor === null ? work() : supervisor.whileReloading(work);
   }
 
@@ -162,13 +171,22 @@ class Life {
   }
 
   async #start(composed: Composed): Promise<Started> {
-    const { certificate, ...started } = await composed.start();
-    this.port = Number(new URL(started.url).port);
     this.#supervisor = (await this.#findSupervisor?.()) ?? null;
+    const { certificate, ...started } = await this.#startOf(composed);
+    this.port = Number(new URL(started.url).port);
     this.#supervisor?.ready(`listening on ${started.url}`);
     if (this.#state === "stopped") this.#state = "running";
     if (certificate === null) return { ...started, certificate };
     const { cert, fingerprint, expires_at, self_signed } = certificate;
     return { ...started, certificate: { cert, fingerprint, expiresAt: expires_at, selfSigned: self_signed } };
+  }
+
+  async #startOf(composed: Composed): ReturnType<Composed["start"]> {
+    try {
+      return await composed.start();
+    } catch (error) {
+      this.#supervisor?.close();
+      throw error;
+    }
   }
 }

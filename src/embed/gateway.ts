@@ -23,6 +23,11 @@ export interface EmbedOptions {
   readonly takeover?: boolean;
   /** What this process starts anew in itself when SIGUSR2 comes: `agentbus upgrade` is told that it may ask for it. Default: nothing. */
   readonly executable?: string;
+  /**
+   * Told what start() does to open the database, such as bringing it up to date, which may take long on a large one; null: it is
+   * over. A process that ends meanwhile loses nothing.
+   */
+  readonly onOpening?: (doing: string | null) => void;
 }
 
 export interface Started {

@@ -1,6 +1,10 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { SQL } from "bun";
+import { systemClock } from "../../src/clock.ts";
+import { configOf } from "../../src/config.ts";
 import type { Store } from "../../src/core/store.ts";
+import { SCHEMAS, wayBack } from "../../src/database-check.ts";
+import { examine } from "../../src/store/postgres/examine.ts";
 import { postgresProxy } from "../support/postgres-proxy.ts";
 import { hasPostgres, testCluster, testDatabase } from "../support/postgres.ts";
 import { append, commitAll, create, event, failure, key, ok, START } from "./store.builders.ts";
@@ -163,7 +167,15 @@ describe.skipIf(!hasPostgres)("postgres", () => {
         "CREATE SCHEMA agentbus; CREATE TABLE agentbus.meta (name text, value text); INSERT INTO agentbus.meta VALUES ('schema', '999')",
       ),
     );
-    expect(await why(url)).toContain("written by a newer agentbus (schema 999");
+    const newer = "written by a newer agentbus (schema 999";
+    expect(await why(url)).toContain(newer);
+    expect(await examine(url, systemClock)).toMatchObject({
+      state: "failed",
+      finding: expect.stringContaining(newer),
+    });
+    const { config } = configOf({ storage: { url } }, { env: {}, cwd: directory.path });
+    expect(await wayBack(config, SCHEMAS)).toContain("the backup of its server");
+    expect(await wayBack(config, { ...SCHEMAS, postgres: 999 })).toBeNull();
   });
 
   test("another timeline, or another server, draws epochs anew", async () => {

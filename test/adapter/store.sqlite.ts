@@ -5,7 +5,7 @@ import type { Limits } from "../../src/core/limits.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { Logger } from "../../src/core/ports.ts";
 import type { OpenedStore, Store } from "../../src/core/store.ts";
-import type { SqliteStoreOptions } from "../../src/store/sqlite/store.ts";
+import type { SqliteStoreOptions } from "../../src/store/sqlite/options.ts";
 import { createSqliteStore } from "../../src/store/sqlite/store.ts";
 import { GatewayError } from "../../src/protocol/errors.ts";
 import type { StoreFixture } from "./store.builders.ts";

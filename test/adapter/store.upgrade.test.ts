@@ -2,36 +2,21 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { readdirSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { OpenedStore, Store } from "../../src/core/store.ts";
 import { salvage } from "../../src/store/sqlite/salvage.ts";
-import { migrate, SCHEMA_VERSION } from "../../src/store/sqlite/schema.ts";
+import { SCHEMA_VERSION } from "../../src/store/sqlite/schema.ts";
 import { commitAll, create, say } from "./store.builders.ts";
+import { makeOld } from "./store.old.ts";
 import { refusal, sqliteStore, temporaryDirectory, withStore } from "./store.sqlite.ts";
-
-/** A database as that version of the schema left it, with a session of two messages. */
-function makeOld(data_dir: string, version: number): void {
-  const db = new Database(join(data_dir, "agentbus.db"), { create: true });
-  db.run("PRAGMA journal_mode = WAL");
-  migrate(db, version);
-  db.run(`INSERT INTO sessions (session_key, id, owner, name, state, epoch, floor, head, message_count, archived,
-    created_at, updated_at, title, title_folded, metadata)
-    VALUES (1, 'ses_old', 'ada', 'old', 'live', 'epochold', 0, 2, 2, 0, 1, 1, 'Old', 'old', '{}')`);
-  for (const n of [1, 2]) {
-    db.run("INSERT INTO events VALUES (1, ?, 1, 'message.created', NULL, '{}')", [n]);
-    db.run(
-      "INSERT INTO messages (session_key, message_id, seq, role, status, data) VALUES (1, ?, ?, 'user', 'complete', ?)",
-      [`msg_${n}`, n, `{"content":"said ${n}"}`],
-    );
-  }
-  db.run("INSERT INTO quotas (user, session_count, key_count) VALUES ('ada', 1, 0)");
-  db.close(true);
-}
 
 for (let version = 1; version < SCHEMA_VERSION; version++) {
   test(`a database of schema ${version} is kept as it was, then brought up to date`, async () => {
     await using directory = await temporaryDirectory();
     makeOld(directory.path, version);
     const kept = join(directory.path, `agentbus.db.schema-${version}`);
-    await withStore(directory.path, async (store, { upgraded }) => {
+    const done: string[] = [];
+    const onOpening = (doing: string): void => void done.push(doing);
+    const look = async (store: Store, { upgraded }: OpenedStore): Promise<void> => {
       expect(upgraded).toEqual({ from: version, kept });
       const history = await store.history("ses_old", { limit: 10, max_bytes: 1_000_000 });
       expect(history?.messages.map(({ data }) => data)).toEqual([
@@ -39,27 +24,40 @@ for (let version = 1; version < SCHEMA_VERSION; version++) {
         '{"content":"said 2"}',
       ]);
       await commitAll(store, say("ses_old", "msg_3"));
-    });
+    };
+    await withStore(directory.path, look, { onOpening });
+    expect(done.splice(0)).toEqual([
+      "opening the database",
+      `copying the database, which has schema ${version}, before it is brought to schema ${SCHEMA_VERSION}`,
+      `bringing the database from schema ${version} to schema ${SCHEMA_VERSION}`,
+    ]);
     expect(statSync(kept).mode & 0o777).toBe(0o600);
     const old = new Database(kept, { readonly: true });
     expect(old.query("PRAGMA user_version").get()).toEqual({ user_version: version });
     expect(old.query("SELECT COUNT(*) AS n FROM messages").get()).toEqual({ n: 2 });
     old.close(true);
-    await withStore(directory.path, async (_store, { upgraded }) => expect(upgraded).toBeUndefined());
+    const again = async (_store: Store, { upgraded }: OpenedStore) => expect(upgraded).toBeUndefined();
+    await withStore(directory.path, again, { onOpening });
+    expect(done).toEqual(["opening the database"]);
   });
 }
 
 test("two of them are kept, the newest, and nothing of an upgrade that was cut short", async () => {
   await using directory = await temporaryDirectory();
   makeOld(directory.path, 3);
-  for (const name of ["schema-1", "schema-2", "schema-notes", "schema-3.part"])
-    writeFileSync(join(directory.path, `agentbus.db.${name}`), "");
+  const drafts = ["schema-3.part", "schema-3.part-journal", `schema-${SCHEMA_VERSION}.part`];
+  const leave = (...names: readonly string[]): void => {
+    for (const name of names) writeFileSync(join(directory.path, `agentbus.db.${name}`), "");
+  };
+  const left = (): string[] => readdirSync(directory.path).filter((name) => name.includes("schema"));
+  const kept = ["agentbus.db.schema-2", "agentbus.db.schema-3", "agentbus.db.schema-notes"];
+  leave("schema-1", "schema-2", "schema-notes", ...drafts);
   await withStore(directory.path, async () => undefined);
-  expect(
-    readdirSync(directory.path)
-      .filter((name) => name.includes("schema"))
-      .toSorted(),
-  ).toEqual(["agentbus.db.schema-2", "agentbus.db.schema-3", "agentbus.db.schema-notes"]);
+  expect(left().toSorted()).toEqual(kept);
+  // Of a newer version, which was taken back before it had come further.
+  leave(...drafts);
+  await withStore(directory.path, async () => undefined);
+  expect(left().toSorted()).toEqual(kept);
 });
 
 /** One that was closed, with much in it. */
@@ -103,8 +101,11 @@ test("after a write of unknown outcome the whole of it is read; word of it stays
   writeFileSync(path, bytes);
   await withStore(directory.path, async () => undefined);
   writeFileSync(join(directory.path, "suspect"), "a test\n");
-  const error = await refusal(sqliteStore(directory.path).store.open());
+  const { store: suspected, lines } = sqliteStore(directory.path);
+  const error = await refusal(suspected.open());
   expect(error).toMatchObject({ details: { kind: "damaged" } });
+  const message = "reading all of the database, since the outcome of its last write is not known";
+  expect(lines).toEqual([{ level: "info", path, bytes: bytes.length, message }]);
   expect(readdirSync(directory.path)).toContain("suspect");
   expect(salvage(directory.path, 0).tables.every(({ whole }) => whole)).toBe(true);
   await withStore(directory.path, async (store) => {

@@ -46,6 +46,27 @@ describe.skipIf(!isLinux)("a service manager", () => {
     ]);
   });
 
+  test("gives a start as long as the database takes to open, and the rest of it as long as any", async () => {
+    using manager = listenForNotices("path");
+    const { clock, supervisor } = setUp({ NOTIFY_SOCKET: manager.address });
+    const told = await supervisor;
+    const extended = "EXTEND_TIMEOUT_USEC=600000000";
+    told.opening("copying the database");
+    // Longer than any unit gives it. Its queue holds a few, and no more.
+    for (let ms = 0; ms < 3_600_000 && manager.read(); ms += 20_000) clock.advance(20_000);
+    expect(manager.read()).toEqual([
+      `STATUS=copying the database\n${extended}`,
+      ...Array.from({ length: 180 }, () => extended),
+    ]);
+    told.opening("bringing it up to date");
+    clock.advance(20_000);
+    expect(manager.read().slice(181)).toEqual([`STATUS=bringing it up to date\n${extended}`, extended]);
+    told.opening(null);
+    clock.advance(3_600_000);
+    expect([manager.read().length, clock.pending]).toEqual([183, 0]);
+    told.close();
+  });
+
   test("sees three signs of life in the time after which it would give up, each after an answer", async () => {
     using manager = listenForNotices("path");
     let held: PromiseWithResolvers<void> | null = null;

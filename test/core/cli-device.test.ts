@@ -25,6 +25,7 @@ function user(home: string): Io & { readonly errors: string[] } {
     write: () => undefined,
     out: () => undefined,
     err: (line) => void errors.push(line),
+    outlast: () => undefined,
     errors,
   };
 }

@@ -8,7 +8,8 @@ const VALUE = { title: "a\u001b[2Jb\u009b31mc\u202ed\u2028e\u{e0001}f 👩‍�
 function shown(tty: boolean, write: (io: Io) => void): string {
   const lines: string[] = [];
   const out = (line: string): void => void lines.push(line);
-  write({ env: {}, cwd: "/", stdin: Readable.from([]), tty, write: out, out, err: out });
+  const outlast = (): void => undefined;
+  write({ env: {}, cwd: "/", stdin: Readable.from([]), tty, write: out, out, err: out, outlast });
   return lines.join("\n");
 }
 

@@ -27,6 +27,7 @@ async function agentbus(...argv: string[]): Promise<Result> {
     write: (text) => void (result.out += text),
     out: (line) => void (result.out += `${line}\n`),
     err: (line) => void (result.err += `${line}\n`),
+    outlast: () => undefined,
   };
   return { ...result, code: await run(argv, io), out: result.out, err: result.err };
 }

@@ -1,7 +1,13 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { readOpening } from "../../src/cli/running.ts";
+import { SCHEMA_VERSION } from "../../src/store/sqlite/schema.ts";
+import { makeOld } from "../adapter/store.old.ts";
 import { eventually } from "../gateway/stack.ts";
 import { agentbus, workplace } from "../support/executable.ts";
+import { canShim, compileFsyncShim } from "../support/fsync-shim.ts";
+import type { LogLine } from "../support/gateway-process.ts";
 import { startGateway } from "../support/gateway-process.ts";
 import { needs } from "../support/needs.ts";
 import { listenForNotices } from "../support/notify-listener.ts";
@@ -102,8 +108,53 @@ test.skipIf(process.platform !== "linux")("a service manager is told by a real g
   gateway.kill("SIGTERM");
   expect(await gateway.exited).toBe(0);
   expect(manager.read().filter((each) => !each.startsWith("WATCHDOG"))).toEqual([
+    "STATUS=opening the database\nEXTEND_TIMEOUT_USEC=600000000",
     `READY=1\nSTATUS=listening on ${gateway.url}`,
     "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=67000000",
   ]);
   await gateway[Symbol.asyncDispose]();
 });
+
+/** Of an older version, on a disk that takes its time for the copy before it is brought up to date. */
+function slowToOpen(place: string) {
+  const data_dir = join(place, "data");
+  const shim = compileFsyncShim(place, "agentbus.db.schema-");
+  mkdirSync(data_dir);
+  makeOld(data_dir, SCHEMA_VERSION - 1);
+  shim.delay(60_000);
+  return { data_dir, shim };
+}
+
+test.skipIf(!canShim() || Bun.env["AGENTBUS_TEST_STORE"] === "postgres")(
+  "while the database takes long to open that is said, and a signal ends it at once and loses nothing",
+  async () => {
+    using place = workplace();
+    using manager = listenForNotices("path");
+    const { data_dir, shim } = slowToOpen(place.path);
+    const copying = `copying the database, which has schema ${SCHEMA_VERSION - 1}, before it is brought to schema ${SCHEMA_VERSION}`;
+    const lines: LogLine[] = [];
+    const starts = startGateway({
+      data_dir,
+      env: { ...shim.env, NOTIFY_SOCKET: manager.address },
+      heard: (line) => void lines.push(line),
+    });
+    const failed = starts.then(String, String);
+    expect(await manager.until("STATUS=copying")).toBe(`STATUS=${copying}\nEXTEND_TIMEOUT_USEC=600000000`);
+    const opens = readOpening(data_dir);
+    expect(opens).toMatchObject({ doing: copying });
+    expect(lines.at(-1)).toMatchObject({ msg: copying, component: "store", bytes: expect.any(Number) });
+    const began = performance.now();
+    process.kill(opens?.pid ?? 0, "SIGTERM");
+    expect(await failed).toContain("the gateway ended with 0 before it listened");
+    expect(performance.now() - began).toBeLessThan(5_000);
+    expect(lines.at(-1)?.msg).toContain("stopped while the database was being opened");
+    expect(manager.read().some((each) => each.startsWith("READY"))).toBe(false);
+    expect(readOpening(data_dir)).toBeNull();
+    shim.delay(0);
+    await using gateway = await startGateway({ data_dir });
+    const upgraded = gateway.log.find(({ msg }) => msg.startsWith("the database was brought up to date"));
+    expect(upgraded).toMatchObject({ from: SCHEMA_VERSION - 1 });
+    expect(readdirSync(data_dir).filter((name) => /part|opening/.test(name))).toEqual([]);
+  },
+  30_000,
+);

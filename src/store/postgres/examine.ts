@@ -6,7 +6,7 @@ import { isUnfinished } from "./migrating.ts";
 import { differences } from "./node-facts.ts";
 import { Pool } from "./pool.ts";
 import type { Queries } from "./queries.ts";
-import { SCHEMA } from "./schema.ts";
+import { SCHEMA, knownVersion } from "./schema.ts";
 
 /** What is found out about a database without changing it. */
 export interface Examined {
@@ -26,18 +26,36 @@ const SAME = "what is done depends on which node is asked: give them the same, t
 
 /** Whether a gateway could work with the database of a storage.url, and what stands in the way. Never rejects. */
 export async function examine(url: string, clock: Clock): Promise<Examined> {
-  const patience = { clock, silence_ms: SILENCE_MS };
-  const dial = { url, silence_ms: SILENCE_MS, idle_ms: SILENCE_MS, application_name: "agentbus doctor" };
-  let pool: Pool | null = null;
   try {
-    pool = new Pool({ dial, max: 1, ...patience });
-    await pool.read(identify);
-    return await pool.read(look);
+    return await reading(url, clock, async (q) => {
+      await identify(q);
+      await knownVersion(q);
+      return look(q);
+    });
   } catch (error) {
     if (error instanceof GatewayError) return { state: "failed", finding: error.message };
     return { state: "failed", finding: describeFailure(error), advice: adviceFor(error) };
+  }
+}
+
+/** The schema of a database, which may be that of a newer version; 0: none yet, or it cannot be read. Never rejects. */
+export async function schemaOf(url: string, clock: Clock): Promise<number> {
+  try {
+    return await reading(url, clock, knownVersion);
+  } catch (error) {
+    const { found } = (error instanceof GatewayError ? (error.details ?? {}) : {}) as { found?: number };
+    return found ?? 0;
+  }
+}
+
+async function reading<T>(url: string, clock: Clock, read: (q: Queries) => Promise<T>): Promise<T> {
+  const patience = { clock, silence_ms: SILENCE_MS };
+  const dial = { url, silence_ms: SILENCE_MS, idle_ms: SILENCE_MS, application_name: "agentbus doctor" };
+  const pool = new Pool({ dial, max: 1, ...patience });
+  try {
+    return await pool.read(read);
   } finally {
-    await pool?.close();
+    await pool.close();
   }
 }
 

@@ -38,6 +38,8 @@ export interface PostgresStoreOptions {
   readonly data_dir: string;
   /** Another process that holds the directory is asked to stop, and has so long for it. Default: it is refused. */
   readonly takeover_ms?: number;
+  /** Told what is done before it is open, from when the directory is held: some of it may take long. */
+  readonly onOpening?: (doing: string) => void;
   /** What the node says of itself. */
   readonly facts: () => NodeFacts;
   /** What people call the node; "": by its host. */
@@ -111,6 +113,7 @@ export async function openDatabase(
   const { takeover_ms: ms, clock, log } = options;
   const lock =
     ms === undefined ? takeLock(data_dir, process.pid) : await takeLockOver({ data_dir, ms, clock, log });
+  options.onOpening?.("opening the database");
   const to = dialOf(options, boot);
   const pool = (max: number, silence_ms: number): Pool => new Pool({ dial: to, max, clock, silence_ms });
   const { writer_silence_ms } = options.limits;
@@ -147,7 +150,10 @@ async function begin(
   const { clock, limits, log, lease_ms, lease_clock = clock } = options;
   const { onLease = () => undefined, onFenced = () => undefined } = options;
   const identity = await keeper.read(identifyUsable);
-  await bringUpToDate(to, clock);
+  await bringUpToDate(to, clock, (doing) => {
+    log.info({}, doing);
+    options.onOpening?.(doing);
+  });
   const { isSame, server_id } = await keeper.change((q) => settleIdentity(q, identity));
   const node = nodeName(options.data_dir, options.node_id);
   const stop = await keeper.read((q) => lastStop(q, node.key));
@@ -240,10 +246,10 @@ function hearing({ to, pools, boot, clock, log }: Hearing) {
 }
 
 /** However long that takes: it may wait for another node that does the same. */
-async function bringUpToDate(to: Dial, clock: Clock): Promise<void> {
+async function bringUpToDate(to: Dial, clock: Clock, tell: (doing: string) => void): Promise<void> {
   const pool = new Pool({ dial: to, max: 1, clock, silence_ms: MIGRATION_MS });
   try {
-    await pool.change(migrate);
+    await pool.change((q) => migrate(q, tell));
   } finally {
     await pool.close();
   }

@@ -9,6 +9,8 @@ export interface ChannelOptions {
   readonly silence_ms: number;
   /** Called once, before the requests that wait are rejected. */
   readonly onLost: (reason: string) => void;
+  /** Told what the worker does before it answers. */
+  readonly onDoing?: (doing: string) => void;
 }
 
 interface Waiting {
@@ -52,6 +54,7 @@ export class Channel<Request> {
 
   #receive(reply: Reply): void {
     if ("lost" in reply) return this.#lose(reply.lost);
+    if ("doing" in reply) return this.#options.onDoing?.(reply.doing);
     const waiting = this.#waiting.shift();
     this.#watch();
     if (reply.ok) waiting?.resolve(reply.value);

@@ -2,10 +2,8 @@ import { Database } from "bun:sqlite";
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { draftPath } from "../migration/unfinished.ts";
-import { DATABASE_FILE, describeError } from "./database.ts";
-import { GatewayError } from "../../protocol/errors.ts";
+import { DATABASE_FILE, describeError, openReadonly } from "./database.ts";
 import { SCHEMA_VERSION } from "./schema.ts";
-import { checkVersion } from "./upgrade.ts";
 
 /** How the database of a data directory is. */
 export interface DatabaseCheck {
@@ -19,13 +17,16 @@ export interface DatabaseCheck {
 
 const FAULTS = 3;
 
-/** Whether a newer version than this has brought a database up to date; false, too, where that cannot be read. */
-export function isNewer(path: string): boolean {
+/** The schema of a database, which may be that of a newer version; 0: none yet, or it cannot be read. */
+export function schemaOf(path: string): number {
+  let db: Database | null = null;
   try {
-    checkVersion(path);
-    return false;
-  } catch (error) {
-    return error instanceof GatewayError;
+    db = openReadonly(path);
+    return userVersion(db);
+  } catch {
+    return 0;
+  } finally {
+    db?.close(true);
   }
 }
 
@@ -46,7 +47,7 @@ export function checkDatabase(data_dir: string, deep: boolean, most_bytes: numbe
   let db: Database | null = null;
   try {
     db = new Database(file, { readonly: true, strict: true });
-    const schema = db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
+    const schema = userVersion(db);
     if (schema > SCHEMA_VERSION) {
       const fault = `it is of a newer agentbus (schema ${schema}, this one knows ${SCHEMA_VERSION})`;
       return { file, bytes, read: false, faults: [fault] };
@@ -57,6 +58,10 @@ export function checkDatabase(data_dir: string, deep: boolean, most_bytes: numbe
   } finally {
     db?.close(true);
   }
+}
+
+function userVersion(db: Database): number {
+  return db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
 }
 
 function faultsIn(db: Database, deep: boolean): string[] {

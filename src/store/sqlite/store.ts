@@ -1,8 +1,7 @@
 import type { Database } from "bun:sqlite";
+import { statSync } from "node:fs";
 import { join } from "node:path";
-import type { Limits } from "../../core/limits.ts";
 import type { GroupResult, StoreItem } from "../../core/operation.ts";
-import type { Clock, Logger } from "../../core/ports.ts";
 import type { OpenedStore, Page, Store, StoreRoom } from "../../core/store.ts";
 import { GatewayError } from "../../protocol/errors.ts";
 import { assertGroup } from "../rules.ts";
@@ -10,9 +9,9 @@ import { Channel } from "./channel.ts";
 import type { Suspicion } from "./data-dir.ts";
 import { prepareDataDir, readBootId, suspicionIn } from "./data-dir.ts";
 import { DATABASE_FILE, describeError, openReadonly } from "./database.ts";
-import type { Durability } from "./group-writer.ts";
 import type { Lock } from "./lock.ts";
 import { releaseLock, takeLock } from "./lock.ts";
+import type { SqliteStoreOptions } from "./options.ts";
 import type { PackedResult } from "./packing.ts";
 import { packGroup, unpackResult } from "./packing.ts";
 import type { ReadPage } from "./page.ts";
@@ -23,25 +22,6 @@ import { takeLockOver } from "./takeover.ts";
 import { checkVersion } from "./upgrade.ts";
 import type { ReaderRequest, WriterRequest } from "./threads.ts";
 import { workerUrl } from "./threads.ts";
-
-export interface SqliteStoreOptions {
-  /** Made where it does not exist; held by one process at a time. */
-  readonly data_dir: string;
-  /** full: a group with an acknowledgement waits for an fsync. normal: no group does. */
-  readonly durability: Durability;
-  readonly clock: Clock;
-  readonly log: Logger;
-  /** Read where they are used: they may be replaced. */
-  readonly limits: Limits;
-  /** Has itself told of every replacement. */
-  readonly onLimits?: (told: () => void) => void;
-  /** Storage refuses ("full") past so many bytes of database; 0, the default: no bound. */
-  readonly max_bytes?: number;
-  /** Changes with every start of the machine; null: cannot be known, so that a crash counts as loss of power. */
-  readonly boot_id?: () => string | null;
-  /** Where another process holds the directory, it is asked to stop and waited for so long; without it that is an error. */
-  readonly takeover_ms?: number;
-}
 
 /** One SQLite file in `data_dir`: a worker writes, a worker reads, and the main thread reads pages of logs. */
 export function createSqliteStore(options: SqliteStoreOptions): Store {
@@ -84,14 +64,20 @@ class SqliteStore implements Store {
   }
 
   async #open(): Promise<OpenedStore> {
-    const { data_dir, clock, limits, durability, max_bytes = 0, boot_id = readBootId } = this.#options;
+    const { data_dir, clock, log, limits, durability, onOpening } = this.#options;
+    const { max_bytes = 0, boot_id = readBootId } = this.#options;
     prepareDataDir(data_dir);
     const lock = await this.#takeLock();
+    onOpening?.("opening the database");
     const writer = new Channel<WriterRequest>({
       url: workerUrl("writer"),
       clock,
       silence_ms: limits.writer_silence_ms,
       onLost: (reason) => this.#lose(reason),
+      onDoing: (doing) => {
+        log.info({ path: this.#path, bytes: statSync(this.#path).size }, doing);
+        onOpening?.(doing);
+      },
     });
     try {
       const facts = { boot_id: boot_id(), pid: process.pid, suspect: this.#suspicion.exists() };

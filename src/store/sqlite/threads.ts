@@ -47,6 +47,8 @@ export interface Fault {
 export type Reply =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly fault: Fault }
+  /** What it does before it answers, and that may take long. */
+  | { readonly doing: string }
   /** Nothing this thread did or does can be relied on any more. May come unasked. */
   | { readonly lost: string };
 

@@ -21,27 +21,38 @@ export function checkVersion(path: string): void {
 }
 
 /**
- * Brings the schema up to date, after a copy of a database of an older version was put beside it; which one and where.
+ * Brings the schema up to date, after a copy of a database of an older version was put beside it; which one and where. `tell` is
+ * told what may take long before it begins.
  * @throws GatewayError UNAVAILABLE when it is newer than this program, or there is no room for the copy
  */
-export function bringUpToDate(db: Database, path: string): { from: number; kept: string } | null {
+export function bringUpToDate(
+  db: Database,
+  path: string,
+  tell: (doing: string) => void,
+): { from: number; kept: string } | null {
   const from = knownVersion(db);
-  const kept = from > 0 && from < SCHEMA_VERSION ? keepCopy(db, path, from) : null;
+  // Of an upgrade that was cut short, whichever version began it: the database is still what it was.
+  for (const name of beside(path, /^\d+\.part(?:-journal)?$/)) rmSync(name);
+  if (from === 0 || from === SCHEMA_VERSION) {
+    migrate(db);
+    return null;
+  }
+  tell(`copying the database, which has schema ${from}, before it is brought to schema ${SCHEMA_VERSION}`);
+  const kept = keepCopy(db, path, from);
+  tell(`bringing the database from schema ${from} to schema ${SCHEMA_VERSION}`);
   migrate(db);
-  return kept === null ? null : { from, kept };
+  return { from, kept };
 }
 
-/** Where a newer version keeps a database that this one left. */
-export function keptCopy(path: string): string {
-  return `${path}.schema-${SCHEMA_VERSION}`;
+/** Where a newer version keeps a database of that schema. */
+export function keptCopy(path: string, schema: number): string {
+  return `${path}.schema-${schema}`;
 }
 
 function keepCopy(db: Database, path: string, version: number): string {
-  const kept = `${path}.schema-${version}`;
+  const kept = keptCopy(path, version);
   const draft = `${kept}.part`;
   try {
-    // Of an upgrade that was cut short: the database is still what it was.
-    rmSync(draft, { force: true });
     checkRoom(dirname(path), statSync(path).size);
     createDraft(draft);
     db.query("VACUUM INTO ?").run(draft);
@@ -62,10 +73,15 @@ function keepCopy(db: Database, path: string, version: number): string {
 }
 
 function forgetOlder(path: string): void {
+  const versionOf = (kept: string): number => Number(kept.slice(kept.lastIndexOf("-") + 1));
+  const kept = beside(path, /^\d+$/).toSorted((a, b) => versionOf(b) - versionOf(a));
+  for (const each of kept.slice(KEPT)) rmSync(each);
+}
+
+/** Files of upgrades whose names end so. */
+function beside(path: string, end: RegExp): string[] {
   const prefix = `${basename(path)}.schema-`;
-  const versions = readdirSync(dirname(path))
-    .filter((name) => name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length)))
-    .map((name) => Number(name.slice(prefix.length)))
-    .toSorted((a, b) => b - a);
-  for (const version of versions.slice(KEPT)) rmSync(join(dirname(path), `${prefix}${version}`));
+  return readdirSync(dirname(path))
+    .filter((name) => name.startsWith(prefix) && end.test(name.slice(prefix.length)))
+    .map((name) => join(dirname(path), name));
 }

@@ -57,6 +57,10 @@ function post(reply: Reply): void {
   self.postMessage(reply);
 }
 
+function tell(doing: string): void {
+  post({ doing });
+}
+
 /** Replies to one request. Throws where the outcome is unknown. */
 function answer(request: WriterRequest): void {
   if (request.op === "open") return open(request);
@@ -112,8 +116,10 @@ function open(request: Extract<WriterRequest, { op: "open" }>): void {
     refuseDraft(request.path);
     checkLength(request.path);
     db = openWritable(request.path, request.max_bytes);
+    if (request.suspect)
+      tell("reading all of the database, since the outcome of its last write is not known");
     checkAtStart(db, request.path, request.suspect);
-    const upgraded = bringUpToDate(db, request.path);
+    const upgraded = bringUpToDate(db, request.path, tell);
     const { limits } = request;
     const writer = createGroupWriter(db, limits, request.durability);
     const scrub = createScrub(db, request.path);
