@@ -33,6 +33,8 @@ export class OtlpExporter {
   readonly #since_ms: number;
   readonly #counts = { sent: 0, lost: 0 };
   #queue: Span[] = [];
+  /** Metrics whose time has come; null: they were sent. */
+  #due: Source | null = null;
   #sending: Promise<void> | null = null;
   #failures = 0;
   /** Nothing is tried before (monotonic). */
@@ -47,8 +49,12 @@ export class OtlpExporter {
   /** `metrics` is asked every so many ms; 0: never. */
   start(metrics: Source, metrics_ms: number): void {
     const { clock } = this.#options;
-    this.#cancel.push(clock.every(EVERY_MS, () => this.#flush()));
-    if (metrics_ms > 0) this.#cancel.push(clock.every(metrics_ms, () => this.#sendMetrics(metrics)));
+    const tell = (): void => {
+      this.#due = metrics;
+      this.#sendNext();
+    };
+    this.#cancel.push(clock.every(EVERY_MS, () => this.#sendNext()));
+    if (metrics_ms > 0) this.#cancel.push(clock.every(metrics_ms, tell));
   }
 
   push(span: Span): void {
@@ -57,7 +63,7 @@ export class OtlpExporter {
       return;
     }
     this.#queue.push(span);
-    if (this.#queue.length === BATCH_MAX) this.#flush();
+    if (this.#queue.length === BATCH_MAX) this.#sendNext();
   }
 
   families(): Family[] {
@@ -72,25 +78,32 @@ export class OtlpExporter {
     ];
   }
 
-  /** Sends what there is, and then nothing more. Resolves within the time one request may take. */
+  /** Sends what there is, and then nothing more. Each request has its time; how long to wait for all is for who asks. */
   async close(): Promise<void> {
     for (const cancel of this.#cancel.splice(0)) cancel();
-    await this.#sending;
-    if (this.#failures === 0) this.#flush();
-    await this.#sending;
+    const waits = (): boolean => this.#due !== null || this.#queue.length > 0;
+    while (this.#sending !== null || (this.#failures === 0 && waits())) {
+      this.#sendNext();
+      await this.#sending;
+    }
   }
 
-  #flush(): void {
-    if (this.#sending !== null || this.#queue.length === 0 || this.#isResting()) return;
+  /** Metrics come before spans, of which there may always be more. */
+  #sendNext(): void {
+    if (this.#sending !== null || this.#isResting()) return;
+    if (this.#due !== null) this.#sendMetrics(this.#due);
+    else if (this.#queue.length > 0) this.#sendSpans();
+  }
+
+  #sendSpans(): void {
     const batch = this.#queue.splice(0, BATCH_MAX);
     this.#send("/v1/traces", spansJson(batch, this.#options.resource), (ok) => {
       this.#counts[ok ? "sent" : "lost"] += batch.length;
-      if (ok && this.#queue.length >= BATCH_MAX) this.#flush();
     });
   }
 
   #sendMetrics(metrics: Source): void {
-    if (this.#sending !== null || this.#isResting()) return;
+    this.#due = null;
     const times = { since_ms: this.#since_ms, now_ms: this.#options.clock.now() };
     this.#send("/v1/metrics", metricsJson(metrics(), this.#options.resource, times), () => undefined);
   }
@@ -105,6 +118,7 @@ export class OtlpExporter {
       this.#sending = null;
       this.#note(why);
       done(why === null);
+      if (this.#due !== null || this.#queue.length >= BATCH_MAX) this.#sendNext();
     };
     this.#sending = work();
   }

@@ -32,7 +32,10 @@ export class Collector implements AsyncDisposable {
   /** What could not be read. */
   readonly complaints: string[] = [];
   answer: Answer = 200;
-  requests = 0;
+  /** What every answer waits for. */
+  held: Promise<void> = Promise.resolve();
+  /** Where it was asked, one after the other. */
+  readonly paths: string[] = [];
   readonly #server: Bun.Server<undefined>;
 
   constructor() {
@@ -44,6 +47,9 @@ export class Collector implements AsyncDisposable {
     });
   }
 
+  get requests(): number {
+    return this.paths.length;
+  }
   get url(): string {
     return `http://127.0.0.1:${this.#server.port}`;
   }
@@ -55,13 +61,15 @@ export class Collector implements AsyncDisposable {
   }
 
   async #take(request: Request): Promise<Response> {
-    this.requests++;
+    const { pathname } = new URL(request.url);
+    this.paths.push(pathname);
     this.headers.push(request.headers);
     const text = await request.text();
+    await this.held;
     if (this.answer === "hang") return new Promise(() => undefined);
     if (this.answer !== 200) return new Response("no", { status: this.answer });
     try {
-      this.#read(new URL(request.url).pathname, JSON.parse(text));
+      this.#read(pathname, JSON.parse(text));
     } catch (error) {
       this.complaints.push(`${String(error)}: ${text.slice(0, 500)}`);
     }
