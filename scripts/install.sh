@@ -78,7 +78,7 @@ detect() {
   say "$system-$processor$libc"
 }
 
-# fetch URL FILE: all of it, or it fails.
+# fetch URL FILE: all of it, and from https only by https, or it fails.
 fetch() {
   if have curl; then
     case $1 in
@@ -86,7 +86,19 @@ fetch() {
       *) curl -fsSL --retry 2 --connect-timeout 20 -o "$2" "$1" ;;
     esac
   elif have wget; then
-    wget -q -T 20 -O "$2" "$1"
+    wget -q -S -T 20 -O "$2" "$1" 2>"$2.told" || {
+      grep . "$2.told" >&2
+      return 1
+    }
+    # wget has no word for where redirects may lead, but tells where they led.
+    case $1 in
+      https://*)
+        if grep -qi '^ *location: *http:' "$2.told"; then
+          warn "$1 leads from https to http"
+          return 1
+        fi
+        ;;
+    esac
   else
     fail 'curl or wget is needed to fetch it'
   fi
