@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { load } from "js-yaml";
+import { addressMatcher } from "../../src/auth/address.ts";
 import { AGENTBUS, agentbus, workplace } from "../support/executable.ts";
 import { buildImage, canBuild } from "../support/image.ts";
 import type { BuiltImage, MadeContainer } from "../support/image.ts";
@@ -37,6 +38,24 @@ test("the file for compose builds the Dockerfile, and configures what there is t
   const file = place.file("token", TOKEN);
   const env = { ...environment, OPENAI_API_KEY: "", AGENTBUS_AUTH_TOKEN_FILE: file };
   expect(environment["AGENTBUS_AUTH_TOKEN_FILE"]).toBe("/run/secrets/agentbus_token");
+  const { code, err } = await agentbus(["config", "check"], { cwd: place.path, env });
+  expect({ code, err }).toEqual({ code: 0, err: "" });
+});
+
+test("what is said there for a proxy can be taken as it is: one address of the network beside it", async () => {
+  using place = workplace();
+  const text = readFileSync(join(FOLDER, "compose.yaml"), "utf8");
+  const options = text.replaceAll(/^( *)# (?=AGENTBUS_)/gm, "$1");
+  const network = options.replace(/^# networks:\n(?:# {3}.*\n)+/m, (lines) => lines.replaceAll(/^# /gm, ""));
+  const { services, networks } = load(network) as {
+    services: { agentbus: Service };
+    networks: { default: { ipam: { config: readonly { subnet: string; gateway: string }[] } } };
+  };
+  const { environment } = services.agentbus;
+  const [{ subnet, gateway } = { subnet: "", gateway: "" }] = networks.default.ipam.config;
+  const proxy = environment["AGENTBUS_SERVER_TRUSTED_PROXIES"] ?? "";
+  expect([proxy, addressMatcher([subnet], "subnet")(proxy)]).toEqual([gateway, true]);
+  const env = { ...environment, OPENAI_API_KEY: "", AGENTBUS_AUTH_TOKEN_FILE: place.file("token", TOKEN) };
   const { code, err } = await agentbus(["config", "check"], { cwd: place.path, env });
   expect({ code, err }).toEqual({ code: 0, err: "" });
 });

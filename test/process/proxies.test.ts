@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
+import { ERRORS } from "../../src/protocol/errors.ts";
 import { answers, HAS_CHROMIUM, say, startChromium, visitIn } from "../console/visitor.ts";
 import type { Stack } from "../gateway/stack.ts";
 import { eventually, startStack } from "../gateway/stack.ts";
@@ -10,7 +11,7 @@ import { agentbus, workplace } from "../support/executable.ts";
 import { freePort } from "../support/free-port.ts";
 import { script } from "../support/model-script.ts";
 import { needs } from "../support/needs.ts";
-import type { RunningProxy } from "../support/proxies.ts";
+import type { Filling, RunningProxy } from "../support/proxies.ts";
 import { filled, nginxFilling, startCaddy, startNginx } from "../support/proxies.ts";
 import { openEvents } from "../support/sse-client.ts";
 import { openSocket, requestUpgrade } from "../support/ws-client.ts";
@@ -40,36 +41,32 @@ afterAll(async () => {
 interface Example {
   readonly file: string;
   readonly isHere: boolean;
-  /** The port of the proxy, one more for whatever it needs, and the ports of the gateway's listeners. */
-  start(port: number, spare: number, listeners: readonly number[]): Promise<RunningProxy>;
+  /** The port of the proxy, one more for whatever it needs, the ports of the gateway's listeners, and what else differs. */
+  start(port: number, spare: number, listeners: readonly number[], more?: Filling): Promise<RunningProxy>;
 }
 
-const EXAMPLES: readonly Example[] = [
-  {
-    file: "deploy/nginx/agentbus.conf",
+/** `upstreams` stand in the example for the gateway's listeners. */
+function exampleOfNginx(file: string, upstreams: readonly string[]): Example {
+  return {
+    file,
     isHere: HAS_NGINX,
-    start(port, spare, [gateway]) {
-      const site = filled("deploy/nginx/agentbus.conf", {
+    start(port, spare, listeners, more = {}) {
+      const places = upstreams.map((upstream, at) => [upstream, `127.0.0.1:${listeners[at]}`]);
+      const site = filled(file, {
         ...nginxFilling(port, certificate),
         "listen 80;": `listen 127.0.0.1:${spare};`,
         "listen [::]:80;": "",
-        "127.0.0.1:18789": `127.0.0.1:${gateway}`,
+        ...(Object.fromEntries(places) as Filling),
+        ...more,
       });
       return startNginx(site, port);
     },
-  },
-  {
-    file: "deploy/nginx/two-upstreams.conf",
-    isHere: HAS_NGINX,
-    start(port, _spare, [gateway, bind]) {
-      const site = filled("deploy/nginx/two-upstreams.conf", {
-        ...nginxFilling(port, certificate),
-        "127.0.0.1:18789": `127.0.0.1:${gateway}`,
-        "127.0.0.1:18790": `127.0.0.1:${bind}`,
-      });
-      return startNginx(site, port);
-    },
-  },
+  };
+}
+
+const EXAMPLES: readonly Example[] = [
+  exampleOfNginx("deploy/nginx/agentbus.conf", ["127.0.0.1:18789"]),
+  exampleOfNginx("deploy/nginx/two-upstreams.conf", ["127.0.0.1:18789", "127.0.0.1:18790"]),
   {
     file: "deploy/caddy/Caddyfile",
     isHere: HAS_CADDY,
@@ -90,6 +87,7 @@ describe.each(EXAMPLES.filter(({ isHere }) => isHere))("$file", (example) => {
   let proxy: RunningProxy;
   let url: string;
   let spare: number;
+  let listeners: readonly number[];
   beforeAll(async () => {
     const port = await freePort();
     spare = await freePort();
@@ -100,7 +98,7 @@ describe.each(EXAMPLES.filter(({ isHere }) => isHere))("$file", (example) => {
     const { urls } = stack.gateway.log.find(({ msg }) => msg === "listening") as unknown as {
       urls: string[];
     };
-    const listeners = urls.map((each) => Number(new URL(each).port));
+    listeners = urls.map((each) => Number(new URL(each).port));
     proxy = await example.start(port, spare, listeners);
   }, LONG_MS);
   afterAll(async () => {
@@ -262,7 +260,35 @@ describe.each(EXAMPLES.filter(({ isHere }) => isHere))("$file", (example) => {
     LONG_MS,
   );
 
-  if (example.file !== "deploy/nginx/agentbus.conf") return;
+  if (!example.file.startsWith("deploy/nginx/")) return;
+  test("tells those whose address has too many connections so that clients know it, and lets others in", async () => {
+    const [port, other] = [await freePort(), await freePort()];
+    await using _crowded = await example.start(port, other, listeners, {
+      "agentbus_clients 500": "agentbus_clients 2",
+    });
+    const at = `https://localhost:${port}/api/v1/sessions`;
+    await stack.owner.call("session.create", { session_id: "crowded" });
+    const { bearer: headers } = stack.owner;
+    const streams = await Promise.all(
+      [1, 2].map(() => openEvents(`${at}/crowded/events`, { headers, tls: tls() })),
+    );
+    const refused = await fetch(at, { headers, tls: tls() } as RequestInit);
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "2"]);
+    const { status, retryable } = ERRORS.RATE_LIMITED;
+    const message = expect.stringContaining("limit_conn");
+    const error = { code: "RATE_LIMITED", status, message, retryable, retry_after_ms: 2_000 };
+    expect(await refused.json()).toEqual({ error });
+    const bearer = ["-H", `authorization: ${headers.authorization}`];
+    const told = ["-o", "/dev/null", "-w", "%{http_version} %{http_code}", at];
+    expect(await curl("--http2", ...bearer, ...told)).toBe("2 429");
+    expect(await curl("--interface", "127.0.0.7", ...bearer, ...told)).toBe("2 200");
+    for (const stream of streams) stream.close();
+    await eventually(
+      () => curl(...bearer, ...told),
+      (answer) => answer === "2 200",
+    );
+  });
+
   test("leads from http:// to https://", async () => {
     const told = ["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}"];
     expect(await curl(...told, `http://localhost:${spare}/docs?x=1`)).toBe("301 https://localhost/docs?x=1");
