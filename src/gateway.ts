@@ -80,6 +80,7 @@ export function composeGateway(options: GatewayOptions): Composed {
   const { engine, access, plugins, reloading, store, credentials, context, clock, settings } = parts;
   const { config } = settings;
   const tls = createTls(settings, clock, context.log);
+  engine.stats.certificate_expires_at = () => tls?.expires_at ?? null;
   const sockets = createSockets(context);
   const http = createHttp(context, sockets);
   let stopping: Promise<void> | null = null;
@@ -239,7 +240,7 @@ export function construct({
   const log_tail = keepLog(log, engine, clock);
   showSkills(skills, engine, clock);
   showPlugins(folders, engine);
-  const families = metricsOf({ engine, config, version, plugins, otlp, log_tail });
+  const families = metricsOf({ engine, config, version, plugins, otlp, log_tail, backups });
   const surface = { engine, settings, clock, logOf, version, router, plugins, families };
   const { access, ...outer } = surfaced(surface, overrides.isLocal);
   const extensions = extensionsOf(skills, made, clock);

@@ -3,6 +3,7 @@ import type { LogTail } from "./core/log-tail.ts";
 import type { PluginView } from "./core/plugins.ts";
 import type { Engine } from "./engine.ts";
 import type { Otlp } from "./otlp.ts";
+import type { ScheduledBackups } from "./scheduled-backups.ts";
 import { automationFamilies } from "./telemetry/automation-families.ts";
 import { diskFamilies } from "./telemetry/disk-families.ts";
 import { gatewayFamilies, refusalFamilies, runFamilies, storeFamilies } from "./telemetry/engine-families.ts";
@@ -10,6 +11,7 @@ import type { Source } from "./telemetry/family.ts";
 import { by } from "./telemetry/family.ts";
 import { modelFamilies, outsideFamilies } from "./telemetry/model-families.ts";
 import { processFamilies } from "./telemetry/process-families.ts";
+import { upkeepFamilies } from "./telemetry/upkeep-families.ts";
 
 export interface MetricsParts {
   readonly engine: Engine;
@@ -18,13 +20,15 @@ export interface MetricsParts {
   readonly plugins: { list(): readonly PluginView[] };
   readonly otlp: Pick<Otlp, "families">;
   readonly log_tail: Pick<LogTail, "counts">;
+  readonly backups: Pick<ScheduledBackups, "measures">;
 }
 
 /** The files of a database of SQLite, by what they are. */
 const FILES = { database: "agentbus.db", log: "agentbus.db-wal" };
 
 /** Everything that is measured of this gateway. Nothing is done for it until it is asked for. */
-export function metricsOf({ engine, config, version, plugins, otlp, log_tail }: MetricsParts): Source {
+export function metricsOf(given: MetricsParts): Source {
+  const { engine, config, version, plugins, otlp, log_tail, backups } = given;
   const { connections, stats, measures, journal, limits, reads, runs, status } = engine;
   const { ledger, router, toolbox } = engine;
   const { max_bytes } = config.storage;
@@ -47,6 +51,7 @@ export function metricsOf({ engine, config, version, plugins, otlp, log_tail }: 
     ...automationFamilies(engine),
     ...storeFamilies(inside),
     ...diskFamilies(disk),
+    ...upkeepFamilies({ stats, backups }),
     ...otlp.families(),
     ...processFamilies(),
   ];

@@ -20,6 +20,16 @@ export interface ScheduledBackups {
   close(): void;
   /** Null: none are configured. */
   state(): BackupState | null;
+  /** Null: none are configured. */
+  measures(): BackupMeasures | null;
+}
+
+interface BackupMeasures {
+  readonly interval_ms: number;
+  /** When the newest one was made, whoever made it; null: there is none. */
+  readonly last_at: number | null;
+  /** How many were made since the start, and how many failed. */
+  readonly counts: Readonly<Record<"made" | "failed", number>>;
 }
 
 interface ScheduleOptions {
@@ -36,11 +46,17 @@ export function createScheduledBackups(options: ScheduleOptions): ScheduledBacku
   return directory === "" ? NONE : new Schedule(options);
 }
 
-const NONE: ScheduledBackups = { start: () => undefined, close: () => undefined, state: () => null };
+const NONE: ScheduledBackups = {
+  start: () => undefined,
+  close: () => undefined,
+  state: () => null,
+  measures: () => null,
+};
 
 class Schedule implements ScheduledBackups {
   readonly #options: ScheduleOptions;
   readonly #interval_ms: number;
+  readonly #counts = { made: 0, failed: 0 };
   #cancels: (() => void)[] = [];
   #work: BackupWork | null = null;
   #made_at: number | null = null;
@@ -52,7 +68,8 @@ class Schedule implements ScheduledBackups {
   }
 
   start(): void {
-    const { clock } = this.#options;
+    const { clock, config } = this.#options;
+    this.#made_at = newestIn(config.backup.directory);
     const look = (): void => void this.#look();
     this.#cancels = [clock.after(FIRST_MS, look), clock.every(LOOK_MS, look)];
   }
@@ -70,6 +87,10 @@ class Schedule implements ScheduledBackups {
       ...(failed !== null && { failed_at: failed.at, reason: failed.reason }),
       next_at: this.#due(this.#options.clock.now()),
     };
+  }
+
+  measures(): BackupMeasures {
+    return { interval_ms: this.#interval_ms, last_at: this.#made_at, counts: this.#counts };
   }
 
   /** What other hands made counts: the interval is that between two backups in the directory. */
@@ -94,6 +115,7 @@ class Schedule implements ScheduledBackups {
       const facts = await this.#work.made;
       this.#made_at = began;
       this.#failed = null;
+      this.#counts.made++;
       const removed = pruneBackups(directory, keep);
       log.info({ file, ...facts, ms: clock.now() - began, removed: removed.length }, "backed up");
     } catch (error) {
@@ -101,10 +123,20 @@ class Schedule implements ScheduledBackups {
       if (this.#cancels.length === 0) return;
       const reason = error instanceof Error ? error.message : String(error);
       this.#failed = { at: began, reason };
+      this.#counts.failed++;
       log.error({ directory, reason, retry_ms: RETRY_MS }, "the backup failed; it is tried again");
     } finally {
       this.#work = null;
     }
+  }
+}
+
+/** Of whoever made it; null: there is none, or nobody can tell, which the first backup says. */
+function newestIn(directory: string): number | null {
+  try {
+    return findNewest(directory);
+  } catch {
+    return null;
   }
 }
 

@@ -90,6 +90,11 @@ export class Tls {
     this.#log.warn({ path }, `others could read the key of the certificate: ${now}`);
   }
 
+  /** When the one that is served ends; null: none is yet. */
+  get expires_at(): number | null {
+    return this.#serving?.expires_at ?? null;
+  }
+
   /** Tells of every one that takes its place. What cannot be used is logged, and the last good one stays. */
   watch(changed: (serving: Serving) => void): void {
     this.#cancel = this.#clock.after(LOOK_MS, () => {

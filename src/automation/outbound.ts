@@ -163,10 +163,10 @@ interface Counting {
 function count({ stats, owed }: Pick<OutboundOptions, "stats" | "owed">, each: Counting): void {
   const { book, dead, deliveries } = each;
   const counts = (): WebhookCounts => {
-    const found = { on: 0, failing: 0, suspended: 0, off: 0 };
+    const found = { on: 0, failing: 0, suspended: 0, off: 0, given_up: 0 };
     if (!deliveries.isOpen) return found;
-    for (const { webhook_id, enabled, suspended } of book.list(null)) {
-      if (!enabled) found.off++;
+    for (const { webhook_id, enabled, reason, suspended } of book.list(null)) {
+      if (!enabled) found[reason === undefined ? "off" : "given_up"]++;
       else if (suspended !== undefined) found.suspended++;
       else if (deliveries.failingSince(webhook_id) !== null) found.failing++;
       else found.on++;

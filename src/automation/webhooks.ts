@@ -114,8 +114,10 @@ export class WebhookBook {
       ...said,
       ...(said.url !== undefined && { url: this.#url(said.url) }),
       ...(said.types !== undefined && { types: wanted(said.types) }),
-      ...(comesBack && { since: now, reason: null }),
+      ...(comesBack && { since: now }),
       ...((comesBack || said.url !== undefined) && { failing: null }),
+      // Whoever says either knows why it was turned off.
+      ...(said.enabled !== undefined && { reason: null }),
       ...changedBy(old, this.#options.makers.of(by)),
       updated_at: now,
     };

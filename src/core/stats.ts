@@ -10,8 +10,8 @@ export interface Asker {
   readonly remote?: string | undefined;
 }
 
-/** By what is done of them; one that fails is on, too, but counts once. */
-export type WebhookCounts = Readonly<Record<"on" | "failing" | "suspended" | "off", number>>;
+/** By what is done of them; one that fails is on, too, but counts once. given_up: off, and nobody wanted that. */
+export type WebhookCounts = Readonly<Record<"on" | "failing" | "suspended" | "off" | "given_up", number>>;
 
 interface Count {
   n: number;
@@ -38,7 +38,9 @@ export class Stats {
   /** Sessions of which somebody is owed events. Set by who has them. */
   owed_sessions: () => number = () => 0;
   /** How many webhooks there are now. Set by who has them. */
-  webhooks: () => WebhookCounts = () => ({ on: 0, failing: 0, suspended: 0, off: 0 });
+  webhooks: () => WebhookCounts = () => ({ on: 0, failing: 0, suspended: 0, off: 0, given_up: 0 });
+  /** When the certificate that is served ends; null: there is none. Set by who has it. */
+  certificate_expires_at: () => number | null = () => null;
   readonly errors: Record<string, number> = {};
   readonly limits: Record<string, number> = {};
   /** By the transport they came on. */

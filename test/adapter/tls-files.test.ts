@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { X509Certificate } from "node:crypto";
 import { chmodSync, copyFileSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { loadConfig } from "../../src/config.ts";
@@ -46,6 +47,7 @@ async function open(config: Config) {
     seen,
     clock,
     log,
+    expires: () => tls.expires_at,
     fingerprints: () => seen.map(({ fingerprint }) => fingerprint),
     warnings: () => log.lines.filter(({ level }) => level === "warn"),
     errors: () => log.lines.filter(({ level }) => level === "error").map(({ message }) => message),
@@ -143,6 +145,7 @@ describe.skipIf(!HAS_OPENSSL)("files that others keep", () => {
     await at.look();
     expect(at.errors()).toEqual(["the certificate has expired, and clients refuse it: renew it"]);
     expect(at.fingerprints()).toEqual([first.fingerprint]);
+    expect(at.expires()).toBe(Date.parse(new X509Certificate(first.cert).validTo));
   });
 
   test("that have expired are used where there is nothing better, and never in the place of what is", async () => {
@@ -189,6 +192,8 @@ describe.skipIf(!HAS_OPENSSL)("a certificate of one's own", () => {
     at.clock.jump(10 * DAY_MS);
     await at.look();
     await until(() => at.seen.length === 2);
+    expect(at.expires()).toBe(at.seen[1]?.expires_at ?? 0);
+    expect(at.expires()).toBeGreaterThan(at.seen[0]?.expires_at ?? 0);
     const [before, after] = at.fingerprints();
     expect(after).not.toBe(before);
     await at.look();

@@ -73,10 +73,15 @@ test("a restart makes none before its time, whoever made the newest", async () =
   const made = new Date(clock.now() - 23 * HOUR_MS).toISOString().replaceAll(/[:.]/g, "-");
   writeFileSync(join(directory, `agentbus-${made}.db`), "");
   backups.start();
+  // Known from the first moment on: what is measured has no gap at a restart.
+  const last_at = clock.now() - 23 * HOUR_MS;
+  const interval_ms = 24 * HOUR_MS;
+  expect(backups.measures()).toEqual({ interval_ms, last_at, counts: { made: 0, failed: 0 } });
   await pass(0.9 * HOUR_MS);
   expect(names()).toHaveLength(1);
   await pass(0.2 * HOUR_MS);
   expect(names()).toHaveLength(2);
+  expect(backups.measures()?.counts).toEqual({ made: 1, failed: 0 });
   backups.close();
 });
 
@@ -98,6 +103,7 @@ test("one that fails is told, once each time, and tried again; the next good one
   backups.start();
   await pass(60_000);
   expect(backups.state()).toMatchObject({ reason: expect.stringContaining("is no directory: make it") });
+  expect(backups.measures()).toMatchObject({ last_at: null, counts: { made: 0, failed: 1 } });
   mkdirSync(directory);
   world.failing = "the disk is gone";
   await pass(16 * 60_000);
@@ -111,6 +117,10 @@ test("one that fails is told, once each time, and tried again; the next good one
   await pass(16 * 60_000);
   expect(backups.state()).toEqual({ last_at: expect.any(Number), next_at: expect.any(Number) });
   expect(names()).toHaveLength(1);
+  expect(backups.measures()).toMatchObject({
+    last_at: backups.state()?.last_at,
+    counts: { made: 1, failed: 2 },
+  });
   backups.close();
 });
 
@@ -130,6 +140,6 @@ test("without a directory there are none", () => {
   const clock = manualClock();
   const backups = createScheduledBackups({ config, clock, log: createLogbook() });
   backups.start();
-  expect(backups.state()).toBeNull();
+  expect([backups.state(), backups.measures()]).toEqual([null, null]);
   expect(clock.pending).toBe(0);
 });

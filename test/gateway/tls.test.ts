@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { X509Certificate } from "node:crypto";
 import { chmodSync, copyFileSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { MadeCertificate } from "../support/certificates.ts";
@@ -238,6 +239,10 @@ describe.skipIf(!HAS_OPENSSL)('tls.mode "auto"', () => {
       expect([name, answer.status]).toEqual([name, 200]);
     }
     await expect(fetch(`${gateway.url}/health`)).rejects.toThrow("certificate");
+    const headers = { authorization: `Bearer ${gateway.token}` };
+    const shown = await fetch(`${gateway.url}/metrics`, { headers, tls: { ca: made.cert } });
+    const ends = Date.parse(new X509Certificate(made.cert).validTo) / 1_000;
+    expect(await shown.text()).toContain(`\nagentbus_certificate_expiry_timestamp_seconds ${ends}\n`);
     chmodSync(join(tls, "key.pem"), 0o644);
     gateway.kill();
     await gateway.restart();

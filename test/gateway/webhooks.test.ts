@@ -200,10 +200,19 @@ describe("what is given up", () => {
       () => owner.call("webhook.list"),
       (answer) => answer.webhooks[0].enabled === false,
     );
-    expect(webhooks[0].reason).toBe("the receiver is gone (410)");
+    const [{ webhook_id, reason }] = webhooks;
+    expect(reason).toBe("the receiver is gone (410)");
+    const states = async (): Promise<(number | undefined)[]> => {
+      const read = readMetrics((await owner.ask("GET", "/metrics")).text);
+      return ["off", "given_up"].map((state) => read.get(`agentbus_webhooks{state="${state}"}`));
+    };
+    expect(await states()).toEqual([0, 1]);
+    // Whoever turns it off themselves has seen it.
+    const off = await owner.call("webhook.update", { webhook_id, enabled: false });
+    expect([off.reason, await states()]).toEqual([undefined, [1, 0]]);
     await inject(session_id, "while it is off");
     receiver.otherwise = 204;
-    await owner.call("webhook.update", { webhook_id: webhooks[0].webhook_id, enabled: true });
+    await owner.call("webhook.update", { webhook_id, enabled: true });
     await inject(session_id, "back");
     await receiver.until(2);
     expect(receiver.got.map(({ body }) => body.data.payload.message.content)).toEqual(["anybody?", "back"]);
