@@ -4,15 +4,14 @@ import { readFileSync } from "node:fs";
 const FIELDS_BEFORE_START = 19;
 
 /**
- * What tells a process from every other that has had, or will have, its pid: the start of the machine and the tick of its own. No
- * clock is in it, for that may be set. Null where the system does not say, or not to this user.
+ * What tells a process from the others that get its pid: the tick of its start. No clock is in it, for that may be set, and not the id of
+ * the machine's start either, for within the sandbox of a service that may be another than outside (systemd-nspawn hides the real one
+ * from what has no /proc of its own). Null where the system does not say, or not to this user.
  */
 export function processMark(pid: number): string | null {
   try {
-    const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const start = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[FIELDS_BEFORE_START];
-    return start === undefined ? null : `${boot} ${start}`;
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[FIELDS_BEFORE_START] ?? null;
   } catch {
     return null;
   }

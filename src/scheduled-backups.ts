@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { accessSync, constants, statSync } from "node:fs";
 import { backupFile, newestBackup, pruneBackups } from "./backup.ts";
 import type { Config } from "./config.ts";
 import type { BackupState, Clock, Logger } from "./core/ports.ts";
@@ -134,7 +134,7 @@ class Schedule implements ScheduledBackups {
 /** Of whoever made it; null: there is none, or nobody can tell, which the first backup says. */
 function newestIn(directory: string): number | null {
   try {
-    return findNewest(directory);
+    return newestBackup(directory);
   } catch {
     return null;
   }
@@ -142,7 +142,25 @@ function newestIn(directory: string): number | null {
 
 /** It is not made where it is missing: a disk that is not mounted would not be noticed. */
 function findNewest(directory: string): number | null {
-  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true)
-    throw new Error(`${directory} is no directory: make it, or set backup.directory to another`);
-  return newestBackup(directory);
+  try {
+    if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true)
+      throw new Error(`${directory} is no directory: make it, or set backup.directory to another`);
+    accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
+    return newestBackup(directory);
+  } catch (error) {
+    throw refused(directory, error as NodeJS.ErrnoException);
+  }
+}
+
+/** The same error, with what to do where the user, or the sandbox of the service, is not let in. */
+function refused(directory: string, error: NodeJS.ErrnoException): Error {
+  if (error.code === "EROFS") {
+    const how = `\`agentbus service install\` again, or ReadWritePaths=${directory} in a drop-in (systemctl edit agentbus) and a restart`;
+    return new Error(`${directory} is read-only here: in the sandbox of the service ${how} opens it`);
+  }
+  if (error.code !== "EACCES" && error.code !== "EPERM") return error;
+  const user = process.geteuid?.() ?? "the user of the gateway";
+  return new Error(
+    `${directory} cannot be written by user ${user}: chown ${user} it; nothing below /home, /root and /run/user is there for a service of the machine`,
+  );
 }

@@ -19,8 +19,8 @@ export const backup: Command = {
   usage: "FILE|DIRECTORY",
   details: [
     "The copy is of one moment, read through, and whole before it gets its name. In a DIRECTORY it is named by the time.",
-    "Every night, and a week of them (crontab):",
-    "  0 3 * * *  agentbus backup /var/backups/agentbus --keep 7",
+    "Every night, and a week of them (crontab; a gateway makes them by itself where backup.directory says where):",
+    "  0 3 * * *  agentbus backup /srv/backups --keep 7",
   ].join("\n"),
   args: [1, 1],
   options: {

@@ -5,6 +5,8 @@ import { CONFIG_OPTIONS } from "./configuration.ts";
 import { EXIT } from "./exit.ts";
 import { outJson } from "./io.ts";
 import { readLocalConfig } from "./local-config.ts";
+import { staleKeys } from "./service-environment.ts";
+import { SYSTEM } from "./systemd-unit.ts";
 import { visible } from "./table.ts";
 import { TARGET_OPTIONS, connectTo, findTarget } from "./target.ts";
 
@@ -35,7 +37,13 @@ export const configCommands: readonly Command[] = [
     args: [0, 0],
     options: { json: { summary: "as JSON" }, ...TARGET_OPTIONS },
     run: async (input, io) => {
-      const client = await connectTo(findTarget(input, io));
+      const target = findTarget(input, io);
+      const stale = target.isService ? staleKeys() : [];
+      if (stale.length > 0)
+        io.err(
+          `warning: what ${SYSTEM.environment} says of ${stale.join(", ")} counts from the next start on: systemctl restart agentbus`,
+        );
+      const client = await connectTo(target);
       try {
         const reloaded = await client.request("system.reload", {});
         if (input.on("json")) outJson(io, reloaded);

@@ -3,6 +3,7 @@ import { VERSION } from "../build.ts";
 import { checkDatabase } from "./doctor-database.ts";
 import { checkDescriptors } from "./doctor-descriptors.ts";
 import { checkDiskSpeed } from "./doctor-disk.ts";
+import { checkEnvironment } from "./doctor-environment.ts";
 import { checkPorts, checkRunning } from "./doctor-gateway.ts";
 import { checkClock, checkProviders } from "./doctor-provider.ts";
 import { checkCertificate } from "./doctor-tls.ts";
@@ -63,6 +64,7 @@ async function examine(input: Input, io: Io): Promise<Finding[]> {
     for (const warning of loaded.warnings) {
       findings.push({ check: "configuration", state: "warning", finding: warning });
     }
+    findings.push(...checkEnvironment(loaded));
   } catch (error) {
     // Every other check needs to know what is configured.
     const advice = "agentbus config check shows the same; agentbus init writes a file that works";

@@ -1,12 +1,27 @@
-import { existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { resolve } from "node:path";
 import type { Command, Input } from "./args.ts";
 import { CommandError, EXIT, UsageError } from "./exit.ts";
 import { KNOWN_PROVIDERS, listModels, tryModel } from "./init-providers.ts";
 import type { Upstream } from "./init-providers.ts";
+import { serviceReading, stepsAfter, variablesOf } from "./init-steps.ts";
 import type { Io } from "./io.ts";
 import { readStdin } from "./io.ts";
 import { question, secret } from "./prompt.ts";
+import { idOf } from "./service-config.ts";
+import type { ServicePlace } from "./service-place.ts";
 
 export const init: Command = {
   name: "init",
@@ -29,18 +44,51 @@ export const init: Command = {
   },
   run: async (input, io) => {
     const file = resolve(io.cwd, input.text("config") ?? "agentbus.toml");
-    if (existsSync(file) && !input.on("force")) {
+    if (existsSync(file) && !input.on("force") && !saysNothing(file)) {
       throw new CommandError(`${file} is there already: --force replaces it, --config FILE writes another`);
     }
     const asks = io.stdin.isTTY === true && io.tty && !input.on("yes");
     const provider = await providerOf(input, asks);
-    const text = provider === "demo" ? demoFile() : await upstreamFile(provider, input, io, asks);
-    writeWhole(file, text);
+    const service = serviceReading(file, io);
+    const { text, unseen } =
+      provider === "demo" ? demoFile() : await upstreamFile(provider, { input, io, asks, service });
+    writeWhole(file, text, service);
     io.out(`wrote ${file}`);
-    io.out("start the gateway with: agentbus serve");
+    if (isOpen(file) && HAS_KEY.test(text))
+      io.err(`warning: others can read ${file}, which has the key in it: chmod o-rwx ${file}`);
+    for (const line of stepsAfter(service, unseen, io)) io.out(line);
     return EXIT.ok;
   },
 };
+
+/** The key itself, and no variable. */
+const HAS_KEY = /^api_key = "(?!\$\{)/m;
+
+interface Asking {
+  readonly input: Input;
+  readonly io: Io;
+  /** Somebody is there to answer. */
+  readonly asks: boolean;
+  /** What reads the file; null: whoever is started with it. */
+  readonly service: ServicePlace | null;
+}
+
+interface Written {
+  readonly text: string;
+  /** The variable that the text names and the service does not have; null: none. */
+  readonly unseen: string | null;
+}
+
+function isOpen(file: string): boolean {
+  return process.platform !== "win32" && (statSync(file).mode & 0o007) !== 0;
+}
+
+/** As the installation of a service leaves it: there is nothing to lose. */
+function saysNothing(file: string): boolean {
+  return readFileSync(file, "utf8")
+    .split("\n")
+    .every((line) => /^\s*(?:#|$)/.test(line));
+}
 
 async function providerOf(input: Input, asks: boolean): Promise<string> {
   const given = input.text("provider");
@@ -56,20 +104,21 @@ async function providerOf(input: Input, asks: boolean): Promise<string> {
   return name;
 }
 
-async function upstreamFile(provider: string, input: Input, io: Io, asks: boolean): Promise<string> {
+async function upstreamFile(provider: string, asking: Asking): Promise<Written> {
+  const { input, io, asks } = asking;
   const known = KNOWN_PROVIDERS[provider] ?? { base_url: "" };
   const base_url = input.text("base-url") || known.base_url || (asks ? await question("Base URL") : "");
   if (!/^https?:\/\//.test(base_url) || !URL.canParse(base_url)) {
     throw new UsageError(`the provider ${provider} needs --base-url, like https://host/v1`);
   }
-  const key = await keyOf(provider, input, io, asks);
+  const key = await keyOf(provider, asking);
   const { api_key_header = "" } = known;
   const upstream = { base_url, api_key: key.value, api_key_header, headers: {}, query: {} };
   const model = await modelOf(upstream, input, io, asks);
   io.out(`trying ${model} at ${base_url} …`);
   const answer = await tryModel(upstream, model);
   io.out(`it answers: ${answer.trim().slice(0, 80)}`);
-  return [
+  const lines = [
     "# Written by agentbus init; agentbus config show prints every option.",
     "[llm]",
     `default_provider = ${quoted(provider)}`,
@@ -80,27 +129,23 @@ async function upstreamFile(provider: string, input: Input, io: Io, asks: boolea
     ...(key.written === "" ? [] : [`api_key = ${quoted(key.written)}`]),
     ...(api_key_header === "" ? [] : [`api_key_header = ${quoted(api_key_header)}`]),
     "",
-  ].join("\n");
+  ];
+  return { text: lines.join("\n"), unseen: key.unseen };
 }
 
 /** The key, and what the file says of it: a key that comes from the environment stays there. */
 async function keyOf(
   provider: string,
-  input: Input,
-  io: Io,
-  asks: boolean,
-): Promise<{ value: string; written: string }> {
+  { input, io, asks, service }: Asking,
+): Promise<{ value: string; written: string; unseen: string | null }> {
   const variable = `${provider.toUpperCase().replaceAll("-", "_")}_API_KEY`;
+  const given = (value: string) => ({ value, written: literal(value), unseen: null });
   const flag = input.text("api-key");
-  if (flag !== undefined) {
-    const value = flag === "-" ? (await readStdin(io)).trim() : flag;
-    return { value, written: literal(value) };
-  }
-  const inherited = io.env[variable];
-  if (inherited) return { value: inherited, written: `\${${variable}:-}` };
-  if (!asks) return { value: "", written: "" };
-  const value = await secret("API key (empty for none; it is not shown)");
-  return { value, written: literal(value) };
+  if (flag !== undefined) return given(flag === "-" ? (await readStdin(io)).trim() : flag);
+  const seen = variablesOf(service, io)[variable];
+  const inherited = seen || io.env[variable];
+  if (inherited) return { value: inherited, written: `\${${variable}:-}`, unseen: seen ? null : variable };
+  return given(asks ? await secret("API key (empty for none; it is not shown)") : "");
 }
 
 async function modelOf(upstream: Upstream, input: Input, io: Io, asks: boolean): Promise<string> {
@@ -120,24 +165,45 @@ async function modelOf(upstream: Upstream, input: Input, io: Io, asks: boolean):
   return model;
 }
 
-function demoFile(): string {
-  return [
+function demoFile(): Written {
+  const lines = [
     "# Written by agentbus init; agentbus config show prints every option.",
     "[llm]",
     'default_provider = "demo"',
     "",
-  ].join("\n");
+  ];
+  return { text: lines.join("\n"), unseen: null };
 }
 
-/** The file may hold a key: nobody else reads it, and it is there whole or not at all. */
-function writeWhole(file: string, text: string): void {
+/** The file may hold a key: nobody reads it who did not before, and it is there whole or not at all. */
+function writeWhole(file: string, text: string, service: ServicePlace | null): void {
   const draft = `${file}.${process.pid}.tmp`;
   try {
-    writeFileSync(draft, text, { mode: 0o600, flag: "wx" });
+    const handle = openSync(draft, "wx", 0o600);
+    try {
+      writeFileSync(handle, text);
+      giveRights(handle, file, service);
+    } finally {
+      closeSync(handle);
+    }
     renameSync(draft, file);
   } catch (error) {
     rmSync(draft, { force: true });
     throw error;
+  }
+}
+
+/** Those of the file that is replaced: whoever reads it goes on reading it. @throws CommandError where this user cannot give them */
+function giveRights(handle: number, file: string, service: ServicePlace | null): void {
+  const before = statSync(file, { throwIfNoEntry: false });
+  const owned = fstatSync(handle);
+  const { uid, gid, mode } =
+    before ?? (service?.kind === "systemd" ? { uid: 0, gid: idOf("-g"), mode: 0o640 } : owned);
+  try {
+    if (uid !== owned.uid || gid !== owned.gid) fchownSync(handle, uid, gid);
+    fchmodSync(handle, mode & 0o777);
+  } catch {
+    throw new CommandError(`${file} belongs to another user or group: do this as its owner, or as root`);
   }
 }
 

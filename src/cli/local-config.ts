@@ -1,7 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
 import type { LoadedConfig } from "../config.ts";
-import { ConfigError } from "../config/error.ts";
+import { ConfigError, NamedFileError } from "../config/error.ts";
 import type { Input } from "./args.ts";
 import { readConfig } from "./configuration.ts";
 import { CommandError } from "./exit.ts";
@@ -9,11 +9,11 @@ import type { Io } from "./io.ts";
 import { readRunning } from "./running.ts";
 import type { ServicePlace } from "./service-place.ts";
 import { servicePlace } from "./service-place.ts";
-import { dataDirOf, environmentIn } from "./service-environment.ts";
+import { dataDirOf, serviceKeys } from "./service-environment.ts";
 import { SYSTEM } from "./systemd-unit.ts";
 
-/** Flags that say which gateway is meant, besides the one that names the file. */
-const NAMING = ["data-dir", "host", "port"];
+/** Flags that say which gateway is meant, besides the ones that name the file and the data. */
+const NAMING = ["host", "port"];
 const DATABASE = "agentbus.db";
 const DATA_DIR = "AGENTBUS_SERVER_DATA_DIR";
 
@@ -48,18 +48,35 @@ function unlessOwn(
   io: Io,
   isOwn: (data_dir: string, service: ServicePlace) => boolean,
 ): LocalConfig {
+  const isSaid = input.text("data-dir") !== undefined || Boolean(io.env[DATA_DIR]);
+  const place = isSaid ? null : serviceHere(io);
+  // Its file says neither where the data is nor which keys there are.
+  if (place !== null && fileOf(input, io) === place.config) return ofService(place, input, io);
   const loaded = { ...readConfig(input, io), isService: false };
-  const isSaid = NAMING.some((flag) => input.text(flag) !== undefined) || Boolean(io.env[DATA_DIR]);
-  const place = isSaid || loaded.file !== null ? null : serviceHere(io);
-  if (place === null || isOwn(loaded.config.server.data_dir, place)) return loaded;
-  // As systemd has it: what is in the file comes last.
-  const keys = existsSync(SYSTEM.environment) ? environmentIn(readFileSync(SYSTEM.environment, "utf8")) : {};
-  const env = { ...io.env, [DATA_DIR]: dataDirOf(place), ...keys, AGENTBUS_CONFIG: place.config };
+  if (place === null || loaded.file !== null) return loaded;
+  if (NAMING.some((flag) => input.text(flag) !== undefined)) return loaded;
+  return isOwn(loaded.config.server.data_dir, place) ? loaded : ofService(place, input, io);
+}
+
+/** The file that is named, or is here, if any is. */
+function fileOf(input: Input, io: Io): string {
+  return resolve(io.cwd, input.text("config") ?? (io.env["AGENTBUS_CONFIG"] || "agentbus.toml"));
+}
+
+/** As systemd has it: what is in the file with its keys comes last. @throws ConfigError */
+function ofService(place: ServicePlace, input: Input, io: Io): LocalConfig {
+  const env = {
+    ...io.env,
+    [DATA_DIR]: dataDirOf(place),
+    ...serviceKeys(),
+    AGENTBUS_CONFIG: place.config,
+  };
   try {
     return { ...readConfig(input, { ...io, env }), isService: true };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    throw new ConfigError(`of the service (${place.config}, ${SYSTEM.environment}): ${error.message}`, {
+    const Kind = error instanceof NamedFileError ? NamedFileError : ConfigError;
+    throw new Kind(`of the service (${place.config}, ${SYSTEM.environment}): ${error.message}`, {
       cause: error,
     });
   }

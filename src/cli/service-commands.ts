@@ -1,9 +1,11 @@
+import { existsSync } from "node:fs";
 import type { Command } from "./args.ts";
 import { CommandError, EXIT, UsageError } from "./exit.ts";
 import type { Io } from "./io.ts";
 import { outJson } from "./io.ts";
 import { agentLog, agentState, installAgent, uninstallAgent } from "./launchd.ts";
 import { launchdPlist } from "./launchd-plist.ts";
+import { dataDirOf } from "./service-environment.ts";
 import { KINDS, installedPlace, servicePlace } from "./service-place.ts";
 import type { ServicePlace } from "./service-place.ts";
 import { installUnit, logCommand, uninstallUnit, unitState } from "./systemd.ts";
@@ -21,7 +23,8 @@ export const serviceCommands: readonly Command[] = [
     usage: "",
     details: [
       "As root on Linux: a hardened unit of systemd with a user of its own, agentbus, which keeps its data in",
-      `${SYSTEM.data_dir} and reads ${SYSTEM.config} and, for keys, ${SYSTEM.environment}.`,
+      `${SYSTEM.data_dir} and reads ${SYSTEM.config} and, for keys, ${SYSTEM.environment}. It can write backups to`,
+      `${SYSTEM.backups}, and to the backup.directory of that configuration where it is another.`,
       "As anybody else: a service of that user, of systemd or, on a Mac, of launchd, with the data directory that user has.",
       "systemd starts it again when it ends by itself, and when it gives no sign of life for a minute. Run this again after an",
       "upgrade or a change of the configuration: it writes what has changed, and restarts it.",
@@ -45,10 +48,13 @@ export const serviceCommands: readonly Command[] = [
     options: {},
     run: async (_input, io) => {
       const place = servicePlace(io);
+      const data_dir = dataOf(place);
       const was = place.kind === "launchd" ? uninstallAgent(place) : uninstallUnit(place);
       io.out(was ? `stopped, and removed ${place.file}` : `no service is installed (${place.file})`);
-      io.out(`the data stays in ${place.data_dir}, the configuration in ${place.config}`);
-      if (place.kind === "systemd") io.out(`and so does the user ${SYSTEM.user}, to whom they belong`);
+      io.out(`the data stays in ${data_dir}, the configuration in ${place.config}`);
+      if (place.kind !== "systemd") return EXIT.ok;
+      io.out(`and so does the user ${SYSTEM.user}, to whom they belong`);
+      if (existsSync(SYSTEM.backups)) io.out(`and so do backups, in ${SYSTEM.backups}`);
       return EXIT.ok;
     },
   },
@@ -112,8 +118,13 @@ function ownProgram({ kind }: ServicePlace): string {
   return program;
 }
 
+/** Where its data is, whatever was added to the unit. */
+function dataOf(place: ServicePlace): string {
+  return place.kind === "systemd" ? dataDirOf(place) : place.data_dir;
+}
+
 function afterInstall(place: ServicePlace, io: Io): string[] {
-  const { kind, config, data_dir } = place;
+  const { kind, config } = place;
   const log = kind === "launchd" ? agentLog(io) : logCommand(place);
   const linger =
     kind === "systemd-user"
@@ -124,7 +135,7 @@ function afterInstall(place: ServicePlace, io: Io): string[] {
   return [
     kind === "launchd" ? "started; it starts with every login" : "it runs, and is ready",
     `  configuration  ${config}`,
-    `  data           ${data_dir}, with the token in it`,
+    `  data           ${dataOf(place)}, with the token in it`,
     `  log            ${log}`,
     `  how it is      agentbus status`,
     ...linger,

@@ -4,6 +4,7 @@ export const SYSTEM = {
   config: "/etc/agentbus/agentbus.toml",
   environment: "/etc/agentbus/environment",
   data_dir: "/var/lib/agentbus",
+  backups: "/var/backups/agentbus",
 } as const;
 
 /** The first line of what is written here: no other unit is replaced or removed. */
@@ -16,6 +17,8 @@ export interface UnitOptions {
   readonly config: string;
   /** system: of the machine, as a user of its own. user: of whoever is logged in. */
   readonly scope: "system" | "user";
+  /** Where the configuration has backups made, as an absolute path; "": nowhere. */
+  readonly backups?: string;
 }
 
 /**
@@ -43,7 +46,7 @@ const SUPERVISION = [
 const MODEST = ["NoNewPrivileges=yes", "LockPersonality=yes", "SystemCallArchitectures=native"];
 
 /**
- * Nothing of the machine but its own directory can be written, and little is seen. MemoryDenyWriteExecute is missing, for the
+ * Nothing of the machine but its own directory and that of its backups can be written, and little is seen. MemoryDenyWriteExecute is missing, for the
  * JavaScript engine compiles as it runs; ProcSubset=pid is, for it would hide the boot id, by which the store tells a crash
  * from a loss of power.
  */
@@ -71,18 +74,24 @@ const SANDBOX = [
   "KeyringMode=private",
   "SystemCallFilter=@system-service",
   "SystemCallFilter=~@privileged @resources",
+  // A backup is made by a thread that lets everybody else come first. It takes a right, which is not there, to claim more.
+  "SystemCallFilter=setpriority",
   "SystemCallErrorNumber=EPERM",
 ];
 
 /** The text of agentbus.service. @throws Error where a path cannot be said in a unit */
-export function systemdUnit({ program, config, scope }: UnitOptions): string {
+export function systemdUnit({ program, config, scope, backups = "" }: UnitOptions): string {
   const isSystem = scope === "system";
+  const written = [...new Set([SYSTEM.backups, ...(backups === "" ? [] : [backups])])];
   const own = [
     `User=${SYSTEM.user}`,
     `Group=${SYSTEM.user}`,
     "StateDirectory=agentbus",
     "StateDirectoryMode=0700",
     `WorkingDirectory=${SYSTEM.data_dir}`,
+    // One that is missing is ignored: the gateway says so when it has a backup to make.
+    ...written.map((path) => `ReadWritePaths=${named(path, "-")}`),
+    "# Where its data is; it comes before what the configuration says.",
     `Environment=AGENTBUS_SERVER_DATA_DIR=${SYSTEM.data_dir}`,
     "# Keys, as NAME=value lines; the file may be missing, and only root has to be able to read it.",
     `EnvironmentFile=-${SYSTEM.environment}`,
@@ -114,10 +123,14 @@ export function systemdUnit({ program, config, scope }: UnitOptions): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** A word of a command line in a unit. */
+/** A word of a command line in a unit, in which variables are read within quotes, too. */
 function quoted(path: string): string {
+  return named(path).replaceAll("$", "$$$$");
+}
+
+/** A path in a unit, with what stands before it. Specifiers are read within quotes, too. @throws Error where it cannot be said */
+function named(path: string, before = ""): string {
   if (/[\n\r"\\]/.test(path)) throw new Error(`${JSON.stringify(path)} cannot be said in a unit: rename it`);
-  // Specifiers and variables are read within quotes, too.
-  const plain = path.replaceAll("%", "%%").replaceAll("$", "$$$$");
+  const plain = before + path.replaceAll("%", "%%");
   return /^[A-Za-z0-9/._@%$+=:-]+$/.test(path) ? plain : `"${plain}"`;
 }

@@ -1,7 +1,8 @@
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { CommandError } from "./exit.ts";
 import type { Io } from "./io.ts";
+import { backupsOf, prepareBackups, prepareConfig } from "./service-config.ts";
 import type { ServicePlace } from "./service-place.ts";
 import { callSystem, mustCall } from "./system-call.ts";
 import { MARK, SYSTEM, systemdUnit } from "./systemd-unit.ts";
@@ -30,10 +31,14 @@ export function installUnit(place: ServicePlace, program: string, io: Io): void 
   requireSystemd(place);
   refuseForeign(place.file);
   const isSystem = place.kind === "systemd";
-  const unit = systemdUnit({ program, config: place.config, scope: isSystem ? "system" : "user" });
-  if (isSystem)
+  if (isSystem) {
     mustCall(["systemd-sysusers", "--inline", `u ${SYSTEM.user} - "agentbus gateway" ${SYSTEM.data_dir}`]);
+    prepareBackups();
+  }
   prepareConfig(place);
+  const backups = isSystem ? backupsOf(place, io) : "";
+  const scope = isSystem ? "system" : "user";
+  const unit = systemdUnit({ program, config: place.config, scope, backups });
   mkdirSync(dirname(place.file), { recursive: true });
   writeFileSync(place.file, unit, { mode: 0o644 });
   mustCall(systemctl(place, "daemon-reload"));
@@ -101,19 +106,6 @@ function requireSystemd(place: ServicePlace): void {
 function refuseForeign(file: string): void {
   if (!existsSync(file) || readFileSync(file, "utf8").startsWith(MARK)) return;
   throw new CommandError(`${file} was not written by this command: move it away first`);
-}
-
-/** A file to write options into, which others cannot read: it may hold keys. One that is there stays as it is. */
-function prepareConfig({ kind, config, data_dir }: ServicePlace): void {
-  const isSystem = kind === "systemd";
-  const text = `# The configuration of the service: \`agentbus service install\` again, or a restart, has it read.\n`;
-  mkdirSync(dirname(config), { recursive: true, mode: isSystem ? 0o755 : 0o700 });
-  if (!existsSync(config))
-    writeFileSync(config, isSystem ? `${text}[server]\ndata_dir = "${data_dir}"\n` : text, { mode: 0o600 });
-  if (!isSystem) return;
-  const gid = Number(mustCall(["id", "-g", SYSTEM.user]));
-  chownSync(config, 0, gid);
-  chmodSync(config, 0o640);
 }
 
 function lastWords(place: ServicePlace): string {

@@ -18,7 +18,7 @@ function read(mark: object): number | undefined {
 
 test.skipIf(process.platform !== "linux")("a process is told from another that had its pid", () => {
   const own = processMark(process.pid);
-  expect(own).toMatch(/^[0-9a-f-]{36} \d+$/);
+  expect(own).toMatch(/^\d+$/);
   expect(processMark(process.pid)).toBe(own);
   const child = Bun.spawn(["sleep", "60"]);
   try {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { configOf } from "../../src/config.ts";
@@ -121,6 +121,21 @@ test("one that fails is told, once each time, and tried again; the next good one
     last_at: backups.state()?.last_at,
     counts: { made: 1, failed: 2 },
   });
+  backups.close();
+});
+
+test.skipIf(process.platform === "win32")("who may not write there is told whose it has to be", async () => {
+  const { backups, pass, directory } = schedule();
+  mkdirSync(directory);
+  chmodSync(directory, 0o100);
+  const isRoot = process.geteuid?.() === 0;
+  // Nothing is refused to root.
+  if (isRoot) process.seteuid?.(65_534);
+  backups.start();
+  await pass(60_000);
+  const user = process.geteuid?.();
+  if (isRoot) process.seteuid?.(0);
+  expect(backups.state()?.reason).toContain(`cannot be written by user ${user}: chown ${user} it`);
   backups.close();
 });
 

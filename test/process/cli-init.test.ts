@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { chmodSync, chownSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { agentbus, inTerminal, workplace } from "../support/executable.ts";
 
@@ -46,6 +47,26 @@ describe("init", () => {
     expect(again.code).toBe(1);
     expect(again.err).toContain("--force");
     expect((await agentbus([...argv, "--force"], { cwd: place.path })).code).toBe(0);
+  });
+
+  test("leaves whoever reads a file that it replaces able to; one without options is nothing to lose", async () => {
+    using place = workplace();
+    const file = place.file("agentbus.toml", "# nothing yet\n\n");
+    const init = (...argv: string[]) => agentbus(["init", "--yes", ...argv], { cwd: place.path });
+    const gid = process.getuid?.() === 0 ? 65_534 : statSync(file).gid;
+    chownSync(file, -1, gid);
+    chmodSync(file, 0o640);
+    const demo = ["--provider", "demo"];
+    expect((await init(...demo)).code).toBe(0);
+    expect([(await init(...demo)).code, (await init(...demo, "--force")).code]).toEqual([1, 0]);
+    const { mode, gid: now } = statSync(file);
+    expect([mode & 0o777, now]).toEqual([0o640, gid]);
+    expect(await Bun.file(file).text()).toContain("demo");
+    chmodSync(file, 0o644);
+    await using server = model();
+    const url = `http://127.0.0.1:${server.port}/v1`;
+    const open = await init("--force", "--base-url", url, "--api-key", "sk-right");
+    expect([open.code, open.err]).toEqual([0, expect.stringContaining("others can read")]);
   });
 
   test("knows how Azure wants its key, and that everybody has an address of their own there", async () => {

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { readOpening } from "../../src/cli/running.ts";
+import { systemdUnit } from "../../src/cli/systemd-unit.ts";
 import { SCHEMA_VERSION } from "../../src/store/sqlite/schema.ts";
 import { makeOld } from "../adapter/store.old.ts";
 import { eventually } from "../gateway/stack.ts";
@@ -48,6 +49,21 @@ describe.skipIf(!HAS_SYSTEMD)("the unit", () => {
       expect(analyze(file, "verify", "--man=no")).toEqual({ success: true, said: "" });
     },
   );
+
+  test("has the directory of the backups written, as it is called", () => {
+    using place = workplace();
+    const text = systemdUnit({
+      program: "/bin/true",
+      config: "/etc/a.toml",
+      scope: "system",
+      backups: "/srv/100% $mine",
+    });
+    expect(text).toContain('ReadWritePaths="-/srv/100%% $mine"\n');
+    expect(analyze(place.file("agentbus.service", text), "verify", "--man=no")).toEqual({
+      success: true,
+      said: "",
+    });
+  });
 
   test("names files as they are, whatever is in their names", async () => {
     const unit = await print("systemd", "--program", "/opt/100% mine/agentbus", "--config", "/etc/a$b.toml");
