@@ -37,9 +37,6 @@ const AT_START = [
   // Sockets are opened with them.
   "limits.frame_bytes",
   "limits.backpressure_bytes",
-  // The watchdog begins with them.
-  "limits.plugin_block_ms",
-  "limits.plugin_spin_ms",
   // What was spent is a sum.
   "llm.currency",
 ];

@@ -65,7 +65,8 @@ export class Watch {
   /** Runs what loads a plug-in: from here on the event loop is watched. */
   async load<T>(watched: Watched, work: () => Promise<T>): Promise<T> {
     const plugin = this.numberOf(watched.source);
-    this.#tell({ op: "about", plugin, ...watched });
+    const { plugin_block_ms: block_ms, plugin_spin_ms: spin_ms } = this.#options.limits;
+    this.#tell({ op: "about", plugin, ...watched, block_ms, spin_ms });
     // What spins at once is to be seen, too.
     await this.#watching.promise;
     this.#beat.load(plugin);
@@ -115,7 +116,7 @@ export class Watch {
   }
 
   #start(): Worker {
-    const { data_dir, limits, owns_process, log } = this.#options;
+    const { data_dir, owns_process, log } = this.#options;
     const worker = new Worker(workerUrl("watchdog"), { type: "module", ref: false });
     worker.onmessage = ({ data }: MessageEvent<WatchdogReport>) => {
       if (data.op === "watching") this.#watching.resolve();
@@ -130,8 +131,6 @@ export class Watch {
       op: "watch",
       memory: this.#memory,
       data_dir,
-      block_ms: limits.plugin_block_ms,
-      spin_ms: limits.plugin_spin_ms,
       // Who stops at a breakpoint does not want to lose the process.
       may_end: owns_process && !isDebugged(),
     };

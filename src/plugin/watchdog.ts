@@ -15,18 +15,22 @@ export type WatchdogRequest =
       readonly op: "watch";
       readonly memory: SharedArrayBuffer;
       readonly data_dir: string;
-      readonly block_ms: number;
-      readonly spin_ms: number;
       /** Whether the process may be ended. */
       readonly may_end: boolean;
     }
-  | {
+  | ({
       readonly op: "about";
       readonly plugin: number;
       readonly source: string;
       readonly name: string;
       readonly digest: string;
-    };
+    } & WatchdogBounds);
+
+/** The last ones count, for all. */
+export interface WatchdogBounds {
+  readonly block_ms: number;
+  readonly spin_ms: number;
+}
 
 export type WatchdogReport =
   /** It looks. */
@@ -46,10 +50,14 @@ type About = Extract<WatchdogRequest, { op: "about" }>;
 type Orders = Extract<WatchdogRequest, { op: "watch" }>;
 
 const plugins = new Map<number, About>();
+/** There are none before the first plug-in. */
+let bounds: WatchdogBounds = { block_ms: Infinity, spin_ms: Infinity };
 
 self.onmessage = ({ data }): void => {
-  if (data.op === "about") plugins.set(data.plugin, data);
-  else new Watchdog(data).start();
+  if (data.op === "watch") return new Watchdog(data).start();
+  plugins.set(data.plugin, data);
+  bounds = data;
+  return undefined;
 };
 
 /** A plug-in that was alone at work while nothing else happened for so many times `block_ms` is kept out, too. */
@@ -91,7 +99,7 @@ class Watchdog {
       this.#beats = beats;
       const over = this.#stall;
       this.#stall = null;
-      if (over !== null && over.looks * LOOK_MS >= this.#orders.block_ms) this.#report(over);
+      if (over !== null && over.looks * LOOK_MS >= bounds.block_ms) this.#report(over);
       return;
     }
     const plugin = on_stack === 0 ? loading : on_stack;
@@ -100,7 +108,7 @@ class Watchdog {
     stall.looks++;
     stall.same = plugin === stall.plugin ? stall.same + 1 : 1;
     stall.plugin = plugin;
-    const { block_ms, spin_ms } = this.#orders;
+    const { block_ms, spin_ms } = bounds;
     if (stall.looks * LOOK_MS >= spin_ms && !stall.isTold) return this.#tell(stall);
     const isSeen = plugin > 0 && stall.same * LOOK_MS >= block_ms;
     const isLong = stall.looks * LOOK_MS >= block_ms;
@@ -126,7 +134,7 @@ class Watchdog {
     stall.isTold = true;
     const suspects = this.#suspects(stall, may_end);
     this.#write(suspects);
-    const secs = (this.#orders.spin_ms / 1_000).toFixed(1);
+    const secs = (bounds.spin_ms / 1_000).toFixed(1);
     const names = [...plugins.values()].map(({ name }) => name).join(", ");
     const who =
       suspects.length === 0
@@ -141,7 +149,7 @@ class Watchdog {
 
   /** The one whose code was running; else those that had a call open. */
   #suspects({ plugin, looks, same }: Stall, ended: boolean): Blocked[] {
-    const seen = plugin > 0 && same * LOOK_MS >= this.#orders.block_ms;
+    const seen = plugin > 0 && same * LOOK_MS >= bounds.block_ms;
     const known = [...plugins.values()];
     const at = Date.now();
     const blocked_ms = looks * LOOK_MS;
@@ -153,7 +161,7 @@ class Watchdog {
 
   /** One that was only at work may be innocent: it is not kept out for a moment in which others may have been busy. */
   #write(suspects: readonly Blocked[]): void {
-    const long_ms = ALONE_TIMES * this.#orders.block_ms;
+    const long_ms = ALONE_TIMES * bounds.block_ms;
     const kept = suspects.filter(
       ({ seen, ended, blocked_ms }) => seen || ended || (suspects.length === 1 && blocked_ms >= long_ms),
     );
