@@ -149,7 +149,11 @@ async function leaveAfter(word: string, how: "terminal" | "pipe", argv: string[]
 }
 
 describe.skipIf(!able)("whoever asked for an upgrade is gone, and it is judged nevertheless:", () => {
-  test.each(["terminal", "pipe"] as const)("by its %s", async (how) => {
+  test.each([
+    ["terminal", "restarting the gateway"],
+    // Before the rest of what it says, so that it meets nobody.
+    ["pipe", "fetching"],
+  ] as const)("by its %s", async (how, word) => {
     // As a service manager with Restart=always.
     const supervisor = place.file(
       "supervisor.sh",
@@ -159,9 +163,21 @@ describe.skipIf(!able)("whoever asked for an upgrade is gone, and it is judged n
     await using gateway = await startGateway({ binary: supervisor, env: GRACE });
     publishScript("7.6.0", "exec sleep 1000");
     const argv = command(gateway.data_dir, "--ready-secs", "2");
-    expect(await leaveAfter("restarting the gateway", how, argv)).toBe(1);
+    expect(await leaveAfter(word, how, argv)).toBe(1);
     expect(isOriginal(binary)).toBe(true);
     const lines = gateway.log.filter(({ msg }) => msg === "listening");
     expect(lines.map((line) => line["version"])).toEqual([OLD, OLD]);
   });
+});
+
+test.skipIf(!able)("whoever ends the wait is told that nobody judges any more", async () => {
+  await using gateway = await startGateway({ binary, env: GRACE });
+  publishScript("7.7.0", "exec sleep 1000");
+  const child = Bun.spawn(command(gateway.data_dir), { ...where, stdin: "ignore", stderr: "pipe" });
+  let text = "";
+  for await (const bytes of child.stderr) {
+    text += new TextDecoder().decode(bytes);
+    if (text.endsWith(")\n") && text.includes("restarting the gateway")) child.kill("SIGINT");
+  }
+  expect([await child.exited, text]).toEqual([130, expect.stringContaining("upgrade --rollback puts back")]);
 });
