@@ -4,20 +4,32 @@ import type { ListenAt } from "../listeners.ts";
 import { listenersOf } from "../listeners.ts";
 import type { Config } from "./configuration.ts";
 import type { Finding } from "./doctor.ts";
+import { checkStarter, checkStopped } from "./doctor-unit.ts";
 import { explain } from "./explain.ts";
+import type { Io } from "./io.ts";
 import { backupLine, roomOf } from "./status.ts";
 import { readRunning } from "./running.ts";
+import type { ServicePlace } from "./service-place.ts";
+import type { ServiceUser } from "./service-user.ts";
 import { connectTo, localTarget, localUrl } from "./target.ts";
 
 type Running = ResultFor<"system.status">;
 
-/** Whether every port of the configuration can be listened on, or is our own gateway's. */
-export async function checkPorts(config: Config): Promise<Finding[]> {
+/** Whether every port of the configuration can be listened on, by whom the service runs as, or is our own gateway's. */
+export async function checkPorts(config: Config, user: ServiceUser | null): Promise<Finding[]> {
   const check = "port";
   const running = readRunning(config.server.data_dir);
   if (running !== null)
     return [{ check, state: "ok", finding: `in use by this gateway (pid ${running.pid})` }];
-  return Promise.all(listenersOf(config).map((at) => checkPort(config, at)));
+  return Promise.all(listenersOf(config).map(async (at) => closedPort(at, user) ?? checkPort(config, at)));
+}
+
+/** One that root may take, and the user of the service may not; null: it may. */
+function closedPort({ port, option }: ListenAt, user: ServiceUser | null): Finding | null {
+  if (user === null || port === 0 || port >= user.least_port) return null;
+  const finding = `${user.name}, as whom the service runs, may not take port ${port}`;
+  const advice = `set ${option} to ${user.least_port} or above, with a proxy before it, or give the service CAP_NET_BIND_SERVICE (docs/deploy.md)`;
+  return { check: "port", state: "failed", finding, advice };
 }
 
 async function checkPort(config: Config, { host, port, option }: ListenAt): Promise<Finding> {
@@ -40,12 +52,19 @@ async function checkPort(config: Config, { host, port, option }: ListenAt): Prom
   return { check, state: "failed", finding: `cannot listen on ${shown} (${refusal})`, advice };
 }
 
-/** How the gateway of this configuration is, where it runs. */
-export async function checkRunning(config: Config): Promise<Finding[]> {
+/** How the gateway of this configuration is, where it runs. `place`: of the service that has to run it, if any. */
+export async function checkRunning(config: Config, place: ServicePlace | null, io: Io): Promise<Finding[]> {
   const check = "gateway";
-  if (readRunning(config.server.data_dir) === null) {
+  const running = readRunning(config.server.data_dir);
+  if (running === null) {
+    if (place !== null) return [checkStopped(place, io)];
     return [{ check, state: "ok", finding: "not running; agentbus serve starts it" }];
   }
+  return [...(await askRunning(config)), ...checkStarter(place, running, io)];
+}
+
+async function askRunning(config: Config): Promise<Finding[]> {
+  const check = "gateway";
   try {
     const client = await connectTo(localTarget(config));
     try {
@@ -60,9 +79,10 @@ export async function checkRunning(config: Config): Promise<Finding[]> {
       ];
       const finding = `${status} at ${localUrl(config)}, version ${version}`;
       if (status === "healthy") return [{ check, state: "ok", finding }, ...others];
-      const why = storage.ok ? "" : `: ${storage.reason ?? "storage refuses"}`;
+      const why = storage.reason ?? (storage.ok ? null : "storage refuses");
       const advice = "agentbus status tells more";
-      return [{ check, state: "warning", finding: `${finding}${why}`, advice }, ...others];
+      const shown = why === null ? finding : `${finding}: ${why}`;
+      return [{ check, state: "warning", finding: shown, advice }, ...others];
     } finally {
       client.disconnect();
     }

@@ -7,6 +7,8 @@ import type { Finding } from "./doctor.ts";
 const SHOWN = 10;
 /** A directory on a network drive may not answer. */
 const WAIT_MS = 5_000;
+const MEND =
+  "let the user of the gateway read it, or keep what is too many elsewhere: it is looked at again by itself";
 
 /** Which skills a gateway that is started here could use, and what is wrong with others. */
 export async function checkSkills(config: Config, cwd: string): Promise<Finding[]> {
@@ -33,7 +35,7 @@ export async function checkSkills(config: Config, cwd: string): Promise<Finding[
     .flatMap(({ directory, reason }) => (reason === undefined ? [] : [`${directory}: ${reason}`]));
   return [
     { check, state: "ok", finding },
-    ...faults.map((fault): Finding => ({ check, state: "warning", finding: fault })),
+    ...faults.map((fault): Finding => ({ check, state: "warning", finding: fault, advice: MEND })),
     ...broken.slice(0, SHOWN).map(({ name, directory, reason }): Finding => {
       const advice = "mend its SKILL.md; a gateway that runs reads it by itself";
       return { check, state: "warning", finding: `${name} in ${directory} is broken: ${reason}`, advice };

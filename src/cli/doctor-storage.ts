@@ -1,15 +1,19 @@
 import { accessSync, constants, existsSync, statSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Finding } from "./doctor.ts";
+import { obstacleOf } from "./doctor-rights.ts";
+import type { ServiceUser } from "./service-user.ts";
 
 const MIB = 1024 * 1024;
 const DISK_WARNS_BYTES = 1024 * MIB;
 
-export function checkDataDir(data_dir: string): Finding {
+/** `user`: as whom the gateway runs, where that is not whoever looks. */
+export function checkDataDir(data_dir: string, user: ServiceUser | null = null): Finding {
   const check = "data directory";
   if (!existsSync(data_dir)) {
     const parent = existing(data_dir);
     const finding = `${data_dir} is not there yet`;
+    if (user !== null) return missingOf(user, data_dir, finding);
     if (isWritable(parent)) return { check, state: "ok", finding: `${finding}; the first start makes it` };
     const advice = `let this user write in ${parent}, or set server.data_dir to a directory of its own`;
     return { check, state: "failed", finding: `${finding} and cannot be made`, advice };
@@ -23,6 +27,8 @@ export function checkDataDir(data_dir: string): Finding {
       advice: "set server.data_dir to another path",
     };
   }
+  const closed = user === null ? null : closedTo(user, data_dir);
+  if (closed !== null) return closed;
   if (!isWritable(data_dir)) {
     const advice = `chown it to this user, or set server.data_dir to a directory of its own`;
     return { check, state: "failed", finding: `${data_dir} cannot be written`, advice };
@@ -40,6 +46,23 @@ export function checkDataDir(data_dir: string): Finding {
     };
   }
   return { check, state: "ok", finding: `${data_dir}, writable and private` };
+}
+
+function closedTo(user: ServiceUser, data_dir: string): Finding | null {
+  const obstacle = obstacleOf(data_dir, "write", user);
+  if (obstacle === null) return null;
+  const finding = `${data_dir} cannot be written by ${user.name}, as whom the service runs: ${obstacle.why}`;
+  const advice = obstacle.isItself === true ? `chown -R ${user.name}: '${data_dir}'` : obstacle.advice;
+  return { check: "data directory", state: "failed", finding, advice };
+}
+
+/** systemd makes the directory that the unit names; nobody else makes one for the service. */
+function missingOf({ name, made }: ServiceUser, data_dir: string, finding: string): Finding {
+  const check = "data directory";
+  if (made.includes(data_dir))
+    return { check, state: "ok", finding: `${finding}; the first start of the service makes it` };
+  const advice = `install -d -o ${name} -g ${name} -m 700 '${data_dir}', and ReadWritePaths=${data_dir} (systemctl edit agentbus)`;
+  return { check, state: "failed", finding: `${finding}, and the service does not make it`, advice };
 }
 
 export function checkToken(data_dir: string): Finding {

@@ -26,7 +26,7 @@ export function checkCertificate(config: Config): Finding[] {
   } catch (error) {
     const advice = own
       ? "remove the directory tls from the data directory: the next start makes another certificate"
-      : "a gateway that runs goes on with the last good one";
+      : "put right files in their place (server.tls): one that runs uses them at once, and until then the last good ones; none starts without";
     return [{ check, state: "failed", finding: (error as Error).message, advice }];
   }
 }

@@ -36,6 +36,7 @@ export function agentState(place: ServicePlace): ServiceState {
   const pid = Number(value("pid"));
   return {
     installed: existsSync(place.file),
+    enabled: existsSync(place.file),
     running: ok && value("state") === "running",
     state: ok ? value("state") : "not loaded",
     pid: pid > 0 ? pid : null,

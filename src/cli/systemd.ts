@@ -14,6 +14,8 @@ const LOG_LINES = "15";
 /** How a service is, as its manager tells it. */
 export interface ServiceState {
   readonly installed: boolean;
+  /** It starts with the machine, or the login. */
+  readonly enabled: boolean;
   /** It is ready. */
   readonly running: boolean;
   /** In the words of the manager. */
@@ -69,13 +71,14 @@ export function uninstallUnit(place: ServicePlace): boolean {
 export function unitState(place: ServicePlace): ServiceState {
   const installed = existsSync(place.file);
   requireSystemd(place);
-  const names = ["ActiveState", "SubState", "Result", "MainPID", "NRestarts", "StatusText"];
+  const names = ["ActiveState", "SubState", "UnitFileState", "Result", "MainPID", "NRestarts", "StatusText"];
   const text = mustCall(systemctl(place, "show", UNIT, `--property=${names.join(",")}`));
   const value = (name: string): string => new RegExp(`^${name}=(.*)$`, "m").exec(text)?.[1] ?? "";
   const failure = value("ActiveState") === "failed" ? `, ${value("Result")}` : "";
   const pid = Number(value("MainPID"));
   return {
     installed,
+    enabled: value("UnitFileState").startsWith("enabled"),
     running: value("ActiveState") === "active",
     state: `${value("ActiveState")} (${value("SubState")}${failure})`,
     pid: pid > 0 ? pid : null,
@@ -108,7 +111,8 @@ function refuseForeign(file: string): void {
   throw new CommandError(`${file} was not written by this command: move it away first`);
 }
 
-function lastWords(place: ServicePlace): string {
+/** The end of its log; "" where it has none. */
+export function lastWords(place: ServicePlace): string {
   if (Bun.which("journalctl") === null) return "";
   const { kind } = place;
   // What was said a moment ago may be on its way; only root can have it hurried.

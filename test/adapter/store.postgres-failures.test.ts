@@ -172,10 +172,27 @@ describe.skipIf(!hasPostgres)("postgres", () => {
     expect(await examine(url, systemClock)).toMatchObject({
       state: "failed",
       finding: expect.stringContaining(newer),
+      advice: expect.stringContaining("use that version"),
     });
     const { config } = configOf({ storage: { url } }, { env: {}, cwd: directory.path });
     expect(await wayBack(config, SCHEMAS)).toContain("the backup of its server");
     expect(await wayBack(config, { ...SCHEMAS, postgres: 999 })).toBeNull();
+  });
+
+  test("a database that is of no use is told with what to do", async () => {
+    await using database = await testDatabase();
+    const name = `${database.name}_latin`;
+    const how = "ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'";
+    await admin(database.url, (sql) => sql.unsafe(`CREATE DATABASE ${name} ${how}`));
+    try {
+      expect(await examine(`${database.url}_latin`, systemClock)).toEqual({
+        state: "failed",
+        finding: expect.stringContaining("its encoding is LATIN1"),
+        advice: expect.stringContaining("storage.url"),
+      });
+    } finally {
+      await admin(database.url, (sql) => sql.unsafe(`DROP DATABASE ${name}`));
+    }
   });
 
   test("another timeline, or another server, draws epochs anew", async () => {

@@ -12,51 +12,13 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { makeCertificate, openssl } from "../support/certificates.ts";
-import { AGENTBUS, agentbus, plainEnvironment, serve, workplace } from "../support/executable.ts";
+import { AGENTBUS, agentbus, plainEnvironment, serve } from "../support/executable.ts";
 import { needs } from "../support/needs.ts";
+import type { Finding } from "./doctor.fixture.ts";
+import { BASE, gatewayPlace, of } from "./doctor.fixture.ts";
 
 const HAS_OPENSSL = needs("openssl", "openssl");
 const IS_ROOT = process.getuid?.() === 0;
-const BASE = '[server]\nport = 0\ndata_dir = "data"\n[llm]\ndefault_provider = "demo"\n';
-
-interface Finding {
-  readonly check: string;
-  readonly state: "ok" | "warning" | "failed";
-  readonly finding: string;
-  readonly advice?: string;
-}
-
-/** A place with a configuration and what a gateway left there. */
-function gatewayPlace(toml = BASE) {
-  const place = workplace();
-  place.file("agentbus.toml", toml);
-  const data = join(place.path, "data");
-  return {
-    ...place,
-    data,
-    /** Has a gateway run here once. */
-    async ran(): Promise<void> {
-      await using gateway = await serve(place.path, []);
-      gateway.signal("SIGTERM");
-      await gateway.exited;
-    },
-    async doctor(...flags: string[]): Promise<{ code: number; findings: Finding[] }> {
-      const { code, out } = await agentbus(["doctor", "--json", ...flags], { cwd: place.path });
-      return { code, findings: (JSON.parse(out) as { findings: Finding[] }).findings };
-    },
-    [Symbol.dispose]: () => place[Symbol.dispose](),
-  };
-}
-
-function of(findings: readonly Finding[], check: string): Finding | undefined {
-  return findings.filter((each) => each.check === check).toSorted(worst)[0];
-}
-
-function worst(a: Finding, b: Finding): number {
-  const rank = { failed: 0, warning: 1, ok: 2 };
-  return rank[a.state] - rank[b.state];
-}
-
 describe("the data directory", () => {
   test("as a gateway left it, everything is in order; what others can read is told", async () => {
     using place = gatewayPlace();
@@ -193,6 +155,7 @@ test.skipIf(!HAS_OPENSSL)("a certificate that has expired, and one that soon wil
   expect(await tell(makeCertificate(place.path, "late", { expired: true }))).toMatchObject({
     code: 1,
     state: "failed",
+    advice: expect.stringContaining("none starts without"),
   });
   const soon = makeCertificate(place.path, "soon");
   expect(await tell(soon)).toMatchObject({ code: 0, state: "ok" });

@@ -151,7 +151,28 @@ if (CAN_BOOT) {
         ExecMainStatus: "0",
       });
       expect((await machine.run("agentbus", "service", "status")).code).toBe(1);
+      const doctor = () => machine.run("agentbus", "doctor");
+      const down = await doctor();
+      expect([down.code, down.out]).toEqual([
+        1,
+        expect.stringMatching(
+          /✗ gateway +its service does not run: inactive \(dead\)\n[^→]*→ journalctl -u agentbus .*systemctl start agentbus\n/,
+        ),
+      ]);
+      // What root can read and its user cannot.
+      await machine.must("chmod", "600", CONFIG);
+      expect((await machine.run("systemctl", "start", "agentbus")).code).toBe(1);
+      const closed = await doctor();
+      expect(closed.code).toBe(1);
+      expect(closed.out).toMatch(/✗ gateway +its service does not run: (?:failed|activating) \(/);
+      expect(closed.out).toContain(`cannot read the configuration ${CONFIG}: permission denied`);
+      expect(closed.out).toMatch(
+        /✗ rights +the configuration, .* cannot be read by agentbus, as whom the service runs.*\n +→ chgrp \d+ /,
+      );
+      await machine.must("chmod", "640", CONFIG);
       await machine.must("systemctl", "start", "agentbus");
+      const up = await doctor();
+      expect([up.code, up.out]).toEqual([0, expect.stringContaining("✓ rights ")]);
       const { InvocationID: start } = await show("InvocationID");
       const told = () => machine.must("journalctl", `_SYSTEMD_INVOCATION_ID=${start}`, "-o", "cat");
       const log = await eventually(told, (text) => text.includes('"msg":"listening"'));

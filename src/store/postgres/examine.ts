@@ -9,11 +9,9 @@ import type { Queries } from "./queries.ts";
 import { SCHEMA, knownVersion } from "./schema.ts";
 
 /** What is found out about a database without changing it. */
-export interface Examined {
-  readonly state: "ok" | "warning" | "failed";
-  readonly finding: string;
-  readonly advice?: string;
-}
+export type Examined =
+  | { readonly state: "ok"; readonly finding: string }
+  | { readonly state: "warning" | "failed"; readonly finding: string; readonly advice: string };
 
 const SILENCE_MS = 10_000;
 
@@ -22,6 +20,9 @@ const DURABLE = {
   finding: "it may lose what it acknowledged",
   advice: "set fsync = on",
 };
+const ANOTHER =
+  "mend that, or have storage.url name the database of a PostgreSQL that can be used; then start the gateway";
+const NEWER = "use that version, or restore a backup of the database from before it";
 const SAME = "what is done depends on which node is asked: give them the same, then reload or restart them";
 
 /** Whether a gateway could work with the database of a storage.url, and what stands in the way. Never rejects. */
@@ -33,7 +34,10 @@ export async function examine(url: string, clock: Clock): Promise<Examined> {
       return look(q);
     });
   } catch (error) {
-    if (error instanceof GatewayError) return { state: "failed", finding: error.message };
+    if (error instanceof GatewayError) {
+      const advice = error.details?.["found"] === undefined ? ANOTHER : NEWER;
+      return { state: "failed", finding: error.message, advice };
+    }
     return { state: "failed", finding: describeFailure(error), advice: adviceFor(error) };
   }
 }
@@ -65,7 +69,7 @@ async function look(q: Queries): Promise<Examined> {
        to_regclass($1::text) IS NOT NULL AS made, has_database_privilege(current_database(), 'CREATE') AS may`,
     [`${SCHEMA}.nodes`],
   );
-  if (facts === null) return { state: "failed", finding: "it answered nothing" };
+  if (facts === null) return { state: "failed", finding: "it answered nothing", advice: ANOTHER };
   const { version, fsync, made, may } = facts;
   const name = `PostgreSQL ${version}`;
   if (!made && !may) {

@@ -1,6 +1,7 @@
 import { Database } from "bun:sqlite";
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
+import type { RecordRow } from "../../core/record.ts";
 import { draftPath } from "../migration/unfinished.ts";
 import { DATABASE_FILE, describeError, openReadonly } from "./database.ts";
 import { SCHEMA_VERSION } from "./schema.ts";
@@ -62,6 +63,23 @@ export function checkDatabase(data_dir: string, deep: boolean, most_bytes: numbe
 
 function userVersion(db: Database): number {
   return db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
+}
+
+/** Records of a database, read beside whoever writes it; none where it cannot be read, which checkDatabase tells. */
+export function recordsIn(data_dir: string, collections: readonly string[]): RecordRow[] {
+  const file = join(data_dir, DATABASE_FILE);
+  if (!existsSync(file)) return [];
+  let db: Database | null = null;
+  try {
+    db = openReadonly(file);
+    const sql = `SELECT collection, id, owner, data, expires_at FROM records
+      WHERE collection IN (SELECT value FROM json_each(?)) ORDER BY collection, id`;
+    return db.query<RecordRow, [string]>(sql).all(JSON.stringify(collections));
+  } catch {
+    return [];
+  } finally {
+    db?.close(true);
+  }
 }
 
 function faultsIn(db: Database, deep: boolean): string[] {
