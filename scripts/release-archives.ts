@@ -84,6 +84,35 @@ export function zip(entries: readonly Entry[], seconds: number): Uint8Array {
   );
 }
 
+/** Whether the service of this machine is started with the executable of the package; it may have another one. */
+const IS_SERVICE = `is_service() {
+  [ -z "$DPKG_ROOT" ] && [ -d /run/systemd/system ] || return 1
+  systemctl show agentbus.service --property=ExecStart --value 2>/dev/null | grep -q "path=/usr/bin/agentbus ;"
+}`;
+
+/**
+ * What dpkg runs. The unit is none of its files: `agentbus service install` writes it, and takes it away. Whatever becomes of the
+ * service, the package is there, or gone.
+ */
+const SCRIPTS = {
+  // What was replaced goes on in the process that runs it.
+  postinst: `#!/bin/sh
+set -e
+${IS_SERVICE}
+if [ "$1" = configure ] && [ -n "$2" ] && is_service; then
+  systemctl try-restart agentbus.service || echo "agentbus: the service does not start: journalctl -u agentbus" >&2
+fi
+`,
+  // Without its executable it would go on until it ends, and then never start again.
+  prerm: `#!/bin/sh
+set -e
+${IS_SERVICE}
+if [ "$1" = remove ] && is_service; then
+  /usr/bin/agentbus service uninstall || echo "agentbus: the service is still there: systemctl disable --now agentbus" >&2
+fi
+`,
+} as const;
+
 interface Debian {
   readonly version: string;
   readonly architecture: string;
@@ -109,6 +138,10 @@ export function deb(parts: Debian, seconds: number): Uint8Array {
     put("usr/share/doc/agentbus/copyright", license);
     put("usr/share/doc/agentbus/changelog.gz", gzip(changelog, { level: 9 }));
     put("DEBIAN/control", control(version, architecture));
+    for (const [name, script] of Object.entries(SCRIPTS)) {
+      put(`DEBIAN/${name}`, script);
+      chmodSync(join(root, "DEBIAN", name), MODE.executable);
+    }
     // Whatever the umask of who builds it is.
     for (const path of [...new Bun.Glob("**").scanSync({ cwd: root, onlyFiles: false, dot: true }), "."]) {
       if (statSync(join(root, path)).isDirectory()) chmodSync(join(root, path), MODE.executable);

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
+import { deb } from "../../scripts/release-archives.ts";
 import { archiveName } from "../../src/cli/release-file.ts";
 import type { BootedMachine } from "../support/booted.ts";
 import { boot, canBoot } from "../support/booted.ts";
@@ -39,9 +41,13 @@ if (process.arch === "x64" && canBoot()) {
       const archive = join(own.directory, archiveName(manifest.version, TARGET));
       expect(Bun.spawnSync(["tar", "-xzf", archive], { cwd: place.path }).success).toBe(true);
       const executable = join(place.path, `agentbus-${manifest.version}-${TARGET}/agentbus`);
+      const parts = { version: NEXT, architecture: "amd64", license: "", changelog: "" };
+      const small = place.file("small", `#!/bin/sh\nexec /usr/local/bin/agentbus "$@"\n`);
+      writeFileSync(join(place.path, "small.deb"), deb({ ...parts, executable: small }, 0));
       machine = await boot(await debianRoot(), {
         [executable]: "/opt/agentbus",
         [site.directory]: "/opt/site",
+        [join(place.path, "small.deb")]: "/opt/agentbus.deb",
         [place.file("site.ts", SITE)]: "/opt/site.ts",
       });
       await machine.must("cp", "/opt/agentbus", "/usr/local/bin/agentbus");
@@ -92,6 +98,27 @@ if (process.arch === "x64" && canBoot()) {
         );
         expect(await status()).toMatchObject({ version: NEXT, status: "healthy" });
         expect(await machine.must("agentbus", "version")).toStartWith(`agentbus ${NEXT} `);
+      },
+      LONG_MS,
+    );
+
+    test(
+      "is restarted by an upgrade of the package whose executable it runs, and taken away with that",
+      async () => {
+        const install = () => machine.must("dpkg", "--install", "/opt/agentbus.deb");
+        const first = await pid();
+        await install();
+        await install();
+        expect(await pid()).toBe(first);
+        const unit = "/etc/systemd/system/agentbus.service";
+        await machine.must("sed", "-i", "s|=/usr/local/bin/|=/usr/bin/|", unit);
+        await machine.must("systemctl", "daemon-reload");
+        await machine.must("systemctl", "restart", "agentbus");
+        const second = await pid();
+        await install();
+        expect([first, second, "0\n"]).not.toContain(await pid());
+        expect(await machine.must("dpkg", "--remove", "agentbus")).toContain(`stopped, and removed ${unit}`);
+        expect(await pid()).toBe("0\n");
       },
       LONG_MS,
     );
