@@ -1,5 +1,6 @@
 import type { ResultFor } from "../client/methods.ts";
 import { day } from "../certificate.ts";
+import { tellAlive } from "./alive.ts";
 import type { Command } from "./args.ts";
 import { EXIT } from "./exit.ts";
 import { outJson } from "./io.ts";
@@ -12,8 +13,13 @@ export const status: Command = {
   summary: "how the gateway is",
   usage: "",
   args: [0, 0],
-  options: { json: { summary: "as JSON" }, ...TARGET_OPTIONS },
+  options: {
+    json: { summary: "as JSON" },
+    alive: { summary: "only whether it answers, or opens its database, however full or degraded it is" },
+    ...TARGET_OPTIONS,
+  },
   run: async (input, io) => {
+    if (input.on("alive")) return tellAlive(input, io);
     const target = findTarget(input, io);
     let certificate: Shown | null = null;
     const client = await connectTo(target, { shown: (each) => (certificate = each) });

@@ -1,4 +1,7 @@
 import { expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { OPENING_FILE } from "../../src/opening.ts";
 import { AGENTBUS, agentbus, plainEnvironment, serve, workplace } from "../support/executable.ts";
 
 const DATA = ["--data-dir", "data"];
@@ -34,4 +37,25 @@ test("call takes params one by one, and a slip in a method's name is told", asyn
   expect([slip.code, slip.err]).toEqual([1, expect.stringContaining("did you mean session.list?")]);
   const mixed = await call("session.list", "{}", "limit=1");
   expect([mixed.code, mixed.err]).toEqual([2, expect.stringContaining("NAME=VALUE")]);
+});
+
+test("alive is one that has all the connections there may be, and one that opens its database", async () => {
+  using place = workplace();
+  const alive = (data_dir: string) =>
+    agentbus(["status", "--alive", "--data-dir", data_dir, "--port", "1"], { cwd: place.path });
+  await using running = await serve(place.path, ["--port", "0", ...DATA], {
+    AGENTBUS_GATEWAY_MAX_CONNECTIONS: "1",
+  });
+  const only = new WebSocket(`${running.url.replace("http", "ws")}/ws`);
+  await new Promise((resolve) => (only.onopen = resolve));
+  expect(await alive("data")).toEqual({ code: 0, out: `${running.url} answers\n`, err: "" });
+  only.close();
+  const nobody = await alive("other");
+  expect([nobody.code, nobody.err]).toEqual([3, expect.stringContaining("no gateway answers at")]);
+  mkdirSync(join(place.path, "other"));
+  const { pid } = process;
+  const opening = { pid, doing: "copying the database" };
+  writeFileSync(join(place.path, "other", OPENING_FILE), JSON.stringify(opening));
+  const opens = `process ${pid} is copying the database\n`;
+  expect(await alive("other")).toEqual({ code: 0, out: opens, err: "" });
 });
