@@ -105,6 +105,8 @@ export function readWritten(data_dir: string, name: string): string | undefined 
   try {
     const found = fstatSync(file);
     const isTheirs = found.uid === owner || found.uid === 0;
+    // It was replaced, or taken away, since it was opened.
+    if (found.nlink === 0) return readWritten(data_dir, name);
     if (!found.isFile() || found.nlink !== 1 || !isTheirs) throw notWritten(path);
     return readFileSync(file, "utf8");
   } finally {

@@ -71,6 +71,27 @@ describe.skipIf(!isRoot)("in a directory of another user, root", () => {
     chownSync(join(data_dir, "token"), UID, UID);
     expect(readWritten(data_dir, "token")).toBe("theirs");
   });
+
+  test("reads what they replace at that moment", async () => {
+    const file = JSON.stringify(join(data_dir, "gateway.json"));
+    const code = `import { chownSync, renameSync, writeFileSync } from "node:fs";
+      for (let n = 0; ; n++) {
+        writeFileSync(${file} + ".new", "{}");
+        chownSync(${file} + ".new", ${UID}, ${UID});
+        renameSync(${file} + ".new", ${file});
+        if (n === 0) console.log("begun");
+      }`;
+    const writer = Bun.spawn([process.execPath, "-e", code], { stdout: "pipe" });
+    try {
+      await writer.stdout.getReader().read();
+      const seen = new Set<string | undefined>();
+      for (let n = 0; n < 8_000; n++) seen.add(readWritten(data_dir, "gateway.json"));
+      expect([...seen]).toEqual(["{}"]);
+    } finally {
+      writer.kill("SIGKILL");
+      await writer.exited;
+    }
+  });
 });
 
 test("a lock that can only be read is none", () => {
