@@ -6,6 +6,7 @@ import { schemaOf as schemaOnServer } from "./store/postgres/examine.ts";
 import { SCHEMA_VERSION as OF_POSTGRES } from "./store/postgres/schema.ts";
 import type { DatabaseCheck } from "./store/sqlite/check.ts";
 import { checkDatabase, schemaOf } from "./store/sqlite/check.ts";
+import { withinDataDir } from "./store/sqlite/data-dir.ts";
 import { SCHEMA_VERSION as OF_SQLITE } from "./store/sqlite/schema.ts";
 import { keptCopy } from "./store/sqlite/upgrade.ts";
 
@@ -31,7 +32,9 @@ export async function wayBack({ server, storage }: Config, readable: Schemas): P
     return isReadable ? null : "put back the backup of its server that was made before";
   }
   const path = join(data_dir, "agentbus.db");
-  if (schemaOf(path) <= readable.sqlite) return null;
+  // What root does not look at, for a link is there, counts as nothing that is newer.
+  const schema = await withinDataDir(data_dir, () => schemaOf(path)).catch(() => 0);
+  if (schema <= readable.sqlite) return null;
   const copy = keptCopy(path, readable.sqlite);
   const restore = (file: string): string => `agentbus restore ${file} --data-dir ${data_dir}`;
   return existsSync(copy) ? restore(copy) : `${restore("FILE")}, a backup of before`;

@@ -2,6 +2,7 @@ import { VERSION } from "../build.ts";
 import { SCHEMAS, wayBack } from "../database-check.ts";
 import type { Input } from "./args.ts";
 import type { Config } from "./configuration.ts";
+import { processMark } from "../process-mark.ts";
 import { CommandError } from "./exit.ts";
 import type { Io } from "./io.ts";
 import { harmless } from "./markdown.ts";
@@ -79,6 +80,7 @@ export async function startAnew(
     io.err(why);
     return { to: version, restarted: false, failed: null };
   }
+  const mark = processMark(before.pid);
   io.err(`restarting the gateway (${way.kind === "systemd" ? way.unit : `process ${before.pid}`})`);
   const told = restart(way, before.pid, executable);
   const wrong = told
@@ -88,12 +90,14 @@ export async function startAnew(
   if (!told) return { to: version, restarted: false, failed: wrong };
   const failed = `${version} is not ready (${wrong})`;
   if (!isNew) return { to: version, restarted: false, failed: harmless(failed) };
-  const { isBack, says } = await goBack({ before, executable, way }, context);
+  const { isBack, says } = await goBack({ before, mark, executable, way }, context);
   return { to: isBack ? VERSION : version, restarted: false, failed: harmless(`${failed}${says}`) };
 }
 
 interface Restarted {
   readonly before: Running;
+  /** Of its process. */
+  readonly mark: string | null;
   readonly executable: string;
   readonly way: Way;
 }
@@ -134,14 +138,15 @@ async function whyStays(config: Config): Promise<string | null> {
 
 /** Has what was put back run again; null, or what was the matter. */
 async function revive(
-  { before, executable, way }: Restarted,
+  { before, mark, executable, way }: Restarted,
   context: UpgradeContext,
 ): Promise<string | null> {
   const { config } = context;
   const now = readRunning(config.server.data_dir);
   // One that hangs before it listens ends by it; whoever looks after it starts it again.
   const pid = now?.pid ?? before.pid;
-  restart(way, pid, pid === before.pid ? null : executable);
+  const isSame = pid === before.pid && processMark(pid) === mark;
+  restart(way, pid, isSame ? null : executable);
   return ready({ ...before, started_at: now?.started_at ?? before.started_at }, VERSION, way, context);
 }
 

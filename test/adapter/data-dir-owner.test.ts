@@ -1,3 +1,4 @@
+import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import {
   chownSync,
@@ -6,6 +7,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -13,6 +15,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readRunning, readWritten } from "../../src/cli/running.ts";
+import { configOf } from "../../src/config.ts";
+import { SCHEMAS, wayBack } from "../../src/database-check.ts";
 import { withinDataDir } from "../../src/store/sqlite/data-dir.ts";
 import { takeLock } from "../../src/store/sqlite/lock.ts";
 
@@ -70,6 +74,21 @@ describe.skipIf(!isRoot)("in a directory of another user, root", () => {
     writeFileSync(join(data_dir, "token"), "theirs");
     chownSync(join(data_dir, "token"), UID, UID);
     expect(readWritten(data_dir, "token")).toBe("theirs");
+  });
+
+  test("looks at no database that they only lead to", async () => {
+    const { config } = configOf({ server: { data_dir } }, { env: {}, cwd: home });
+    const newer = (): void => {
+      using db = new Database(join(home, "newer.db"));
+      db.run("PRAGMA user_version = 999");
+    };
+    newer();
+    renameSync(join(home, "newer.db"), join(data_dir, "agentbus.db"));
+    expect(await wayBack(config, SCHEMAS)).toContain("agentbus restore");
+    rmSync(join(data_dir, "agentbus.db"));
+    newer();
+    symlinkSync(join(home, "newer.db"), join(data_dir, "agentbus.db"));
+    expect(await wayBack(config, SCHEMAS)).toBeNull();
   });
 
   test("reads what they replace at that moment", async () => {

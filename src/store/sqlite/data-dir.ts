@@ -62,7 +62,8 @@ export async function withinDataDir<T>(data_dir: string, work: () => T | Promise
     return await work();
   } finally {
     for (const path of written())
-      if (isPlain(path) && lstatSync(path).uid === 0) lchownSync(path, owner.uid, owner.gid);
+      if (isPlain(path) && lstatSync(path, { throwIfNoEntry: false })?.uid === 0)
+        lchownSync(path, owner.uid, owner.gid);
   }
 }
 
