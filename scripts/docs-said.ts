@@ -156,4 +156,10 @@ export const LIMITS: readonly (readonly [key: keyof Limits, what: string, past: 
     "those of one address (of a /64 in IPv6)",
     "HTTP 503 before the upgrade",
   ],
+  [
+    "unauthenticated_bytes_per_address",
+    "bodies that are being received of one address before it is known whose they are",
+    "RATE_LIMITED `bodies`",
+  ],
+  ["unauthenticated_bytes", "the same, of all", "RATE_LIMITED `bodies`"],
 ];

@@ -3,6 +3,7 @@ import type { Access } from "./access.ts";
 import { accepts, revoked } from "./access.ts";
 import type { Config } from "./config.ts";
 import { consoleFiles } from "./console-files.ts";
+import { networkOf } from "./auth/address.ts";
 import { acceptsTailscale } from "./config/tailscale.ts";
 import type { Receive } from "./core/automation.ts";
 import { newId } from "./core/id.ts";
@@ -18,6 +19,7 @@ import type { LiveConfig } from "./settings.ts";
 import { CONTENT_TYPES, expose } from "./telemetry/exposition.ts";
 import type { Source } from "./telemetry/family.ts";
 import type { TransportContext } from "./transport/context.ts";
+import { StrangerBodies } from "./transport/stranger-bodies.ts";
 
 export const NAME = "agentbus";
 export const CAPABILITIES = [
@@ -69,6 +71,7 @@ export function surfaceOf(parts: SurfaceParts): TransportContext {
   return {
     options,
     limits: config.limits,
+    strangers: new StrangerBodies(config.limits, networkOf),
     clock,
     log,
     dispatch: registry.dispatch,

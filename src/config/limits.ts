@@ -11,6 +11,9 @@ const MEANING = {
   max_unauthenticated:
     "Connections that have not said who they are; never more than half of `gateway.max_connections`.",
   max_unauthenticated_per_address: "The same, per address.",
+  unauthenticated_bytes:
+    "Bodies that are being received over REST of those who have not said who they are, in bytes; one fits in any case.",
+  unauthenticated_bytes_per_address: "The same, per address.",
   connect_deadline_ms: "Time for a connection to say who it is.",
   connect_bytes: "Largest frame before that.",
   frame_bytes: "Largest frame.",

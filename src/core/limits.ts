@@ -12,6 +12,8 @@ export const DEFAULT_LIMITS = {
   max_connections_per_device: 20,
   max_unauthenticated: 256,
   max_unauthenticated_per_address: 8,
+  unauthenticated_bytes: 64 * MIB,
+  unauthenticated_bytes_per_address: 16 * MIB,
   connect_deadline_ms: 5_000,
   connect_bytes: 8 * KIB,
   frame_bytes: 256 * KIB,

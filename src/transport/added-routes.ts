@@ -58,7 +58,8 @@ async function answer(context: TransportContext, verb: AddedRoute["verb"], visit
     const refused = context.refuseChange(callerOf(visit, principal));
     if (refused !== null) throw refused;
   }
-  const body = await readBody(context, request);
+  const meter = route.scope === "open" ? context.strangers.meter(remote) : undefined;
+  const body = await readBody(context, request, meter);
   visit.server.timeout(request, QUIET_SECS);
   const user = route.scope === "open" ? null : principal.user;
   const caller: RouteCaller = { user, scopes: principal.scopes, remote };

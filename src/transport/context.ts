@@ -14,6 +14,7 @@ import type { Directory } from "../core/session.ts";
 import type { Asker } from "../core/stats.ts";
 import type { GatewayError } from "../protocol/errors.ts";
 import type { MethodDefinition } from "../protocol/methods.ts";
+import type { StrangerBodies } from "./stranger-bodies.ts";
 
 /** What the door says of a request before anybody is authenticated; null: come in. */
 export interface Doors {
@@ -68,6 +69,8 @@ export interface TransportOptions {
 export interface TransportContext {
   readonly options: TransportOptions;
   readonly limits: Limits;
+  /** Bodies of whoever has not said who they are. */
+  readonly strangers: StrangerBodies;
   readonly clock: Clock;
   readonly log: Logger;
   readonly dispatch: Dispatch;

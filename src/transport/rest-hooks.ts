@@ -26,7 +26,7 @@ export function hookRoutes(context: TransportContext): HttpRoute[] {
       async handle(visit) {
         const name = pathParameter(visit, "name");
         const { request, remote } = visit;
-        const body = await readBody(context, request);
+        const body = await readBody(context, request, context.strangers.meter(remote));
         visit.server.timeout(request, QUIET_SECS);
         const { headers, signal } = request;
         return outcomeResponse(await context.receive({ name, headers, body, remote, signal }), 202);

@@ -2,6 +2,7 @@ import type { TObject, TSchema } from "@sinclair/typebox";
 import type { Limits } from "../core/limits.ts";
 import type { Clock } from "../core/ports.ts";
 import { GatewayError } from "../protocol/errors.ts";
+import type { BodyMeter } from "./stranger-bodies.ts";
 import { takenBytes } from "./unread-body.ts";
 import { isTooDeep, tooDeep } from "../protocol/frames.ts";
 
@@ -11,19 +12,30 @@ export interface InputDeps {
 }
 
 /** The JSON object a request carries; `{}` without a body. @throws GatewayError INVALID_REQUEST, TOO_LARGE, TIMEOUT */
-export async function readObject(deps: InputDeps, request: Request): Promise<Record<string, unknown>> {
-  const bytes = await readBody(deps, request);
+export async function readObject(
+  deps: InputDeps,
+  request: Request,
+  meter?: BodyMeter,
+): Promise<Record<string, unknown>> {
+  const bytes = await readBody(deps, request, meter);
   if (bytes.length === 0) return {};
   checkType(request.headers);
   return parseObject(bytes, deps.limits.json_depth);
 }
 
-/** Everything a request carries. @throws GatewayError TOO_LARGE, TIMEOUT, INVALID_REQUEST for one that breaks off */
-export async function readBody(deps: InputDeps, request: Request): Promise<Uint8Array<ArrayBuffer>> {
+/**
+ * Everything a request carries. `meter`: who sends it has not said who they are.
+ * @throws GatewayError TOO_LARGE, TIMEOUT, INVALID_REQUEST for one that breaks off, RATE_LIMITED by the meter
+ */
+export async function readBody(
+  deps: InputDeps,
+  request: Request,
+  meter?: BodyMeter,
+): Promise<Uint8Array<ArrayBuffer>> {
   const { body_bytes } = deps.limits;
   if (Number(request.headers.get("content-length") ?? 0) > body_bytes) throw tooLarge(deps);
   if (request.body === null) return new Uint8Array();
-  return readBytes(deps, request.body);
+  return readBytes(deps, request.body, meter);
 }
 
 function checkType(headers: Headers): void {
@@ -43,6 +55,7 @@ function checkType(headers: Headers): void {
 async function readBytes(
   deps: InputDeps,
   body: ReadableStream<Uint8Array<ArrayBuffer>>,
+  meter?: BodyMeter,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const reader = body.getReader();
   let late = false;
@@ -52,11 +65,15 @@ async function readBytes(
   });
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
+  let refused: GatewayError | null = null;
   try {
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
       size += next.value.length;
-      if (size <= deps.limits.body_bytes) chunks.push(next.value);
-      else if (size > takenBytes(deps.limits)) break;
+      if (size <= deps.limits.body_bytes) refused ??= meter?.add(next.value.length) ?? null;
+      // Who is refused is read to the end all the same, so that they read why.
+      if (refused !== null) chunks.length = 0;
+      else if (size <= deps.limits.body_bytes) chunks.push(next.value);
+      if (size > takenBytes(deps.limits)) break;
       // Pieces of a byte each cost 15 times as much one by one; while nobody asks for them they are put together.
       if (chunks.length > 1) await new Promise((resolve) => setImmediate(resolve));
     }
@@ -67,7 +84,9 @@ async function readBytes(
     });
   } finally {
     cancel();
+    meter?.end();
   }
+  if (refused !== null) throw refused;
   if (size > deps.limits.body_bytes) throw tooLarge(deps);
   if (late) throw tooSlow(deps);
   return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size);

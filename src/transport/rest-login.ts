@@ -40,7 +40,7 @@ export function loginRoutes(context: TransportContext): HttpRoute[] {
 
 async function challenge(context: TransportContext, visit: Visit): Promise<Response> {
   onlyParameters(visit.url.searchParams, []);
-  validate(Empty, await readObject(context, visit.request));
+  validate(Empty, await readObject(context, visit.request, context.strangers.meter(visit.remote)));
   return json(200, context.challenger.issue(visit.remote));
 }
 
@@ -60,7 +60,10 @@ const LOGIN = Params({
 
 async function logIn(context: TransportContext, visit: Visit): Promise<Response> {
   onlyParameters(visit.url.searchParams, []);
-  const body = validate(LOGIN, await readObject(context, visit.request));
+  const body = validate(
+    LOGIN,
+    await readObject(context, visit.request, context.strangers.meter(visit.remote)),
+  );
   const origin = visit.request.headers.get("origin") ?? "";
   const said = credentialIn(body, { origin, spend: (nonce) => context.challenger.spend(nonce) });
   const named = headerCredential(context, visit);

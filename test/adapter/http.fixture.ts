@@ -13,6 +13,7 @@ import { GatewayError } from "../../src/protocol/errors.ts";
 import type { Scope } from "../../src/protocol/schema.ts";
 import { SCOPES } from "../../src/protocol/schema.ts";
 import type { TransportContext } from "../../src/transport/context.ts";
+import { StrangerBodies } from "../../src/transport/stranger-bodies.ts";
 import type { HttpTransport, SocketUpgrades } from "../../src/transport/http.ts";
 import { createHttp } from "../../src/transport/http.ts";
 import type { Script, TestEngine } from "../support/engine.ts";
@@ -166,6 +167,7 @@ function contextOf(
       capabilities: [],
     },
     limits,
+    strangers: new StrangerBodies(limits, (address) => address),
     clock,
     log,
     dispatch: engine.registry.dispatch,

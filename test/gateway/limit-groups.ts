@@ -1,4 +1,5 @@
 import { AMOUNTS, JOURNAL } from "./limit-rows-amounts.ts";
+import { STRANGERS } from "./limit-rows-bodies.ts";
 import { DEVICES } from "./limit-rows-devices.ts";
 import { DOORS, TIMES } from "./limit-rows-doors.ts";
 import { FILES, RECEIVING, SENDING } from "./limit-rows-files.ts";
@@ -10,6 +11,7 @@ import type { LimitGroup } from "./limit-rows.ts";
 export const GROUPS: readonly LimitGroup[] = [
   DOORS,
   TIMES,
+  STRANGERS,
   DEVICES,
   FRAMES,
   SAID,

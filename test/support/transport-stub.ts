@@ -10,6 +10,7 @@ import { RunTimes } from "../../src/core/run-times.ts";
 import type { Authenticated, Credential, From, Principal } from "../../src/core/principal.ts";
 import { GatewayError } from "../../src/protocol/errors.ts";
 import type { TransportContext, TransportOptions } from "../../src/transport/context.ts";
+import { StrangerBodies } from "../../src/transport/stranger-bodies.ts";
 import { manualClock } from "./clock.ts";
 import type { ManualClock } from "./clock.ts";
 
@@ -118,6 +119,7 @@ export function stubTransport(setup: StubSetup = {}): TransportStub {
   const context: TransportContext = {
     options,
     limits,
+    strangers: new StrangerBodies(limits, (address) => address),
     clock: clock,
     log: silent,
     receive: async () => ({ ok: true, payload: {} }),
