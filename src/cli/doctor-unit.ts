@@ -63,7 +63,10 @@ export function checkStopped(place: ServicePlace, io: Io): Finding {
     return { check: CHECK, state: "warning", finding, advice: `${enable} starts it, now and from then on` };
   }
   const finding = [`its service does not run: ${state}`, ...wordsOf(place)].join("\n");
-  return { check: CHECK, state: "failed", finding, advice: `${log} says more: mend that, then ${start}` };
+  const advice = state.startsWith("inactive")
+    ? `${start} starts it; ${log} says why it was stopped`
+    : `${log} says more: mend that, then ${start}`;
+  return { check: CHECK, state: "failed", finding, advice };
 }
 
 /** Whether it is the service that runs the gateway, where there is a service. */

@@ -87,7 +87,8 @@ async function examine(input: Input, io: Io): Promise<Finding[]> {
     findings.push(...checkEnvironment(loaded));
   } catch (error) {
     // Every other check needs to know what is configured.
-    const advice = "agentbus config check shows the same; agentbus init writes a file that works";
+    const advice =
+      "mend it, which agentbus config check tries, and start the gateway; agentbus init writes a file that works";
     return [...findings, { check: "configuration", state: "failed", finding: explain(error), advice }];
   }
   const { config } = loaded;

@@ -156,7 +156,7 @@ if (CAN_BOOT) {
       expect([down.code, down.out]).toEqual([
         1,
         expect.stringMatching(
-          /✗ gateway +its service does not run: inactive \(dead\)\n[^→]*→ journalctl -u agentbus .*systemctl start agentbus\n/,
+          /✗ gateway +its service does not run: inactive \(dead\)\n[^→]*→ systemctl start agentbus .*journalctl -u agentbus /,
         ),
       ]);
       // What root can read and its user cannot.
