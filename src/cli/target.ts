@@ -152,6 +152,8 @@ export function withAdvice(error: ClientError, target: Target): ClientError {
 function adviceFor({ code, message, details }: ClientError, target: Target): string {
   const { url, token, device, config, isService } = target;
   const secure = isSecure(url);
+  if (code === "UNREACHABLE" && secure && message.includes("certificate has expired"))
+    return "; renew it: the gateway takes new files in the place of the old ones without a restart";
   if (code === "UNREACHABLE" && secure && message.includes("TLS handshake failed")) {
     return "; say how it is known, with --fingerprint or --ca (and --client-cert where it asks for one)";
   }

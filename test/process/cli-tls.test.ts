@@ -92,6 +92,15 @@ describe.skipIf(!HAS_OPENSSL)("commands over TLS", () => {
     expect(plain.err).toMatch(/if it speaks TLS, write https:\/\/\n$/);
   });
 
+  test("say what is to be done where it has expired", async () => {
+    using place = workplace();
+    const old = makeCertificate(place.path, "old", { expired: true });
+    const tls = { AGENTBUS_SERVER_TLS_CERT: old.cert_file, AGENTBUS_SERVER_TLS_KEY: old.key_file };
+    await using _gateway = await serve(place.path, AUTO, tls);
+    const { code, err } = await agentbus(["status", "--data-dir", "data"], { cwd: place.path });
+    expect([code, err]).toEqual([3, expect.stringContaining("certificate has expired); renew it")]);
+  });
+
   test("say nothing to who shows another certificate", async () => {
     using place = workplace();
     const [theirs, expected] = [makeCertificate(place.path, "theirs"), makeCertificate(place.path, "ours")];
