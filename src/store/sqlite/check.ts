@@ -20,6 +20,7 @@ const FAULTS = 3;
 
 /** The schema of a database, which may be that of a newer version; 0: none yet, or it cannot be read. */
 export function schemaOf(path: string): number {
+  if (!isFile(path)) return 0;
   let db: Database | null = null;
   try {
     db = openReadonly(path);
@@ -44,6 +45,7 @@ export function checkDatabase(data_dir: string, deep: boolean, most_bytes: numbe
   }
   if (!existsSync(file)) return null;
   const bytes = statSync(file).size;
+  if (!isFile(file)) return { file, bytes, read: false, faults: ["it is no file"] };
   const read = deep || bytes <= most_bytes;
   let db: Database | null = null;
   try {
@@ -61,6 +63,11 @@ export function checkDatabase(data_dir: string, deep: boolean, most_bytes: numbe
   }
 }
 
+/** Of a pipe in its place everybody would wait who opens it. */
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+}
+
 function userVersion(db: Database): number {
   return db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
 }
@@ -68,7 +75,7 @@ function userVersion(db: Database): number {
 /** Records of a database, read beside whoever writes it; none where it cannot be read, which checkDatabase tells. */
 export function recordsIn(data_dir: string, collections: readonly string[]): RecordRow[] {
   const file = join(data_dir, DATABASE_FILE);
-  if (!existsSync(file)) return [];
+  if (!isFile(file)) return [];
   let db: Database | null = null;
   try {
     db = openReadonly(file);
