@@ -58,9 +58,9 @@ export const serve: Command = {
       onOpening: stop.opens,
       onFatal: () => process.exit(EXIT.failed),
     });
-    const started = await Promise.race([gateway.start(), stop.whileOpening]);
+    const started = await Promise.race([gateway.start(), stop.beforeOpen]);
     if (started === null) {
-      log.info({}, "stopped while the database was being opened: the next start begins that anew");
+      log.info({}, "stopped before the database was open: the next start begins that anew");
       return EXIT.ok;
     }
     stop.onHangup(() => reloadOf(gateway));
@@ -118,8 +118,11 @@ function greet({ url, urls, token, certificate }: Started, server: Config["serve
 
 interface Signals {
   readonly first: Promise<void>;
-  /** There is no use in waiting for a database that takes long to open, and what is done to it may be cut off anywhere. */
-  readonly whileOpening: Promise<null>;
+  /**
+   * Before the database is open there is no use in waiting, for whoever has the data directory or for what takes long, and what is done may
+   * be cut off anywhere.
+   */
+  readonly beforeOpen: Promise<null>;
   readonly second: Promise<void>;
   /** SIGHUP, unless it says that the terminal is gone. */
   onHangup(told: () => void): void;
@@ -135,15 +138,17 @@ interface Signals {
 function waitForStop(program: readonly string[], forget: () => void): Signals {
   const first = Promise.withResolvers<void>();
   const second = Promise.withResolvers<void>();
-  const whileOpening = Promise.withResolvers<null>();
-  let opening = false;
+  const beforeOpen = Promise.withResolvers<null>();
+  let isOpen = false;
+  /** What the data directory says of opening is of this process. */
+  let opens = false;
   let signals = 0;
   let running = false;
   let anew = false;
   const cutOff = (): void => {
-    if (!opening || signals === 0) return;
-    forget();
-    whileOpening.resolve(null);
+    if (isOpen || signals === 0) return;
+    if (opens) forget();
+    beforeOpen.resolve(null);
   };
   const onSignal = (): void => {
     signals++;
@@ -162,7 +167,7 @@ function waitForStop(program: readonly string[], forget: () => void): Signals {
   if (process.execve !== undefined) {
     process.on("SIGUSR2", () => {
       // One that does not get to listen has acknowledged nothing.
-      if (opening) forget();
+      if (opens) forget();
       if (!running) startAnew(program);
       anew = signals === 0;
       first.resolve();
@@ -171,9 +176,10 @@ function waitForStop(program: readonly string[], forget: () => void): Signals {
   return {
     first: first.promise,
     second: second.promise,
-    whileOpening: whileOpening.promise,
+    beforeOpen: beforeOpen.promise,
     opens(doing) {
-      opening = doing !== null;
+      opens = doing !== null;
+      isOpen = !opens;
       cutOff();
     },
     onHangup: (told) => (hangup = told),

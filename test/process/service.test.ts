@@ -6,7 +6,7 @@ import { systemdUnit } from "../../src/cli/systemd-unit.ts";
 import { SCHEMA_VERSION } from "../../src/store/sqlite/schema.ts";
 import { makeOld } from "../adapter/store.old.ts";
 import { eventually } from "../gateway/stack.ts";
-import { agentbus, workplace } from "../support/executable.ts";
+import { AGENTBUS, agentbus, plainEnvironment, workplace } from "../support/executable.ts";
 import { canShim, compileFsyncShim } from "../support/fsync-shim.ts";
 import type { LogLine } from "../support/gateway-process.ts";
 import { startGateway } from "../support/gateway-process.ts";
@@ -141,6 +141,18 @@ function slowToOpen(place: string) {
   return { data_dir, shim };
 }
 
+/** Another process, which would take the place of the one that opens the database. */
+async function stopWhileWaiting(data_dir: string): Promise<void> {
+  const argv = [...AGENTBUS, "serve", "--takeover", "--port", "0", "--data-dir", data_dir];
+  const next = Bun.spawn(argv, { cwd: data_dir, env: plainEnvironment(), stdin: "ignore", stdout: "pipe" });
+  let said = "";
+  for await (const bytes of next.stdout) {
+    said += new TextDecoder().decode(bytes);
+    if (said.includes("waiting for it")) next.kill("SIGTERM");
+  }
+  expect([await next.exited, said]).toEqual([0, expect.stringContaining("before the database was open")]);
+}
+
 test.skipIf(!canShim() || Bun.env["AGENTBUS_TEST_STORE"] === "postgres")(
   "while the database takes long to open that is said, and a signal ends it at once and loses nothing",
   async () => {
@@ -163,12 +175,14 @@ test.skipIf(!canShim() || Bun.env["AGENTBUS_TEST_STORE"] === "postgres")(
       (line) => line?.msg === copying,
     );
     expect(logged).toMatchObject({ component: "store", bytes: expect.any(Number) });
+    await stopWhileWaiting(data_dir);
+    expect(readOpening(data_dir)).toEqual(opens);
     const began = performance.now();
     process.kill(opens?.pid ?? 0, "SIGTERM");
     expect(await failed).toContain("the gateway ended with 0 before it listened");
     // The copy alone takes three times as long.
     expect(performance.now() - began).toBeLessThan(20_000);
-    expect(lines.at(-1)?.msg).toContain("stopped while the database was being opened");
+    expect(lines.at(-1)?.msg).toContain("stopped before the database was open");
     expect(manager.read().some((each) => each.startsWith("READY"))).toBe(false);
     expect(readOpening(data_dir)).toBeNull();
     shim.delay(0);
