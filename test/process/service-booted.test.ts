@@ -4,7 +4,9 @@ import { eventually } from "../gateway/stack.ts";
 import { boot, canBoot } from "../support/booted.ts";
 import type { BootedMachine } from "../support/booted.ts";
 import { debianRoot } from "../support/debian-root.ts";
-import { AGENTBUS } from "../support/executable.ts";
+import { AGENTBUS, workplace } from "../support/executable.ts";
+import { compileFsyncShim } from "../support/fsync-shim.ts";
+import { slowStart } from "./service-slow-start.ts";
 
 const CAN_BOOT = canBoot();
 /** A Debian may have to be made first. */
@@ -19,12 +21,18 @@ if (CAN_BOOT) {
     const BACKUPS = "/var/backups/agentbus";
     const UNIT = "/etc/systemd/system/agentbus.service";
     const CONFIG = "/etc/agentbus/agentbus.toml";
+    const SLOW_DISK = "/usr/local/lib/slow-disk.so";
+    const place = workplace();
     let machine: BootedMachine;
     beforeAll(async () => {
       const [program = ""] = AGENTBUS;
-      machine = await boot(await debianRoot(), { [program]: "/usr/local/bin/agentbus" });
+      const shim = compileFsyncShim(place.path, "").env["LD_PRELOAD"] ?? "";
+      machine = await boot(await debianRoot(), { [program]: "/usr/local/bin/agentbus", [shim]: SLOW_DISK });
     }, MAKE_MS);
-    afterAll(() => machine?.[Symbol.asyncDispose](), LONG_MS);
+    afterAll(async () => {
+      await machine?.[Symbol.asyncDispose]();
+      place[Symbol.dispose]();
+    }, LONG_MS);
 
     const show = async (...names: readonly string[]): Promise<Record<string, string>> => {
       const text = await machine.must("systemctl", "show", "agentbus", `--property=${names.join(",")}`);
@@ -178,6 +186,9 @@ if (CAN_BOOT) {
       const log = await eventually(told, (text) => text.includes('"msg":"listening"'));
       expect(log).not.toContain("did not stop cleanly");
     });
+
+    test("it has as long as its database takes to open, and is stopped meanwhile as at any time", () =>
+      slowStart(machine, show, { data_dir: DATA, shim: SLOW_DISK }));
 
     test("what root restores belongs to it, and it goes on with that", async () => {
       const [, file = ""] = /^(.*?\.db): /.exec(await machine.must("agentbus", "backup", "/tmp")) ?? [];
