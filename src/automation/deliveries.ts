@@ -237,11 +237,14 @@ export class Deliveries {
         this.#troubles.took(id);
         return true;
       }
+      const latest = book.get(id);
       // It went while it was sent something: there is nobody to try again for.
-      if (book.get(id) === undefined) return false;
+      if (latest === undefined) return false;
+      // Where it is by now nothing has failed yet, and while it is off nothing does.
+      if (latest.url !== webhook.url || !latest.enabled) continue;
       const wait = waitAfter(attempt, tries);
       const next = this.#troubles.failed(id, attempt, wait);
-      if (next === "off") return this.#turnOff(webhook, attempt);
+      if (next === "off") return this.#turnOff(latest, attempt);
       if (next === "last" || tries >= limits.webhook_attempts) {
         if (!(await this.mayHave(webhook, about.session_id))) return true;
         const { reason = "" } = attempt;

@@ -4,7 +4,7 @@ import type { Attempt } from "./attempts.ts";
 import type { Failing } from "./stored-webhook.ts";
 import type { WebhookBook } from "./webhooks.ts";
 
-/** A receiver that has taken nothing for so long gets each delivery once more, and then it is given up. */
+/** A receiver that has taken nothing for so long, while somebody tried, gets each delivery once more, and then it is given up. */
 const PATIENCE_MS = 6 * 3_600_000;
 /** Then it is turned off. */
 const GIVE_UP_MS = 3 * 86_400_000;
@@ -39,9 +39,12 @@ export interface TroublesOptions {
 export class Troubles {
   readonly #options: TroublesOptions;
   readonly #all = new Map<string, Trouble>();
+  /** Since when this node delivers, monotonic ms: before, perhaps nobody tried. */
+  #begun: number;
 
   constructor(options: TroublesOptions) {
     this.#options = options;
+    this.#begun = options.clock.monotonic();
   }
 
   since(webhook_id: string): number | null {
@@ -56,6 +59,7 @@ export class Troubles {
   /** This node delivers from now on: another one may have done so meanwhile. */
   begin(): void {
     this.#all.clear();
+    this.#begun = this.#options.clock.monotonic();
   }
 
   /** Those that are not there any more, are off, or are elsewhere have no history here. Answers which they are. */
@@ -73,8 +77,10 @@ export class Troubles {
   /** It took something. */
   took(webhook_id: string): void {
     const webhook = this.#options.book.get(webhook_id);
-    if (webhook === undefined || this.#known(webhook_id) === null) return;
-    this.#all.set(webhook_id, { url: webhook.url, since: null, last: this.#options.clock.now(), until: 0 });
+    if (webhook === undefined) return;
+    if (this.#known(webhook_id) !== null)
+      this.#all.set(webhook_id, { url: webhook.url, since: null, last: this.#options.clock.now(), until: 0 });
+    // Also where the store did not take it before.
     this.#write(webhook_id);
   }
 
@@ -95,7 +101,7 @@ export class Troubles {
     this.#all.set(webhook_id, { url: book.get(webhook_id)?.url ?? "", since, last: now, until });
     if (status === 410 || now - since > GIVE_UP_MS) return "off";
     this.#write(webhook_id);
-    return now - since > PATIENCE_MS ? "last" : "again";
+    return Math.min(now - since, clock.monotonic() - this.#begun) > PATIENCE_MS ? "last" : "again";
   }
 
   /** Null: it takes what it is sent, as far as anybody knows. */

@@ -142,8 +142,8 @@ export class Scene {
     return {
       try: async (_webhook, { body }) => {
         this.delivered.push(`${JSON.parse(body).data.seq}`);
-        await this.onTry();
         const { status } = this;
+        await this.onTry();
         return { ok: status < 300, status, reason: `answered ${status}`, retry_after_ms: null, ms: 0 };
       },
     };
@@ -158,9 +158,10 @@ export class Scene {
         commit: () => (this.webhook = { ...this.webhook, failing: failing ?? null }),
         undo: () => undefined,
       }),
-      turnOff: (_: unknown, why: string) => {
+      turnOff: (webhook: StoredWebhook, why: string) => {
         this.off.push(why);
-        return { rows: [], commit: () => undefined, undo: () => undefined };
+        const off = { ...webhook, enabled: false };
+        return { rows: [], commit: () => (this.webhook = off), undo: () => undefined };
       },
     };
   }

@@ -49,7 +49,7 @@ test("neither a restart nor another node that goes on has a receiver be borne an
     scene.clock.advance(8 * 3_600_000);
     await scene.restart();
   }
-  expect([scene.off, seq]).toEqual([["nothing was taken for three days: answered 500"], 8]);
+  expect([scene.off, seq]).toEqual([["nothing was taken for three days: answered 500"], 7]);
   await scene.deliveries.stop();
 });
 
@@ -140,5 +140,42 @@ test("nothing waits for a webhook that is gone", async () => {
   scene.deliveries.changed();
   await turns();
   expect(scene.clock.pending).toBeLessThanOrEqual(1);
+  await scene.deliveries.stop();
+});
+
+test("the answer of where a webhook was before turns off nothing, and nothing waits for it where it is now", async () => {
+  scene.status = 410;
+  scene.onTry = () => {
+    scene.status = 204;
+    scene.webhook = { ...scene.webhook, url: "https://two.example" };
+    scene.deliveries.changed();
+  };
+  scene.write(1)();
+  await turns();
+  expect([scene.off, scene.delivered, scene.deliveries.failingSince("whk_1")]).toEqual([[], ["1", "1"], null]);
+  await scene.deliveries.stop();
+});
+
+test("one that is turned off by itself keeps what was changed of it while it was asked", async () => {
+  scene.status = 410;
+  scene.onTry = () => (scene.webhook = { ...scene.webhook, secret: "another" });
+  scene.write(1)();
+  await turns();
+  expect([scene.off.length, scene.webhook]).toEqual([
+    1,
+    expect.objectContaining({ enabled: false, secret: "another" }),
+  ]);
+  await scene.deliveries.stop();
+});
+
+test("what failed of one while somebody turned it off is forgotten when it is on again", async () => {
+  scene.status = 500;
+  scene.onTry = () => {
+    scene.webhook = { ...scene.webhook, enabled: false };
+    scene.deliveries.changed();
+  };
+  scene.write(1)();
+  await turns();
+  expect([scene.delivered, scene.deliveries.failingSince("whk_1")]).toEqual([["1"], null]);
   await scene.deliveries.stop();
 });

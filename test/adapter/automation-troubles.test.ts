@@ -127,6 +127,25 @@ test("what the store does not take is written with the next attempt", async () =
   expect(troubles.since(id)).toBeNull();
 });
 
+test("that it took something is written with the next thing it takes, too", async () => {
+  failFor(2 * HOUR);
+  isRefusing = true;
+  troubles.took(id);
+  isRefusing = false;
+  troubles.took(id);
+  await restart();
+  expect(troubles.since(id)).toBeNull();
+});
+
+test("after a night in which nobody tried, what waits is tried again as long as ever", async () => {
+  failFor(2 * MINUTE, MINUTE);
+  const since = troubles.since(id);
+  clock.advance(9 * HOUR);
+  await restart();
+  expect([fail(), troubles.since(id)]).toEqual(["again", since]);
+  expect(failFor(6 * HOUR + MINUTE)).toBe("last");
+});
+
 test("after a day in which nothing was sent it is counted anew, a restart in between or not", async () => {
   failFor(2 * DAY);
   await restart();
