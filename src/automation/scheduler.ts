@@ -154,6 +154,8 @@ export class Scheduler {
     if (release === null) return;
     const next = { ...state, next_at: book.calendar(schedule).next(clock.now()) };
     if (await this.#append([book.row(next)])) book.committed(next);
+    // All are looked at once more.
+    else this.#seen = Number.POSITIVE_INFINITY;
     release();
   }
 
@@ -288,10 +290,8 @@ export class Scheduler {
   }
 
   #tell({ id, owner }: StoredSchedule, error: GatewayError): void {
-    this.#options.log.warn(
-      { schedule_id: id, user: owner, code: error.reason },
-      "a schedule could not say its message",
-    );
+    const about = { schedule_id: id, user: owner, code: error.reason };
+    this.#options.log.warn(about, "a schedule could not say its message");
   }
 }
 

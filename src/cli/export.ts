@@ -161,7 +161,8 @@ async function* listed(client: Reader): AsyncGenerator<ResultFor<"session.list">
 }
 
 async function isDeleted(client: Reader, session_id: string, error: unknown): Promise<boolean> {
-  if (!isAbsent(error)) return false;
+  // A file that goes while it is sent ends with its connection.
+  if (!isAbsent(error) && !(error instanceof ClientError && error.code === "CLOSED")) return false;
   return client.request("session.get", { session_id }).then(() => false, isAbsent);
 }
 
@@ -185,7 +186,8 @@ async function exportSession(
     }
   } catch (error) {
     // What follows in the file is to be read all the same.
-    if (isAbsent(error)) await out({ type: "end", session_id, messages, deleted: true });
+    if (await isDeleted(client, session_id, error))
+      await out({ type: "end", session_id, messages, deleted: true });
     throw error;
   }
   await out({ type: "end", session_id, messages });

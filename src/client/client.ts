@@ -56,7 +56,7 @@ export interface Client {
    * await session.send("What is this?", { attachments: [attachment_id] });
    */
   upload(content: FileContent, options?: UploadOptions): Promise<Attachment>;
-  /** A file that a message of the session names. @throws ClientError */
+  /** A file that a message of the session names; where as many as may be are on their way, it waits. @throws ClientError */
   download(
     session_id: string,
     attachment_id: string,

@@ -20,6 +20,8 @@ export interface FilesDeps {
 /** Who is let in without showing anything has no login. */
 const WITHOUT_LOGIN: ReadonlySet<string> = new Set(["none", "tailscale"]);
 const NEVER = new AbortController().signal;
+/** How often a file is asked for while as many as may be are on their way. */
+const ATTEMPTS = 30;
 
 /** Files go over HTTP, beside whatever link there is. */
 export class Files {
@@ -49,7 +51,27 @@ export class Files {
   async download(session_id: string, attachment_id: string, signal: AbortSignal = NEVER): Promise<Blob> {
     const names = [session_id, attachment_id].map(encodeURIComponent);
     const path = `/api/v1/sessions/${names.join("/attachments/")}`;
-    return (await this.#fetch("GET", path, { signal })).blob();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#whole(await this.#fetch("GET", path, { signal }), signal);
+      } catch (error) {
+        const { details, retry_after_ms } = error as Partial<ClientError>;
+        if (details?.["kind"] !== "downloads" || attempt === ATTEMPTS) throw error;
+        // Whoever stops meanwhile is told so by the next attempt.
+        await new Promise((goOn) => setTimeout(goOn, retry_after_ms));
+      }
+    }
+  }
+
+  /** What goes, or may not be read any more, while it is sent ends with the connection. */
+  async #whole(answer: Response, signal: AbortSignal): Promise<Blob> {
+    const { AbortedError, ConnectionError } = this.#rest.errors;
+    try {
+      return await answer.blob();
+    } catch {
+      if (signal.aborted) throw new AbortedError();
+      throw new ConnectionError("CLOSED", "the connection ended before the file did: ask for it again");
+    }
   }
 
   /** A login that has ended is made anew, once. */

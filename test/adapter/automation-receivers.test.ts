@@ -152,7 +152,11 @@ test("the answer of where a webhook was before turns off nothing, and nothing wa
   };
   scene.write(1)();
   await turns();
-  expect([scene.off, scene.delivered, scene.deliveries.failingSince("whk_1")]).toEqual([[], ["1", "1"], null]);
+  expect([scene.off, scene.delivered, scene.deliveries.failingSince("whk_1")]).toEqual([
+    [],
+    ["1", "1"],
+    null,
+  ]);
   await scene.deliveries.stop();
 });
 

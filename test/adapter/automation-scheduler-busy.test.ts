@@ -34,18 +34,20 @@ let said: number[];
 let moments: { sent: number; skipped: number; missed: number; failed: number };
 let answer: () => Promise<Outcome>;
 let isOpen: () => boolean | Promise<boolean>;
+let isRefusing: boolean;
 
 beforeEach(() => {
   clock = manualClock(START);
   said = [];
   isOpen = () => false;
+  isRefusing = false;
   moments = { sent: 0, skipped: 0, missed: 0, failed: 0 };
   const limits = { ...DEFAULT_LIMITS, schedules_per_user: 100 };
   const of = ({ user, method, credential }: Principal) => ({ user, method, credential });
   const makers = { of, rights: () => new Set(SCOPES) };
   book = new ScheduleBook({ clock, limits, makers });
   const append = ({ settle }: { readonly settle: (result: { ok: boolean }) => void; rows: RowChange[] }) =>
-    settle({ ok: true });
+    settle({ ok: !isRefusing });
   scheduler = new Scheduler({
     book,
     clock,
@@ -177,6 +179,20 @@ describe("a clock that is years ahead for a while leaves no schedule silent", ()
     clock.jump(-YEARS);
     await pass(HOUR);
     expect(said.slice(before)).toEqual([Date.parse("2026-01-01T01:00:00Z")]);
+    await scheduler.stop();
+  });
+
+  test("also where the store takes nothing just when it is right again", async () => {
+    answer = async () => SAID;
+    clock.jump(YEARS);
+    create({ cron: "0 * * * *" });
+    clock.jump(-YEARS);
+    isRefusing = true;
+    scheduler.start();
+    await pass(MINUTE);
+    isRefusing = false;
+    await pass(HOUR);
+    expect(said).toEqual([Date.parse("2026-01-01T01:00:00Z")]);
     await scheduler.stop();
   });
 

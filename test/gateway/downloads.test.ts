@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { createClient } from "../../src/client/client.ts";
 import { png } from "../support/images.ts";
 import { download, upload } from "./files.fixture.ts";
 import type { Person, Stack } from "./stack.ts";
@@ -105,6 +106,19 @@ test("who is gone before a download begins, or asks for none of it, leaves no pl
       async () => (await (await download(stack, owner, "left", attachment_id)).text()).length,
       (length) => length === 1_000_000,
     );
+});
+
+test("a client waits for a place, as with many pictures of one conversation", async () => {
+  const { attachment_id } = await upload(stack, owner, "x".repeat(1_000_000));
+  await say(owner, { session_id: "many", message: "x", attachments: [attachment_id] });
+  const client = createClient({ url: stack.gateway.url, auth_token: owner.token });
+  await client.connect();
+  try {
+    const blobs = await Promise.all(Array.from({ length: 4 }, () => client.download("many", attachment_id)));
+    expect(blobs.map(({ size }) => size)).toEqual(Array.from({ length: 4 }, () => 1_000_000));
+  } finally {
+    client.disconnect();
+  }
 });
 
 describe("files go where their session goes", () => {

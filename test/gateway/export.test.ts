@@ -2,6 +2,8 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { exportSessions } from "../../src/cli/export.ts";
 import type { Client } from "../../src/client/client.ts";
 import { createClient } from "../../src/client/client.ts";
+import type { FetchLike } from "../../src/client/options.ts";
+import { upload } from "./files.fixture.ts";
 import type { Person, Stack } from "./stack.ts";
 import { startStack } from "./stack.ts";
 
@@ -15,8 +17,8 @@ afterAll(() => stack[Symbol.asyncDispose]());
 type Meanwhile = (method: string, params: Record<string, unknown>) => Promise<void>;
 
 /** What is exported of somebody while things happen. */
-async function exported(person: Person, meanwhile: Meanwhile) {
-  const client = createClient({ url: stack.gateway.url, auth_token: person.token });
+async function exported(person: Person, meanwhile: Meanwhile, send: FetchLike = fetch) {
+  const client = createClient({ url: stack.gateway.url, auth_token: person.token, fetch: send });
   await client.connect();
   const request = async (method: string, params: Record<string, unknown>) => {
     await meanwhile(method, params);
@@ -85,5 +87,31 @@ test("one that is deleted meanwhile ends nothing: it is left out, said so, and w
   expect(errors.toSorted()).toEqual([
     "agentbus: cut was deleted meanwhile: it is left out",
     "agentbus: gone was deleted meanwhile: it is left out",
+  ]);
+});
+
+test("one that is deleted while a file of it is sent is left out, too", async () => {
+  const cat = await stack.guest({ user: "cat", role: "user" });
+  const { attachment_id } = await upload(stack, cat, "x".repeat(1_000_000));
+  for (const [session_id, attachments] of [
+    ["kept", []],
+    ["cut", [attachment_id]],
+  ] as const) {
+    await cat.call("session.create", { session_id });
+    await cat.call("chat.inject", { session_id, role: "user", content: "hello", attachments });
+  }
+  /** The connection ends behind the head of the answer. */
+  const cutting: FetchLike = async (url, init) => {
+    const answer = await fetch(url, init);
+    if (!url.endsWith(attachment_id)) return answer;
+    await cat.call("session.delete", { session_id: "cut" });
+    await answer.body?.cancel();
+    return new Response(new ReadableStream({ pull: (body) => body.error(new TypeError("closed")) }), answer);
+  };
+  const { done, lines } = await exported(cat, async () => undefined, cutting);
+  expect(done).toEqual({ sessions: 1, deleted: 1 });
+  expect(lines.filter(({ type }) => type === "end")).toEqual([
+    { type: "end", session_id: "cut", messages: 0, deleted: true },
+    { type: "end", session_id: "kept", messages: 1 },
   ]);
 });
