@@ -225,10 +225,13 @@ export class Deliveries {
     about: Pick<DeadDelivery, "session_id" | "seq" | "type">,
   ): Promise<boolean> {
     const { book, attempts, dead, clock, limits, stats } = this.#options;
+    let url: string | undefined;
     for (let tries = 1; ; tries++) {
       await this.#until(id, this.#troubles.until(id));
       const webhook = book.get(id);
       if (webhook === undefined || !webhook.enabled || !this.#isOpen) return false;
+      // Where it is now it was not tried yet.
+      if (url !== webhook.url) [url, tries] = [webhook.url, 1];
       if (!(await this.mayHave(webhook, about.session_id))) return true;
       const attempt = await attempts.try(webhook, delivery, this.#abort.signal);
       if (!this.#isOpen) return false;
@@ -238,9 +241,8 @@ export class Deliveries {
         return true;
       }
       const latest = book.get(id);
-      // It went while it was sent something: there is nobody to try again for.
+      // It went while it was sent something: there is nobody to try again for. Elsewhere, or off, it did not fail.
       if (latest === undefined) return false;
-      // Where it is by now nothing has failed yet, and while it is off nothing does.
       if (latest.url !== webhook.url || !latest.enabled) continue;
       const wait = waitAfter(attempt, tries);
       const next = this.#troubles.failed(id, attempt, wait);

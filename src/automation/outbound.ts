@@ -71,7 +71,8 @@ export function createOutbound(options: OutboundOptions): OutboundBook {
     },
     async update(by, params) {
       const { id } = book.requireAs(by, params.webhook_id);
-      const [going] = await goings.of([id]);
+      // Where it is from now on nothing has failed.
+      const [going] = params.url === undefined ? await goings.of([id]) : [];
       return withView(book.update(by, params), (view) => withGoing(view, going));
     },
     async rotate(by, params) {

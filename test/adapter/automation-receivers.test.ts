@@ -160,6 +160,18 @@ test("the answer of where a webhook was before turns off nothing, and nothing wa
   await scene.deliveries.stop();
 });
 
+test("where a webhook is now everything is tried as often as anywhere", async () => {
+  scene.status = 500;
+  scene.onTry = () => {
+    scene.onTry = () => undefined;
+    scene.webhook = { ...scene.webhook, url: "https://two.example" };
+    scene.deliveries.changed();
+  };
+  await scene.fail(1);
+  expect([scene.delivered, scene.dead]).toEqual([["1", "1", "1"], 1]);
+  await scene.deliveries.stop();
+});
+
 test("one that is turned off by itself keeps what was changed of it while it was asked", async () => {
   scene.status = 410;
   scene.onTry = () => (scene.webhook = { ...scene.webhook, secret: "another" });

@@ -141,6 +141,9 @@ describe("what is given up", () => {
       (answer) => answer.dead.length === 1,
     );
     expect(dead).toMatchObject([{ type: "message.created", seq: 2, attempts: 2, reason: "answered 400" }]);
+    expect((await owner.call("webhook.update", { webhook_id, name: "x" })).failing_since).toBeNumber();
+    const elsewhere = await owner.call("webhook.update", { webhook_id, url: `${receiver.url}?elsewhere` });
+    expect(elsewhere.failing_since).toBeUndefined();
     const [{ delivery_id }] = dead;
     expect(await owner.call("webhook.redeliver", { webhook_id })).toEqual({
       delivered: [],
