@@ -148,6 +148,9 @@ if (CAN_BOOT) {
       expect(backup.reason).toContain("`agentbus service install` again");
       await machine.must("agentbus", "service", "install");
       await eventually(status, (each) => each.backup?.last_at !== undefined, 30_000);
+      await machine.must("mount", "-o", "bind,ro", "/srv", "/mnt");
+      const { code, err } = await machine.run("agentbus", "backup", "/mnt");
+      expect([code, err]).toEqual([1, expect.stringContaining("cannot be backed up: EROFS")]);
       expect(await machine.must("ls", "/srv/backups")).toMatch(/^agentbus-.*\.db\n$/);
     });
 

@@ -50,9 +50,18 @@ export function backUp(data_dir: string, file: string): BackupFacts {
     publish(draft, file);
     return facts;
   } catch (error) {
-    removeDraft(draft);
+    discard(draft);
     if (error instanceof GatewayError) throw error;
     throw unavailable(`${source} cannot be backed up: ${describeError(error)}`, error);
+  }
+}
+
+/** Where that fails, too, what failed first is the reason that counts. */
+function discard(draft: string): void {
+  try {
+    removeDraft(draft);
+  } catch {
+    // The next backup clears it.
   }
 }
 
