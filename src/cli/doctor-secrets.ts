@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { inspectSealed } from "../sealed-check.ts";
 import type { Config } from "./configuration.ts";
@@ -14,6 +15,7 @@ export function checkSecrets({ server, storage }: Config): Finding[] {
   // With PostgreSQL the key is in the database, or a gateway without its file does not start.
   if (storage.url !== "") return [];
   const { data_dir } = server;
+  if (!existsSync(join(data_dir, "agentbus.db"))) return [];
   const key = join(data_dir, "secrets.key");
   try {
     const isThere = readWritten(data_dir, "secrets.key") !== undefined;

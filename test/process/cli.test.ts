@@ -77,7 +77,16 @@ describe("without a gateway", () => {
     const { code, out } = await agentbus(["doctor", "--json"], { cwd: place.path });
     const { ok, findings } = JSON.parse(out) as { ok: boolean; findings: { check: string; state: string }[] };
     expect([code, ok]).toEqual([0, true]);
-    const machine = ["data directory", "token", "disk", "database", "open files", "port", "gateway"];
+    const machine = [
+      "data directory",
+      "token",
+      "disk",
+      "database",
+      "backup",
+      "open files",
+      "port",
+      "gateway",
+    ];
     const expected = ["version", "configuration", ...machine, "skills", "plug-ins", "provider", "clock"];
     expect(findings.map(({ check }) => check)).toEqual(expected);
     const words = await agentbus(["doctor"], { cwd: place.path });
