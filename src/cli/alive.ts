@@ -30,6 +30,8 @@ async function askHealth(url: string, fetch: ReturnType<typeof trustingFetch>): 
     if (response.ok) return;
     said = String(response.status);
   } catch (error) {
+    // It was shown by somebody who answers, and no restart makes it younger.
+    if ((error as { code?: unknown }).code === "CERT_HAS_EXPIRED") return;
     said = error instanceof Error ? error.message : String(error);
   }
   throw new ClientError("UNREACHABLE", `no gateway answers at ${health} (${said})`);

@@ -99,6 +99,8 @@ describe.skipIf(!HAS_OPENSSL)("commands over TLS", () => {
     await using _gateway = await serve(place.path, AUTO, tls);
     const { code, err } = await agentbus(["status", "--data-dir", "data"], { cwd: place.path });
     expect([code, err]).toEqual([3, expect.stringContaining("certificate has expired); renew it")]);
+    // Whoever kills what does not live gets no better certificate by that.
+    expect((await agentbus(["status", "--alive", "--data-dir", "data"], { cwd: place.path })).code).toBe(0);
   });
 
   test("say nothing to who shows another certificate", async () => {
