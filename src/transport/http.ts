@@ -14,7 +14,7 @@ import { preflight, seal } from "./rest-reply.ts";
 import { routesOf, SOCKET_PATHS } from "./routes.ts";
 import { Streams } from "./sse-hub.ts";
 import { Turns } from "./turn.ts";
-import { leavesBody, lingering, mayLinger } from "./unread-body.ts";
+import { awaitedBytes, leavesBody, lingering, mayLinger } from "./unread-body.ts";
 
 /** The WebSocket side, as far as HTTP has to know it. */
 export interface SocketUpgrades<D> {
@@ -58,12 +58,31 @@ export function createHttp<D>(context: TransportContext, sockets: SocketUpgrades
   const appFor = (scheme: "http" | "https"): App =>
     (apps[scheme] ??= createApp(context, streams, sockets, cameBy, scheme));
 
+  /** Bun takes in what comes for those that wait meanwhile, and nobody knows yet who they are. Null: it is their turn. */
+  async function inLine(request: Request, server: Server<D>): Promise<Response | null> {
+    const peer = server.requestIP(request)?.address ?? "";
+    const meter = context.strangers.meter(context.doors.remoteOf(peer, request.headers));
+    const full = meter.add(awaitedBytes(request, context.limits));
+    if (full === null) {
+      await turns.another();
+      meter.end();
+      return null;
+    }
+    const response = errorResponse(publicError(context, full));
+    response.headers.set("connection", "close");
+    return response;
+  }
+
   async function answer(request: Request, server: Server<D>): Promise<Response> {
     const exchange = new Exchange(context, request, server);
     cameBy.set(request, exchange);
     // HTTP lets a peer send thousands without waiting for an answer. Bun ends a connection on which a second request
     // comes while one waits, so what waits here is at most one of each.
-    if (turns.over || turns.crowded) await turns.another();
+    const refused = turns.over || turns.crowded ? await inLine(request, server) : null;
+    if (refused !== null) {
+      exchange.finish(request, refused);
+      return seal(refused, null);
+    }
     let response = await appFor(schemeOf(request.url)).fetch(request);
     exchange.finish(request, response);
     if (leavesBody(request, response, context.limits)) {

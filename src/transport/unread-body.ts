@@ -9,6 +9,13 @@ export function takenBytes({ body_bytes }: Pick<Limits, "body_bytes">): number {
   return 4 * body_bytes;
 }
 
+/** How much of a body may come before anybody reads it, as far as it is taken at all. */
+export function awaitedBytes({ headers }: Request, { body_bytes }: Pick<Limits, "body_bytes">): number {
+  const length = headers.get("content-length");
+  if (length !== null) return Math.min(Number(length), body_bytes);
+  return headers.has("transfer-encoding") ? body_bytes : 0;
+}
+
 /** What of it is taken in after a refusal, and dropped, and for how long. */
 const LINGER_BYTES = 16 * 1024 * 1024;
 const LINGER_MS = 2_000;

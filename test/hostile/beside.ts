@@ -192,7 +192,7 @@ function slowdown(from: Scheduled, to: Scheduled): number {
 }
 
 /** The memory a process holds; 0 where the system does not tell. */
-function residentMib(pid: number): number {
+export function residentMib(pid: number): number {
   if (process.platform !== "linux") return 0;
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;

@@ -1,7 +1,7 @@
 import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Arena } from "./beside.ts";
-import { crowd, inTime, openArena, until } from "./beside.ts";
+import { crowd, inTime, openArena, residentMib, until } from "./beside.ts";
 import type { RawPeer, RawSocket } from "./raw-peer.ts";
 import { dial, dialSocket, frame, head, TEXT } from "./raw-peer.ts";
 
@@ -203,6 +203,26 @@ describe("sockets that say nothing", () => {
       });
       while ((await count()) > before) await Bun.sleep(10);
     }));
+});
+
+test("hundreds of bodies of strangers that do not come to their end are held by nobody", async () => {
+  const { pid } = arena.gateway;
+  const before = residentMib(pid);
+  const request = head("POST /api/v1/hooks/nobody", arena.port, { "Content-Length": "1048576" });
+  const peers = await several(300, async () => {
+    const peer = await dial(arena.port);
+    await peer.write(`${request}\r\n${"x".repeat(1_048_575)}`);
+    return peer;
+  });
+  let most = 0;
+  for (let i = 0; i < 10; i++) {
+    most = Math.max(most, residentMib(pid));
+    await Bun.sleep(100);
+  }
+  for (const peer of peers) peer[Symbol.dispose]();
+  // What is held of one address, and as much again that nobody has swept up yet.
+  expect(most - before).toBeLessThan(130);
+  expect(peers.filter(({ text }) => text.includes(" 429 ")).length).toBeGreaterThan(0);
 });
 
 test("a head that does not come to its end is given up within 12 s, however it drips", () =>
