@@ -7,7 +7,7 @@ import { suspicionIn } from "../sqlite/data-dir.ts";
 import type { Held } from "../sqlite/database.ts";
 import { DATABASE_FILE, hold, openReadonly, openWritable } from "../sqlite/database.ts";
 import { checkRoom, publish } from "../sqlite/draft.ts";
-import { migrate, SCHEMA_VERSION } from "../sqlite/schema.ts";
+import { migrate, SCHEMA_VERSION, userVersion } from "../sqlite/schema.ts";
 import { checkAtStart, checkLength } from "../sqlite/start-check.ts";
 import type { Batch, End, Target } from "./end.ts";
 import { BATCH, SEARCHABLE } from "./end.ts";
@@ -28,7 +28,7 @@ export function openSqliteSource(data_dir: string): End {
   const db = openReadonly(path);
   try {
     checkAtStart(db, path, suspicionIn(data_dir).exists());
-    const schema = versionOf(db);
+    const schema = userVersion(db);
     if (schema > SCHEMA_VERSION)
       throw refuse(`${path} is of a newer agentbus (schema ${schema}, this one knows ${SCHEMA_VERSION})`);
     if (schema < SCHEMA_VERSION) {
@@ -118,7 +118,7 @@ function endOf(db: Database, file: string, place: string): End {
   return {
     kind: "sqlite",
     place,
-    schema: versionOf(db),
+    schema: userVersion(db),
     async meta(name) {
       return (
         db.query<{ value: string }, [string]>("SELECT value FROM meta WHERE name = ?").get(name)?.value ??
@@ -227,10 +227,6 @@ function keptColumns({ columns }: Table): { readonly column: string; readonly sq
 
 function putMeta(db: Database, name: string, value: string): void {
   db.query("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)").run(name, value);
-}
-
-function versionOf(db: Database): number {
-  return db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
 }
 
 function refuse(message: string): GatewayError {

@@ -1,4 +1,4 @@
-import { GatewayError } from "../../protocol/errors.ts";
+import { newerSchema } from "../newer.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import type { Queries } from "./queries.ts";
 
@@ -44,14 +44,7 @@ export async function knownVersion(q: Queries): Promise<number> {
   if (!(await hasMeta(q))) return 0;
   const row = await q.one<{ value: string }>("SELECT value FROM meta WHERE name = 'schema'");
   const version = Number(row?.value ?? 0);
-  if (version > SCHEMA_VERSION) {
-    throw new GatewayError(
-      "UNAVAILABLE",
-      `the database was written by a newer agentbus (schema ${version}, this one knows ${SCHEMA_VERSION}): ` +
-        "run that version, or restore a backup made before the upgrade",
-      { details: { kind: "schema", found: version, known: SCHEMA_VERSION } },
-    );
-  }
+  if (version > SCHEMA_VERSION) throw newerSchema(version, SCHEMA_VERSION);
   return version;
 }
 

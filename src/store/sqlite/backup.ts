@@ -16,7 +16,7 @@ import {
   syncDirectory,
 } from "./draft.ts";
 import { releaseLock, takeLock } from "./lock.ts";
-import { SCHEMA_VERSION } from "./schema.ts";
+import { SCHEMA_VERSION, userVersion } from "./schema.ts";
 import { putAside } from "./put-aside.ts";
 import { RESTORED } from "./start.ts";
 
@@ -135,7 +135,7 @@ function readThrough(file: string): BackupFacts {
   let db: Database | null = null;
   try {
     db = new Database(file, { readonly: true, strict: true });
-    const schema = db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
+    const schema = userVersion(db);
     const known = db
       .query<{ n: number }, []>(
         "SELECT COUNT(*) AS n FROM sqlite_schema WHERE name IN ('meta', 'sessions', 'events')",

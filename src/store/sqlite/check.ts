@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { RecordRow } from "../../core/record.ts";
 import { draftPath } from "../migration/unfinished.ts";
 import { DATABASE_FILE, describeError, openReadonly } from "./database.ts";
-import { SCHEMA_VERSION } from "./schema.ts";
+import { SCHEMA_VERSION, userVersion } from "./schema.ts";
 
 /** How the database of a data directory is. */
 export interface DatabaseCheck {
@@ -66,10 +66,6 @@ export function checkDatabase(data_dir: string, deep: boolean, most_bytes: numbe
 /** Of a pipe in its place everybody would wait who opens it. */
 function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
-}
-
-function userVersion(db: Database): number {
-  return db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
 }
 
 /** Records of a database, read beside whoever writes it; none where it cannot be read, which checkDatabase tells. */

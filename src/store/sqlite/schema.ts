@@ -1,5 +1,5 @@
 import type { Database } from "bun:sqlite";
-import { GatewayError } from "../../protocol/errors.ts";
+import { newerSchema } from "../newer.ts";
 
 /**
  * One text per version of the schema, applied in order, never changed once released. `user_version` counts them.
@@ -268,6 +268,7 @@ const MIGRATIONS = [
 ] as const;
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
+const COPIES = " (agentbus.db.schema-N beside it is one, where there is one)";
 
 /** Brings the schema up to date, or to another version, in one transaction. @throws GatewayError UNAVAILABLE when it is newer than this program. */
 export function migrate(db: Database, upto: number = SCHEMA_VERSION): void {
@@ -281,15 +282,12 @@ export function migrate(db: Database, upto: number = SCHEMA_VERSION): void {
 
 /** The schema a database has. @throws GatewayError UNAVAILABLE when it is newer than this program */
 export function knownVersion(db: Database): number {
-  const row = db.query<{ user_version: number }, []>("PRAGMA user_version").get();
-  const version = row?.user_version ?? 0;
-  if (version > SCHEMA_VERSION) {
-    throw new GatewayError(
-      "UNAVAILABLE",
-      `the database was written by a newer agentbus (schema ${version}, this one knows ${SCHEMA_VERSION}): ` +
-        "run that version, or restore a backup made before the upgrade (agentbus.db.schema-N beside it is one, where there is one)",
-      { details: { kind: "schema", found: version, known: SCHEMA_VERSION } },
-    );
-  }
+  const version = userVersion(db);
+  if (version > SCHEMA_VERSION) throw newerSchema(version, SCHEMA_VERSION, COPIES);
   return version;
+}
+
+/** The schema a database has, which may be that of a newer version; 0: none yet. */
+export function userVersion(db: Database): number {
+  return db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
 }
